@@ -1,0 +1,209 @@
+"""What happens around training: progress and examples, curves, the best and the last checkpoint."""
+
+import csv
+import io
+import sys
+import time
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from pytorch_lightning import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from seq2seq.learner import Learner
+from seq2seq.rundir import RunDirectory, write_text
+
+SHOWN = 3
+"""Live examples at each validation."""
+
+Point = tuple[int, float, float]
+"""Optimiser step, seconds of training, value."""
+
+
+def learner_of(module: LightningModule) -> Learner:
+    """The module, known to be a Learner."""
+    if not isinstance(module, Learner):
+        raise TypeError(f"these callbacks go with a Learner, not with {type(module).__name__}")
+    return module
+
+
+class Curves(Callback):
+    """Points of the training curves: kept in the checkpoint, written to metrics.csv and TensorBoard."""
+
+    def __init__(self, run: RunDirectory, every: int) -> None:
+        """every: optimiser steps between two points."""
+        self.run, self.every = run, every
+        self.points: dict[str, list[Point]] = {}
+        self.seconds = 0.0
+        self._started = self._mark = time.monotonic()
+        self._tokens = 0
+        self._board: Any = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Curves and clock, plain."""
+        return {"points": self.points, "seconds": self.elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.points = {name: [tuple(point) for point in points] for name, points in state_dict["points"].items()}
+        self.seconds = state_dict["seconds"]
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, over all resumptions."""
+        return self.seconds + time.monotonic() - self._started
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """One point for each curve."""
+        now = self.elapsed()
+        for name, value in values.items():
+            self.points.setdefault(name, []).append((step, round(now, 3), value))
+            if self._board is not None:
+                self._board.add_scalar(name, value, step)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = self._mark = time.monotonic()
+        if trainer.is_global_zero:
+            from tensorboardX import SummaryWriter
+
+            purge = trainer.global_step + 1 if trainer.global_step else None
+            self._board = SummaryWriter(str(self.run.tensorboard), purge_step=purge)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._tokens += batch.step_tokens
+        if trainer.global_step % self.every:
+            return
+        learner = learner_of(pl_module)
+        loss, norm = summed(learner.last_loss), float(learner.gradient_norm)
+        now = time.monotonic()
+        rate = self._tokens / max(now - self._mark, 1e-9)
+        self._mark, self._tokens = now, 0
+        learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        values = {"train_loss": loss, "gradient_norm": norm, "learning_rate": learning_rate, "tokens_per_second": rate}
+        self.add(trainer.global_step, values)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        scores = learner_of(pl_module).scores
+        self.add(trainer.global_step, {f"validation_{name}": value for name, value in scores.items()})
+        self.flush(trainer)
+        self._mark, self._tokens = time.monotonic(), 0
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds, self._started = self.elapsed(), time.monotonic()
+        self.flush(trainer)
+        if self._board is not None:
+            self._board.close()
+
+    def flush(self, trainer: Trainer) -> None:
+        """Write metrics.csv: one line for each step that has a point."""
+        if not trainer.is_global_zero:
+            return
+        rows: dict[int, dict[str, float]] = {}
+        for name, points in self.points.items():
+            for step, seconds, value in points:
+                rows.setdefault(step, {"step": step, "seconds": seconds})[name] = value
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["step", "seconds", *self.points], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[step] for step in sorted(rows))
+        write_text(self.run.metrics, text.getvalue())
+        if self._board is not None:
+            self._board.flush()
+
+
+class Checkpoints(Callback):
+    """Saves `best` and `last` after each validation, and stops when the score has not risen for a while."""
+
+    def __init__(self, run: RunDirectory, patience: int | None) -> None:
+        """patience: validations without a better score after which training stops; None for never."""
+        self.run, self.patience = run, patience
+        self.best: dict[str, Any] | None = None
+        self.waited = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.waited = state_dict["best"], state_dict["waited"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        learner = learner_of(pl_module)
+        name = learner.task.metrics[0].name
+        value = learner.scores[name]
+        better = self.best is None or value > self.best["value"]
+        self.waited = 0 if better else self.waited + 1
+        if better:
+            self.best = {"step": trainer.global_step, "metric": f"validation_{name}", "value": value}
+            trainer.save_checkpoint(self.run.best, weights_only=True)
+        trainer.save_checkpoint(self.run.last)
+        if self.patience is not None and self.waited >= self.patience:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.best is None:  # stopped before the first validation
+            trainer.save_checkpoint(self.run.best, weights_only=True)
+            trainer.save_checkpoint(self.run.last)
+
+
+class Progress(Callback):
+    """A bar with loss, tokens/s and the last validation score; lines instead where there is no terminal."""
+
+    def __init__(self, curves: Curves) -> None:
+        self.curves = curves
+        self._bar: Any = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            total = learner_of(pl_module).total_steps
+            terminal = sys.stderr.isatty()
+            self._bar = tqdm(
+                total=total,
+                initial=trainer.global_step,
+                disable=not terminal,
+                dynamic_ncols=True,
+                unit="step",
+                leave=False,
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._bar is None:
+            return
+        self._bar.update(1)
+        if trainer.global_step % self.curves.every == 0:
+            self._bar.set_postfix_str(self.now(), refresh=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is None:
+            return
+        learner = learner_of(pl_module)
+        minutes = self.curves.elapsed() / 60
+        self.say(f"step {trainer.global_step:,} of {self._bar.total:,} | {minutes:.1f} min | {self.now()}")
+        count = len(learner.predictions)
+        for place in range(min(SHOWN, count)):
+            row = learner.predictions[(place * 7919 + 17) % count]  # the same spread of rows every time
+            self.say(f"    {row.source}\n      = {row.reference}\n      > {row.prediction}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def now(self) -> str:
+        """The newest value of each curve that people watch."""
+        shown = {"train_loss": "loss {:.3f}", "tokens_per_second": "{:,.0f} tokens/s", "validation_bleu": "BLEU {:.1f}"}
+        points = self.curves.points
+        return " | ".join(form.format(points[name][-1][2]) for name, form in shown.items() if name in points)
+
+    def say(self, text: str) -> None:
+        """Print above the bar."""
+        tqdm.write(text, file=sys.stderr)
+
+
+def summed(value: torch.Tensor) -> float:
+    """A value summed over the devices."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+    return float(value)

@@ -1,0 +1,105 @@
+"""Checkpoints: tensors and JSON in one file, written so that the previous one survives any failure."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seq2seq.errors import InputError
+from seq2seq.tasks.base import Task, pack_task, unpack_task
+
+FORMAT = 1
+"""Version of what `packed` holds."""
+
+
+def packed(task: Task, data: str) -> dict[str, Any]:
+    """What a checkpoint holds besides parameters and optimiser; data: the specification of the data as JSON."""
+    return {"format": FORMAT, "data": data, **pack_task(task)}
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    """Save atomically: a temporary file, flushed to the disk, then renamed over the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as problem:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        kept = f"the previous {path} is kept" if path.exists() else "there is no earlier one"
+        raise InputError(
+            f"cannot save {path}: {problem}; {kept}; make room, then continue with --resume true"
+        ) from problem
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` outlast a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, tensors on the CPU; nothing in it can run code."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"there is no checkpoint {path}") from None
+    except Exception as problem:  # torch raises a dozen kinds for a file that is no checkpoint
+        raise InputError(f"{path} is no checkpoint of seq2seq, or is damaged: {first_line(problem)}") from problem
+    own = content.get("seq2seq") if isinstance(content, dict) else None
+    if not isinstance(own, dict) or "state_dict" not in content:
+        raise InputError(f"{path} is no checkpoint of seq2seq: it holds no task")
+    if own.get("format") != FORMAT:
+        raise InputError(f"{path} has format {own.get('format')}, this version reads format {FORMAT}")
+    return dict(content)
+
+
+def first_line(problem: Exception) -> str:
+    """What went wrong, on one line."""
+    lines = str(problem).strip().splitlines()
+    return lines[0] if lines else type(problem).__name__
+
+
+def find(run: str | Path) -> Path:
+    """The checkpoint that a run directory or a file name means: the best one, else the last one."""
+    path = Path(run)
+    if path.is_file():
+        return path
+    for name in ("best.ckpt", "last.ckpt"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    where = "has no checkpoints/best.ckpt" if path.is_dir() else "does not exist"
+    raise InputError(f"{path} {where}; give a run directory or a checkpoint that seq2seq.train has written")
+
+
+def restore(content: dict[str, Any], path: Path) -> Task:
+    """The trained task of a checkpoint's content, ready to predict."""
+    # Every task of this package must be imported before a checkpoint can name it.
+    import seq2seq.tasks.translation  # noqa: F401
+
+    try:
+        task = unpack_task(content["seq2seq"])
+        prefix = "task."
+        parameters = {key.removeprefix(prefix): value for key, value in content["state_dict"].items()}
+        task.load_state_dict(parameters)
+    except InputError:
+        raise
+    except Exception as problem:
+        raise InputError(f"{path} does not fit this version of seq2seq: {first_line(problem)}") from problem
+    return task.eval()
+
+
+def load(run: str | Path) -> Task:
+    """The trained task of a run directory or checkpoint, from that file alone."""
+    path = find(run)
+    return restore(read(path), path)

@@ -1,0 +1,1 @@
+"""From any corpus to batches: rows, ids, which rows go together, tensors."""

@@ -1,0 +1,1 @@
+"""Search over one `step` function, whatever network stands behind it."""

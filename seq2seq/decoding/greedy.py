@@ -1,0 +1,38 @@
+"""Greedy search: the likeliest token at each step."""
+
+import torch
+from torch import Tensor
+
+from seq2seq.decoding.hypotheses import Hypothesis, S, Step
+
+
+@torch.inference_mode()
+def greedy(step: Step[S], state: S, limits: Tensor, begin: int, end: int) -> list[list[Hypothesis]]:
+    """One hypothesis for each source.
+
+    limits (B,): the most tokens of each, its end included; the end is forced there. Finished rows leave the batch.
+    """
+    count, longest = len(limits), int(limits.max()) if len(limits) else 0
+    tokens = torch.full((count, longest), end, device=limits.device)
+    scores = torch.zeros(count, longest, device=limits.device)
+    alive = torch.arange(count, device=limits.device)
+    last = torch.full((count, 1), begin, device=limits.device)
+    for position in range(longest):
+        log_probs, state = step(last, state)  # (alive, 1, V)
+        best, last = log_probs.squeeze(1).max(-1, keepdim=True)  # (alive, 1)
+        forced = (limits[alive] == position + 1).unsqueeze(1)
+        last = last.masked_fill(forced, end)
+        tokens[alive, position] = last.squeeze(1)
+        scores[alive, position] = torch.where(forced, log_probs[..., end], best).squeeze(1)
+        going = (last.squeeze(1) != end).nonzero()  # (still alive, 1)
+        if len(going) < len(alive):
+            if not len(going):
+                break
+            alive, last, state = alive[going[:, 0]], last[going[:, 0]], state.select(going)
+    return [[finished(*row, end)] for row in zip(tokens.tolist(), scores.tolist(), strict=True)]
+
+
+def finished(tokens: list[int], scores: list[float], end: int) -> Hypothesis:
+    """The hypothesis up to its first end; its score is the mean log-probability of a token."""
+    length = tokens.index(end) + 1
+    return Hypothesis(tokens[: length - 1], sum(scores[:length]) / length, scores[:length])

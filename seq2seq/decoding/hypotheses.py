@@ -1,0 +1,35 @@
+"""What search needs from a model (`Step`, `SearchState`) and what it returns (`Hypothesis`)."""
+
+from typing import NamedTuple, Protocol, TypeVar
+
+from torch import Tensor
+
+
+class Hypothesis(NamedTuple):
+    """A decoded sequence."""
+
+    tokens: list[int]
+    """Ids without beginning and end."""
+    score: float
+    """What search ranks by: the sum of the log-probabilities in nats, divided by the length penalty."""
+    token_scores: list[float]
+    """Log-probability of each token in nats, the end of the sequence included."""
+
+
+S = TypeVar("S", bound="SearchState")
+
+
+class SearchState(Protocol):
+    """A model's state in the middle of a search."""
+
+    def select(self: S, rows: Tensor) -> S:
+        """Keep, repeat or reorder hypotheses: rows (B', K') of hypothesis numbers, each row those of one source."""
+        ...
+
+
+class Step(Protocol[S]):
+    """One step of a model."""
+
+    def __call__(self, tokens: Tensor, state: S, /) -> tuple[Tensor, S]:
+        """The last tokens (B, K) to the log-probabilities (B, K, V) of the next, in nats, and the next state."""
+        ...

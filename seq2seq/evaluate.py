@@ -1,0 +1,84 @@
+"""python -m seq2seq.evaluate RUN: repeat the scoring from the checkpoint alone, on the same data or on other."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from tqdm import tqdm
+
+from seq2seq import checkpoint, command, inference, results
+from seq2seq.data.datamodule import DataModule
+from seq2seq.rundir import RunDirectory
+from seq2seq.tasks.base import Decoding, Task
+
+
+def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser:
+    """The command's parser, with the data and decoding of a checkpoint as defaults."""
+    parser = ArgumentParser(
+        prog="python -m seq2seq.evaluate", description="Score a trained model.", exit_on_error=False
+    )
+    parser.add_argument("run", type=str, help="run directory or checkpoint")
+    parser.add_argument("--split", type=str, default="test", help="train, validation or test")
+    parser.add_argument("--output", type=str | None, help="directory for predictions, results.json and report.html")
+    parser.add_argument("--overwrite", type=bool, default=False, help="replace what --output holds")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
+    parser.add_class_arguments(DataModule, "data")
+    parser.add_class_arguments(Decoding, "decoding")
+    parser.set_defaults({f"data.{name}": value for name, value in data.items()})
+    parser.set_defaults({f"decoding.{name}": value for name, value in decoding.items()})
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Evaluate as the arguments say."""
+    given = [argument for argument in arguments[:1] if not argument.startswith("-")]
+    if not given:
+        command.parse(parser_for({}, {}), arguments or ["--help"])
+    path = checkpoint.find(given[0])
+    content = checkpoint.read(path)
+    task = checkpoint.restore(content, path)
+    stored = json.loads(content["seq2seq"]["data"])["init_args"]
+    parser = parser_for(stored, task.decoding.specification()["init_args"])
+    config = command.parse(parser, arguments)
+    parts = parser.instantiate(config)
+    run = RunDirectory(Path(config.output)) if config.output else None
+    if run is not None:
+        run.claim(config.overwrite, resume=False)
+    scored, predictions = evaluate(task, parts.data, parts.decoding, config.split, config.device)
+    scored |= {"name": path.parent.parent.name or path.name, "config": command.plain_settings(parser, config)}
+    print(results.summary(scored, config.split))
+    if run is not None:
+        results.publish(scored, predictions, run, config.split)
+
+
+def evaluate(
+    task: Task, data: DataModule, decoding: Decoding, split: str, device_name: str
+) -> tuple[dict[str, Any], list[results.Prediction]]:
+    """Decode a split and score it: the plain results, and the predictions in row order."""
+    started = time.monotonic()
+    device = inference.choose_device(device_name)
+    encoded = data.encode(data.texts(split), task.tokenizers)
+    task.to(device)
+    predicted: list[results.Predicted] = []
+    with tqdm(total=len(encoded.source), unit="row", leave=False, disable=None) as bar:
+        for rows, hypotheses in inference.decode(task, encoded, decoding, device):
+            predicted += results.best_texts(task, rows, hypotheses)
+            bar.update(len(rows))
+    predictions = results.in_order(predicted, encoded.texts)
+    scored = {
+        "format": 1,
+        "task": type(task).__name__,
+        "splits": {split: results.split_results(predictions, task, decoding)},
+        "environment": results.environment(results.device_name(device)),
+        "model": {"parameters": task.parameter_counts()},
+    }
+    scored["seconds"] = round(time.monotonic() - started, 2)
+    return scored, predictions
+
+
+if __name__ == "__main__":
+    command.run(main)

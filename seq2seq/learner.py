@@ -1,0 +1,153 @@
+"""Learner: a task inside Lightning's loop. Everything that needs Lightning and is no callback is here."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from pytorch_lightning import LightningModule
+from pytorch_lightning.plugins.io import CheckpointIO
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+
+from seq2seq import checkpoint
+from seq2seq.data.batch import Batch
+from seq2seq.data.batching import Plan
+from seq2seq.data.datamodule import DataModule, Split
+from seq2seq.options import OptimizerOptions
+from seq2seq.results import Predicted, Prediction, best_texts, in_order, score
+from seq2seq.tasks.base import Decoding, Task
+
+
+class Learner(LightningModule):
+    """Trains a task; validates by decoding greedily and tests by the task's own search."""
+
+    def __init__(
+        self,
+        task: Task,
+        data: DataModule,
+        train: Split,
+        validation: Split,
+        optimizer: OptimizerOptions,
+        seed: int,
+        data_specification: str,
+    ) -> None:
+        """data_specification: the data's JSON, kept in the checkpoint so that it can be scored again alone."""
+        super().__init__()
+        self.task, self.data, self.splits = task, data, {"train": train, "validation": validation}
+        self.options, self.seed, self.data_specification = optimizer, seed, data_specification
+        self.plan = Plan(train.source.lengths, train.target.lengths, data.batch_tokens, seed)
+        self.predicted: list[Predicted] = []
+        self.predictions: list[Prediction] = []
+        self.scores: dict[str, float] = {}
+        self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole training, for the schedule."""
+        each = len(self.plan)
+        limit = self.trainer.limit_train_batches
+        if limit is not None and limit != 1.0:
+            each = min(each, int(limit) if isinstance(limit, int) else int(limit * each))
+        steps = [self.trainer.max_steps] if self.trainer.max_steps > 0 else []
+        epochs = self.trainer.max_epochs
+        return min([*steps, epochs * each] if epochs and epochs > 0 else steps or [each])
+
+    def train_dataloader(self) -> "DataLoader[Batch]":
+        """This device's share of each step, from where training stands."""
+        place = (self.trainer.global_rank, self.trainer.world_size)
+        return self.data.training_batches(self.splits["train"], self.plan, lambda: self.trainer.global_step, *place)
+
+    def val_dataloader(self) -> "DataLoader[Batch]":
+        """This device's share of the validation split."""
+        return self.evaluation_batches("validation", greedy(self.task.decoding))
+
+    def evaluation_batches(self, split: str, decoding: Decoding) -> "DataLoader[Batch]":
+        """This device's share of a split, as many rows at once as `decoding` says."""
+        place = (self.trainer.global_rank, self.trainer.world_size)
+        return self.data.evaluation_batches(self.splits[split], decoding.sources, *place)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Batch:
+        return cast(Batch, batch).to(device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        # Dropout depends on (seed, step, device) alone, so a resumed run draws the same masks.
+        torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
+        loss = self.task.loss(batch) / batch.step_tokens
+        self.last_loss = loss.detach()
+        return loss * self.trainer.world_size  # gradients are averaged over devices; the sum is wanted
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        largest = float("inf") if gradient_clip_val is None else float(gradient_clip_val)
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), largest)
+
+    def configure_optimizers(self) -> Any:
+        options, total = self.options, self.total_steps
+        optimizer = torch.optim.AdamW(
+            self.parameters(),
+            lr=options.learning_rate,
+            betas=(options.beta1, options.beta2),
+            weight_decay=options.weight_decay,
+            fused=True,
+        )
+        schedule = LambdaLR(optimizer, lambda step: options.factor(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collect(batch, greedy(self.task.decoding))
+
+    def on_validation_epoch_end(self) -> None:
+        self.predictions = self.gather("validation")
+        self.scores = {name: value.value for name, value in score(self.predictions, self.task.metrics, False).items()}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        with torch.autocast(self.device.type, enabled=False):  # 32 bits: `evaluate` repeats the very number
+            self.collect(batch, self.task.decoding)
+
+    def on_test_epoch_end(self) -> None:
+        self.predictions = self.gather("test")
+
+    def collect(self, batch: Batch, decoding: Decoding) -> None:
+        """Predict a batch; an empty one only keeps this device in step with the others."""
+        if len(batch.rows):
+            self.predicted += best_texts(self.task, batch.rows.tolist(), self.task.predict(batch, decoding))
+
+    def gather(self, split: str) -> list[Prediction]:
+        """The predictions of all devices in row order, the same list on each."""
+        mine, self.predicted = self.predicted, []
+        shares: list[list[Predicted] | None] = [mine]
+        if self.trainer.world_size > 1:
+            shares = [None] * self.trainer.world_size
+            dist.all_gather_object(shares, mine)
+        predicted = [row for share in shares if share for row in share]
+        return in_order(predicted, self.splits[split].texts)
+
+    def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
+        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data_specification)
+
+
+def greedy(decoding: Decoding) -> Decoding:
+    """The same limits with greedy search."""
+    return Decoding(1, decoding.length_penalty, decoding.max_length_ratio, decoding.rows)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed for one device at one optimiser step."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class AtomicCheckpoints(CheckpointIO):
+    """Lightning's reading and writing of checkpoints, done by `seq2seq.checkpoint`."""
+
+    def save_checkpoint(self, content: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        checkpoint.write(content, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return checkpoint.read(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""Encoder: source ids to all states (the memory) and the final state, blind to padding and to neighbours."""
+
+import torch
+from torch import Tensor, nn
+
+from seq2seq.models.cells import Cell, CellState, Recurrent
+
+
+class Encoder(nn.Module):
+    """Embedding and recurrence over the source (Sutskever et al. 2014), in both directions (Bahdanau et al. 2015)."""
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_size: int,
+        hidden_size: int,
+        cell: Cell,
+        layers: int = 1,
+        bidirectional: bool = True,
+        reverse: bool = False,
+        dropout: float = 0.0,
+        padding: int = 0,
+    ) -> None:
+        """hidden_size counts both directions together; reverse feeds the source last word first."""
+        super().__init__()
+        if bidirectional and hidden_size % 2:
+            raise ValueError(f"hidden_size {hidden_size} is odd; a bidirectional encoder gives each direction one half")
+        self.reverse = reverse
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=padding)
+        nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
+        with torch.no_grad():
+            self.embedding.weight[padding].zero_()
+        self.dropout = nn.Dropout(dropout)
+        units = hidden_size // 2 if bidirectional else hidden_size
+        self.recurrent = Recurrent(cell, embedding_size, units, layers, dropout, bidirectional)
+
+    def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, CellState]:
+        """source (B, S) ids, lengths (B,) on the CPU; returns states (B, S, H) and the final state, tensors (L, B, H).
+
+        With `reverse`, states stand in the order in which they were computed.
+        """
+        if self.reverse:
+            source = reversed_rows(source, lengths)
+        inputs = self.dropout(self.embedding(source))  # (B, S, E)
+        outputs, final = self.recurrent(inputs, lengths=lengths)
+        return outputs, tuple(self._join(tensor) for tensor in final)
+
+    def _join(self, tensor: Tensor) -> Tensor:
+        """(L * directions, B, units) to (L, B, H): the directions of a layer side by side."""
+        if self.recurrent.directions == 1:
+            return tensor
+        split = tensor.view(self.recurrent.layers, 2, *tensor.shape[1:])  # (L, 2, B, units)
+        return torch.cat((split[:, 0], split[:, 1]), dim=-1)
+
+
+def reversed_rows(ids: Tensor, lengths: Tensor) -> Tensor:
+    """Each row's first `lengths` ids in reverse order, padding left where it is; ids (B, S), lengths (B,)."""
+    steps = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    last = lengths.to(ids.device).unsqueeze(1) - 1
+    return ids.gather(1, torch.where(steps <= last, last - steps, steps))

@@ -1,0 +1,219 @@
+"""The report's pictures: training curves and scores by source length, as SVG text to put inside a page.
+
+matplotlib is imported when a picture is drawn, so that a page without pictures needs no more than jinja2.
+Colours are the page's own CSS variables; a picture follows its dark and light mode and its print.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# matplotlib knows no CSS variables: it draws with these stand-ins, which are replaced in its output.
+INK, MUTED, LINE = "#010101", "#010102", "#010103"
+SERIES = ("#010111", "#010112", "#010113")
+CSS_COLOURS = {
+    INK: "currentColor",
+    MUTED: "var(--muted, #5b626b)",
+    LINE: "var(--line, #d9dce1)",
+    SERIES[0]: "var(--series-1, #0b5cad)",
+    SERIES[1]: "var(--series-2, #b4540a)",
+    SERIES[2]: "var(--series-3, #2f7a3d)",
+}
+DASHES = ("-", "--", ":")  # a second sign beside colour, for print and for colour-blind readers
+MOST_POINTS = 400  # a longer curve is drawn as means of neighbours: the eye cannot tell, and the page stays small
+
+STYLE: dict[Any, Any] = {  # matplotlib types the keys as 300 literals
+    "svg.fonttype": "none",  # letters stay letters: searchable, readable aloud, in the page's font
+    "svg.hashsalt": "seq2seq",  # the same results give the same bytes
+    "text.parse_math": False,  # a "$" in a name is a dollar sign
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": LINE,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+class Point(NamedTuple):
+    """One measurement during training: optimiser step, seconds since the start, value."""
+
+    step: float
+    seconds: float
+    value: float
+
+
+class Bucket(NamedTuple):
+    """The score of the rows whose source has a certain length; `low` and `high` bound its 95 % interval."""
+
+    label: str
+    rows: int
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def curves(
+    series: Mapping[str, Sequence[Point]], *, name: str, title: str, unit: str, best: tuple[float, float] | None = None
+) -> str:
+    """Lines over training steps, as inline SVG; `best` is the (step, value) of the kept checkpoint.
+
+    `name` begins every id inside the picture, so it must be unique on the page. Values must be finite.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for index, (label, points) in enumerate(series.items()):
+            _line(axes, label, points, index)
+        if best is not None:
+            _mark(axes, *best)
+        axes.set_xlabel(_time_axis(series))
+        axes.set_ylabel(unit)
+        axes.grid(axis="y")
+        axes.xaxis.set_major_formatter(_thousands)
+        if axes.get_ylim()[1] >= 1000:
+            axes.yaxis.set_major_formatter(_thousands)
+        axes.margins(x=0.02)
+        if len(series) > 1 or unit not in series:
+            axes.legend(frameon=False, fontsize=9.5, handlelength=2.6)
+
+    return _svg(draw, size=(5.0, 3.0), name=name, title=title, description=_told(series, best))
+
+
+def by_length(buckets: Sequence[Bucket], *, name: str, title: str, unit: str) -> str:
+    """Scores with their intervals above, rows per bucket below, over the source length in words; as inline SVG."""
+
+    def draw(figure: Figure) -> None:
+        scores, rows = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+        places = range(len(buckets))
+        for place, bucket in zip(places, buckets, strict=True):
+            if bucket.low is not None and bucket.high is not None:
+                scores.vlines(place, bucket.low, bucket.high, colors=SERIES[0], linewidth=2, alpha=0.55)
+        scores.plot(places, [bucket.value for bucket in buckets], "o", color=SERIES[0], markersize=6)
+        scores.set_ylabel(unit)
+        scores.grid(axis="y")
+        scores.tick_params(axis="x", length=0)
+        _count_bars(rows, [bucket.rows for bucket in buckets])
+        rows.set_xticks(list(places), [bucket.label for bucket in buckets], rotation=45 if len(buckets) > 9 else 0)
+        rows.set_xlabel("words in the source")
+        rows.set_xlim(-0.6, len(buckets) - 0.4)
+
+    told = "; ".join(f"{bucket.label} words: {bucket.value:.1f} over {bucket.rows:,} rows" for bucket in buckets)
+    return _svg(draw, size=(5.0, 3.4), name=name, title=title, description=told)
+
+
+def _line(axes: Axes, label: str, points: Sequence[Point], index: int) -> None:
+    """One curve; few points get dots, very many are averaged, and the legend says so."""
+    size = -(-len(points) // MOST_POINTS)
+    if size > 1:
+        points = [_mean(points[start : start + size]) for start in range(0, len(points), size)]
+        label = f"{label} (means of {size})"
+    axes.plot(
+        [point.step for point in points],
+        [point.value for point in points],
+        label=label.lstrip("_"),  # matplotlib leaves names with a leading underscore out of the legend
+        color=SERIES[index % len(SERIES)],
+        linestyle=DASHES[index % len(DASHES)],
+        linewidth=1.6,
+        marker="o" if len(points) <= 30 else None,
+        markersize=3.2,
+    )
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    return Point(*(sum(column) / len(points) for column in zip(*points, strict=True)))
+
+
+def _mark(axes: Axes, step: float, value: float) -> None:
+    """A ring and a dotted line where the kept checkpoint lies."""
+    axes.axvline(step, color=MUTED, linestyle=(0, (1, 2.5)), linewidth=1, zorder=1)
+    axes.plot([step], [value], "o", label="best checkpoint", markersize=10, markerfacecolor="none", markeredgecolor=INK)
+    axes.legend(frameon=False, fontsize=9.5)
+
+
+def _count_bars(axes: Axes, rows: Sequence[int]) -> None:
+    """Thin bars with their number on top, no scale: the number is the scale."""
+    axes.bar(range(len(rows)), rows, width=0.55, color=LINE)
+    for place, count in enumerate(rows):
+        axes.annotate(
+            f"{count:,}", (place, count), (0, 2), textcoords="offset points", ha="center", fontsize=8.5, color=MUTED
+        )
+    axes.set_ylim(0, max([*rows, 1]) * 1.6)
+    axes.set_yticks([])
+    axes.set_ylabel("rows")
+    axes.spines["left"].set_visible(False)
+
+
+def _thousands(value: float, _position: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
+
+
+def _time_axis(series: Mapping[str, Sequence[Point]]) -> str:
+    """The label under the steps; the minutes that all of them took."""
+    ends = [points[-1] for points in series.values() if points]
+    if not ends:
+        return "step"
+    last = max(ends, key=lambda point: point.step)
+    return f"step ({last.step:,.0f} steps in {last.seconds / 60:,.1f} minutes)"
+
+
+def _told(series: Mapping[str, Sequence[Point]], best: tuple[float, float] | None) -> str:
+    """What the picture shows, for someone who hears it."""
+    told = [
+        f"{label}: from {points[0].value:.4g} at step {points[0].step:,.0f} "
+        f"to {points[-1].value:.4g} at step {points[-1].step:,.0f}"
+        for label, points in series.items()
+        if points
+    ]
+    if best is not None:
+        told.append(f"best checkpoint: {best[1]:.4g} at step {best[0]:,.0f}")
+    return "; ".join(told)
+
+
+def _svg(draw: Callable[[Figure], None], *, size: tuple[float, float], name: str, title: str, description: str) -> str:
+    """Draw a figure of `size` inches and return it as an SVG element that needs nothing from outside."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    text = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+    return _inline(text.getvalue(), name=name, title=title, description=description)
+
+
+def _inline(svg: str, *, name: str, title: str, description: str) -> str:
+    """Fit matplotlib's SVG file into a page: no prolog, own ids, page colours and font, a name for screen readers."""
+    width, height = re.findall(r'viewBox="0 0 (\S+) (\S+)"', svg)[0]
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" class="plot" '
+        f'viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-title {name}-description" '
+        f'style="stroke-linejoin: round">\n'
+        f'<title id="{name}-title">{escape(title)}</title>\n'
+        f'<desc id="{name}-description">{escape(description)}</desc>'
+    )
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    body = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
+    body = re.sub(r"font: (\S+px) [^;\"]*", r"font-size: \1", body)  # as matplotlib before 3.11 writes it
+    body = re.sub(r" font-family: [^;\"]*;?", "", body)
+    for before, after in (('id="', f'id="{name}-'), ('href="#', f'href="#{name}-'), ("url(#", f"url(#{name}-")):
+        body = body.replace(before, after)
+    for stand_in, colour in CSS_COLOURS.items():
+        body = body.replace(stand_in, colour)
+    return head + body.rstrip()

@@ -1,0 +1,187 @@
+"""From hypotheses to results.json: predictions, scores, examples, environment; plain JSON that the report shows."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from seq2seq.data.sources import Texts
+from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.metrics.base import Metric, Score
+from seq2seq.metrics.bleu import words
+from seq2seq.rundir import RunDirectory, write_text
+from seq2seq.tasks.base import Decoding, Task
+
+Predicted = tuple[int, str, float, list[float]]
+"""Row number, text, score and token scores: what devices send each other."""
+
+LENGTHS = (1, 6, 11, 16, 21, 31, 51)
+"""Where groups of source lengths begin, in words."""
+
+
+class Prediction(NamedTuple):
+    """A line of predictions/<split>.jsonl."""
+
+    id: int
+    source: str
+    reference: str
+    prediction: str
+    score: float
+    token_scores: list[float]
+
+
+def best_texts(task: Task, rows: Iterable[int], hypotheses: Sequence[list[Hypothesis]]) -> list[Predicted]:
+    """The best hypothesis of each row as text."""
+    return [
+        (row, task.text(best[0]), best[0].score, best[0].token_scores)
+        for row, best in zip(rows, hypotheses, strict=True)
+    ]
+
+
+def in_order(predicted: Iterable[Predicted], texts: Texts) -> list[Prediction]:
+    """Predictions of a split in row order; every row must be there exactly once."""
+    by_row = sorted(predicted)
+    if [row for row, *_ in by_row] != list(range(len(texts.source))):
+        raise RuntimeError(f"{len(by_row)} predictions for {len(texts.source)} rows: some are missing or double")
+    return [
+        Prediction(row, texts.source[row], texts.target[row], text, score, scores)
+        for row, text, score, scores in by_row
+    ]
+
+
+def score(predictions: Sequence[Prediction], metrics: Sequence[Metric], interval: bool) -> dict[str, Score]:
+    """Every metric over raw references."""
+    texts, references = [row.prediction for row in predictions], [row.reference for row in predictions]
+    return {metric.name: metric.compute(texts, references, interval) for metric in metrics}
+
+
+def split_results(predictions: Sequence[Prediction], task: Task, decoding: Decoding) -> dict[str, Any]:
+    """The part of results.json about one split."""
+    scores = score(predictions, task.metrics, interval=True)
+    return {
+        "rows": len(predictions),
+        "metrics": {name: value._asdict() for name, value in scores.items()},
+        "by_source_length": by_source_length(predictions, task.metrics[0]),
+        "examples": examples(predictions, task.metrics),
+        "decoding": decoding.specification()["init_args"],
+    }
+
+
+def by_source_length(predictions: Sequence[Prediction], metric: Metric) -> list[dict[str, Any]]:
+    """The first metric for groups of source lengths in words (Cho et al. 2014, fig. 4)."""
+    lengths = [words(row.source) for row in predictions]
+    result = []
+    for low, after in zip(LENGTHS, (*LENGTHS[1:], 1 << 30), strict=True):
+        group = [row for row, length in zip(predictions, lengths, strict=True) if low <= max(1, length) < after]
+        if group:
+            high = min(after - 1, max(lengths))
+            value = score(group, [metric], interval=True)[metric.name]
+            numbers = {metric.name: value.value, f"{metric.name}_low": value.low, f"{metric.name}_high": value.high}
+            result.append({"low": low, "high": high, "rows": len(group), **numbers})
+    return result
+
+
+def examples(predictions: Sequence[Prediction], metrics: Sequence[Metric], count: int = 5) -> dict[str, Any]:
+    """The best, worst and some random rows, by sentence chrF where the task has it, else by its first metric."""
+    import random
+
+    metric = next((one for one in metrics if one.name == "chrf"), metrics[0])
+    values = metric.rows([row.prediction for row in predictions], [row.reference for row in predictions])
+    scored = [{**row._asdict(), metric.name: value} for row, value in zip(predictions, values, strict=True)]
+    for row in scored:
+        del row["token_scores"]
+    # Longer rows first among equals: a long sentence that is right says more than a short one.
+    ranked = sorted(scored, key=lambda row: (-row[metric.name], -len(row["source"]), row["id"]))
+    drawn = random.Random(1).sample(scored, min(count, len(scored)))
+    return {"best": ranked[:count], "worst": ranked[::-1][:count], "random": drawn}
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Software, hardware and the command."""
+    names = ("torch", "pytorch-lightning", "datasets", "sentencepiece", "sacrebleu", "jsonargparse", "babel", "numpy")
+    packages = {name: metadata.version(name) for name in names}
+    command = " ".join(["python", "-m", "seq2seq." + Path(sys.argv[0]).stem, *sys.argv[1:]])
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "device": device,
+        "packages": packages,
+        "git": git_state(),
+        "command": command,
+    }
+
+
+def processor() -> str:
+    """The name of the processor and its cores."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def device_name(device: torch.device) -> str:
+    """For the report: the accelerator's name, or the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def git_state() -> str | None:
+    """Commit of the working directory and whether it is clean; None outside a repository."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + (" with changes" if changes.stdout.strip() else "")
+
+
+def write_predictions(predictions: Sequence[Prediction], folder: Path, split: str) -> None:
+    """predictions/<split>.jsonl, and the plain texts beside it for other tools."""
+    lines = [json.dumps(row._asdict(), ensure_ascii=False) for row in predictions]
+    write_text(folder / f"{split}.jsonl", "".join(line + "\n" for line in lines))
+    write_text(folder / f"{split}.prediction.txt", "".join(one_line(row.prediction) + "\n" for row in predictions))
+    write_text(folder / f"{split}.reference.txt", "".join(one_line(row.reference) + "\n" for row in predictions))
+
+
+def one_line(text: str) -> str:
+    """A text without the characters at which a reader of lines would break it."""
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def publish(results: Mapping[str, Any], predictions: Sequence[Prediction], run: RunDirectory, split: str) -> None:
+    """Write predictions, results.json and report.html."""
+    from seq2seq.report import page  # takes a moment to import
+
+    write_predictions(predictions, run.predictions, split)
+    write_text(run.results, json.dumps(results, ensure_ascii=False, indent=1) + "\n")
+    page.write(results, run.report)
+
+
+def summary(results: Mapping[str, Any], split: str) -> str:
+    """The score table and five examples, for the terminal."""
+    part = results["splits"][split]
+    lines = [f"{results['task']} {results['name']}: {part['rows']:,} {split} rows", ""]
+    lines.append(f"{'metric':<12} {'value':>6}  {'95 % interval':<15} signature")
+    for name, one in part["metrics"].items():
+        interval = "" if one["low"] is None else f"{one['low']:.1f} to {one['high']:.1f}"
+        lines.append(f"{name:<12} {one['value']:>6.1f}  {interval:<15} {one['signature']}")
+    for row in part["examples"]["random"][:5]:
+        lines += [
+            "",
+            f"  source      {row['source']}",
+            f"  reference   {row['reference']}",
+            f"  prediction  {row['prediction']}",
+        ]
+    return "\n".join(lines)

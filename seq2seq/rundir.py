@@ -1,0 +1,115 @@
+"""The run directory: one place for everything that a training writes, never overwritten silently."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from seq2seq.errors import InputError
+
+OWNED = (
+    "config.yaml",
+    "metrics.csv",
+    "results.json",
+    "report.html",
+    "checkpoints",
+    "predictions",
+    "tensorboard",
+    ".ready",
+)
+"""What a run writes, and so what `overwrite` removes."""
+
+
+class RunDirectory:
+    """Paths of a run, and the right to write there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.results, self.report = path / "config.yaml", path / "results.json", path / "report.html"
+        self.best, self.last = path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"
+        self.metrics, self.predictions, self.tensorboard = (
+            path / "metrics.csv",
+            path / "predictions",
+            path / "tensorboard",
+        )
+        self._lock = FileLock(path / ".lock")
+
+    def claim(self, overwrite: bool, resume: bool) -> None:
+        """Take the directory for this process alone, or say why not and what to do."""
+        if overwrite and resume:
+            raise InputError("--overwrite starts anew and --resume goes on; choose one")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"{self.path} is in use by another training; wait for it or choose another --run"
+            ) from None
+        except OSError as problem:
+            raise InputError(
+                f"cannot write to the run directory {self.path}: {problem}; choose another --run"
+            ) from problem
+        if overwrite:
+            self._clear()
+        elif resume:
+            if not self.last.is_file():
+                raise InputError(f"{self.path} holds no checkpoints/last.ckpt to resume from; start without --resume")
+            if self.results.exists():
+                raise InputError(f"{self.path} is finished already; there is nothing to resume")
+        else:
+            self._refuse_used()
+
+    def release(self) -> None:
+        """Let others have the directory."""
+        self._lock.release()
+
+    def _refuse_used(self) -> None:
+        used = [name for name in OWNED if (self.path / name).exists()]
+        if not used:
+            others = [entry.name for entry in self.path.iterdir() if entry.name != ".lock"]
+            if others:
+                raise InputError(f"{self.path} holds {others[0]!r} and is no run directory; choose another --run")
+            return
+        choices = "replace it with --overwrite true, or choose another --run"
+        if self.results.exists():
+            raise InputError(f"{self.path} holds a finished run; {choices}")
+        if self.last.is_file():
+            raise InputError(f"{self.path} holds a half-finished run; continue it with --resume true, {choices}")
+        raise InputError(f"{self.path} holds a run that wrote no checkpoint; {choices}")
+
+    def _clear(self) -> None:
+        for name in OWNED:
+            entry = self.path / name
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+
+    def announce(self, launch: str) -> None:
+        """Tell the other processes of this launch that the directory is prepared."""
+        write_text(self.path / ".ready", json.dumps(launch))
+
+    def wait(self, launch: str, seconds: float = 3600.0) -> None:
+        """Wait until the first process of this launch has prepared the directory."""
+        deadline = time.monotonic() + seconds
+        while not self._announced(launch):
+            if time.monotonic() > deadline:
+                raise InputError(f"{self.path} was not prepared within {seconds:.0f} s by the first process")
+            time.sleep(0.2)
+
+    def _announced(self, launch: str) -> bool:
+        try:
+            return bool(json.loads((self.path / ".ready").read_text()) == launch)
+        except (OSError, ValueError):
+            return False
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is either the old or the new one at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)

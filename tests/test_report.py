@@ -1,0 +1,407 @@
+"""The report page: what it says, that nothing from the data can break out of it, and that it asks for nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seq2seq.report.page import duration, number, outline, render, write
+from seq2seq.report.plots import Bucket, Point, by_length, curves
+
+SIGNATURE = "nrefs:1|bs:1000|seed:12345|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
+ATTACKS = (
+    "<script>alert(1)</script>",
+    '"><img src=http://evil.example/x onerror=alert(1)>',
+    "</details></section></svg><p>out</p>",
+    "{{7*7}}{% raw %}",
+    "' onmouseover='alert(1)",
+    "<!-- <style>@import url(//evil.example)</style>",
+    "]]> &lt;b&gt; $\\frac{1$",
+)
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """The page as a reader of HTML sees it; fails on a tag that is closed twice or never."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.styles = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.text += " " if tag in {"td", "th", "dd"} else ""
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "style":
+            self.styles += data
+        else:
+            self.text += data
+
+    def attributes(self) -> Iterator[tuple[str, str]]:
+        """Every attribute of every tag, as (name, value)."""
+        for _, attributes in self.tags:
+            for key, value in attributes.items():
+                yield key, value or ""
+
+    def words(self) -> str:
+        """The text with its white space made even."""
+        return " ".join(self.text.split())
+
+
+def example(number: int, text: str = "three") -> dict[str, Any]:
+    return {"id": number, "source": text, "reference": "drei", "prediction": "drei", "score": -0.25, "chrf": 98.76}
+
+
+def everything() -> dict[str, Any]:
+    """Results with every part, in small."""
+    steps = [(step, step * 0.1) for step in range(100, 1300, 100)]
+    curves = {
+        name: [[step, seconds, start + step / 100] for step, seconds in steps]
+        for start, name in enumerate(("train_loss", "validation_loss", "validation_bleu", "gradient_norm"))
+    }
+    lengths = [
+        {"low": 1, "high": 5, "rows": 1120, "bleu": 93.04, "bleu_low": 91.5, "bleu_high": 94.5},
+        {"low": 6, "high": None, "rows": 30, "bleu": 70.0, "bleu_low": 60.0, "bleu_high": 80.0},
+    ]
+    bleu = {"value": 91.23, "low": 90.11, "high": 92.34, "signature": SIGNATURE, "unit": "BLEU points"}
+    test = {
+        "rows": 1000,
+        "metrics": {"bleu": bleu, "exact_match": {"value": 84.0, "unit": "percent", "signature": "case:mixed"}},
+        "by_source_length": lengths,
+        "examples": {"best": [example(1)], "worst": [example(2, "שלוש")], "random": [example(n) for n in range(9)]},
+        "decoding": {"beam_size": 5, "length_penalty": 1.0},
+    }
+    return {
+        "format": 1,
+        "task": "Translation",
+        "name": "demo",
+        "splits": {"validation": {"rows": 7, "metrics": {"bleu": {"value": 12.0}}}, "test": test},
+        "curves": curves,
+        "best": {"step": 1200, "metric": "validation_bleu", "value": 14.0},
+        "config": {"model": {"cell": "LSTM", "layers": 2, "stop": None}, "data": {"path": "numbers.tsv"}},
+        "environment": {"python": "3.11.7", "packages": {"torch": "2.13.0"}, "command": "python -m seq2seq.train -c x"},
+        "model": {"parameters": {"encoder": 1000, "decoder": 3000, "total": 4000}},
+        "data": {"rows": {"train": 20000}, "vocabulary": {"source": 1000}},
+        "seconds": 171.2,
+        "timing": {"prepare": 3.14, "train": 171.2},
+    }
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    return everything()
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    """The page of all parts, made once for the tests that only read it."""
+    return render(everything())
+
+
+@pytest.fixture
+def no_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+def test_page_says_what_was_measured(html: str) -> None:
+    words = Page(html).words()
+    assert "BLEU 91.2 (95 % interval 90.1 to 92.3) on 1,000 test rows." in words
+    for said in (
+        "demo",
+        "Exact match 84.0",
+        "beam size 5, length penalty 1.0",
+        "2.9 minutes",
+        "1,120",
+        "91.5 to 94.5",
+        "6 and more",
+        "row 2 · chrF 98.8 · −0.250 nats per token · equals the reference",
+        "4 more",
+        "75.0 %",
+        "train 20,000",
+        "layers: 2",
+        "torch 2.13.0",
+        "python -m seq2seq.train -c x",
+        "step 1,200, validation BLEU 14.0",
+    ):
+        assert said in words, said
+    assert f"<code>{SIGNATURE}</code>" in html
+
+
+def test_pictures_are_there_and_named(html: str) -> None:
+    page = Page(html)
+    pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(pictures) == 4  # loss, score, gradient norm, lengths
+    assert all(picture["role"] == "img" and picture["aria-labelledby"] for picture in pictures)
+    assert "best checkpoint" in page.words()
+    assert "step (1,200 steps in 2.0 minutes)" in page.words()
+    assert "install seq2seq[report]" not in page.words()
+
+
+def test_best_checkpoint_is_marked_only_on_its_own_curve(results: dict[str, Any], html: str) -> None:
+    marks = html.count(">best checkpoint<")
+    results["best"]["metric"] = "something_else"
+    assert (marks, render(results).count(">best checkpoint<")) == (1, 0)
+
+
+def test_long_curves_are_averaged_and_say_so() -> None:
+    points = [Point(step, step, step % 50) for step in range(20_000)]
+    picture = curves({"loss": points}, name="x", title="Loss", unit="nats")
+    assert "loss (means of 50)" in picture
+    assert len(picture) < 20_000
+
+
+def test_nothing_in_the_names_breaks_out_of_a_picture() -> None:
+    points = [Point(1, 1, 2.0), Point(2, 2, 3.0)]
+    picture = curves(dict.fromkeys(ATTACKS, points), name="x", title=ATTACKS[0], unit=ATTACKS[1], best=(1, 2.0))
+    picture += by_length([Bucket(text, 3, 4.0) for text in ATTACKS], name="y", title=ATTACKS[2], unit=ATTACKS[3])
+    page = Page(picture)
+    assert {tag for tag, _ in page.tags} == {
+        "svg",
+        "title",
+        "desc",
+        "g",
+        "defs",
+        "path",
+        "use",
+        "text",
+        "clippath",
+        "rect",
+    }
+    assert not [key for key, _ in page.attributes() if key.startswith("on")]
+    for text in ATTACKS:
+        assert page.text.count(text) >= 4  # legend or ticks, and the descriptions
+
+
+def spoil(value: Any, hostile: str) -> Any:
+    """The same nested value with the attack in every text and every key."""
+    if isinstance(value, dict):
+        return {hostile + key: spoil(item, hostile) for key, item in value.items()}
+    return hostile if isinstance(value, str) else value
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+@pytest.mark.parametrize("hostile", ATTACKS)
+def test_nothing_in_the_data_breaks_out(results: dict[str, Any], hostile: str) -> None:
+    harmless = {tag for tag, _ in Page(render(results)).tags}
+    for part in ("config", "environment", "data", "timing"):
+        results[part] = spoil(results[part], hostile)
+    results["environment"].update(device=hostile, command=hostile)
+    results["curves"][hostile] = [[1, 1.0, 2.0]]
+    results["model"]["parameters"][hostile] = 3
+    results["name"] = results["task"] = results["best"]["metric"] = hostile
+    test = results["splits"].pop("test")
+    results["splits"][hostile] = test
+    test["metrics"]["bleu"]["signature"] = test["metrics"]["bleu"]["unit"] = hostile
+    test["metrics"][hostile] = {"value": 1.0}
+    test["decoding"][hostile] = hostile
+    test["by_source_length"][0][hostile] = 3.0
+    test["examples"]["best"][0].update(id=hostile, source=hostile, reference=hostile, prediction=hostile, chrf=hostile)
+    test["examples"][hostile] = [example(3, hostile * 40)]
+    page = Page(render(results))
+    assert page.text.count(hostile) > 60
+    assert {tag for tag, _ in page.tags} == harmless
+    assert not [key for key, _ in page.attributes() if key.startswith("on")]
+    assert "evil" not in page.styles
+
+
+def test_page_asks_for_nothing(results: dict[str, Any]) -> None:
+    results["splits"]["test"]["examples"]["best"][0]["source"] = "see http://example.com and //example.com"
+    page = Page(render(results))
+    fetching = {"src", "href", "xlink:href", "srcset", "data", "poster", "action", "formaction", "background"}
+    for key, value in page.attributes():
+        if key in fetching:
+            assert value.startswith("#") or value == "data:,", (key, value)
+        if key in {"style", "clip-path", "fill", "mask", "filter"}:
+            assert "//" not in value and re.fullmatch(r"url\(#.*\)", value) if "url(" in value else True
+    assert "url(" not in page.styles
+    assert "@import" not in page.styles
+    assert not {tag for tag, _ in page.tags} & {"script", "iframe", "object", "embed", "img"}
+    (policy,) = [tag[1]["content"] for tag in page.tags if tag[1].get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    assert "default-src 'none'" in policy
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(html: str) -> None:
+    page = Page(html)
+    ids = Counter(value for key, value in page.attributes() if key == "id")
+    assert [name for name, times in ids.items() if times > 1] == []
+    wanted = {value[1:] for key, value in page.attributes() if key in {"href", "xlink:href"} and value.startswith("#")}
+    wanted |= {name for key, value in page.attributes() for name in re.findall(r"url\(#(.*?)\)", value)}
+    wanted |= {name for key, value in page.attributes() if key == "aria-labelledby" for name in value.split()}
+    assert len(wanted) > 20
+    assert wanted <= set(ids)
+
+
+def test_same_results_give_the_same_bytes(results: dict[str, Any], html: str) -> None:
+    assert render(results) == html
+
+
+def test_colours_follow_the_page(html: str) -> None:
+    pictures = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
+    fixed = set(re.findall(r"(?:fill|stroke): (#\w+)", pictures))
+    assert fixed == set()
+    assert "var(--series-1" in pictures
+    assert "font-family" not in pictures
+    assert "prefers-color-scheme: dark" in html
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+@pytest.mark.parametrize(
+    "part", ["curves", "best", "config", "environment", "model", "data", "seconds", "timing", "name", "format"]
+)
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_missing_part_leaves_no_trace(results: dict[str, Any], part: str, absent: bool) -> None:
+    full = Page(render(results))
+    results.pop(part) if absent else results.update({part: None})
+    page = Page(render(results))
+    assert "BLEU 91.2" in page.text
+    assert len(page.text) < len(full.text) or part == "format"
+    assert "None" not in page.text
+
+
+def test_oldest_results_still_make_a_page() -> None:
+    page = Page(render({"task": "Translation", "splits": {}}))
+    assert "Translation" in page.text
+    assert not [tag for tag, _ in page.tags if tag in {"section", "table", "svg", "h2"}]
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        {},
+        {"rows": None, "metrics": None, "examples": None, "by_source_length": None, "decoding": None},
+        {"rows": 1, "metrics": {}, "examples": {"best": [], "worst": None}, "by_source_length": []},
+        {"by_source_length": [{"low": None, "high": None, "rows": None, "bleu": None}, {"rows": 2}]},
+        {"examples": {"best": [{}]}},
+    ],
+)
+def test_gaps_in_a_split_do_not_crash(split: dict[str, Any]) -> None:
+    curves = {"train_loss": [], "validation_bleu": None, "learning_rate": [[1, 2]]}
+    page = Page(render({"task": "Translation", "splits": {"test": split}, "curves": curves, "best": {}}))
+    assert not [tag for tag, _ in page.tags if tag == "svg"]
+    assert "None" not in page.text
+    assert "nan" not in page.text
+
+
+def test_what_is_not_a_number_reads_not_available(results: dict[str, Any]) -> None:
+    test = results["splits"]["test"]
+    test["metrics"]["bleu"].update(value=math.nan, low=None, high=None)
+    test["by_source_length"][0].update(bleu=math.nan, bleu_low=None)
+    test["examples"]["best"][0].update(score=math.nan, chrf=math.inf)
+    results["curves"]["train_loss"] = [[1, 1.0, math.nan], [2, 2.0, None]]
+    results["curves"]["validation_loss"][0][2] = math.nan
+    words = Page(render(results)).words()
+    assert "BLEU n/a on 1,000 test rows." in words
+    assert "BLEU n/a n/a BLEU points" in words
+    assert "1–5 1,120 n/a n/a" in words
+    assert "row 1 · chrF n/a · n/a nats per token" in words
+    assert "train loss 0 n/a n/a n/a n/a" in words
+    assert "validation loss 11" in words
+    assert not re.search(r"\bnan\b|\binf\b", words, flags=re.IGNORECASE)
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+def test_page_without_matplotlib(results: dict[str, Any]) -> None:
+    page = Page(render(results))
+    assert page.text.count("install seq2seq[report] for the pictures") == 1
+    assert not [tag for tag, _ in page.tags if tag == "svg"]
+    assert "91.5 to 94.5" in page.words()
+    assert "validation BLEU 12 3.00 14.0" in page.words()
+    assert "install" not in Page(render({"task": "Translation", "splits": {}})).text
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+def test_text_of_the_data_finds_its_own_direction(results: dict[str, Any]) -> None:
+    results["splits"]["test"]["examples"]["random"][0]["prediction"] = "أحد عشر " * 200
+    html = render(results)
+    assert re.search(r'<div dir="auto"[^>]*>שלוש</div>', html)
+    assert re.search(r'<summary dir="auto"[^>]*>أحد', html)
+    assert re.search(r'<div dir="auto"[^>]*>أحد', html)
+
+
+@pytest.mark.usefixtures("no_matplotlib")
+def test_write_replaces_the_page_in_one_step(
+    results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "report.html"
+    write(results, path)
+    assert path.read_text(encoding="utf-8") == render(results)
+
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        write({"task": "Other", "splits": {}}, path)
+    assert path.read_text(encoding="utf-8") == render(results)
+    assert [item.name for item in path.parent.iterdir()] == ["report.html"]
+
+
+def test_write_survives_half_characters(tmp_path: Path) -> None:
+    write({"task": "a\ud800b", "splits": {}}, tmp_path / "report.html")
+    assert "a?b" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1234567, "1,234,567"),
+        (91.234, "91.2"),
+        (4.5678, "4.57"),
+        (-0.1234, "−0.123"),
+        (0.0001, "0.0001"),
+        (0.0, "0.0"),
+        (12345.6, "12,346"),
+        (None, "n/a"),
+        (math.nan, "n/a"),
+        (True, "n/a"),
+        ("7", "n/a"),
+    ],
+)
+def test_numbers_read_well(value: object, shown: str) -> None:
+    assert number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(4.0, "4.0 seconds"), (171.2, "2.9 minutes"), (11520.0, "3 h 12 min"), (None, "n/a")]
+)
+def test_durations_read_well(seconds: object, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_configuration_reads_back_as_yaml() -> None:
+    yaml = pytest.importorskip("yaml")
+    config = {
+        "seed": 1,
+        "model": {"class_path": "seq2seq.tasks.Translation", "dropout": 0.2, "stop": None, "both": True, "empty": {}},
+        "languages": ["en", "no", "a: b", ""],
+        "parts": [{"a": 1, "b": ["x", {"c": "# 3"}]}, [1, 2], "plain"],
+        "text": ["yes", "1e3", "0x1", " lead", "two\nlines", "~", "- x", "ünï", "12:30"],
+        "key: odd": "C:\\path",
+        "none": [],
+    }
+    assert yaml.safe_load(outline(config)) == config
