@@ -145,8 +145,8 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
 

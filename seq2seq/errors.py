@@ -1,5 +1,9 @@
-"""The one exception that a user's mistake becomes: the commands print it as one line and exit with code 2."""
+"""What a user's mistake or wish to stop becomes: the commands print it as one line and exit with code 2 or 130."""
 
 
 class InputError(ValueError):
     """Something the user gave is wrong; the message names it and says what to do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a training; the message says how to go on."""

@@ -15,7 +15,7 @@ from jsonargparse import Namespace
 from seq2seq import checkpoint, command
 from seq2seq.data.datamodule import DataModule, Split
 from seq2seq.data.tokenizers import Tokenizers
-from seq2seq.errors import InputError
+from seq2seq.errors import InputError, Interrupted
 from seq2seq.parts import plain
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.tasks.base import Task
@@ -142,9 +142,10 @@ def fit_and_test(
     if trainer.is_global_zero:
         write_text(run.config, command.to_yaml(resolved))
         describe(learner, run, parts)
-    trainer.fit(learner, ckpt_path=str(run.last) if parts.resume else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(learner, ckpt_path=str(run.last) if parts.resume else None, weights_only=True)
+    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
+        raise Interrupted(f"stopped at step {trainer.global_step}; continue with --resume true") from stopped
     test(trainer, learner, run, curves, checkpoints, resolved, prepared)
 
 

@@ -49,8 +49,9 @@ def beam_search(
 
     limits (B,): the most tokens of each, its end included; the end is forced there. Hypotheses are ranked by
     log-probability / length ** length_penalty (length with the end). At each step the best 2 K continuations are
-    ranked; those that end leave, K others live on. A source is done when K of its hypotheses have ended, or when no
-    living one can still overtake the worst of a full list; it then leaves the batch.
+    ranked; those that end leave, K others live on. A source is done, and leaves the batch, when K hypotheses have
+    ended and the best of them ranks no lower than the best living one does now, or when none that lives can enter a
+    full list any more.
     """
     count, device = len(limits), limits.device
     if not count:
@@ -64,7 +65,7 @@ def beam_search(
         log_probs, state = step(beam.last, state)  # (B, K, V)
         forced = limits[sources] <= position + 1
         beam, rows = advance(beam, log_probs, forced, position + 1, end, length_penalty)
-        over = complete(beam, limits[sources], length_penalty)
+        over = complete(beam, limits[sources], position + 1, length_penalty)
         if (position + 1) % every == 0 and bool(over.any()):
             collect(beam.pick(over.nonzero()[:, 0]), sources[over].tolist(), results)
             if bool(over.all()):
@@ -140,10 +141,12 @@ def finish(beam: Beam, totals: Tensor, tokens: Tensor, scores: Tensor, length: i
     )
 
 
-def complete(beam: Beam, limits: Tensor, length_penalty: float) -> Tensor:
-    """(B,) true where K hypotheses have ended, or nothing lives that could still end in the list."""
-    worst, best = beam.done_ranks[:, -1], beam.totals[:, 0]
-    return (worst > NEVER) | (best == NEVER) | ((best / limits**length_penalty) < worst)
+def complete(beam: Beam, limits: Tensor, length: int, length_penalty: float) -> Tensor:
+    """(B,) true where the search is over; `length` tokens have been chosen, `limits` (B,) may be."""
+    living, first, last = beam.totals[:, 0], beam.done_ranks[:, 0], beam.done_ranks[:, -1]
+    settled = (last > NEVER) & (living / length**length_penalty <= first)
+    hopeless = living / limits**length_penalty <= last  # true also where nothing lives
+    return settled | hopeless
 
 
 def follow(history: Tensor, order: Tensor) -> Tensor:
@@ -158,5 +161,5 @@ def collect(beam: Beam, sources: list[int], results: list[list[Hypothesis]]) -> 
         results[source] = [
             Hypothesis(tokens[: length - 1], rank, scores[:length])
             for rank, length, tokens, scores in zip(*rows, strict=True)
-            if length
+            if rank > NEVER
         ]

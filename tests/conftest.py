@@ -1,0 +1,63 @@
+"""Tiny tokenizers, tasks and batches that the tests share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seq2seq.data.batch import Batch, Ragged
+from seq2seq.data.datamodule import Split
+from seq2seq.data.sources import Texts
+from seq2seq.data.tokenizers import BOS, EOS, SentencePiece, Tokenizers
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+PAIRS = [
+    ("the cat sat", "die Katze saß"),
+    ("a dog runs fast", "ein Hund rennt schnell"),
+    ("two men in a red car", "zwei Männer in einem roten Auto"),
+    ("a woman reads", "eine Frau liest"),
+    ("children play", "Kinder spielen"),
+    ("the man drinks water", "der Mann trinkt Wasser"),
+    ("a bird", "ein Vogel"),
+    ("three girls sing a song", "drei Mädchen singen ein Lied"),
+] * 2
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The real data sets beside the project."""
+    if not DATA.is_dir():
+        pytest.skip("the real data sets are not beside this project")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def tokenizers() -> Tokenizers:
+    """Small vocabularies learnt from the sixteen pairs."""
+    made = []
+    for side in (0, 1):
+        tokenizer = SentencePiece(100, "bpe")
+        tokenizer.train([pair[side] for pair in PAIRS])
+        made.append(tokenizer)
+    return Tokenizers(*made)
+
+
+def split_of(pairs: Sequence[tuple[str, str]], tokenizers: Tokenizers) -> Split:
+    """The pairs as a split."""
+    texts = Texts([source for source, _ in pairs], [target for _, target in pairs])
+    source = [[*ids, EOS] for ids in tokenizers.source.encode(texts.source)]
+    target = [[BOS, *ids, EOS] for ids in tokenizers.target.encode(texts.target)]
+    return Split(texts, Ragged(source), Ragged(target))
+
+
+def batch_of(pairs: Sequence[tuple[str, str]], tokenizers: Tokenizers) -> Batch:
+    """The pairs as one batch."""
+    return split_of(pairs, tokenizers).batch(np.arange(len(pairs)))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test starts from the same random numbers."""
+    torch.manual_seed(0)
