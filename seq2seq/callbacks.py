@@ -143,7 +143,7 @@ class Checkpoints(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.best is None:  # stopped before the first validation
             trainer.save_checkpoint(self.run.best, weights_only=True)
-            trainer.save_checkpoint(self.run.last)
+        trainer.save_checkpoint(self.run.last)
 
 
 class Progress(Callback):

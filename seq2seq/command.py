@@ -1,10 +1,8 @@
 """What the commands share: the typed parser, and errors as one line with exit code 2."""
 
-import difflib
 import json
 import logging
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +14,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
+from seq2seq.explain import explain
 from seq2seq.options import OptimizerOptions, TrainerOptions
 from seq2seq.parts import descendants
 from seq2seq.tasks.base import Decoding, Task
@@ -99,23 +98,6 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
         if isinstance(problem, InputError) or not str(problem):
             raise
         raise InputError(explain(str(problem), parser)) from problem
-
-
-def explain(message: str, parser: ArgumentParser) -> str:
-    """A parser's message on one line, with the keys that would have been legal."""
-    text = " ".join(message.split())
-    legal = [action.dest for action in parser._actions if action.dest not in ("help", "print_config")]
-    unknown = re.search(
-        r"""(?:[Kk]ey|[Oo]ption|[Uu]nrecognized arguments:|not accepted:?)\s*['"]?-{0,2}([\w.]+)""", text
-    )
-    if not unknown or unknown[1] in legal:
-        return text[:600]
-    key = unknown[1]
-    close = difflib.get_close_matches(key, legal, n=3, cutoff=0.6)
-    group = key.rpartition(".")[0]
-    siblings = [name for name in legal if name.startswith(f"{group}.")] if group else [n for n in legal if "." not in n]
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"unknown setting {key}: {hint}legal here: {', '.join(siblings or legal)}"
 
 
 def plain_settings(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:

@@ -59,8 +59,9 @@ class TrainerOptions(Part):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `lightning.pytorch.Trainer`."""
-        return dict(vars(self))
+        """Keyword arguments of Lightning's Trainer; a whole number of steps between validations spans epochs."""
+        every = None if isinstance(self.val_check_interval, int) else 1
+        return {**vars(self), "check_val_every_n_epoch": every}
 
 
 @final

@@ -92,7 +92,9 @@ def test_unreachable_hub_says_how_to_read_locally(monkeypatch: pytest.MonkeyPatc
         raise ConnectionError("Couldn't reach the Hub\nmore")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(InputError, match=r"'a/b' split 'train' cannot be loaded \(Couldn't reach the Hub\).*--data.path"):
+    with pytest.raises(
+        InputError, match=r"'a/b' split 'train' cannot be loaded \(Couldn't reach the Hub\).*--data.path"
+    ):
         Parallel("en", "de", name="a/b").load("train", None)
 
 

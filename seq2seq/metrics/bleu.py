@@ -22,13 +22,16 @@ class SacreBleuMetric(Metric):
         score = scorer.corpus_score(texts, [truths], n_bootstrap=resamples)
         signature = str(scorer.get_signature())
         if resamples == 1:
-            return Score(score.score, None, None, signature)
-        return Score(score.score, score._mean - score._ci, score._mean + score._ci, signature)
+            return Score(float(score.score), None, None, signature)
+        mean, half = float(score._mean), float(score._ci)
+        return Score(float(score.score), mean - half, mean + half, signature)
 
     def rows(self, predictions: Sequence[str], references: Sequence[str]) -> list[float]:
         """The sentence score of each row, percent."""
         scorer = self._scorer(sentence=True)
-        return [scorer.sentence_score(one, [other]).score for one, other in zip(predictions, references, strict=True)]
+        return [
+            float(scorer.sentence_score(one, [other]).score) for one, other in zip(predictions, references, strict=True)
+        ]
 
 
 class Bleu(SacreBleuMetric):

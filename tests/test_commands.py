@@ -1,0 +1,158 @@
+"""The commands' manners: legal names for a wrong one, exit code 2, no traceback, quick help."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from seq2seq import command, train
+from seq2seq.errors import InputError
+from seq2seq.rundir import RunDirectory
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+def config_with(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return ["--config", str(path), "--run", str(tmp_path / "run")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {cel: GRU}", r"model\.cel.*did you mean model\.cell"),
+        ("model: {hidden_size: many}", r"model\.hidden_size.*int.*many"),
+        ("model: {cell: LSTN}", r"LSTN.*(RNN|GRU|LSTM)"),
+        ("model: {cell: {class_path: LSTM, init_args: {bias: 1}}}", "bias.*forget_bias"),
+        ("modle: {cell: GRU}", "modle.*did you mean model"),
+        ("trainer: {max_epoch: 3}", r"trainer\.max_epoch.*did you mean trainer\.max_epochs"),
+        ("data: {corpus: {class_path: Cldr, init_args: {sorce: en}}}", "sorce.*source"),
+        ("trainer: {precision: 17}", r"precision.*bf16-mixed"),
+        ("task: Tanslation", "Tanslation.*Translation"),
+        ("model: [1, 2", "is no YAML"),
+        ("hello", "holds no settings"),
+        ("optimizer: {learning_rate: -1}", r"learning_rate must be above 0"),
+        (
+            "model: {hidden_size: 7}\ndata: {corpus: {class_path: Cldr, init_args: {train: 60, validation: 2, test: 2}}}",
+            "odd",
+        ),
+        (
+            "data: {batch_tokens: 9, corpus: {class_path: Cldr, init_args: {train: 60, validation: 2, test: 2}}}",
+            "batch_tokens",
+        ),
+        ("data: {corpus: {class_path: Parallel, init_args: {source: en, target: de}}}", r"--data\.path"),
+        (
+            "data: {path: nowhere, corpus: {class_path: Parallel, init_args: {source: en, target: de}}}",
+            "nowhere is no folder",
+        ),
+        ("trainer: {accelerator: gpux}", "trainer's options"),
+    ],
+)
+def test_a_mistake_is_named_with_what_is_legal(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        train.main(config_with(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read the configuration .*absent\.yaml"):
+        train.main(["--config", str(tmp_path / "absent.yaml")])
+    with pytest.raises(InputError, match="give a configuration"):
+        train.main([])
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_exit_code_and_traceback(tmp_path: Path, debug: bool) -> None:
+    arguments = [*config_with(tmp_path, "model: {cel: GRU}"), *(["--debug", "true"] if debug else [])]
+    done = subprocess.run([sys.executable, "-m", "seq2seq.train", *arguments], capture_output=True, text=True)
+    assert done.returncode == (1 if debug else 2)
+    assert ("Traceback" in done.stderr) is debug
+    assert "did you mean model.cell" in done.stderr
+    if not debug:
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
+def test_help_is_quick_and_needs_no_lightning(name: str) -> None:
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['seq2seq.{name}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('seq2seq.{name}', run_name='__main__')\n"
+        "finally:\n"
+        "    assert not {'pytorch_lightning', 'datasets', 'sacrebleu', 'matplotlib'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage: python -m seq2seq" in done.stdout
+
+
+@pytest.mark.slow
+def test_help_takes_at_most_twice_as_long_as_importing_torch() -> None:
+    def seconds(*arguments: str) -> float:
+        started = time.monotonic()
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+        return time.monotonic() - started
+
+    rounds = [(seconds("-m", "seq2seq.train", "--help"), seconds("-c", "import torch")) for _ in range(5)]
+    ratios = sorted(ours / torch for ours, torch in rounds)
+    assert ratios[2] < 2, f"ratios {ratios}"
+
+
+def test_a_directory_in_use(tmp_path: Path) -> None:
+    first = RunDirectory(tmp_path)
+    first.claim(overwrite=False, resume=False)
+    code = (
+        "import sys; from pathlib import Path; from seq2seq.rundir import RunDirectory\n"
+        "RunDirectory(Path(sys.argv[1])).claim(overwrite=True, resume=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert "is in use by another training" in done.stderr
+    first.release()
+
+
+def test_other_peoples_directories_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match=r"'thesis\.tex' and is no run directory"):
+        RunDirectory(tmp_path).claim(overwrite=False, resume=False)
+    RunDirectory(tmp_path).claim(overwrite=True, resume=False)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_overwriting_removes_what_a_run_wrote(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.best.parent.mkdir()
+    run.best.write_bytes(b"old")
+    run.results.write_text("{}")
+    run.claim(overwrite=True, resume=False)
+    assert not run.best.exists()
+    assert not run.results.exists()
+    with pytest.raises(InputError, match="choose one"):
+        run.claim(overwrite=True, resume=True)
+    run.release()
+    with pytest.raises(InputError, match=r"no checkpoints/last\.ckpt to resume from"):
+        RunDirectory(tmp_path).claim(overwrite=False, resume=True)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations_parse_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# ")
+    assert len(text.splitlines()) <= 40
+    arguments = ["--config", str(path)]
+    config = command.parse(command.training_parser(command.task_class(arguments)), arguments)
+    resolved = command.plain_settings(command.training_parser(), config)
+    for group, values in yaml.safe_load(text).items():  # every line of a shipped file must change something
+        assert resolved[group] is not None
+        assert values
+
+
+def test_help_text_is_there_for_every_setting() -> None:
+    parser = command.training_parser()
+    silent = [a.dest for a in parser._actions if not a.help and not a.dest.endswith(".help")]
+    assert [name for name in silent if "." in name] == []
