@@ -106,7 +106,7 @@ class Worker:
     def _fail(self) -> Window:
         self.kill()
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        raise InputError("a training ended early: " + "; ".join(lines[-3:]))
+        raise InputError("a training ended early: " + "; ".join(lines[-3:]).removeprefix("error: "))
 
 
 def main(arguments: Sequence[str]) -> None:

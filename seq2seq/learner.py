@@ -47,13 +47,8 @@ class Learner(LightningModule):
     @property
     def total_steps(self) -> int:
         """Optimiser steps of the whole training, for the schedule."""
-        each = len(self.plan)
-        limit = self.trainer.limit_train_batches
-        if limit is not None and limit != 1.0:
-            each = min(each, int(limit) if isinstance(limit, int) else int(limit * each))
-        steps = [self.trainer.max_steps] if self.trainer.max_steps > 0 else []
-        epochs = self.trainer.max_epochs
-        return min([*steps, epochs * each] if epochs and epochs > 0 else steps or [each])
+        limits = [self.trainer.max_steps, (self.trainer.max_epochs or -1) * len(self.plan)]
+        return min((limit for limit in limits if limit > 0), default=len(self.plan))
 
     def train_dataloader(self) -> "DataLoader[Batch]":
         """This device's share of each step, from where training stands."""

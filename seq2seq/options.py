@@ -24,8 +24,6 @@ class TrainerOptions(Part):
         val_check_interval: int | float = 1.0,
         gradient_clip_val: float | None = 1.0,
         log_every_n_steps: int = 10,
-        limit_train_batches: int | float = 1.0,
-        limit_val_batches: int | float = 1.0,
         deterministic: bool = False,
         detect_anomaly: bool = False,
         profiler: str | None = None,
@@ -44,8 +42,6 @@ class TrainerOptions(Part):
             val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
             gradient_clip_val: the largest norm of the gradient (Pascanu et al. 2013); null for no limit.
             log_every_n_steps: optimiser steps between two points of the training curves.
-            limit_train_batches: use only so many batches (or this share) of each epoch, to try something out.
-            limit_val_batches: the same for validation.
             deterministic: refuse operations that can differ between two runs on one machine.
             detect_anomaly: name the operation in which a NaN first appears; slow.
             profiler: simple or advanced prints where the time goes.
@@ -54,7 +50,6 @@ class TrainerOptions(Part):
         self.precision, self.max_epochs, self.max_steps, self.max_time = precision, max_epochs, max_steps, max_time
         self.val_check_interval, self.gradient_clip_val = val_check_interval, gradient_clip_val
         self.log_every_n_steps, self.deterministic = log_every_n_steps, deterministic
-        self.limit_train_batches, self.limit_val_batches = limit_train_batches, limit_val_batches
         self.detect_anomaly, self.profiler = detect_anomaly, profiler
 
     @property

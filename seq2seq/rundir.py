@@ -78,7 +78,7 @@ class RunDirectory:
             raise InputError(f"{self.path} holds a finished run; {choices}")
         if self.last.is_file():
             raise InputError(f"{self.path} holds a half-finished run; continue it with --resume true, {choices}")
-        raise InputError(f"{self.path} holds a run that wrote no checkpoint; {choices}")
+        self._clear()  # a start that failed before its first checkpoint: nothing is lost
 
     def _clear(self) -> None:
         for name in OWNED:

@@ -146,7 +146,8 @@ def complete(beam: Beam, limits: Tensor, length: int, length_penalty: float) -> 
     living, first, last = beam.totals[:, 0], beam.done_ranks[:, 0], beam.done_ranks[:, -1]
     settled = (last > NEVER) & (living / length**length_penalty <= first)
     hopeless = living / limits**length_penalty <= last  # true also where nothing lives
-    return settled | hopeless
+    over: Tensor = settled | hopeless
+    return over
 
 
 def follow(history: Tensor, order: Tensor) -> Tensor:

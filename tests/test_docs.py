@@ -1,0 +1,96 @@
+"""Every command and every piece of Python in the README and docs/ runs, on a small corpus where it trains."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COVERED = ("scripts/", "cd ", "source ")
+"""Commands that are not run here: the scripts are how these tests are started, the others are the shell's own."""
+
+QUICK = ["--trainer.max_steps", "4", "--model.hidden_size", "16", "--model.embedding_size", "8"]
+SMALL_CLDR = ["--data.corpus.train", "300", "--data.corpus.validation", "8", "--data.corpus.test", "8"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """The shell commands of a page, one for each line."""
+    lines = [line.split("    #")[0].strip() for block in blocks(page, "bash") for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith(COVERED)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory as a reader would have it: configs/, some text, and a demo run."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    (folder / "in.txt").write_text("Monday\n\nMay 5\n")
+    text = folder / "my_text"
+    text.mkdir()
+    for split in ("train", "validation", "test"):
+        (text / f"{split}.en").write_text("the cat sat\na dog runs\nbirds sing songs\n" * 20)
+        (text / f"{split}.de").write_text("die Katze saß\nein Hund rennt\nVögel singen Lieder\n" * 20)
+    shell(folder, "python -m seq2seq.train --config configs/translation_cldr.yaml --run runs/demo")
+    return folder
+
+
+def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
+    """Run a documented command, with this Python and a small training."""
+    words = shlex.split(line.split(" < ")[0].split(" > ")[0])
+    program = [sys.executable, *words[1:]] if words[0] == "python" else [sys.executable, "-m", *words]
+    if "seq2seq.train" in words and "--help" not in words and "--print_config" not in words:
+        program += QUICK + (SMALL_CLDR if "configs/translation_cldr.yaml" in words else [])
+    if "--resume" in words:
+        (folder / "runs/demo/results.json").unlink()  # as if the run had been stopped before its end
+    elif "runs/demo" in words and "seq2seq.train" in words:
+        program += ["--overwrite", "true"]
+    reads = re.search(r" < (\S+)", line)
+    text = (folder / reads[1]).read_text() if reads else ""
+    environment = {k: v for k, v in os.environ.items() if k != "SEQ2SEQ_LAUNCH"} | {"PYTHONPATH": str(folder)}
+    return subprocess.run(program, cwd=folder, input=text, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_documented_commands_run(page: Path, place: Path) -> None:
+    for block in blocks(page, "python"):
+        if block.startswith("# my_package.py"):
+            (place / "my_package.py").write_text(block)
+    for line in commands(page):
+        if page.stem == "results":
+            assert line.startswith("python -m seq2seq.")  # real data and hours: tests/test_real_data.py has it
+            continue
+        done = shell(place, line)
+        assert done.returncode == 0, f"{line}\n{done.stderr[-1500:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_documented_python_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    for block in blocks(page, "python"):
+        compile(block, page.name, "exec")
+        exec(block, {})
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_documented_configurations_exist() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    for name in re.findall(r"configs/[\w/]+\.yaml", text):
+        assert (ROOT / name).is_file(), name
