@@ -192,7 +192,7 @@ def train(options: argparse.Namespace, folder: Path) -> dict[str, list[Window]]:
         "model.attention": attention,
         "trainer.max_steps": 1 + options.rounds * each,
         "trainer.max_epochs": 100_000,
-        "trainer.limit_val_batches": 0,  # validation is no part of a step
+        "trainer.val_check_interval": 1_000_000,  # validation is no part of a step
         "overwrite": "true",
     }
     arguments = [text for name, value in settings.items() for text in (f"--{name}", str(value))]

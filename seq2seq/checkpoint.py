@@ -1,12 +1,14 @@
 """Checkpoints: tensors and JSON in one file, written so that the previous one survives any failure."""
 
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task, pack_task, unpack_task
 
@@ -14,9 +16,9 @@ FORMAT = 1
 """Version of what `packed` holds."""
 
 
-def packed(task: Task, data: str) -> dict[str, Any]:
-    """What a checkpoint holds besides parameters and optimiser; data: the specification of the data as JSON."""
-    return {"format": FORMAT, "data": data, **pack_task(task)}
+def packed(task: Task, data: DataModule) -> dict[str, Any]:
+    """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from."""
+    return {"format": FORMAT, "data": json.dumps(data.specification()), **pack_task(task)}
 
 
 def write(content: dict[str, Any], path: Path) -> None:

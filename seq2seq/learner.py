@@ -32,12 +32,11 @@ class Learner(LightningModule):
         validation: Split,
         optimizer: OptimizerOptions,
         seed: int,
-        data_specification: str,
     ) -> None:
-        """data_specification: the data's JSON, kept in the checkpoint so that it can be scored again alone."""
+        """seed: of the batch plan and of dropout."""
         super().__init__()
         self.task, self.data, self.splits = task, data, {"train": train, "validation": validation}
-        self.options, self.seed, self.data_specification = optimizer, seed, data_specification
+        self.options, self.seed = optimizer, seed
         self.plan = Plan(train.source.lengths, train.target.lengths, data.batch_tokens, seed)
         self.predicted: list[Predicted] = []
         self.predictions: list[Prediction] = []
@@ -122,7 +121,7 @@ class Learner(LightningModule):
         return in_order(predicted, self.splits[split].texts)
 
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
-        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data_specification)
+        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data)
 
 
 def greedy(decoding: Decoding) -> Decoding:

@@ -1,22 +1,19 @@
 """python -m seq2seq.train: fit, score the best checkpoint on the test split, report."""
 
-import json
-import os
 import sys
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jsonargparse import Namespace
 
 from seq2seq import checkpoint, command
-from seq2seq.data.datamodule import DataModule, Split
+from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.errors import InputError, Interrupted
-from seq2seq.parts import plain
+from seq2seq.processes import launch_id, process_rank
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.tasks.base import Task
 
@@ -27,85 +24,72 @@ if TYPE_CHECKING:
     from seq2seq.learner import Learner
 
 
+class Job(NamedTuple):
+    """What the arguments ask for."""
+
+    run: RunDirectory
+    parts: Namespace
+    """The configuration as objects."""
+    settings: dict[str, Any]
+    """The configuration as plain values."""
+    started: float
+
+
 def main(arguments: Sequence[str]) -> None:
     """Train as the arguments say."""
     started = time.monotonic()
     kind = command.task_class(arguments)
     parser = command.training_parser(kind)
     config = command.parse(parser, arguments)
-    configs = command.options(arguments, ("--config",))
-    if not configs:
+    files = command.options(arguments, ("--config",))
+    if not files:
         raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
-    run = RunDirectory(Path(config.run or f"runs/{Path(configs[-1][1]).stem}"))
-    resolved = command.plain_settings(parser, config)
-    parts = parser.instantiate(config)
-    launch, first = launch_id(), process_rank() == 0
+    run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
+    job = Job(run, parser.instantiate(config), command.plain_settings(parser, config), started)
+    first = process_rank() == 0
     if first:
         run.claim(config.overwrite, config.resume)
     try:
         if first and config.resume:
-            same_settings(run, resolved)
-        task, data, train, validation = prepare(kind, parts, run, launch, first)
-        prepared = time.monotonic() - started
-        fit_and_test(parts, run, resolved, task, data, train, validation, prepared)
+            same_settings(job)
+        learner = prepare(job, kind, first)
+        fit_and_test(job, learner)
     finally:
         if first:
             run.release()
 
 
-def same_settings(run: RunDirectory, resolved: dict[str, Any]) -> None:
+def same_settings(job: Job) -> None:
     """Refuse to resume with another experiment; the trainer's options may change."""
-    before = command.read_yaml(run.config)
+    before = command.read_yaml(job.run.config)
     for name in ("task", "seed", "model", "optimizer", "data"):
-        if before.get(name) != json.loads(json.dumps(resolved.get(name))):
+        if before.get(name) != job.settings.get(name):
             raise InputError(
-                f"{name} differs from {run.config}, so this would be another experiment; "
-                f"resume with --config {run.config}, or start another --run"
+                f"{name} differs from {job.run.config}, so this would be another experiment; "
+                f"resume with --config {job.run.config}, or start another --run"
             )
 
 
-def process_rank() -> int:
-    """The number of this process, 0 before any other has been started."""
-    if "RANK" in os.environ:
-        return int(os.environ["RANK"])
-    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
-        return int(os.environ["SLURM_PROCID"])
-    return int(os.environ.get("LOCAL_RANK", "0")) + int(os.environ.get("NODE_RANK", "0"))
-
-
-def launch_id() -> str:
-    """What the processes of one launch have in common."""
-    environment = os.environ
-    if "TORCHELASTIC_RUN_ID" in environment:
-        names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT")
-        return "-".join(environment.get(name, "") for name in names)
-    if int(environment.get("SLURM_NTASKS", "1")) > 1:
-        return "-".join(environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))
-    return environment.setdefault("SEQ2SEQ_LAUNCH", uuid.uuid4().hex)  # inherited by the processes Lightning starts
-
-
-def prepare(
-    kind: type[Task], parts: Namespace, run: RunDirectory, launch: str, first: bool
-) -> tuple[Task, DataModule, Split, Split]:
+def prepare(job: Job, kind: type[Task], first: bool) -> "Learner":
     """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
-    data: DataModule = parts.data
+    data: DataModule = job.parts.data
     train_texts, validation_texts = data.texts("train"), data.texts("validation")
-    if first and parts.resume:
-        tokenizers = checkpoint.load(run.last).tokenizers
-    elif first:
-        tokenizers = data.train_tokenizers(train_texts)
-    torch.manual_seed(parts.seed)
     if first:
-        keep_tokenizers(tokenizers, run)
-        run.announce(launch)
+        resuming = job.parts.resume
+        tokenizers = checkpoint.load(job.run.last).tokenizers if resuming else data.train_tokenizers(train_texts)
+        keep_tokenizers(tokenizers, job.run)
+        job.run.announce(launch_id())
     else:
-        run.wait(launch)
-        tokenizers = read_tokenizers(data, run)
-    train = data.encode(train_texts, tokenizers, training=True)
-    validation = data.encode(validation_texts, tokenizers)
-    task = kind(tokenizers, **vars(parts.model))
-    task.decoding = parts.decoding
-    return task, data, train, validation
+        job.run.wait(launch_id())
+        tokenizers = read_tokenizers(data, job.run)
+    train, validation = data.encode(train_texts, tokenizers, training=True), data.encode(validation_texts, tokenizers)
+    torch.manual_seed(job.parts.seed)
+    task = kind(tokenizers, **vars(job.parts.model))
+    task.decoding = job.parts.decoding
+
+    from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
+
+    return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed)
 
 
 def keep_tokenizers(tokenizers: Tokenizers, run: RunDirectory) -> None:
@@ -122,31 +106,22 @@ def read_tokenizers(data: DataModule, run: RunDirectory) -> Tokenizers:
     return data.restore_tokenizers(states)
 
 
-def fit_and_test(
-    parts: Namespace,
-    run: RunDirectory,
-    resolved: dict[str, Any],
-    task: Task,
-    data: DataModule,
-    train: Split,
-    validation: Split,
-    prepared: float,
-) -> None:
+def fit_and_test(job: Job, learner: "Learner") -> None:
     """Train, then score the best checkpoint and write everything down."""
-    from seq2seq.callbacks import Checkpoints, Curves, Progress  # Lightning takes its time to import
-    from seq2seq.learner import Learner
+    from seq2seq.callbacks import Checkpoints, Curves, Progress
 
-    learner = Learner(task, data, train, validation, parts.optimizer, parts.seed, json.dumps(plain(data)))
-    curves, checkpoints = Curves(run, parts.trainer.log_every_n_steps), Checkpoints(run, parts.patience)
-    trainer = make_trainer(parts, [curves, Progress(curves), checkpoints])
+    curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
+    checkpoints = Checkpoints(job.run, job.parts.patience)
+    trainer = make_trainer(job.parts, [curves, Progress(curves), checkpoints])
     if trainer.is_global_zero:
-        write_text(run.config, command.to_yaml(resolved))
-        describe(learner, run, parts)
+        write_text(job.run.config, command.to_yaml(job.settings))
+        describe(learner, job.run)
+    prepared = time.monotonic() - job.started
     try:
-        trainer.fit(learner, ckpt_path=str(run.last) if parts.resume else None, weights_only=True)
+        trainer.fit(learner, ckpt_path=str(job.run.last) if job.parts.resume else None, weights_only=True)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         raise Interrupted(f"stopped at step {trainer.global_step}; continue with --resume true") from stopped
-    test(trainer, learner, run, curves, checkpoints, resolved, prepared)
+    test(job, trainer, learner, curves, checkpoints, prepared)
 
 
 def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
@@ -175,58 +150,49 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
         ) from problem
 
 
-def describe(learner: "Learner", run: RunDirectory, parts: Namespace) -> None:
+def describe(learner: "Learner", run: RunDirectory) -> None:
     """Two lines before training starts."""
-    source, target = (len(one) for one in learner.task.tokenizers)
-    rows = {name: len(split.source) for name, split in learner.splits.items()}
+    card = data_card(learner)
     print(
-        f"{rows['train']:,} training rows, {rows['validation']:,} for validation; "
-        f"vocabulary {source:,} and {target:,}; {learner.task.parameter_counts()['total']:,} parameters\n"
+        f"{card['rows']['train']:,} training rows, {card['rows']['validation']:,} for validation; vocabulary "
+        f"{card['vocabulary']['source']:,} and {card['vocabulary']['target']:,}; "
+        f"{learner.task.parameter_counts()['total']:,} parameters\n"
         f"{len(learner.plan):,} steps an epoch; writing to {run.path}",
         file=sys.stderr,
     )
 
 
 def test(
-    trainer: "Trainer",
-    learner: "Learner",
-    run: RunDirectory,
-    curves: "Curves",
-    checkpoints: "Checkpoints",
-    resolved: dict[str, Any],
-    prepared: float,
+    job: Job, trainer: "Trainer", learner: "Learner", curves: "Curves", checkpoints: "Checkpoints", prepared: float
 ) -> None:
     """Score the best checkpoint on the test split and write predictions, results and report."""
     from seq2seq import results
 
     started = time.monotonic()
-    learner.task.load_state_dict(checkpoint.load(run.best).state_dict())
+    learner.task.load_state_dict(checkpoint.load(job.run.best).state_dict())
     learner.splits["test"] = learner.data.encode(learner.data.texts("test"), learner.task.tokenizers)
     decoding = learner.task.decoding
     trainer.test(learner, learner.evaluation_batches("test", decoding), verbose=False)
     if not trainer.is_global_zero:
         return
+    train_seconds, test_seconds = round(curves.seconds, 2), round(time.monotonic() - started, 2)
     written = {
         "format": 1,
         "task": type(learner.task).__name__,
-        "name": run.path.name,
+        "name": job.run.path.name,
         "splits": {"test": results.split_results(learner.predictions, learner.task, decoding)},
         "curves": curves.points,
         "best": checkpoints.best,
-        "config": resolved,
+        "config": job.settings,
         "environment": results.environment(results.device_name(trainer.strategy.root_device)),
         "model": {"parameters": learner.task.parameter_counts()},
         "data": data_card(learner),
-        "seconds": round(curves.seconds, 2),
-        "timing": {
-            "prepare": round(prepared, 2),
-            "train": round(curves.seconds, 2),
-            "evaluate": round(time.monotonic() - started, 2),
-        },
+        "seconds": train_seconds,
+        "timing": {"prepare": round(prepared, 2), "train": train_seconds, "evaluate": test_seconds},
     }
-    results.publish(written, learner.predictions, run, "test")
+    results.publish(written, learner.predictions, job.run, "test")
     print(results.summary(written, "test"))
-    print(f"\nreport: {run.report}")
+    print(f"\nreport: {job.run.report}")
 
 
 def data_card(learner: "Learner") -> dict[str, Any]:

@@ -25,8 +25,9 @@ from babel.dates import (
 )
 from babel.numbers import format_currency
 
-from seq2seq.data import cldr
-from seq2seq.data.cldr import FIELDS, KINDS, Piece, Row, Word, fill, generate, relative, split_of, words
+from seq2seq.data import cldr, phrases
+from seq2seq.data.cldr import Row, generate, split_of
+from seq2seq.data.phrases import FIELDS, KINDS, Piece, Word, fill, relative, words
 
 PAIRS = [("en", "de"), ("de", "en"), ("fr", "tr"), ("ja", "en"), ("ar", "ru"), ("hi", "pl"), ("th", "zh"), ("he", "fi")]
 FEW = {"train": 160, "validation": 20, "test": 20}
@@ -74,7 +75,7 @@ def test_seeds_differ() -> None:
 
 
 def test_counts_are_met_and_no_source_or_id_occurs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cldr, "KINDS", (cldr.weekday,) * 3)  # so few phrases that most draws have been seen
+    monkeypatch.setattr(phrases, "KINDS", (phrases.weekday,) * 3)  # so few phrases that most draws have been seen
     made = generate(rows=FEW)
     assert {name: len(rows) for name, rows in made.items()} == FEW
     rows = [row for split in made.values() for row in split]
@@ -124,14 +125,14 @@ def test_the_only_white_or_invisible_character_is_the_space(source: str, target:
 def test_no_code_of_cldr_shows_through() -> None:
     for source, target in PAIRS:
         for _, said, _, _ in sides(generate(source, target, FEW)):
-            assert not [code for code in (*cldr._UNITS, "¤", "{") if code in said], said
+            assert not [code for code in (*phrases._UNITS, "¤", "{") if code in said], said
 
 
 def test_every_kind_of_phrase_and_every_field_of_english_occurs() -> None:
-    said = {word.field for kind in KINDS for word in words(kind(Random(0))(cldr._locale("en")))}
-    functions = inspect.getmembers(cldr, inspect.isfunction)
+    said = {word.field for kind in KINDS for word in words(kind(Random(0))(phrases.locale_named("en")))}
+    functions = inspect.getmembers(phrases, inspect.isfunction)
     defined = {function for _, function in functions if list(inspect.signature(function).parameters) == ["random"]}
-    assert set(KINDS) == defined - {cldr.utterance, cldr._number, cldr._day, cldr._clock}
+    assert set(KINDS) == defined - {phrases.utterance, phrases._number, phrases._day, phrases._clock}
     assert said >= {"weekday", "day", "month", "year", "hour", "number", "unit", "currency", "territory", "language"}
     made = {field for _, _, _, fields in sides(generate(rows=FEW)) for field in fields}
     assert made == set(FIELDS) - {"era", "minute"}  # English and German write neither as a word of its own
@@ -139,7 +140,7 @@ def test_every_kind_of_phrase_and_every_field_of_english_occurs() -> None:
 
 @pytest.mark.parametrize("name", ["en", "de", "fr", "ru", "ar"])
 def test_weekdays_months_territories_and_languages_are_of_the_locale(name: str) -> None:
-    locale = cldr._locale(name)
+    locale = phrases.locale_named(name)
     widths = [(width, context) for width in ("wide", "abbreviated") for context in ("format", "stand-alone")]
     days = {get_day_names(width, context, locale)[i] for width, context in widths for i in range(7)}  # type: ignore[arg-type]
     months = {get_month_names(width, context, locale)[i] for width, context in widths for i in range(1, 13)}  # type: ignore[arg-type]
@@ -162,18 +163,18 @@ def test_weekdays_months_territories_and_languages_are_of_the_locale(name: str) 
 
 
 def test_fields_of_an_utterance() -> None:
-    def fields(kind: Callable[[Random], cldr.Phrase], locale: str) -> list[str]:
-        return [word.field for word in words(kind(Random(3))(cldr._locale(locale)))]
+    def fields(kind: Callable[[Random], phrases.Phrase], locale: str) -> list[str]:
+        return [word.field for word in words(kind(Random(3))(phrases.locale_named(locale)))]
 
-    assert fields(cldr.full_date, "en") == ["weekday", "month", "day", "year"]
-    assert fields(cldr.full_date, "de") == ["weekday", "day", "month", "year"]
-    assert fields(cldr.full_date, "ja") == ["weekday"]  # one word of four pieces takes the most specific field
-    assert fields(cldr.percentage, "en") == ["percent"]
-    assert fields(cldr.percentage, "de") == ["number", "percent"]
-    assert fields(cldr.time_of_day, "en") == ["hour", "period"]
-    assert fields(cldr.time_of_day, "fr_CA") == ["hour", "literal", "minute"]
-    assert fields(cldr.price, "en") == ["currency"]
-    assert fields(cldr.price, "de") == ["number", "currency"]
+    assert fields(phrases.full_date, "en") == ["weekday", "month", "day", "year"]
+    assert fields(phrases.full_date, "de") == ["weekday", "day", "month", "year"]
+    assert fields(phrases.full_date, "ja") == ["weekday"]  # one word of four pieces takes the most specific field
+    assert fields(phrases.percentage, "en") == ["percent"]
+    assert fields(phrases.percentage, "de") == ["number", "percent"]
+    assert fields(phrases.time_of_day, "en") == ["hour", "period"]
+    assert fields(phrases.time_of_day, "fr_CA") == ["hour", "literal", "minute"]
+    assert fields(phrases.price, "en") == ["currency"]
+    assert fields(phrases.price, "de") == ["number", "currency"]
 
 
 def test_digits_stand_only_where_a_field_has_numbers() -> None:
@@ -189,13 +190,13 @@ def test_digits_stand_only_where_a_field_has_numbers() -> None:
 
 @pytest.mark.parametrize("name", ["en", "de", "fr", "tr", "ja", "ar", "ru", "hi", "pl", "th", "fi"])
 def test_pieces_add_up_to_what_babel_says(name: str) -> None:
-    locale = cldr._locale(name)
+    locale = phrases.locale_named(name)
     for skeleton in ("yMMMd", "MMMEd", "MMMMd", "yMMMM", "yQQQQ"):
-        assert text(cldr._by_skeleton(DAY, skeleton)(locale)) == plain(format_skeleton(skeleton, DAY, locale=locale))
+        assert text(phrases._by_skeleton(DAY, skeleton)(locale)) == plain(format_skeleton(skeleton, DAY, locale=locale))
     full = get_date_format("full", locale)
-    assert text(cldr.dated(DAY, str(full), locale)) == plain(format_date(DAY, "full", locale))
+    assert text(phrases.dated(DAY, str(full), locale)) == plain(format_date(DAY, "full", locale))
     short = get_time_format("short", locale)
-    assert text(cldr.dated(TIME, str(short), locale)) == plain(format_time(TIME, "short", locale=locale))
+    assert text(phrases.dated(TIME, str(short), locale)) == plain(format_time(TIME, "short", locale=locale))
     for count in (1, 2, 5, 21, 30):
         for delta in (datetime.timedelta(hours=count), -datetime.timedelta(hours=count)):
             said = format_timedelta(delta, "hour", threshold=1e9, add_direction=True, locale=locale)
@@ -204,32 +205,34 @@ def test_pieces_add_up_to_what_babel_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["en", "de", "ja", "tr", "hi"])
 def test_an_interval_is_babels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cldr, "_day", lambda random: DAY)
+    monkeypatch.setattr(phrases, "_day", lambda random: DAY)
     random = Random(4)
     copy = Random(4)
     first = DAY.replace(day=copy.randint(1, 24))
     last = first + datetime.timedelta(days=copy.randint(1, 4))
     expected = format_interval(first, last, "MMMd", locale=name)
-    assert text(cldr.days_of_month(random)(cldr._locale(name))) == plain(expected)
+    assert text(phrases.days_of_month(random)(phrases.locale_named(name))) == plain(expected)
 
 
 def test_plurals_and_direction() -> None:
-    english, russian, arabic = cldr._locale("en"), cldr._locale("ru"), cldr._locale("ar")
+    english, russian, arabic = phrases.locale_named("en"), phrases.locale_named("ru"), phrases.locale_named("ar")
     assert words(relative(1, "day", english)) == [("in", "direction"), ("1", "number"), ("day", "unit")]
     assert words(relative(-3, "day", english)) == [("3", "number"), ("days", "unit"), ("ago", "direction")]
     assert [words(relative(n, "day", russian))[2].text for n in (1, 2, 5, 21)] == ["день", "дня", "дней", "день"]
-    assert text(cldr.measured(Decimal(1), "length-foot", english)) == "1 foot"
-    assert words(cldr.measured(Decimal(2), "duration-year", arabic))[0].field == "unit"  # a dual: no number is written
+    assert text(phrases.measured(Decimal(1), "length-foot", english)) == "1 foot"
+    assert (
+        words(phrases.measured(Decimal(2), "duration-year", arabic))[0].field == "unit"
+    )  # a dual: no number is written
     # Babel has no long Japanese form and answers "5 duration-day".
-    assert text(cldr.measured(Decimal(5), "duration-day", cldr._locale("ja"))) == "5 日"
+    assert text(phrases.measured(Decimal(5), "duration-day", phrases.locale_named("ja"))) == "5 日"
 
 
 def test_an_amount_of_money_is_babels() -> None:
     for seed in range(20):
         random, copy = Random(seed), Random(seed)
-        number, currency = cldr._number(copy), copy.choice(cldr._CURRENCIES)
+        number, currency = phrases._number(copy), copy.choice(phrases._CURRENCIES)
         said = format_currency(number, currency, locale="de", format_type="name", currency_digits=False)
-        found = words(cldr.money(random)(cldr._locale("de")))
+        found = words(phrases.money(random)(phrases.locale_named("de")))
         assert " ".join(word.text for word in found) == plain(said)
         assert [word.field for word in found] == ["number"] + ["currency"] * (len(found) - 1)
 
@@ -252,23 +255,23 @@ def test_fill_obeys_the_order_of_the_pattern() -> None:
 
 
 def test_a_list_is_joined_as_in_the_locale() -> None:
-    def names(locale: Locale) -> cldr.Pieces:
+    def names(locale: Locale) -> phrases.Pieces:
         return (Piece("A", "territory"),)
 
-    assert text(cldr.listed([names] * 3, "standard")(cldr._locale("en"))) == "A, A, and A"
-    assert text(cldr.listed([names] * 3, "or")(cldr._locale("de"))) == "A, A oder A"
+    assert text(phrases.listed([names] * 3, "standard")(phrases.locale_named("en"))) == "A, A, and A"
+    assert text(phrases.listed([names] * 3, "or")(phrases.locale_named("de"))) == "A, A oder A"
 
 
 def test_a_list_never_repeats_a_name() -> None:
     for seed in range(300):
-        for kind in (cldr.territories, cldr.languages):
-            pieces = kind(Random(seed))(cldr._locale("en"))
+        for kind in (phrases.territories, phrases.languages):
+            pieces = kind(Random(seed))(phrases.locale_named("en"))
             names = [piece.text for piece in pieces if piece.field != "connector"]
             assert len(set(names)) == len(names) > 1
 
 
 def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cldr, "KINDS", (cldr.weekday,) * 3)
+    monkeypatch.setattr(phrases, "KINDS", (phrases.weekday,) * 3)
     monkeypatch.setattr(cldr, "PATIENCE", 500)
     with pytest.raises(ValueError, match=r"too few different phrases.*of 5000 test"):
         generate(rows={"test": 5000})

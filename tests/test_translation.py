@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 import seq2seq
 from seq2seq import checkpoint
+from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers import BOS, EOS, PAD, UNK, Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Additive, Dot
@@ -113,7 +114,7 @@ def test_a_checkpoint_alone_predicts_the_same(
     task, batch = tiny(tokenizers, **settings).eval(), batch_of(PAIRS, tokenizers)
     task.decoding = Decoding(2, length_penalty=0.5)
     states = {f"task.{name}": value for name, value in task.state_dict().items()}
-    checkpoint.write({"seq2seq": checkpoint.packed(task, "{}"), "state_dict": states}, tmp_path / "one.ckpt")
+    checkpoint.write({"seq2seq": checkpoint.packed(task, DataModule()), "state_dict": states}, tmp_path / "one.ckpt")
     again = seq2seq.load(tmp_path / "one.ckpt")
     assert again.specification() == task.specification()
     assert again.decoding == task.decoding
@@ -126,7 +127,7 @@ def test_a_failed_save_keeps_the_previous_checkpoint(
 ) -> None:
     task, path = tiny(tokenizers), tmp_path / "last.ckpt"
     content = {
-        "seq2seq": checkpoint.packed(task, "{}"),
+        "seq2seq": checkpoint.packed(task, DataModule()),
         "state_dict": {f"task.{k}": v for k, v in task.state_dict().items()},
     }
     checkpoint.write(content, path)
@@ -171,7 +172,7 @@ def test_a_checkpoint_cannot_run_code(
     torch.save({"seq2seq": Evil(), "state_dict": {}}, tmp_path / "evil.ckpt")
     with pytest.raises(InputError, match="is no checkpoint"):
         seq2seq.load(tmp_path / "evil.ckpt")
-    content = {"seq2seq": checkpoint.packed(tiny(tokenizers), "{}"), "state_dict": {}}
+    content = {"seq2seq": checkpoint.packed(tiny(tokenizers), DataModule()), "state_dict": {}}
     content["seq2seq"]["task"] = '{"class_path": "subprocess.Popen", "init_args": {"args": ["true"]}}'
     torch.save(content, tmp_path / "class.ckpt")
     with pytest.raises(InputError, match=r"subprocess\.Popen is no known Task"):

@@ -1,0 +1,24 @@
+"""Which of several processes this one is, before any process group exists."""
+
+import os
+import uuid
+
+
+def process_rank() -> int:
+    """The number of this process, 0 before any other has been started."""
+    if "RANK" in os.environ:
+        return int(os.environ["RANK"])
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
+        return int(os.environ["SLURM_PROCID"])
+    return int(os.environ.get("LOCAL_RANK", "0")) + int(os.environ.get("NODE_RANK", "0"))
+
+
+def launch_id() -> str:
+    """What the processes of one launch have in common."""
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT")
+        return "-".join(environment.get(name, "") for name in names)
+    if int(environment.get("SLURM_NTASKS", "1")) > 1:
+        return "-".join(environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))
+    return environment.setdefault("SEQ2SEQ_LAUNCH", uuid.uuid4().hex)  # inherited by the processes Lightning starts
