@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seq2seq.models import loss
 from seq2seq.models.attention import Additive, Attention, Dot, General
 from seq2seq.models.bridge import Bridge, Copy, Linear, Zeros
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Recurrent
@@ -144,6 +145,32 @@ def test_selected_hypotheses_continue_as_if_alone(attention: Attention | None) -
         _, alone = decoder.step(torch.tensor([[first]]), state.select(torch.tensor([[source]])))
         expected, _ = decoder.step(torch.tensor([[token]]), alone)
         torch.testing.assert_close(found[0 if source == 0 else 1, hypothesis], expected[0, 0])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_vocabulary_loss_is_cross_entropy(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(loss.CHUNK, "cpu", 3 * 13)  # three rows at once
+    parts = [torch.randn(*size, dtype=torch.double, requires_grad=True) for size in ((10, 4), (13, 4), (13,))]
+    labels = torch.randint(0, 13, (10,))
+    ours = loss.vocabulary_loss(*parts, labels, smoothing)
+    logits = nn.functional.linear(*parts)
+    theirs = nn.functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(torch.autograd.grad(3 * ours, parts), torch.autograd.grad(3 * theirs, parts))
+    assert torch.autograd.gradcheck(lambda *given: loss.vocabulary_loss(*given, labels, smoothing), parts)
+
+
+def test_vocabulary_loss_in_bfloat16_is_close() -> None:
+    parts = [torch.randn(*size, requires_grad=True) for size in ((50, 16), (40, 16), (40,))]
+    labels = torch.randint(0, 40, (50,))
+    exact = loss.vocabulary_loss(*parts, labels, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = loss.vocabulary_loss(*parts, labels, 0.1)
+    torch.testing.assert_close(rough, exact, rtol=0.01, atol=0.0)
+    gradients = zip(torch.autograd.grad(rough, parts), torch.autograd.grad(exact, parts), strict=True)
+    for one, other in gradients:
+        assert one.dtype == other.dtype == torch.float32
+        assert (one - other).norm() < 0.02 * other.norm()
 
 
 @pytest.mark.parametrize("bridge", [Copy(), Linear(), Zeros()], ids=repr)

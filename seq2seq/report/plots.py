@@ -57,6 +57,10 @@ class Point(NamedTuple):
     value: float
 
 
+LEGEND: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2, "frameon": False, "fontsize": 9.5}
+"""Above the picture, where no curve runs."""
+
+
 class Bucket(NamedTuple):
     """The score of the rows whose source has a certain length; `low` and `high` bound its 95 % interval."""
 
@@ -89,7 +93,7 @@ def curves(
             axes.yaxis.set_major_formatter(_thousands)
         axes.margins(x=0.02)
         if len(series) > 1 or unit not in series:
-            axes.legend(frameon=False, fontsize=9.5, handlelength=2.6)
+            axes.legend(**LEGEND)
 
     return _svg(draw, size=(5.0, 3.0), name=name, title=title, description=_told(series, best))
 
@@ -142,7 +146,6 @@ def _mark(axes: Axes, step: float, value: float) -> None:
     """A ring and a dotted line where the kept checkpoint lies."""
     axes.axvline(step, color=MUTED, linestyle=(0, (1, 2.5)), linewidth=1, zorder=1)
     axes.plot([step], [value], "o", label="best checkpoint", markersize=10, markerfacecolor="none", markeredgecolor=INK)
-    axes.legend(frameon=False, fontsize=9.5)
 
 
 def _count_bars(axes: Axes, rows: Sequence[int]) -> None:

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from seq2seq.data.batch import Batch
 from seq2seq.data.tokenizers import BOS, EOS, PAD, UNK, Tokenizers
@@ -17,6 +16,7 @@ from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.decoder import Decoder, State
 from seq2seq.models.encoder import Encoder
+from seq2seq.models.loss import vocabulary_loss
 from seq2seq.tasks.base import Decoding, Task
 
 
@@ -107,8 +107,8 @@ class Translation(Task):
         features = self.decoder(batch.target[:, :-1], self.encode(batch))
         labels = batch.target[:, 1:]
         real = labels != PAD
-        logits = self.decoder.output(features[real])  # (tokens, V): padding never reaches the vocabulary product
-        return cross_entropy(logits.float(), labels[real], reduction="sum", label_smoothing=self.label_smoothing)
+        output = self.decoder.output  # padding never reaches the vocabulary product
+        return vocabulary_loss(features[real], output.weight, output.bias, labels[real], self.label_smoothing)
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():
