@@ -57,8 +57,9 @@ class Point(NamedTuple):
     value: float
 
 
-LEGEND: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2, "frameon": False, "fontsize": 9.5}
-"""Above the picture, where no curve runs."""
+INSIDE: Any = {"frameon": False, "fontsize": 9.5}
+ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2, **INSIDE}
+"""Where legends stand: above the picture, where no curve runs, unless there are many."""
 
 
 class Bucket(NamedTuple):
@@ -93,7 +94,7 @@ def curves(
             axes.yaxis.set_major_formatter(_thousands)
         axes.margins(x=0.02)
         if len(series) > 1 or unit not in series:
-            axes.legend(**LEGEND)
+            axes.legend(**(ABOVE if len(series) <= 3 else INSIDE))
 
     return _svg(draw, size=(5.0, 3.0), name=name, title=title, description=_told(series, best))
 
