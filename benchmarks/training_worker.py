@@ -1,7 +1,8 @@
-"""One training that goes on window by window: `training_worker.py real|bare ARGUMENTS OF seq2seq.train ...`.
+"""One training that goes on window by window: `training_worker.py real|loop|bare ARGUMENTS OF seq2seq.train ...`.
 
 `real` is the command itself, `seq2seq.train.main`, with a hook after each optimiser step; only its test at the end is
-left out. `bare` is a plain torch loop with the same layers, batches, dropout masks, loss and optimiser. Both do one
+left out. `bare` is a plain torch loop with the same layers, batches, dropout masks and optimiser and torch's own loss;
+`loop` is that loop around the package's network and loss, so that real against loop is the framework alone. All do one
 step, say so, and then wait for a number of steps on stdin, again and again, so that several workers take turns. Each
 answer is one line of JSON on stdout: the window's seconds and target tokens by step, and its last loss. An empty line
 or the end of stdin lets the training end.
@@ -99,8 +100,8 @@ def real(arguments: Sequence[str], pace: Pace) -> None:
         train.main(arguments)
 
 
-def bare(arguments: Sequence[str], pace: Pace) -> None:
-    """The same training without Lightning, callbacks, hooks or the package's own modules."""
+def bare(arguments: Sequence[str], pace: Pace, own_loss: bool = False) -> None:
+    """The same training without Lightning, callbacks and hooks, and but for `own_loss` without our modules."""
     parser = command.training_parser()
     parts = parser.instantiate(command.parse(parser, arguments))
     texts = parts.data.texts("train")
@@ -114,17 +115,19 @@ def bare(arguments: Sequence[str], pace: Pace) -> None:
     for step in range(parts.trainer.max_steps):
         rows = plan.slice(step, 0, 1)
         batch = split.batch(rows.rows, rows.step_tokens)
-        loss = bare_step(task, batch, optimizer, parts, step)
+        loss = bare_step(task, batch, optimizer, parts, step, own_loss)
         pace.stepped(rows.step_tokens, loss)
 
 
-def bare_step(task: Translation, batch: Batch, optimizer: torch.optim.Optimizer, parts: Namespace, step: int) -> Tensor:
+def bare_step(
+    task: Translation, batch: Batch, optimizer: torch.optim.Optimizer, parts: Namespace, step: int, own_loss: bool
+) -> Tensor:
     """One optimiser step; returns its loss in nats per token."""
     seed = np.random.SeedSequence([parts.seed, step, 0]).generate_state(1, np.uint64)[0] >> 1
     torch.manual_seed(int(seed))  # the masks of the real training, so that the two losses can be compared
     optimizer.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=parts.trainer.precision == "bf16-mixed"):
-        loss = bare_loss(task, batch) / batch.step_tokens
+        loss = (task.loss(batch) if own_loss else bare_loss(task, batch)) / batch.step_tokens
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(task.parameters(), parts.trainer.gradient_clip_val)
     optimizer.step()
@@ -172,7 +175,9 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever the training prints must not mix with the answers
     kind, *arguments = sys.argv[1:]
-    command.run({"real": lambda a: real(a, Pace(answers)), "bare": lambda a: bare(a, Pace(answers))}[kind], arguments)
+    pace = Pace(answers)
+    kinds = {"real": lambda a: real(a, pace), "loop": lambda a: bare(a, pace, True), "bare": lambda a: bare(a, pace)}
+    command.run(kinds[kind], arguments)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ pins=(--constraint requirements.lock)
 torch=$(grep '^torch==' requirements.lock)
 .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { pins=(); torch="torch>=2.6"; }
 echo "installing into .venv (once) ..." >&2
-.venv/bin/python -m pip install --quiet --disable-pip-version-check "$torch" 2>&1 | grep -v '^WARNING: Location' >&2 || true
-.venv/bin/python -m pip install --quiet --disable-pip-version-check "${pins[@]}" --editable ".[$extras]" 2>&1 | grep -v '^WARNING: Location' >&2 || true
+.venv/bin/python -m pip install -qq --disable-pip-version-check "$torch"
+.venv/bin/python -m pip install -qq --disable-pip-version-check "${pins[@]}" --editable ".[$extras]"
 .venv/bin/python -c 'import seq2seq, torch'
 touch "$stamp"

@@ -149,8 +149,9 @@ class Checkpoints(Callback):
 class Progress(Callback):
     """A bar with loss, tokens/s and the last validation score; lines instead where there is no terminal."""
 
-    def __init__(self, curves: Curves) -> None:
-        self.curves = curves
+    def __init__(self, curves: Curves, metric: str) -> None:
+        """metric: the validation score to show."""
+        self.curves, self.metric = curves, metric
         self._bar: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -192,7 +193,8 @@ class Progress(Callback):
 
     def now(self) -> str:
         """The newest value of each curve that people watch."""
-        shown = {"train_loss": "loss {:.3f}", "tokens_per_second": "{:,.0f} tokens/s", "validation_bleu": "BLEU {:.1f}"}
+        shown = {"train_loss": "loss {:.3f}", "tokens_per_second": "{:,.0f} tokens/s"}
+        shown[f"validation_{self.metric}"] = f"validation {self.metric} {{:.1f}}"
         points = self.curves.points
         return " | ".join(form.format(points[name][-1][2]) for name, form in shown.items() if name in points)
 

@@ -127,6 +127,11 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as problem:  # a full disk, a directory without permission: the message names the file
+        if debug:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
+        code = 2
     except KeyboardInterrupt as stopped:
         print(str(stopped) or "interrupted", file=sys.stderr)
         code = 130

@@ -17,7 +17,7 @@ class TrainerOptions(Part):
         devices: int | list[int] | str = 1,
         num_nodes: int = 1,
         strategy: str = "auto",
-        precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+        precision: Literal["32-true", "bf16-mixed"] = "32-true",
         max_epochs: int = 10,
         max_steps: int = -1,
         max_time: str | None = None,

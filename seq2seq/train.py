@@ -112,7 +112,7 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
 
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
     checkpoints = Checkpoints(job.run, job.parts.patience)
-    trainer = make_trainer(job.parts, [curves, Progress(curves), checkpoints])
+    trainer = make_trainer(job.parts, [curves, Progress(curves, learner.task.metrics[0].name), checkpoints])
     if trainer.is_global_zero:
         write_text(job.run.config, command.to_yaml(job.settings))
         describe(learner, job.run)
