@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,13 @@ def write(content: dict[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
-    except (OSError, RuntimeError) as problem:
+    except (OSError, RuntimeError) as problem:  # torch turns a full disk into a RuntimeError about positions
+        full = shutil.disk_usage(path.parent).free < 1 << 20
         with contextlib.suppress(OSError):
             temporary.unlink()
-        kept = f"the previous {path} is kept" if path.exists() else "there is no earlier one"
-        raise InputError(
-            f"cannot save {path}: {problem}; {kept}; make room, then continue with --resume true"
-        ) from problem
+        reason = "No space left on device" if full else first_line(problem)
+        remedy = "continue with --resume true; the previous one is kept" if path.exists() else "start again"
+        raise InputError(f"cannot save {path}: {reason}; make room or mend the directory, then {remedy}") from problem
 
 
 def sync_folder(folder: Path) -> None:
