@@ -1,5 +1,6 @@
 """What the commands share: the typed parser, and errors as one line with exit code 2."""
 
+import importlib
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from seq2seq.parts import descendants
 from seq2seq.tasks.base import Decoding, Task
 from seq2seq.tasks.translation import Translation
 
-ONCE = ("run", "overwrite", "resume", "debug", "config", "output", "device")
+ONCE = ("run", "overwrite", "resume", "debug", "config", "output", "device", "import")
 """Options that belong to one call, not to the experiment."""
 
 
@@ -75,6 +76,15 @@ def options(arguments: Sequence[str], names: Sequence[str]) -> list[tuple[str, s
         elif argument in names and place + 1 < len(arguments):
             found.append((argument, arguments[place + 1]))
     return found
+
+
+def import_own_modules(arguments: Sequence[str]) -> None:
+    """Import what `--import` names, so that a checkpoint may use classes of the user's own."""
+    for _, name in options(arguments, ("--import",)):
+        try:
+            importlib.import_module(name)
+        except ImportError as problem:
+            raise InputError(f"--import {name}: {problem}; is its folder in PYTHONPATH?") from problem
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser
     parser.add_argument("--output", type=str | None, help="directory for predictions, results.json and report.html")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace what --output holds")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
     parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     parser.add_class_arguments(DataModule, "data")
     parser.add_class_arguments(Decoding, "decoding")
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     given = [argument for argument in arguments[:1] if not argument.startswith("-")]
     if not given:
         command.parse(parser_for({}, {}), arguments or ["--help"])
+    command.import_own_modules(arguments)
     path = checkpoint.find(given[0])
     content = checkpoint.read(path)
     task = checkpoint.restore(content, path)

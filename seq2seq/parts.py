@@ -44,7 +44,7 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
     else:
         known = ", ".join(sorted(kind.__qualname__ for kind in descendants(base)))
         raise InputError(
-            f"{wanted} is no known {base.__name__} (known: {known}); import the module that defines it first"
+            f"{wanted} is no known {base.__name__} (known: {known}); import the module that defines it first (--import MODULE)"
         )
     given = specification.get("init_args", {})
     arguments = {name: build(Part, value) if described(value) else value for name, value in given.items()}

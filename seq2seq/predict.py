@@ -39,6 +39,7 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
         "--scores", type=bool, default=False, nargs="?", const=True, help="put each score before its text"
     )
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
     parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     parser.add_class_arguments(Decoding, "decoding")
     parser.set_defaults({f"decoding.{name}": value for name, value in decoding.specification()["init_args"].items()})
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     given = [argument for argument in arguments[:1] if not argument.startswith("-")]
     if not given:
         command.parse(parser_for(Decoding()), arguments or ["--help"])
+    command.import_own_modules(arguments)
     path = checkpoint.find(given[0])
     content = checkpoint.read(path)
     task = checkpoint.restore(content, path)

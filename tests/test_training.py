@@ -140,11 +140,8 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert all(first[name].equal(second[name]) for name in first)
 
 
-@pytest.mark.parametrize("stop", [7, 30])
-def test_a_resumed_run_is_the_uninterrupted_one(
-    run: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
-) -> None:
-    arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
+def train_until(stop: int, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train and press Ctrl-C before an optimiser step."""
     step = Learner.training_step
 
     def stopping(self: Learner, batch: Any, index: int) -> Any:
@@ -155,6 +152,14 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     with monkeypatch.context() as patch, pytest.raises(Interrupted, match="--resume true"):
         patch.setattr(Learner, "training_step", stopping)
         train.main(arguments)
+
+
+@pytest.mark.parametrize("stop", [7, 30])
+def test_a_resumed_run_is_the_uninterrupted_one(
+    run: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
+    train_until(stop, arguments, monkeypatch)
     with pytest.raises(InputError, match="half-finished run; continue it with --resume true"):
         train.main(arguments)
     with pytest.raises(InputError, match="model differs"):
@@ -193,6 +198,16 @@ def test_early_stopping(config: Path, tmp_path: Path) -> None:
     )
     results = results_of(RunDirectory(tmp_path / "run"))
     assert [step for step, *_ in results["curves"]["validation_bleu"]] == [5, 10]
+
+
+def test_patience_survives_a_resumption(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = ["--patience", "1", "--optimizer.learning_rate", "1e-9"]
+    arguments = ["--config", str(config), "--run", str(tmp_path / "run"), *idle]
+    train_until(7, arguments, monkeypatch)
+    train.main([*arguments, "--resume", "true"])
+    results = results_of(RunDirectory(tmp_path / "run"))
+    assert [step for step, *_ in results["curves"]["validation_bleu"]] == [5, 10]
+    assert results["best"]["step"] == 5
 
 
 def test_the_test_split_is_not_seen_before_the_end(
