@@ -43,9 +43,8 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
             break
     else:
         known = ", ".join(sorted(kind.__qualname__ for kind in descendants(base)))
-        raise InputError(
-            f"{wanted} is no known {base.__name__} (known: {known}); import the module that defines it first (--import MODULE)"
-        )
+        remedy = "import the module that defines it first (--import MODULE)"
+        raise InputError(f"{wanted} is no known {base.__name__} (known: {known}); {remedy}")
     given = specification.get("init_args", {})
     arguments = {name: build(Part, value) if described(value) else value for name, value in given.items()}
     try:
