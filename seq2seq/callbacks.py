@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import sys
 import time
 from typing import Any
@@ -11,6 +12,7 @@ import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
+from seq2seq.errors import InputError
 from seq2seq.learner import Learner
 from seq2seq.rundir import RunDirectory, write_text
 
@@ -76,6 +78,11 @@ class Curves(Callback):
             return
         learner = learner_of(pl_module)
         loss, norm = summed(learner.last_loss), float(learner.gradient_norm)
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss} at step {trainer.global_step}; lower optimizer.learning_rate or "
+                "trainer.gradient_clip_val, or find the operation with --trainer.detect_anomaly true"
+            )
         now = time.monotonic()
         rate = self._tokens / max(now - self._mark, 1e-9)
         self._mark, self._tokens = now, 0
@@ -119,13 +126,13 @@ class Checkpoints(Callback):
         """patience: validations without a better score after which training stops; None for never."""
         self.run, self.patience = run, patience
         self.best: dict[str, Any] | None = None
-        self.waited = 0
+        self.waited = self.validated = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited}
+        return {"best": self.best, "waited": self.waited, "validated": self.validated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.waited = state_dict["best"], state_dict["waited"]
+        self.best, self.waited, self.validated = (state_dict[name] for name in ("best", "waited", "validated"))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         learner = learner_of(pl_module)
@@ -133,17 +140,18 @@ class Checkpoints(Callback):
         value = learner.scores[name]
         better = self.best is None or value > self.best["value"]
         self.waited = 0 if better else self.waited + 1
+        self.validated = trainer.global_step
         if better:
             self.best = {"step": trainer.global_step, "metric": f"validation_{name}", "value": value}
             trainer.save_checkpoint(self.run.best, weights_only=True)
-        trainer.save_checkpoint(self.run.last)
+        if trainer.training:  # a validation after the end finds `last` written
+            trainer.save_checkpoint(self.run.last)
         if self.patience is not None and self.waited >= self.patience:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.best is None:  # stopped before the first validation
-            trainer.save_checkpoint(self.run.best, weights_only=True)
-        trainer.save_checkpoint(self.run.last)
+        if self.validated < trainer.global_step:  # steps after the last validation; they are validated next
+            trainer.save_checkpoint(self.run.last)
 
 
 class Progress(Callback):

@@ -102,6 +102,16 @@ def restore(content: dict[str, Any], path: Path) -> Task:
     return task.eval()
 
 
+def data_specification(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Where the data of a checkpoint came from, as plain values."""
+    try:
+        specification: dict[str, Any] = json.loads(content["seq2seq"]["data"])
+        specification["init_args"]["max_length"] += 0
+    except (KeyError, TypeError, ValueError) as problem:
+        raise InputError(f"{path} does not say where its data came from, or is damaged") from problem
+    return specification
+
+
 def load(run: str | Path) -> Task:
     """The trained task of a run directory or checkpoint, from that file alone."""
     path = find(run)

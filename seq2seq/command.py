@@ -1,6 +1,7 @@
 """What the commands share: the typed parser, and errors as one line with exit code 2."""
 
 import importlib
+import io
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ def training_parser(task: type[Task] = Translation) -> ArgumentParser:
         prog="python -m seq2seq.train",
         description="Train a model, score its best checkpoint on the test split, and write a report.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
     parser.add_argument(
@@ -59,6 +61,8 @@ def task_class(arguments: Sequence[str]) -> type[Task]:
         else:
             content = read_yaml(Path(value))
             name = str(content.get("task", name))
+    if "." in name:
+        import_module(name.rpartition(".")[0], f"task {name}")
     for candidate in descendants(Task):
         if candidate is not Task and name in (candidate.__name__, f"{candidate.__module__}.{candidate.__qualname__}"):
             return candidate
@@ -78,13 +82,27 @@ def options(arguments: Sequence[str], names: Sequence[str]) -> list[tuple[str, s
     return found
 
 
+def run_argument(arguments: Sequence[str], parser: ArgumentParser) -> str:
+    """The run that a command is about: its first argument."""
+    if not arguments or {"-h", "--help"} & set(arguments[:1]):
+        parse(parser, ["--help"])
+    if arguments[0].startswith("-"):
+        raise InputError(f"the run comes first: {parser.prog} RUN {' '.join(arguments[:2])} ...")
+    return arguments[0]
+
+
 def import_own_modules(arguments: Sequence[str]) -> None:
     """Import what `--import` names, so that a checkpoint may use classes of the user's own."""
     for _, name in options(arguments, ("--import",)):
-        try:
-            importlib.import_module(name)
-        except ImportError as problem:
-            raise InputError(f"--import {name}: {problem}; is its folder in PYTHONPATH?") from problem
+        import_module(name, f"--import {name}")
+
+
+def import_module(name: str, wanted_by: str) -> None:
+    """Import a module that the user has named."""
+    try:
+        importlib.import_module(name)
+    except ImportError as problem:
+        raise InputError(f"{wanted_by}: {problem}; is its folder in PYTHONPATH?") from problem
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -110,6 +128,16 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
         raise InputError(explain(str(problem), parser)) from problem
 
 
+def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
+    """The configuration as objects; a group that is no group of settings is refused."""
+    groups = {action.dest.partition(".")[0] for action in parser._actions if "." in action.dest}
+    for name in sorted(groups):
+        if not isinstance(config.get(name), Namespace):
+            raise InputError(f"{name} is {config.get(name)!r}; it must hold settings, see --help")
+    objects: Namespace = parser.instantiate(config)
+    return objects
+
+
 def plain_settings(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
     """The resolved configuration as plain values; fed back, it repeats the run."""
     values: dict[str, Any] = json.loads(parser.dump(config, format="json"))
@@ -127,6 +155,9 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = any(value.lower() in ("true", "1", "yes") for _, value in options(arguments, ("--debug",)))
     quiet_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to stop
     try:
         code = main(arguments) or 0
     except InputError as problem:

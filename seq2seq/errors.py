@@ -7,3 +7,10 @@ class InputError(ValueError):
 
 class Interrupted(KeyboardInterrupt):
     """The user stopped a training; the message says how to go on."""
+
+
+def check_range(name: str, value: float, low: float, below: float = float("inf")) -> None:
+    """Refuse a setting that is not at least `low` and less than `below`."""
+    if not low <= value < below:
+        limit = "" if below == float("inf") else f" and below {below}"
+        raise InputError(f"{name} is {value}; it must be at least {low}{limit}")

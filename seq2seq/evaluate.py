@@ -1,27 +1,28 @@
 """python -m seq2seq.evaluate RUN: repeat the scoring from the checkpoint alone, on the same data or on other."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
 from seq2seq import checkpoint, command, inference, results
 from seq2seq.data.datamodule import DataModule
-from seq2seq.rundir import RunDirectory
+from seq2seq.errors import InputError
+from seq2seq.parts import build
+from seq2seq.rundir import REPORTED, RunDirectory
 from seq2seq.tasks.base import Decoding, Task
 
 
 def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser:
     """The command's parser, with the data and decoding of a checkpoint as defaults."""
     parser = ArgumentParser(
-        prog="python -m seq2seq.evaluate", description="Score a trained model.", exit_on_error=False
+        prog="python -m seq2seq.evaluate", description="Score a trained model.", exit_on_error=False, allow_abbrev=False
     )
     parser.add_argument("run", type=str, help="run directory or checkpoint")
-    parser.add_argument("--split", type=str, default="test", help="train, validation or test")
+    parser.add_argument("--split", type=Literal["train", "validation", "test"], default="test", help="what to score")
     parser.add_argument("--output", type=str | None, help="directory for predictions, results.json and report.html")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace what --output holds")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
@@ -36,25 +37,27 @@ def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser
 
 def main(arguments: Sequence[str]) -> None:
     """Evaluate as the arguments say."""
-    given = [argument for argument in arguments[:1] if not argument.startswith("-")]
-    if not given:
-        command.parse(parser_for({}, {}), arguments or ["--help"])
+    name = command.run_argument(arguments, parser_for({}, {}))
     command.import_own_modules(arguments)
-    path = checkpoint.find(given[0])
+    path = checkpoint.find(name)
     content = checkpoint.read(path)
     task = checkpoint.restore(content, path)
-    stored = json.loads(content["seq2seq"]["data"])["init_args"]
+    # Through `build`, which imports nothing, before the parser would import what a checkpoint names.
+    stored = build(DataModule, checkpoint.data_specification(content, path)).specification()["init_args"]
     parser = parser_for(stored, task.decoding.specification()["init_args"])
     config = command.parse(parser, arguments)
-    parts = parser.instantiate(config)
+    parts = command.instantiate(parser, config)
     run = RunDirectory(Path(config.output)) if config.output else None
     if run is not None:
+        if run.path.resolve() in path.resolve().parents:
+            raise InputError(f"--output {run.path} holds the checkpoint itself; choose another directory")
         run.claim(config.overwrite, resume=False)
     scored, predictions = evaluate(task, parts.data, parts.decoding, config.split, config.device)
     scored |= {"name": path.parent.parent.name or path.name, "config": command.plain_settings(parser, config)}
-    print(results.summary(scored, config.split))
     if run is not None:
+        run.clear(REPORTED)
         results.publish(scored, predictions, run, config.split)
+    print(results.summary(scored, config.split))
 
 
 def evaluate(

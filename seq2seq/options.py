@@ -3,7 +3,7 @@
 import math
 from typing import Any, Literal, final
 
-from seq2seq.errors import InputError
+from seq2seq.errors import InputError, check_range
 from seq2seq.parts import Part
 
 
@@ -46,6 +46,8 @@ class TrainerOptions(Part):
             detect_anomaly: name the operation in which a NaN first appears; slow.
             profiler: simple or advanced prints where the time goes.
         """
+        check_range("trainer.max_epochs", max_epochs, 1)
+        check_range("trainer.log_every_n_steps", log_every_n_steps, 1)
         self.accelerator, self.devices, self.num_nodes, self.strategy = accelerator, devices, num_nodes, strategy
         self.precision, self.max_epochs, self.max_steps, self.max_time = precision, max_epochs, max_steps, max_time
         self.val_check_interval, self.gradient_clip_val = val_check_interval, gradient_clip_val
@@ -82,8 +84,12 @@ class OptimizerOptions(Part):
             beta1: decay of the mean of the gradient.
             beta2: decay of the mean of its square.
         """
-        if learning_rate <= 0 or warmup_steps < 0:
-            raise InputError("optimizer.learning_rate must be above 0 and optimizer.warmup_steps at least 0")
+        if learning_rate <= 0:
+            raise InputError(f"optimizer.learning_rate is {learning_rate}; it must be above 0")
+        for name, value in (("warmup_steps", warmup_steps), ("weight_decay", weight_decay)):
+            check_range(f"optimizer.{name}", value, 0)
+        for name, value in (("beta1", beta1), ("beta2", beta2)):
+            check_range(f"optimizer.{name}", value, 0, 1)
         self.learning_rate, self.schedule, self.warmup_steps = learning_rate, schedule, warmup_steps
         self.weight_decay, self.beta1, self.beta2 = weight_decay, beta1, beta2
 

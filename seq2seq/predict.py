@@ -1,22 +1,16 @@
 """python -m seq2seq.predict RUN < in.txt > out.txt: one line out for each line in, always, in order."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-import torch
 from jsonargparse import ArgumentParser
 
 from seq2seq import checkpoint, command, inference
-from seq2seq.data.batch import Ragged
-from seq2seq.data.datamodule import DataModule, Split
-from seq2seq.data.sources import Texts, decode_line
-from seq2seq.data.tokenizers import EOS
+from seq2seq.data.sources import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import InputError
-from seq2seq.parts import build
+from seq2seq.errors import InputError, check_range
 from seq2seq.tasks.base import Decoding, Task
 
 CHUNK = 1 << 17
@@ -32,6 +26,7 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
         prog="python -m seq2seq.predict",
         description="Read lines of text from standard input, write one line for each to standard output.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("run", type=str, help="run directory or checkpoint")
     parser.add_argument("--n_best", type=int, default=1, help="predictions for each line, separated by tabs")
@@ -48,28 +43,43 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
 
 def main(arguments: Sequence[str]) -> None:
     """Predict as the arguments say."""
-    given = [argument for argument in arguments[:1] if not argument.startswith("-")]
-    if not given:
-        command.parse(parser_for(Decoding()), arguments or ["--help"])
+    name = command.run_argument(arguments, parser_for(Decoding()))
     command.import_own_modules(arguments)
-    path = checkpoint.find(given[0])
+    path = checkpoint.find(name)
     content = checkpoint.read(path)
     task = checkpoint.restore(content, path)
     parser = parser_for(task.decoding)
     config = command.parse(parser, arguments)
-    decoding: Decoding = parser.instantiate(config).decoding
-    if not 1 <= config.n_best <= decoding.beam_size:
-        raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {max(1, config.n_best)} or more")
-    data = build(DataModule, json.loads(content["seq2seq"]["data"]))
+    decoding: Decoding = command.instantiate(parser, config).decoding
+    check_range("--n_best", config.n_best, 1)
+    if config.n_best > decoding.beam_size:
+        raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
+    max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
     device = inference.choose_device(config.device)
     task.to(device)
+    if sys.stdin is None or sys.stdout is None:
+        raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     number = 0
     for lines in chunks(sys.stdin.buffer):
-        texts = [decode_line(line, "standard input", number + place) for place, line in enumerate(lines, 1)]
+        texts, problem = readable(lines, number)
         number += len(lines)
-        for hypotheses in predict(task, data, texts, decoding, device):
-            print(show(task, hypotheses[: config.n_best], config.scores))
-        sys.stdout.flush()
+        found = inference.predict(task, texts, decoding, device, max_length)
+        answers = [show(task, hypotheses[: config.n_best], config.scores) + "\n" for hypotheses in found]
+        sys.stdout.buffer.write("".join(answers).encode())
+        sys.stdout.buffer.flush()
+        if problem is not None:
+            raise problem
+
+
+def readable(lines: Sequence[bytes], before: int) -> tuple[list[str], InputError | None]:
+    """The texts of lines up to the first that is no UTF-8, and what is wrong with it; `before` lines came earlier."""
+    texts: list[str] = []
+    for number, line in enumerate(lines, before + 1):
+        try:
+            texts.append(decode_line(line, "standard input", number))
+        except InputError as problem:
+            return texts, problem
+    return texts, None
 
 
 def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:
@@ -84,21 +94,6 @@ def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:
             yield lines
     if rest:
         yield [rest]
-
-
-def predict(
-    task: Task, data: DataModule, texts: Sequence[str], decoding: Decoding, device: torch.device
-) -> list[list[Hypothesis]]:
-    """The hypotheses of each text, best first; none for an empty one."""
-    filled = [row for row, text in enumerate(texts) if text.strip()]
-    kept = [texts[row] for row in filled]
-    source = data.cut([[*ids, EOS] for ids in task.tokenizers.source.encode(kept)])
-    split = Split(Texts(kept, kept), Ragged(source), Ragged([[]] * len(kept)))
-    result: list[list[Hypothesis]] = [[] for _ in texts]
-    for rows, hypotheses in inference.decode(task, split, decoding, device):
-        for row, found in zip(rows, hypotheses, strict=True):
-            result[filled[row]] = found
-    return result
 
 
 def show(task: Task, hypotheses: Sequence[Hypothesis], scores: bool) -> str:

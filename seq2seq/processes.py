@@ -21,4 +21,6 @@ def launch_id() -> str:
         return "-".join(environment.get(name, "") for name in names)
     if int(environment.get("SLURM_NTASKS", "1")) > 1:
         return "-".join(environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))
+    if int(environment.get("NODE_RANK", "0")) or "MASTER_ADDR" in environment:  # started by hand on several machines
+        return f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
     return environment.setdefault("SEQ2SEQ_LAUNCH", uuid.uuid4().hex)  # inherited by the processes Lightning starts

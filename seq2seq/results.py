@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +16,8 @@ import torch
 
 from seq2seq.data.sources import Texts
 from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric, Score
-from seq2seq.metrics.bleu import words
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.tasks.base import Decoding, Task
 
@@ -37,8 +39,11 @@ class Prediction(NamedTuple):
     token_scores: list[float]
 
 
-def best_texts(task: Task, rows: Iterable[int], hypotheses: Sequence[list[Hypothesis]]) -> list[Predicted]:
+def best_texts(task: Task, rows: Sequence[int], hypotheses: Sequence[list[Hypothesis]]) -> list[Predicted]:
     """The best hypothesis of each row as text."""
+    lost = [row for row, found in zip(rows, hypotheses, strict=True) if not found]
+    if lost:
+        raise InputError(f"row {lost[0]} has no prediction: the network's output is not a number; train it anew")
     return [
         (row, task.text(best[0]), best[0].score, best[0].token_scores)
         for row, best in zip(rows, hypotheses, strict=True)
@@ -103,11 +108,16 @@ def examples(predictions: Sequence[Prediction], metrics: Sequence[Metric], count
     return {"best": ranked[:count], "worst": ranked[::-1][:count], "random": drawn}
 
 
+def words(text: str) -> int:
+    """The number of blank-separated words."""
+    return len(re.findall(r"\S+", text))
+
+
 def environment(device: str) -> dict[str, Any]:
     """Software, hardware and the command."""
     names = ("torch", "pytorch-lightning", "datasets", "sentencepiece", "sacrebleu", "jsonargparse", "babel", "numpy")
     packages = {name: metadata.version(name) for name in names}
-    command = " ".join(["python", "-m", "seq2seq." + Path(sys.argv[0]).stem, *sys.argv[1:]])
+    command = shlex.join(["python", "-m", "seq2seq." + Path(sys.argv[0]).stem, *sys.argv[1:]])
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

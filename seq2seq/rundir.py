@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,7 +21,10 @@ OWNED = (
     "tensorboard",
     ".ready",
 )
-"""What a run writes, and so what `overwrite` removes."""
+"""What a training writes, and so what `overwrite` removes."""
+
+REPORTED = ("predictions", "results.json", "report.html")
+"""What an evaluation writes."""
 
 
 class RunDirectory:
@@ -35,12 +39,14 @@ class RunDirectory:
             path / "predictions",
             path / "tensorboard",
         )
-        self._lock = FileLock(path / ".lock")
+        self._ready, self._marker = path / ".ready", path / ".lock"
+        self._lock = FileLock(self._marker)
 
     def claim(self, overwrite: bool, resume: bool) -> None:
-        """Take the directory for this process alone, or say why not and what to do."""
+        """Take the directory for this process alone, or say why not and what to do; nothing is removed yet."""
         if overwrite and resume:
             raise InputError("--overwrite starts anew and --resume goes on; choose one")
+        marked = self._marker.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
@@ -52,36 +58,36 @@ class RunDirectory:
             raise InputError(
                 f"cannot write to the run directory {self.path}: {problem}; choose another --run"
             ) from problem
-        if overwrite:
-            self._clear()
-        elif resume:
-            if not self.last.is_file():
-                raise InputError(f"{self.path} holds no checkpoints/last.ckpt to resume from; start without --resume")
-            if self.results.exists():
-                raise InputError(f"{self.path} is finished already; there is nothing to resume")
-        else:
-            self._refuse_used()
+        self._ready.unlink(missing_ok=True)
+        if resume:
+            self._refuse_to_resume()
+        elif not overwrite:
+            self._refuse_used(marked)
 
     def release(self) -> None:
         """Let others have the directory."""
         self._lock.release()
 
-    def _refuse_used(self) -> None:
-        used = [name for name in OWNED if (self.path / name).exists()]
-        if not used:
-            others = [entry.name for entry in self.path.iterdir() if entry.name != ".lock"]
-            if others:
-                raise InputError(f"{self.path} holds {others[0]!r} and is no run directory; choose another --run")
-            return
+    def _refuse_to_resume(self) -> None:
+        if not self.last.is_file():
+            raise InputError(f"{self.path} holds no checkpoints/last.ckpt to resume from; start without --resume")
+        if self.results.exists():
+            raise InputError(f"{self.path} is finished already; there is nothing to resume")
+
+    def _refuse_used(self, marked: bool) -> None:
+        """marked: an earlier run has claimed this directory, so that what it left is no one else's."""
         choices = "replace it with --overwrite true, or choose another --run"
         if self.results.exists():
             raise InputError(f"{self.path} holds a finished run; {choices}")
         if self.last.is_file():
             raise InputError(f"{self.path} holds a half-finished run; continue it with --resume true, {choices}")
-        self._clear()  # a start that failed before its first checkpoint: nothing is lost
+        others = [entry.name for entry in self.path.iterdir() if entry != self._marker]
+        if others and not marked:
+            raise InputError(f"{self.path} holds {others[0]!r} and is no run directory; choose another --run")
 
-    def _clear(self) -> None:
-        for name in OWNED:
+    def clear(self, names: Sequence[str] = OWNED) -> None:
+        """Remove what a run has written, right before another writes."""
+        for name in names:
             entry = self.path / name
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -90,7 +96,7 @@ class RunDirectory:
 
     def announce(self, launch: str) -> None:
         """Tell the other processes of this launch that the directory is prepared."""
-        write_text(self.path / ".ready", json.dumps(launch))
+        write_text(self._ready, json.dumps(launch))
 
     def wait(self, launch: str, seconds: float = 3600.0) -> None:
         """Wait until the first process of this launch has prepared the directory."""
@@ -102,7 +108,7 @@ class RunDirectory:
 
     def _announced(self, launch: str) -> bool:
         try:
-            return bool(json.loads((self.path / ".ready").read_text()) == launch)
+            return bool(json.loads(self._ready.read_text()) == launch)
         except (OSError, ValueError):
             return False
 

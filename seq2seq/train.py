@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 from seq2seq import checkpoint, command
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers import Tokenizers
-from seq2seq.errors import InputError, Interrupted
+from seq2seq.errors import InputError, Interrupted, check_range
 from seq2seq.processes import launch_id, process_rank
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.tasks.base import Task
@@ -45,43 +45,50 @@ def main(arguments: Sequence[str]) -> None:
     if not files:
         raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
     run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
-    job = Job(run, parser.instantiate(config), command.plain_settings(parser, config), started)
-    first = process_rank() == 0
-    if first:
+    job = Job(run, command.instantiate(parser, config), command.plain_settings(parser, config), started)
+    check_range("seed", config.seed, 0)
+    if process_rank() == 0:
         run.claim(config.overwrite, config.resume)
     try:
-        if first and config.resume:
-            same_settings(job)
-        learner = prepare(job, kind, first)
-        fit_and_test(job, learner)
+        fit_and_test(job, prepare(job, kind))
     finally:
-        if first:
-            run.release()
+        run.release()
 
 
 def same_settings(job: Job) -> None:
-    """Refuse to resume with another experiment; the trainer's options may change."""
+    """Refuse to resume with another experiment; devices, precision and the like may change."""
     before = command.read_yaml(job.run.config)
-    for name in ("task", "seed", "model", "optimizer", "data"):
-        if before.get(name) != job.settings.get(name):
+    names = ["task", "seed", "model", "decoding", "optimizer", "data"]
+    names += ["trainer.max_epochs", "trainer.max_steps"] * (job.parts.optimizer.schedule == "cosine")
+    for name in names:
+        if look_up(before, name) != look_up(job.settings, name):
             raise InputError(
                 f"{name} differs from {job.run.config}, so this would be another experiment; "
                 f"resume with --config {job.run.config}, or start another --run"
             )
 
 
-def prepare(job: Job, kind: type[Task], first: bool) -> "Learner":
+def look_up(settings: dict[str, Any], name: str) -> Any:
+    """A setting by its dotted name."""
+    for part in name.split("."):
+        settings = settings.get(part, {})
+    return settings
+
+
+def prepare(job: Job, kind: type[Task]) -> "Learner":
     """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
     data: DataModule = job.parts.data
+    first = process_rank() == 0
+    if first and job.parts.resume:
+        same_settings(job)
     train_texts, validation_texts = data.texts("train"), data.texts("validation")
-    if first:
-        resuming = job.parts.resume
-        tokenizers = checkpoint.load(job.run.last).tokenizers if resuming else data.train_tokenizers(train_texts)
-        keep_tokenizers(tokenizers, job.run)
-        job.run.announce(launch_id())
-    else:
+    if not first:
         job.run.wait(launch_id())
         tokenizers = read_tokenizers(data, job.run)
+    elif job.parts.resume:
+        tokenizers = checkpoint.load(job.run.last).tokenizers
+    else:
+        tokenizers = data.train_tokenizers(train_texts)
     train, validation = data.encode(train_texts, tokenizers, training=True), data.encode(validation_texts, tokenizers)
     torch.manual_seed(job.parts.seed)
     task = kind(tokenizers, **vars(job.parts.model))
@@ -90,6 +97,15 @@ def prepare(job: Job, kind: type[Task], first: bool) -> "Learner":
     from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
 
     return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed)
+
+
+def begin(job: Job, tokenizers: Tokenizers) -> None:
+    """The first process's first writing: everything that could be refused has been accepted."""
+    if not job.parts.resume:
+        job.run.clear()
+    write_text(job.run.config, command.to_yaml(job.settings))
+    keep_tokenizers(tokenizers, job.run)
+    job.run.announce(launch_id())
 
 
 def keep_tokenizers(tokenizers: Tokenizers, run: RunDirectory) -> None:
@@ -113,15 +129,18 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
     checkpoints = Checkpoints(job.run, job.parts.patience)
     trainer = make_trainer(job.parts, [curves, Progress(curves, learner.task.metrics[0].name), checkpoints])
-    if trainer.is_global_zero:
-        write_text(job.run.config, command.to_yaml(job.settings))
+    if process_rank() == 0:
+        begin(job, learner.task.tokenizers)
         describe(learner, job.run)
     prepared = time.monotonic() - job.started
     try:
         trainer.fit(learner, ckpt_path=str(job.run.last) if job.parts.resume else None, weights_only=True)
+        if checkpoints.validated < trainer.global_step:
+            trainer.validate(learner, verbose=False)
+        test(job, trainer, learner, curves, checkpoints, prepared)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
-        raise Interrupted(f"stopped at step {trainer.global_step}; continue with --resume true") from stopped
-    test(job, trainer, learner, curves, checkpoints, prepared)
+        further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
+        raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
 
 
 def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":

@@ -73,7 +73,7 @@ def test_like_lengths_go_together() -> None:
 
 
 def test_a_row_beyond_the_budget_is_refused() -> None:
-    with pytest.raises(InputError, match=r"row 2 alone has 90 tokens.*batch_tokens 80"):
+    with pytest.raises(InputError, match=r"one row alone has 90 tokens.*batch_tokens 80"):
         plan_of([(3, 4), (45, 45)], 80)
 
 

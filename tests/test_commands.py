@@ -36,7 +36,7 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
         ("task: Tanslation", "Tanslation.*Translation"),
         ("model: [1, 2", "is no YAML"),
         ("hello", "holds no settings"),
-        ("optimizer: {learning_rate: -1}", r"learning_rate must be above 0"),
+        ("optimizer: {learning_rate: -1}", r"learning_rate is -1.0; it must be above 0"),
         (
             "model: {hidden_size: 7}\ndata: {corpus: {class_path: Cldr, init_args: {train: 60, validation: 2, test: 2}}}",
             "odd",
@@ -51,6 +51,18 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
             "nowhere is no folder",
         ),
         ("trainer: {accelerator: gpux}", "trainer's options"),
+        ("trainer: {max_epochs: 0}", r"trainer\.max_epochs is 0; it must be at least 1"),
+        ("trainer: {log_every_n_steps: 0}", r"trainer\.log_every_n_steps is 0"),
+        ("optimizer: {beta1: 1.5}", r"optimizer\.beta1 is 1\.5; it must be at least 0 and below 1"),
+        ("data: {workers: -1}", r"data\.workers is -1"),
+        ("decoding: {length_penalty: 500}", r"decoding\.length_penalty is 500"),
+        (
+            "model: {dropout: 2, hidden_size: 8}\ndata: {corpus: {class_path: Cldr, init_args: {train: 60, validation: 2, test: 2}}}",
+            r"model\.dropout is 2",
+        ),
+        ("model: 3", "model"),
+        ("seed: -1", "seed is -1"),
+        ("data: {corpus: {class_path: Cldr, init_args: {source: pa_Arab, train: 60}}}", "choose another locale"),
     ],
 )
 def test_a_mistake_is_named_with_what_is_legal(tmp_path: Path, text: str, message: str) -> None:
@@ -116,27 +128,48 @@ def test_a_directory_in_use(tmp_path: Path) -> None:
     first.release()
 
 
-def test_other_peoples_directories_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match=r"'thesis\.tex' and is no run directory"):
+@pytest.mark.parametrize("name", ["thesis.tex", "config.yaml", "predictions"])
+def test_other_peoples_directories_are_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("years of work")
+    with pytest.raises(InputError, match=f"'{name}' and is no run directory"):
         RunDirectory(tmp_path).claim(overwrite=False, resume=False)
-    RunDirectory(tmp_path).claim(overwrite=True, resume=False)
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert (tmp_path / name).read_text() == "years of work"
 
 
-def test_overwriting_removes_what_a_run_wrote(tmp_path: Path) -> None:
+def test_a_start_that_failed_early_can_be_repeated(tmp_path: Path) -> None:
+    for _ in range(2):
+        run = RunDirectory(tmp_path / "run")
+        run.claim(overwrite=False, resume=False)
+        run.announce("one launch")  # and then it failed, before its first checkpoint
+        run.release()
+
+
+def test_clearing_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.best.parent.mkdir()
     run.best.write_bytes(b"old")
     run.results.write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
     run.claim(overwrite=True, resume=False)
+    assert run.best.exists(), "claiming removes nothing: the new run may be refused yet"
+    run.clear()
     assert not run.best.exists()
     assert not run.results.exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
     with pytest.raises(InputError, match="choose one"):
         run.claim(overwrite=True, resume=True)
     run.release()
     with pytest.raises(InputError, match=r"no checkpoints/last\.ckpt to resume from"):
         RunDirectory(tmp_path).claim(overwrite=False, resume=True)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict"])
+def test_the_run_comes_first(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"seq2seq.{name}", "--device", "cpu", "x"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert f"the run comes first: python -m seq2seq.{name} RUN --device cpu" in done.stderr
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -25,10 +25,10 @@ def read(folder: Path, split: str = "train") -> Texts:
 
 
 def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
-    text = "a\u2028b\n\nc\x85d\r\ne\x0cf".encode()
+    text = "a\u2028b\n\nc\x85d\r\ne\x0cf\rg".encode()
     write_pair(tmp_path, "train", text, text + b"\n")
     rows = read(tmp_path)
-    assert rows.source == rows.target == ["a\u2028b", "", "c\x85d", "e\x0cf"]
+    assert rows.source == rows.target == ["a\u2028b", "", "c\x85d", "e\x0cf\rg"]
 
 
 def test_gzipped_files_and_other_names(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from seq2seq.decoding import beam
 from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis
@@ -110,6 +111,22 @@ def test_a_wider_beam_finds_no_worse_a_hypothesis_on_average() -> None:
         return math.fsum(best) / len(best)
 
     assert mean_best(1) < mean_best(2) <= mean_best(4) + 1e-9
+
+
+def test_looking_less_often_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(every: int, seed: int) -> list[list[Hypothesis]]:
+        monkeypatch.setitem(beam.LOOK, "cpu", every)
+        return beam_search(Chain(seed).step, Rows(torch.arange(3)), torch.tensor([9, 7, 8]), BEGIN, END, 2)
+
+    for seed in range(40):
+        assert found(1, seed) == found(8, seed)
+
+
+def test_greedy_scores_follow_the_length_penalty() -> None:
+    limits = torch.tensor([4, 4, 4])
+    for penalty in (0.0, 0.6):
+        for (one,) in greedy(Chain(1).step, Rows(torch.arange(3)), limits, BEGIN, END, penalty):
+            assert one.score == pytest.approx(sum(one.token_scores) / len(one.token_scores) ** penalty)
 
 
 def test_no_sources() -> None:

@@ -5,7 +5,8 @@ import pytest
 import sacrebleu
 
 from seq2seq.metrics.accuracy import ExactMatch
-from seq2seq.metrics.bleu import Bleu, Chrf, words
+from seq2seq.metrics.bleu import Bleu, Chrf
+from seq2seq.results import words
 
 TEXTS = ["the cat sat on the mat .", "a dog", "", "birds sing loudly in the morning", "one two three four five"]
 TRUTHS = ["the cat sat on a mat .", "the dog", "something", "birds sing in the morning", "one two three four five"]
@@ -44,6 +45,13 @@ def test_intervals_and_rows(metric: Bleu | Chrf | ExactMatch) -> None:
 
 def test_bleu_takes_the_strings_as_the_command_line_reads_them() -> None:
     assert Bleu().compute([text + " \u2028" for text in TEXTS], TRUTHS) == Bleu().compute(TEXTS, TRUTHS)
+
+
+@pytest.mark.parametrize("metric", [Bleu(), Chrf()], ids=lambda metric: metric.name)
+def test_intervals_of_tiny_and_hopeless_sets(metric: Bleu | Chrf) -> None:
+    for texts, truths in ((["a b", "x"], ["a b", "y"]), (["", ""], ["a", "b"]), (["a"], ["a"])):
+        score = metric.compute(texts, truths, interval=True)
+        assert score.low is None or score.low <= score.high  # type: ignore[operator]
 
 
 def test_exact_match_is_the_share_of_equal_rows() -> None:

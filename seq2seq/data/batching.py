@@ -36,9 +36,8 @@ class Plan:
         """Lengths in tokens as the model sees them, one for each row; batch_tokens: padded tokens of one step."""
         lengths = source_lengths.astype(np.int64) + target_lengths
         if lengths.max(initial=0) > batch_tokens:
-            row = int(lengths.argmax())
             raise InputError(
-                f"row {row + 1} alone has {lengths[row]} tokens, more than data.batch_tokens {batch_tokens}; "
+                f"one row alone has {lengths.max()} tokens, more than data.batch_tokens {batch_tokens}; "
                 "raise data.batch_tokens or lower data.max_length"
             )
         self.seed, self._targets = seed, target_lengths

@@ -19,7 +19,7 @@ from babel import Locale
 
 from seq2seq.data.phrases import Word, locale_named, utterance, words
 
-ROWS: Mapping[str, int] = MappingProxyType({"train": 20_000, "validation": 1_000, "test": 1_000})
+ROWS: Mapping[str, int] = MappingProxyType({"train": 20_000, "validation": 500, "test": 1_000})
 """How many rows of each split `generate` makes unless told otherwise."""
 
 PATIENCE = 10_000

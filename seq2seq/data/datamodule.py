@@ -12,7 +12,7 @@ from seq2seq.data.batch import Batch, Ragged
 from seq2seq.data.batching import Plan, Slice, TrainingSampler, evaluation_batches
 from seq2seq.data.sources import Cldr, Corpus, Texts
 from seq2seq.data.tokenizers import BOS, EOS, PAD, SentencePiece, Tokenizer, Tokenizers
-from seq2seq.errors import InputError
+from seq2seq.errors import InputError, check_range
 from seq2seq.parts import Part, build
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,9 @@ class DataModule(Part):
             max_length: tokens; longer training rows are left out with a warning, longer sources to predict are cut.
             workers: processes that prepare batches; 0 prepares them in the training process.
         """
+        check_range("data.batch_tokens", batch_tokens, 2)
+        check_range("data.max_length", max_length, 3)
+        check_range("data.workers", workers, 0)
         self.corpus, self.path, self.tokenizer, self.shared_vocabulary = corpus, path, tokenizer, shared_vocabulary
         self.batch_tokens, self.max_length, self.workers = batch_tokens, max_length, workers
 
@@ -128,14 +131,7 @@ class DataModule(Part):
                 raise InputError(f"no training row fits into data.max_length {self.max_length}; raise it")
             texts = Texts([texts.source[row] for row in keep], [texts.target[row] for row in keep])
             return Split(texts, Ragged([source[row] for row in keep]), Ragged([target[row] for row in keep]))
-        return Split(texts, Ragged(self.cut(source)), Ragged(target))
-
-    def cut(self, source: list[list[int]]) -> list[list[int]]:
-        """Sources of at most max_length tokens."""
-        long = sum(len(ids) > self.max_length for ids in source)
-        if long:
-            log.warning("cut %d of %d sources to data.max_length %d tokens", long, len(source), self.max_length)
-        return [ids if len(ids) <= self.max_length else [*ids[: self.max_length - 1], EOS] for ids in source]
+        return Split(texts, Ragged(cut(source, self.max_length)), Ragged(target))
 
     def training_batches(
         self, split: Split, plan: Plan, position: Callable[[], int], rank: int = 0, world_size: int = 1
@@ -149,3 +145,11 @@ class DataModule(Part):
 
     def _loader(self, dataset: Dataset[Batch], sampler: TrainingSampler | None) -> "DataLoader[Batch]":
         return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=self.workers)
+
+
+def cut(source: list[list[int]], max_length: int) -> list[list[int]]:
+    """Sources of at most max_length tokens; what is cut is counted in a warning."""
+    long = sum(len(ids) > max_length for ids in source)
+    if long:
+        log.warning("cut %d of %d sources to data.max_length %d tokens", long, len(source), max_length)
+    return [ids if len(ids) <= max_length else [*ids[: max_length - 1], EOS] for ids in source]

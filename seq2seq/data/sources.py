@@ -1,6 +1,7 @@
 """Any corpus to pairs of texts: the generated one, parallel text files, data sets of the Hub."""
 
 import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +9,6 @@ from typing import NamedTuple
 from seq2seq.data import cldr
 from seq2seq.errors import InputError
 from seq2seq.parts import Part
-
-SPLITS = ("train", "validation", "test")
 
 
 class Texts(NamedTuple):
@@ -52,7 +51,7 @@ class Cldr(Corpus):
             try:
                 self._rows = cldr.generate(self.source, self.target, counts, self.seed)
             except ValueError as problem:
-                raise InputError(str(problem)) from problem
+                raise InputError(f"{problem}; choose another locale in data.corpus") from problem
         rows = self._rows[split]
         return Texts([row["source"] for row in rows], [row["target"] for row in rows])
 
@@ -110,7 +109,12 @@ class Parallel(Corpus):
         missing = {self.source, self.target} - set(rows.column_names)
         if missing:
             raise InputError(f"{self.name!r} has no column {sorted(missing)[0]!r}, only {', '.join(rows.column_names)}")
-        return Texts(rows[self.source][:], rows[self.target][:])
+        texts = Texts(rows[self.source][:], rows[self.target][:])
+        for column, values in zip((self.source, self.target), texts, strict=True):
+            wrong = next((row for row, value in enumerate(values) if not isinstance(value, str)), None)
+            if wrong is not None:
+                raise InputError(f"{self.name!r} {split}, row {wrong}: {column} is {values[wrong]!r}, not text")
+        return texts
 
 
 def find(folder: Path, split: str, ending: str) -> Path:
@@ -131,7 +135,7 @@ def read_lines(file: Path) -> list[str]:
     """The lines of a UTF-8 file, gzipped or not, split at line feeds only."""
     try:
         data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError) as problem:
+    except (OSError, EOFError, zlib.error) as problem:
         raise InputError(f"{file} cannot be read: {problem}") from problem
     lines = data.split(b"\n")
     if not lines[-1]:

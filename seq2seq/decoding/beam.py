@@ -9,6 +9,9 @@ from seq2seq.decoding.hypotheses import Hypothesis, S, Step
 
 NEVER = -torch.inf
 
+LOOK = {"cpu": 1}
+"""Steps between two looks at which sources are done, by device: a look makes an accelerator wait. Others: 8."""
+
 
 class Beam(NamedTuple):
     """The K living and the K best finished hypotheses of each of B sources; t tokens have been chosen."""
@@ -56,7 +59,7 @@ def beam_search(
     count, device = len(limits), limits.device
     if not count:
         return []
-    every = 1 if device.type == "cpu" else 8  # looking at what is done makes an accelerator wait
+    every = LOOK.get(device.type, 8)
     beam = first_beam(limits, begin, beam_size)
     results: list[list[Hypothesis]] = [[] for _ in range(count)]
     sources = torch.arange(count, device=device)
@@ -66,6 +69,7 @@ def beam_search(
         forced = limits[sources] <= position + 1
         beam, rows = advance(beam, log_probs, forced, position + 1, end, length_penalty)
         over = complete(beam, limits[sources], position + 1, length_penalty)
+        beam = beam._replace(totals=beam.totals.masked_fill(over.unsqueeze(1), NEVER))  # done, whenever it is looked at
         if (position + 1) % every == 0 and bool(over.any()):
             collect(beam.pick(over.nonzero()[:, 0]), sources[over].tolist(), results)
             if bool(over.all()):

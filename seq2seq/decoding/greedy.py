@@ -7,7 +7,9 @@ from seq2seq.decoding.hypotheses import Hypothesis, S, Step
 
 
 @torch.inference_mode()
-def greedy(step: Step[S], state: S, limits: Tensor, begin: int, end: int) -> list[list[Hypothesis]]:
+def greedy(
+    step: Step[S], state: S, limits: Tensor, begin: int, end: int, length_penalty: float = 1.0
+) -> list[list[Hypothesis]]:
     """One hypothesis for each source.
 
     limits (B,): the most tokens of each, its end included; the end is forced there. Finished rows leave the batch.
@@ -29,10 +31,10 @@ def greedy(step: Step[S], state: S, limits: Tensor, begin: int, end: int) -> lis
             if not len(going):
                 break
             alive, last, state = alive[going[:, 0]], last[going[:, 0]], state.select(going)
-    return [[finished(*row, end)] for row in zip(tokens.tolist(), scores.tolist(), strict=True)]
+    return [[finished(*row, end, length_penalty)] for row in zip(tokens.tolist(), scores.tolist(), strict=True)]
 
 
-def finished(tokens: list[int], scores: list[float], end: int) -> Hypothesis:
-    """The hypothesis up to its first end; its score is the mean log-probability of a token."""
+def finished(tokens: list[int], scores: list[float], end: int, length_penalty: float) -> Hypothesis:
+    """The hypothesis up to its first end."""
     length = tokens.index(end) + 1
-    return Hypothesis(tokens[: length - 1], sum(scores[:length]) / length, scores[:length])
+    return Hypothesis(tokens[: length - 1], sum(scores[:length]) / length**length_penalty, scores[:length])

@@ -1,6 +1,5 @@
 """BLEU (Papineni et al. 2002) and chrF (Popovic 2015), both computed by sacreBLEU (Post 2018)."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ class SacreBleuMetric(Metric):
 
     def compute(self, predictions: Sequence[str], references: Sequence[str], interval: bool = False) -> Score:
         """Percent, as `sacrebleu REFERENCES -i PREDICTIONS --confidence` prints it."""
-        scorer = self._scorer(sentence=False)
+        scorer = exact(self._scorer(sentence=False))
         # The command line strips the end of each line, so the same strings are scored here.
         texts, truths = [text.rstrip() for text in predictions], [text.rstrip() for text in references]
         resamples = RESAMPLES if interval and len(texts) > 1 else 1
@@ -60,6 +59,14 @@ class Chrf(SacreBleuMetric):
         return CHRF()
 
 
-def words(text: str) -> int:
-    """The number of blank-separated words."""
-    return len(re.findall(r"\S+", text))
+def exact(scorer: Any) -> Any:
+    """A scorer whose scores are Python floats: a bootstrap that mixes them with numpy's single precision fails."""
+    compute = scorer._compute_score_from_stats
+
+    def computed(statistics: Any) -> Any:
+        score = compute(statistics)
+        score.score = float(score.score)
+        return score
+
+    scorer._compute_score_from_stats = computed
+    return scorer

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from seq2seq.errors import InputError
 from seq2seq.models.cells import Cell, CellState, Recurrent
 
 
@@ -24,7 +25,7 @@ class Encoder(nn.Module):
         """hidden_size counts both directions together; reverse feeds the source last word first."""
         super().__init__()
         if bidirectional and hidden_size % 2:
-            raise ValueError(f"hidden_size {hidden_size} is odd; a bidirectional encoder gives each direction one half")
+            raise InputError(f"hidden_size {hidden_size} is odd; a bidirectional encoder gives each direction one half")
         self.reverse = reverse
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=padding)
         nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)

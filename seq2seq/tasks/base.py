@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from seq2seq.data.batch import Batch
 from seq2seq.data.tokenizers import Tokenizer, Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import InputError
+from seq2seq.errors import check_range
 from seq2seq.metrics.base import Metric
 from seq2seq.parts import Part, build, plain
 
@@ -34,8 +34,10 @@ class Decoding(Part):
     rows: int = 256
 
     def __post_init__(self) -> None:
-        if self.beam_size < 1 or self.rows < 1 or self.max_length_ratio < 0:
-            raise InputError("decoding.beam_size and decoding.rows must be at least 1, max_length_ratio at least 0")
+        check_range("decoding.beam_size", self.beam_size, 1)
+        check_range("decoding.rows", self.rows, 1)
+        check_range("decoding.max_length_ratio", self.max_length_ratio, 0, 1000)
+        check_range("decoding.length_penalty", self.length_penalty, 0, 10)
 
     @property
     def sources(self) -> int:

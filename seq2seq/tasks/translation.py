@@ -8,7 +8,7 @@ from seq2seq.data.tokenizers import BOS, EOS, PAD, UNK, Tokenizers
 from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import InputError
+from seq2seq.errors import check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention
@@ -63,10 +63,10 @@ class Translation(Task):
         self.bidirectional, self.reverse_source, self.bridge = bidirectional, reverse_source, bridge
         self.context_every_step, self.attention, self.tied_output = context_every_step, attention, tied_output
         self.dropout, self.label_smoothing = dropout, label_smoothing
-        if bidirectional and hidden_size % 2:
-            raise InputError(
-                f"model.hidden_size {hidden_size} is odd; model.bidirectional gives each direction one half"
-            )
+        for name, value in (("embedding_size", embedding_size), ("hidden_size", hidden_size), ("layers", layers)):
+            check_range(f"model.{name}", value, 1)
+        check_range("model.dropout", dropout, 0, 1)
+        check_range("model.label_smoothing", label_smoothing, 0, 1)
         self.encoder = Encoder(
             len(tokenizers.source),
             embedding_size,
@@ -115,7 +115,7 @@ class Translation(Task):
             state = self.encode(batch)
         limits = decoding.limits(batch.source_lengths).to(batch.source.device)
         if decoding.beam_size == 1:
-            return greedy(self.step, state, limits, BOS, EOS)
+            return greedy(self.step, state, limits, BOS, EOS, decoding.length_penalty)
         return beam_search(self.step, state, limits, BOS, EOS, decoding.beam_size, decoding.length_penalty)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
