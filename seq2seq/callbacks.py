@@ -144,7 +144,7 @@ class Checkpoints(Callback):
         if better:
             self.best = {"step": trainer.global_step, "metric": f"validation_{name}", "value": value}
             trainer.save_checkpoint(self.run.best, weights_only=True)
-        if trainer.training:  # a validation after the end finds `last` written
+        if trainer.state.fn == "fit":  # a validation after the end finds `last` written
             trainer.save_checkpoint(self.run.last)
         if self.patience is not None and self.waited >= self.patience:
             trainer.should_stop = True

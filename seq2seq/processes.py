@@ -3,6 +3,9 @@
 import os
 import uuid
 
+OWN = "SEQ2SEQ_LAUNCH"
+"""The environment variable that names a launch started by nothing else."""
+
 
 def process_rank() -> int:
     """The number of this process, 0 before any other has been started."""
@@ -16,11 +19,14 @@ def process_rank() -> int:
 def launch_id() -> str:
     """What the processes of one launch have in common."""
     environment = os.environ
+    if OWN in environment:  # set by the first process, inherited by those that Lightning starts
+        return environment[OWN]
     if "TORCHELASTIC_RUN_ID" in environment:
         names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT")
         return "-".join(environment.get(name, "") for name in names)
     if int(environment.get("SLURM_NTASKS", "1")) > 1:
         return "-".join(environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))
-    if int(environment.get("NODE_RANK", "0")) or "MASTER_ADDR" in environment:  # started by hand on several machines
+    if "MASTER_ADDR" in environment:  # started by hand on several machines
         return f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
-    return environment.setdefault("SEQ2SEQ_LAUNCH", uuid.uuid4().hex)  # inherited by the processes Lightning starts
+    environment[OWN] = uuid.uuid4().hex
+    return environment[OWN]
