@@ -80,8 +80,9 @@ def test_documented_commands_run(page: Path, place: Path) -> None:
 def test_documented_python_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     for block in blocks(page, "python"):
-        compile(block, page.name, "exec")
-        exec(block, {})
+        names: dict[str, object] = {}
+        exec(compile(block, page.name, "exec"), names)
+        assert names
 
 
 def test_nothing_is_left_to_fill_in() -> None:
