@@ -62,7 +62,9 @@ class RunDirectory:
         if resume:
             self._refuse_to_resume()
         elif not overwrite:
-            self._refuse_used(marked)
+            self._refuse_used()
+        if not marked:
+            self._refuse_foreign()
 
     def release(self) -> None:
         """Let others have the directory."""
@@ -74,15 +76,17 @@ class RunDirectory:
         if self.results.exists():
             raise InputError(f"{self.path} is finished already; there is nothing to resume")
 
-    def _refuse_used(self, marked: bool) -> None:
-        """marked: an earlier run has claimed this directory, so that what it left is no one else's."""
+    def _refuse_used(self) -> None:
         choices = "replace it with --overwrite true, or choose another --run"
         if self.results.exists():
             raise InputError(f"{self.path} holds a finished run; {choices}")
         if self.last.is_file():
             raise InputError(f"{self.path} holds a half-finished run; continue it with --resume true, {choices}")
+
+    def _refuse_foreign(self) -> None:
+        """No run has claimed this directory before, so what stands there is somebody else's, --overwrite or not."""
         others = [entry.name for entry in self.path.iterdir() if entry != self._marker]
-        if others and not marked:
+        if others:
             raise InputError(f"{self.path} holds {others[0]!r} and is no run directory; choose another --run")
 
     def clear(self, names: Sequence[str] = OWNED) -> None:

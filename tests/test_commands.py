@@ -128,11 +128,13 @@ def test_a_directory_in_use(tmp_path: Path) -> None:
     first.release()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", ["thesis.tex", "config.yaml", "predictions"])
-def test_other_peoples_directories_are_left_alone(tmp_path: Path, name: str) -> None:
+def test_other_peoples_directories_are_left_alone(tmp_path: Path, name: str, overwrite: bool) -> None:
     (tmp_path / name).write_text("years of work")
+    run = RunDirectory(tmp_path)
     with pytest.raises(InputError, match=f"'{name}' and is no run directory"):
-        RunDirectory(tmp_path).claim(overwrite=False, resume=False)
+        run.claim(overwrite, resume=False)
     assert (tmp_path / name).read_text() == "years of work"
 
 
@@ -147,6 +149,8 @@ def test_a_start_that_failed_early_can_be_repeated(tmp_path: Path) -> None:
 
 def test_clearing_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
+    run.claim(overwrite=False, resume=False)
+    run.release()
     run.best.parent.mkdir()
     run.best.write_bytes(b"old")
     run.results.write_text("{}")
