@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from seq2seq.models.attention import Attention, Memory
 from seq2seq.models.cells import Cell, CellState, Recurrent
+from seq2seq.models.embedding import token_embedding
 
 
 class State(NamedTuple):
@@ -58,10 +59,7 @@ class Decoder(nn.Module):
         """
         super().__init__()
         self.context_every_step = context_every_step
-        self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=padding)
-        nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
-        with torch.no_grad():
-            self.embedding.weight[padding].zero_()
+        self.embedding = token_embedding(vocabulary_size, embedding_size, padding)
         self.dropout = nn.Dropout(dropout)
         extra = hidden_size if context_every_step else 0
         self.recurrent = Recurrent(cell, embedding_size + extra, hidden_size, layers, dropout)

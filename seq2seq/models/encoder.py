@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from seq2seq.errors import InputError
 from seq2seq.models.cells import Cell, CellState, Recurrent
+from seq2seq.models.embedding import token_embedding
 
 
 class Encoder(nn.Module):
@@ -27,10 +28,7 @@ class Encoder(nn.Module):
         if bidirectional and hidden_size % 2:
             raise InputError(f"hidden_size {hidden_size} is odd; a bidirectional encoder gives each direction one half")
         self.reverse = reverse
-        self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=padding)
-        nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
-        with torch.no_grad():
-            self.embedding.weight[padding].zero_()
+        self.embedding = token_embedding(vocabulary_size, embedding_size, padding)
         self.dropout = nn.Dropout(dropout)
         units = hidden_size // 2 if bidirectional else hidden_size
         self.recurrent = Recurrent(cell, embedding_size, units, layers, dropout, bidirectional)
