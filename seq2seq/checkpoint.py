@@ -106,9 +106,11 @@ def data_specification(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Where the data of a checkpoint came from, as plain values."""
     try:
         specification: dict[str, Any] = json.loads(content["seq2seq"]["data"])
-        specification["init_args"]["max_length"] += 0
-    except (KeyError, TypeError, ValueError) as problem:
-        raise InputError(f"{path} does not say where its data came from, or is damaged") from problem
+        known = isinstance(specification["init_args"]["max_length"], int)
+    except (KeyError, TypeError, ValueError):
+        known = False
+    if not known:
+        raise InputError(f"{path} does not say where its data came from, or is damaged")
     return specification
 
 

@@ -58,6 +58,8 @@ def main(arguments: Sequence[str]) -> None:
         run.clear(REPORTED)
         results.publish(scored, predictions, run, config.split)
     print(results.summary(scored, config.split))
+    if run is not None:
+        print(f"\nreport: {run.report}")
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import random
 import re
 import shlex
 import subprocess
@@ -95,8 +96,6 @@ def by_source_length(predictions: Sequence[Prediction], metric: Metric) -> list[
 
 def examples(predictions: Sequence[Prediction], metrics: Sequence[Metric], count: int = 5) -> dict[str, Any]:
     """The best, worst and some random rows, by sentence chrF where the task has it, else by its first metric."""
-    import random
-
     metric = next((one for one in metrics if one.name == "chrf"), metrics[0])
     values = metric.rows([row.prediction for row in predictions], [row.reference for row in predictions])
     scored = [{**row._asdict(), metric.name: value} for row, value in zip(predictions, values, strict=True)]
