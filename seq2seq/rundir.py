@@ -46,7 +46,8 @@ class RunDirectory:
         """Take the directory for this process alone, or say why not and what to do; nothing is removed yet."""
         if overwrite and resume:
             raise InputError("--overwrite starts anew and --resume goes on; choose one")
-        marked = self._marker.exists()
+        if not resume and not self._marker.exists():
+            self._refuse_foreign()  # before the lock, whose file is the mark
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
@@ -63,8 +64,6 @@ class RunDirectory:
             self._refuse_to_resume()
         elif not overwrite:
             self._refuse_used()
-        if not marked:
-            self._refuse_foreign()
 
     def release(self) -> None:
         """Let others have the directory."""
@@ -85,7 +84,7 @@ class RunDirectory:
 
     def _refuse_foreign(self) -> None:
         """No run has claimed this directory before, so what stands there is somebody else's, --overwrite or not."""
-        others = [entry.name for entry in self.path.iterdir() if entry != self._marker]
+        others = [entry.name for entry in self.path.iterdir()] if self.path.is_dir() else []
         if others:
             raise InputError(f"{self.path} holds {others[0]!r} and is no run directory; choose another --run")
 
