@@ -5,6 +5,7 @@ import io
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from seq2seq.errors import InputError
 from seq2seq.learner import Learner
+from seq2seq.memory import device_tokens
 from seq2seq.rundir import RunDirectory, write_text
 
 SHOWN = 3
@@ -73,7 +75,7 @@ class Curves(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._tokens += batch.step_tokens
+        self._tokens += batch.batches[0].step_tokens
         if trainer.global_step % self.every:
             return
         learner = learner_of(pl_module)
@@ -117,6 +119,30 @@ class Curves(Callback):
         write_text(self.run.metrics, text.getvalue())
         if self._board is not None:
             self._board.flush()
+
+
+class Budget(Callback):
+    """Finds out how many tokens a device holds where the configuration leaves that open."""
+
+    def __init__(self, freeze: Callable[[int], None]) -> None:
+        """freeze: writes the number down, so that a resumption need not search again."""
+        self.freeze = freeze
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        learner = learner_of(pl_module)
+        data, plan = learner.data, learner.plan
+        if data.device_tokens != "auto":
+            return
+        if plan is None:
+            raise InputError("data.device_tokens auto needs to know the longest row; with data.window give a number")
+        learner.train()
+        precision = torch.bfloat16 if trainer.precision == "bf16-mixed" else None
+        copies = 2 + (trainer.world_size > 1)  # Adam's two means, and the buckets in which gradients are exchanged
+        train = learner.splits["train"]
+        found = device_tokens(learner.task, train, plan.kept, data.batch_tokens, copies, precision)
+        learner.device_tokens = found
+        if trainer.is_global_zero:
+            self.freeze(found)
 
 
 class Checkpoints(Callback):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.streaming import Place
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task, pack_task, unpack_task
 
@@ -17,9 +18,19 @@ FORMAT = 1
 """Version of what `packed` holds."""
 
 
-def packed(task: Task, data: DataModule) -> dict[str, Any]:
-    """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from."""
-    return {"format": FORMAT, "data": json.dumps(data.specification()), **pack_task(task)}
+def packed(task: Task, data: DataModule, content: str = "", place: Place | None = None) -> dict[str, Any]:
+    """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from.
+
+    content: the checksum of the training rows; place: where a streamed corpus stands.
+    """
+    described = {"format": FORMAT, "data": json.dumps(data.specification())}
+    return {**described, "content": content, "place": json.dumps(place), **pack_task(task)}
+
+
+def place(content: dict[str, Any]) -> Place | None:
+    """Where a streamed corpus stood when the checkpoint was written."""
+    stored: Place | None = json.loads(content["seq2seq"].get("place", "null"))
+    return stored
 
 
 def write(content: dict[str, Any], path: Path) -> None:

@@ -68,10 +68,10 @@ def evaluate(
     """Decode a split and score it: the plain results, and the predictions in row order."""
     started = time.monotonic()
     device = inference.choose_device(device_name)
-    encoded = data.encode(data.texts(split), task.tokenizers)
+    encoded = data.encode(data.texts(split), task.tokenizers, split)
     task.to(device)
     predicted: list[results.Predicted] = []
-    with tqdm(total=len(encoded.source), unit="row", leave=False, disable=None) as bar:
+    with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:
         for rows, hypotheses in inference.decode(task, encoded, decoding, device):
             predicted += results.best_texts(task, rows, hypotheses)
             bar.update(len(rows))

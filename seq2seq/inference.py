@@ -6,9 +6,8 @@ import torch
 
 from seq2seq.data.batch import Ragged
 from seq2seq.data.batching import evaluation_batches
-from seq2seq.data.datamodule import Split, cut
-from seq2seq.data.sources import Texts
-from seq2seq.data.tokenizers import EOS
+from seq2seq.data.rows import Texts
+from seq2seq.data.split import Split
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Decoding, Task
@@ -30,7 +29,7 @@ def decode(
     task: Task, split: Split, decoding: Decoding, device: torch.device
 ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
     """Row numbers and their hypotheses, batch by batch; every row once, in the same batches as during training."""
-    for rows in evaluation_batches(split.source.lengths, decoding.sources):
+    for rows in evaluation_batches(split.source_lengths(), decoding.sources):
         yield rows.tolist(), task.predict(split.batch(rows).to(device), decoding)
 
 
@@ -40,8 +39,9 @@ def predict(
     """The hypotheses of each text, best first; none for an empty one. Longer sources are cut to max_length tokens."""
     filled = [row for row, text in enumerate(texts) if text.strip()]
     kept = [texts[row] for row in filled]
-    source = cut([[*ids, EOS] for ids in task.tokenizers.source.encode(kept)], max_length)
-    split = Split(Texts(kept, kept), Ragged(source), Ragged([[]] * len(kept)))
+    source = Ragged.of(task.tokenizers.source.encode(kept))
+    split = Split(Texts(kept, kept), source, Ragged.of([[]] * len(kept)), max_length)
+    split.warn_of_cuts()
     result: list[list[Hypothesis]] = [[] for _ in texts]
     for rows, hypotheses in decode(task, split, decoding, device):
         for row, found in zip(rows, hypotheses, strict=True):

@@ -1,5 +1,7 @@
 """Learner: a task inside Lightning's loop. Everything that needs Lightning and is no callback is here."""
 
+import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,14 +10,15 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins.io import CheckpointIO
-from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
+from pytorch_lightning.strategies import ParallelStrategy
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
 
 from seq2seq import checkpoint
 from seq2seq.data.batch import Batch
-from seq2seq.data.batching import Plan
-from seq2seq.data.datamodule import DataModule, Split
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.split import Split, Step
+from seq2seq.data.streaming import Place, StreamedSteps
 from seq2seq.options import OptimizerOptions
 from seq2seq.results import Predicted, Prediction, best_texts, in_order, score
 from seq2seq.tasks.base import Decoding, Task
@@ -28,16 +31,26 @@ class Learner(LightningModule):
         self,
         task: Task,
         data: DataModule,
-        train: Split,
+        train: Split | None,
         validation: Split,
         optimizer: OptimizerOptions,
         seed: int,
+        clip: float | None = None,
     ) -> None:
-        """seed: of the batch plan and of dropout."""
+        """train: None when the corpus is streamed; clip: the largest norm of the gradient.
+
+        seed: of the batch plan, of subword sampling and of dropout.
+        """
         super().__init__()
-        self.task, self.data, self.splits = task, data, {"train": train, "validation": validation}
-        self.options, self.seed = optimizer, seed
-        self.plan = Plan(train.source.lengths, train.target.lengths, data.batch_tokens, seed)
+        self.automatic_optimization = False  # a step has as many micro-batches as fit the devices
+        self.task, self.data, self.splits = task, data, {"validation": validation}
+        if train is not None:
+            self.splits["train"] = train
+        self.options, self.seed, self.clip = optimizer, seed, float("inf") if clip is None else clip
+        self.plan = None if train is None else data.plan(train, seed)
+        self.place: Place | None = None
+        self.content = "" if train is None else train.texts.content
+        self.device_tokens = None if data.device_tokens == "auto" else data.device_tokens
         self.predicted: list[Predicted] = []
         self.predictions: list[Prediction] = []
         self.scores: dict[str, float] = {}
@@ -46,13 +59,20 @@ class Learner(LightningModule):
     @property
     def total_steps(self) -> int:
         """Optimiser steps of the whole training, for the schedule."""
+        if self.plan is None:
+            return self.trainer.max_steps
         limits = [self.trainer.max_steps, (self.trainer.max_epochs or -1) * len(self.plan)]
         return min((limit for limit in limits if limit > 0), default=len(self.plan))
 
-    def train_dataloader(self) -> "DataLoader[Batch]":
+    def train_dataloader(self) -> "DataLoader[Step] | StreamedSteps":
         """This device's share of each step, from where training stands."""
-        place = (self.trainer.global_rank, self.trainer.world_size)
-        return self.data.training_batches(self.splits["train"], self.plan, lambda: self.trainer.global_step, *place)
+        device = (self.trainer.global_rank, self.trainer.world_size)
+        data, tokenizers = self.data, self.task.tokenizers
+        if self.plan is None:
+            return data.streamed_steps(tokenizers, self.seed, self.place, *device, self.device_tokens)
+        train, trainer = self.splits["train"], self.trainer
+        position = partial(getattr, trainer, "global_step")
+        return data.training_steps(train, tokenizers, self.plan, position, *device, self.device_tokens)
 
     def val_dataloader(self) -> "DataLoader[Batch]":
         """This device's share of the validation split."""
@@ -63,21 +83,32 @@ class Learner(LightningModule):
         place = (self.trainer.global_rank, self.trainer.world_size)
         return self.data.evaluation_batches(self.splits[split], decoding.sources, *place)
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        if isinstance(batch, Step):  # micro-batches go to the device one by one, in training_step
+            return batch
         return cast(Batch, batch).to(device)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        # Dropout depends on (seed, step, device) alone, so a resumed run draws the same masks.
-        torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
-        loss = self.task.loss(batch) / batch.step_tokens
-        self.last_loss = loss.detach()
-        return loss * self.trainer.world_size  # gradients are averaged over devices; the sum is wanted
+    def training_step(self, batch: Step, batch_idx: int) -> None:
+        """One optimiser step: the gradients of its micro-batches are added up over time and devices."""
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        if isinstance(optimizer, list) or not isinstance(schedule, LRScheduler):
+            raise TypeError("a Learner has one optimiser and one schedule")
+        optimizer.zero_grad()
+        seed, self.last_loss = step_seed(self.seed, self.global_step), torch.zeros((), device=self.device)
+        for number, piece in enumerate(batch.batches):
+            loss = self.task.loss(piece._replace(seed=seed).to(self.device)) / piece.step_tokens
+            self.last_loss += loss.detach()
+            with self.unsynchronised() if number < len(batch.batches) - 1 else contextlib.nullcontext():
+                self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+        optimizer.step()
+        schedule.step()
+        self.place = batch.place
 
-    def configure_gradient_clipping(
-        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: str | None = None
-    ) -> None:
-        largest = float("inf") if gradient_clip_val is None else float(gradient_clip_val)
-        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), largest)
+    def unsynchronised(self) -> contextlib.AbstractContextManager[Any]:
+        """Inside, gradients stay on their device."""
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else contextlib.nullcontext()
 
     def configure_optimizers(self) -> Any:
         options, total = self.options, self.total_steps
@@ -121,7 +152,10 @@ class Learner(LightningModule):
         return in_order(predicted, self.splits[split].texts)
 
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
-        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data)
+        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, self.content, self.place)
+
+    def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
+        self.place = checkpoint.place(checkpoint_content)
 
 
 def greedy(decoding: Decoding) -> Decoding:
@@ -129,9 +163,9 @@ def greedy(decoding: Decoding) -> Decoding:
     return Decoding(1, decoding.length_penalty, decoding.max_length_ratio, decoding.rows)
 
 
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """A seed for one device at one optimiser step."""
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+def step_seed(seed: int, step: int) -> int:
+    """A seed for all that is random in an optimiser step."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
 class AtomicCheckpoints(CheckpointIO):

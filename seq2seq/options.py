@@ -58,7 +58,8 @@ class TrainerOptions(Part):
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of Lightning's Trainer; a whole number of steps between validations spans epochs."""
         every = None if isinstance(self.val_check_interval, int) else 1
-        return {**vars(self), "check_val_every_n_epoch": every}
+        own = {name: value for name, value in vars(self).items() if name != "gradient_clip_val"}
+        return {**own, "check_val_every_n_epoch": every}
 
 
 @final

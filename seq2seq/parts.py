@@ -27,8 +27,19 @@ P = TypeVar("P", bound=Part)
 
 
 def plain(value: Any) -> Any:
-    """The JSON form of an argument: parts become their specification, everything else stays."""
-    return value.specification() if isinstance(value, Part) else value
+    """The JSON form of an argument: parts, also inside lists and dicts, become specifications, tuples become lists."""
+    if isinstance(value, Part):
+        return value.specification()
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return {name: plain(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def revive(value: Any) -> Any:
+    """The argument that `plain` has described."""
+    if isinstance(value, dict):
+        return build(Part, value) if "class_path" in value else {name: revive(one) for name, one in value.items()}
+    return [revive(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
@@ -45,17 +56,11 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
         known = ", ".join(sorted(kind.__qualname__ for kind in descendants(base)))
         remedy = "import the module that defines it first (--import MODULE)"
         raise InputError(f"{wanted} is no known {base.__name__} (known: {known}); {remedy}")
-    given = specification.get("init_args", {})
-    arguments = {name: build(Part, value) if described(value) else value for name, value in given.items()}
+    arguments = {name: revive(value) for name, value in specification.get("init_args", {}).items()}
     try:
         return candidate(**arguments, **more)
     except TypeError as problem:
         raise InputError(f"the stored settings of {wanted} do not fit this version: {problem}") from problem
-
-
-def described(value: Any) -> bool:
-    """True if `value` is the specification of a part."""
-    return isinstance(value, dict) and "class_path" in value
 
 
 def descendants(base: type[P]) -> Iterator[type[P]]:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from jsonargparse import ArgumentParser
 
 from seq2seq import checkpoint, command, inference
-from seq2seq.data.sources import decode_line
+from seq2seq.data.readers import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.tasks.base import Decoding, Task

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seq2seq.data.sources import Texts
+from seq2seq.data.rows import Texts
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric, Score

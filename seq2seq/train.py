@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from seq2seq import checkpoint, command
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.errors import InputError, Interrupted, check_range
 from seq2seq.processes import launch_id, process_rank
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from seq2seq.callbacks import Checkpoints, Curves
     from seq2seq.learner import Learner
+
+
+OF_THE_MACHINE = ("path", "device_tokens", "workers", "cache")
+"""Settings of the data that may change when a run goes on."""
 
 
 class Job(NamedTuple):
@@ -44,6 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     files = command.options(arguments, ("--config",))
     if not files:
         raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
+    refuse_endless(config)
     run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
     job = Job(run, command.instantiate(parser, config), command.plain_settings(parser, config), started)
     check_range("seed", config.seed, 0)
@@ -55,17 +61,45 @@ def main(arguments: Sequence[str]) -> None:
         run.release()
 
 
+def use_found_budget(job: Job) -> None:
+    """What `auto` has found at the start holds for the whole run."""
+    found = command.read_yaml(job.run.config).get("data", {}).get("device_tokens")
+    if job.parts.data.device_tokens == "auto" and isinstance(found, int):
+        job.parts.data.device_tokens = job.settings["data"]["device_tokens"] = found
+
+
+def refuse_endless(config: Namespace) -> None:
+    """A streamed corpus has no epochs, so somebody must say when to stop and when to validate."""
+    counted = config.trainer.max_steps > 0 and isinstance(config.trainer.val_check_interval, int)
+    if config.data.window is not None and not counted:
+        raise InputError(
+            "a streamed corpus (data.window) has no epochs; set trainer.max_steps and trainer.val_check_interval to "
+            "numbers of optimiser steps, such as 100000 and 1000"
+        )
+
+
 def same_settings(job: Job) -> None:
     """Refuse to resume with another experiment; devices, precision and the like may change."""
     before = command.read_yaml(job.run.config)
-    names = ["task", "seed", "model", "decoding", "optimizer", "data"]
+    names = ["task", "seed", "model", "decoding", "optimizer"]
     names += ["trainer.max_epochs", "trainer.max_steps"] * (job.parts.optimizer.schedule == "cosine")
+    names += [f"data.{name}" for name in job.settings["data"] | before["data"] if name not in OF_THE_MACHINE]
     for name in names:
         if look_up(before, name) != look_up(job.settings, name):
             raise InputError(
                 f"{name} differs from {job.run.config}, so this would be another experiment; "
                 f"resume with --config {job.run.config}, or start another --run"
             )
+
+
+def same_data(job: Job, texts: Texts) -> None:
+    """Refuse to resume on other training rows, wherever the same ones may be read from."""
+    before = checkpoint.read(job.run.last)["seq2seq"].get("content", "")
+    if before and texts.content != before:
+        raise InputError(
+            f"the training rows have changed since {job.run.last} was written, so this would be another experiment; "
+            "restore them, or start another --run"
+        )
 
 
 def look_up(settings: dict[str, Any], name: str) -> Any:
@@ -79,6 +113,8 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
     data: DataModule = job.parts.data
     first = process_rank() == 0
+    if job.parts.resume:
+        use_found_budget(job)
     if first and job.parts.resume:
         same_settings(job)
     train_texts, validation_texts = data.texts("train"), data.texts("validation")
@@ -86,17 +122,20 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         job.run.wait(launch_id())
         tokenizers = read_tokenizers(data, job.run)
     elif job.parts.resume:
+        same_data(job, train_texts)
         tokenizers = checkpoint.load(job.run.last).tokenizers
     else:
         tokenizers = data.train_tokenizers(train_texts)
-    train, validation = data.encode(train_texts, tokenizers, training=True), data.encode(validation_texts, tokenizers)
+    train = None if data.window is not None else data.encode(train_texts, tokenizers, "train")
+    validation = data.encode(validation_texts, tokenizers, "validation")
     torch.manual_seed(job.parts.seed)
     task = kind(tokenizers, **vars(job.parts.model))
     task.decoding = job.parts.decoding
 
     from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
 
-    return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed)
+    clip = job.parts.trainer.gradient_clip_val
+    return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip)
 
 
 def begin(job: Job, tokenizers: Tokenizers) -> None:
@@ -124,11 +163,17 @@ def read_tokenizers(data: DataModule, run: RunDirectory) -> Tokenizers:
 
 def fit_and_test(job: Job, learner: "Learner") -> None:
     """Train, then score the best checkpoint and write everything down."""
-    from seq2seq.callbacks import Checkpoints, Curves, Progress
+    from seq2seq.callbacks import Budget, Checkpoints, Curves, Progress
+
+    def freeze(found: int) -> None:
+        job.settings["data"]["device_tokens"] = found
+        write_text(job.run.config, command.to_yaml(job.settings))
+        print(f"a device holds {found:,} tokens at once", file=sys.stderr)
 
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
     checkpoints = Checkpoints(job.run, job.parts.patience)
-    trainer = make_trainer(job.parts, [curves, Progress(curves, learner.task.metrics[0].name), checkpoints])
+    progress = Progress(curves, learner.task.metrics[0].name)
+    trainer = make_trainer(job.parts, [Budget(freeze), curves, progress, checkpoints])
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
         describe(learner, job.run)
@@ -171,12 +216,14 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
 
 def describe(learner: "Learner", run: RunDirectory) -> None:
     """Two lines before training starts."""
-    card = data_card(learner)
+    card, plan = data_card(learner), learner.plan
+    rows = "streamed" if plan is None else f"{card['rows']['train']:,}"
+    steps = "the corpus is streamed" if plan is None else f"{len(plan):,} steps an epoch"
     print(
-        f"{card['rows']['train']:,} training rows, {card['rows']['validation']:,} for validation; vocabulary "
+        f"{rows} training rows, {card['rows']['validation']:,} for validation; vocabulary "
         f"{card['vocabulary']['source']:,} and {card['vocabulary']['target']:,}; "
         f"{learner.task.parameter_counts()['total']:,} parameters\n"
-        f"{len(learner.plan):,} steps an epoch; writing to {run.path}",
+        f"{steps}; writing to {run.path}",
         file=sys.stderr,
     )
 
@@ -189,7 +236,7 @@ def test(
 
     started = time.monotonic()
     learner.task.load_state_dict(checkpoint.load(job.run.best).state_dict())
-    learner.splits["test"] = learner.data.encode(learner.data.texts("test"), learner.task.tokenizers)
+    learner.splits["test"] = learner.data.encode(learner.data.texts("test"), learner.task.tokenizers, "test")
     decoding = learner.task.decoding
     trainer.test(learner, learner.evaluation_batches("test", decoding), verbose=False)
     if not trainer.is_global_zero:
@@ -218,7 +265,7 @@ def data_card(learner: "Learner") -> dict[str, Any]:
     """Sizes of the data, for the report."""
     source, target = (len(one) for one in learner.task.tokenizers)
     return {
-        "rows": {name: len(split.source) for name, split in learner.splits.items()},
+        "rows": {name: len(split) for name, split in learner.splits.items()},
         "vocabulary": {"source": source, "target": target},
     }
 

@@ -1,6 +1,6 @@
 """Tiny tokenizers, tasks and batches that the tests share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from seq2seq.data.batch import Batch, Ragged
-from seq2seq.data.datamodule import Split
-from seq2seq.data.sources import Texts
-from seq2seq.data.tokenizers import BOS, EOS, SentencePiece, Tokenizers
+from seq2seq.data.rows import Texts
+from seq2seq.data.split import Split
+from seq2seq.data.tokenizers import SentencePiece, Tokenizers
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PAIRS = [
@@ -47,14 +47,22 @@ def tokenizers() -> Tokenizers:
 def split_of(pairs: Sequence[tuple[str, str]], tokenizers: Tokenizers) -> Split:
     """The pairs as a split."""
     texts = Texts([source for source, _ in pairs], [target for _, target in pairs])
-    source = [[*ids, EOS] for ids in tokenizers.source.encode(texts.source)]
-    target = [[BOS, *ids, EOS] for ids in tokenizers.target.encode(texts.target)]
-    return Split(texts, Ragged(source), Ragged(target))
+    source, target = (Ragged.of(tokenizer.encode(side)) for tokenizer, side in zip(tokenizers, texts[:2], strict=True))
+    return Split(texts, source, target, 512)
 
 
 def batch_of(pairs: Sequence[tuple[str, str]], tokenizers: Tokenizers) -> Batch:
     """The pairs as one batch."""
     return split_of(pairs, tokenizers).batch(np.arange(len(pairs)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where prepared data is kept during the tests, in place of the user's own folder; commands inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("SEQ2SEQ_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(autouse=True)

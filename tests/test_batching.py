@@ -1,24 +1,33 @@
 """The plan: every row once an epoch, within the budget, the same on any number of devices."""
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq.data.batching import Plan, TrainingSampler, evaluation_batches
+from seq2seq.data.batching import Plan, TrainingSampler, evaluation_batches, pieces
 from seq2seq.errors import InputError
 
+Pairs = list[tuple[int, int]]
 LENGTHS = st.lists(st.tuples(st.integers(1, 30), st.integers(2, 30)), min_size=1, max_size=80)
 
 
-def plan_of(lengths: list[tuple[int, int]], budget: int = 120, seed: int = 1) -> Plan:
+def plan_of(lengths: Pairs, budget: int = 120, seed: int = 1) -> Plan:
     source, target = np.array(lengths, dtype=np.int32).T
     return Plan(source, target, budget, seed)
 
 
+def sampler_of(lengths: Pairs, rank: int, devices: int, device_tokens: int | None, first: int = 0) -> TrainingSampler:
+    table = np.array(lengths)
+    return TrainingSampler(plan_of(lengths), lambda rows: table[rows], lambda: first, rank, devices, device_tokens)
+
+
 @settings(max_examples=60, deadline=None)
 @given(LENGTHS, st.integers(60, 400), st.integers(0, 3))
-def test_every_row_once_an_epoch_within_the_budget(lengths: list[tuple[int, int]], budget: int, epoch: int) -> None:
+def test_every_row_once_an_epoch_within_the_budget(lengths: Pairs, budget: int, epoch: int) -> None:
     plan = plan_of(lengths, budget)
     batches = [plan.rows(epoch * len(plan) + step) for step in range(len(plan))]
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
@@ -28,15 +37,28 @@ def test_every_row_once_an_epoch_within_the_budget(lengths: list[tuple[int, int]
 
 
 @settings(max_examples=60, deadline=None)
-@given(LENGTHS, st.integers(1, 5))
-def test_devices_share_the_rows_of_each_step(lengths: list[tuple[int, int]], devices: int) -> None:
-    plan = plan_of(lengths)
-    for step in range(len(plan)):
-        shares = [plan.slice(step, rank, devices) for rank in range(devices)]
-        counted = [row for share in shares if share.counts for row in share.rows]
-        assert sorted(counted) == sorted(plan.rows(step))
-        assert {share.step_tokens for share in shares} == {sum(lengths[row][1] - 1 for row in plan.rows(step))}
-        assert all(len(share.rows) for share in shares)
+@given(LENGTHS, st.integers(1, 5), st.sampled_from([None, 60, 90]))
+def test_devices_share_the_rows_of_each_step(lengths: Pairs, devices: int, device_tokens: int | None) -> None:
+    plan, table = plan_of(lengths), np.array(lengths)
+    shares = [list(sampler_of(lengths, rank, devices, device_tokens)) for rank in range(devices)]
+    for step, together in enumerate(zip(*shares, strict=True)):
+        assert all(share.rows.tolist() == plan.rows(step).tolist() for share in together)
+        assert len({len(share.pieces) for share in together}) == 1, "a device would wait for the others for ever"
+        parts = [share.rows[a:b] for share in together for a, b in share.pieces]
+        assert sorted(np.concatenate(parts)) == sorted(plan.rows(step))
+        for part in parts:
+            widest = table[part].max(axis=0).sum() if len(part) else 0
+            assert device_tokens is None or len(part) * widest <= device_tokens
+
+
+def test_no_more_pieces_than_needed() -> None:
+    lengths = np.array([[5, 5]] * 12)
+    assert pieces(lengths, None, 1) == [(0, 12)]
+    assert pieces(lengths, 120, 1) == [(0, 12)]
+    assert pieces(lengths, 119, 1) == [(0, 6), (6, 12)]
+    assert len(pieces(lengths, 119, 4)) == 4
+    assert len(pieces(lengths, 20, 4)) == 8
+    assert pieces(lengths[:1], 10, 3) == [(0, 0), (0, 0), (0, 1)]
 
 
 def test_epochs_differ_and_repeat_for_the_same_seed() -> None:
@@ -56,9 +78,18 @@ def test_seeking_needs_no_replay() -> None:
     steps = [whole.rows(step) for step in range(3 * len(whole))]
     place = 2 * len(whole) + 1
     assert fresh.rows(place).tolist() == steps[place].tolist()
-    sampler = TrainingSampler(fresh, lambda: place)
+    sampler = sampler_of(lengths, 0, 1, None, place)
     assert [share.rows.tolist() for share in sampler] == [rows.tolist() for rows in steps[place:]]
     assert len(sampler) == len(fresh)
+
+
+def test_seeking_shuffles_one_epoch_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of([(3, 4), (5, 6)] * 50)
+    sorts = []
+    argsort = np.argsort
+    monkeypatch.setattr(np, "argsort", lambda *a, **k: sorts.append(1) or argsort(*a, **k))
+    plan.rows(1000 * len(plan) + 3)
+    assert len(sorts) == 1
 
 
 def test_like_lengths_go_together() -> None:
@@ -72,9 +103,46 @@ def test_like_lengths_go_together() -> None:
     assert (source.sum() + target.sum()) / padded > 0.95
 
 
+def test_rows_left_out_keep_the_numbers_of_the_others() -> None:
+    source = np.array([3, 40, 5, 40, 7])
+    plan = Plan(source, source, 30, 1, np.array([0, 2, 4]))
+    assert sorted(np.concatenate([plan.rows(step) for step in range(len(plan))])) == [0, 2, 4]
+
+
 def test_a_row_beyond_the_budget_is_refused() -> None:
     with pytest.raises(InputError, match=r"one row alone has 90 tokens.*batch_tokens 80"):
         plan_of([(3, 4), (45, 45)], 80)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 60), st.floats(0.05, 3.5)), min_size=1, max_size=4), st.integers(0, 9))
+def test_a_mixture_holds_each_corpus_as_often_as_its_weight_says(parts: list[tuple[int, float]], seed: int) -> None:
+    rows = sum(count for count, _ in parts)
+    source, target = np.random.default_rng(seed).integers(2, 9, (2, rows))
+    plan = Plan(source, target, 200, seed, repetitions=parts)
+    epochs, before = 40, 0
+    seen = Counter(row for step in range(epochs * len(plan)) for row in plan.rows(step).tolist())
+    for step in range(2 * len(plan)):
+        chosen = plan.rows(step)
+        assert len(chosen) * (source[chosen].max() + target[chosen].max()) <= 200
+    for count, times in parts:
+        visits = [seen[row] for row in range(before, before + count)]
+        turns = max(round((times - int(times)) * count), times < 1)
+        assert sum(visits) == epochs * (int(times) * count + turns)
+        if turns:  # no row is favoured: blocks differ by one row at most
+            size = count / turns
+            rest = [visit - epochs * int(times) for visit in visits]
+            assert min(rest) >= epochs // np.ceil(size)
+            assert max(rest) <= -(-epochs // np.floor(size))
+        before += count
+
+
+def test_the_epochs_of_a_mixture_are_equally_long_and_take_turns() -> None:
+    plan = Plan(np.full(100, 5), np.full(100, 5), 50, 1, repetitions=[(90, 0.1), (10, 1.0)])
+    epochs = [np.concatenate([plan.rows(e * len(plan) + s) for s in range(len(plan))]) for e in range(10)]
+    assert [len(epoch) for epoch in epochs] == [19] * 10
+    assert sorted(np.concatenate([epoch[epoch < 90] for epoch in epochs])) == list(range(90))
+    assert all(set(a) != set(b) for a, b in pairwise(epochs))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 7])

@@ -31,7 +31,7 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
         ("model: {cell: {class_path: LSTM, init_args: {bias: 1}}}", "bias.*forget_bias"),
         ("modle: {cell: GRU}", "modle.*did you mean model"),
         ("trainer: {max_epoch: 3}", r"trainer\.max_epoch.*did you mean trainer\.max_epochs"),
-        ("data: {corpus: {class_path: Cldr, init_args: {sorce: en}}}", "sorce.*source"),
+        ("data: {corpus: {class_path: Cldr, init_args: {source: en}}}", "source.*source_locale"),
         ("trainer: {precision: 17}", r"precision.*bf16-mixed"),
         ("task: Tanslation", "Tanslation.*Translation"),
         ("model: [1, 2", "is no YAML"),
@@ -48,7 +48,7 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
         ("data: {corpus: {class_path: Parallel, init_args: {source: en, target: de}}}", r"--data\.path"),
         (
             "data: {path: nowhere, corpus: {class_path: Parallel, init_args: {source: en, target: de}}}",
-            "nowhere is no folder",
+            "nowhere does not exist",
         ),
         ("trainer: {accelerator: gpux}", "trainer's options"),
         ("trainer: {max_epochs: 0}", r"trainer\.max_epochs is 0; it must be at least 1"),
@@ -62,7 +62,7 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
         ),
         ("model: 3", "model"),
         ("seed: -1", "seed is -1"),
-        ("data: {corpus: {class_path: Cldr, init_args: {source: pa_Arab, train: 60}}}", "choose another locale"),
+        ("data: {corpus: {class_path: Cldr, init_args: {source_locale: pa_Arab, train: 60}}}", "choose another locale"),
     ],
 )
 def test_a_mistake_is_named_with_what_is_legal(tmp_path: Path, text: str, message: str) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from seq2seq import command
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COVERED = ("scripts/", "cd ", "source ")
@@ -100,3 +102,12 @@ def test_documented_configurations_exist() -> None:
     text = "".join(page.read_text() for page in PAGES)
     for name in re.findall(r"configs/[\w/]+\.yaml", text):
         assert (ROOT / name).is_file(), name
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.stem)
+def test_documented_settings_are_legal(page: Path, tmp_path: Path) -> None:
+    for number, block in enumerate(blocks(page, "yaml")):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(block)
+        parser = command.training_parser()
+        command.instantiate(parser, command.parse(parser, ["--config", str(file)]))

@@ -52,9 +52,9 @@ def test_bidirectional_is_two_unidirectional_passes(cell: Cell) -> None:
     both = encoder(cell, True, False, layers=1)
     ids, lengths = padded([[4, 5, 6], [7, 8, 9, 10, 4]])
     memory, state = both(ids, lengths)
-    layer = both.recurrent.layer
+    layer = both.recurrent.stack[0]
     for direction, suffix in enumerate(("", "_reverse")):
-        single = cell.layer(6, 4, 1, 0.0, False)
+        single = cell.layer(6, 4, False)
         single.load_state_dict({name: getattr(layer, name + suffix) for name in dict(single.named_parameters())})
         for row, length in enumerate(lengths.tolist()):
             words = ids[row, :length].flip(0) if direction else ids[row, :length]
@@ -71,7 +71,12 @@ def test_step_equals_the_whole_sequence_and_torch(cell: Cell) -> None:
     inputs = torch.randn(5, 7, 3, dtype=torch.double)
     state = tuple(torch.randn(2, 5, 4, dtype=torch.double) for _ in range(cell.states))
     whole, last = module(inputs, state)
-    reference, _ = module.layer(inputs, state if cell.states > 1 else state[0])
+    first = module.stack[0]
+    kind = {"nonlinearity": first.nonlinearity} if isinstance(first, torch.nn.RNN) else {}
+    torchs = type(first)(3, 4, 2, batch_first=True, **kind).double()
+    weights = {name.replace("l0", f"l{k}"): w for k in (0, 1) for name, w in module.stack[k].state_dict().items()}
+    torchs.load_state_dict(weights)
+    reference, _ = torchs(inputs, state if cell.states > 1 else state[0])
     torch.testing.assert_close(whole, reference)
     for time in range(7):
         output, state = module.step(inputs[:, time], state)
@@ -80,8 +85,8 @@ def test_step_equals_the_whole_sequence_and_torch(cell: Cell) -> None:
 
 
 def test_forget_bias_is_what_was_asked() -> None:
-    layer = LSTM(1.5).layer(3, 4, 2, 0.0, True)
-    for suffix in ("l0", "l1", "l0_reverse", "l1_reverse"):
+    layer = LSTM(1.5).layer(3, 4, True)
+    for suffix in ("l0", "l0_reverse"):
         total = getattr(layer, f"bias_ih_{suffix}") + getattr(layer, f"bias_hh_{suffix}")
         assert total[4:8].tolist() == [1.5] * 4
 

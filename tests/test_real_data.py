@@ -1,7 +1,9 @@
 """The shipped configurations on the real data beside the project."""
 
 import json
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,32 +13,154 @@ from seq2seq.data.batching import Plan
 from seq2seq.data.datamodule import DataModule
 
 ROOT = Path(__file__).resolve().parents[1]
-MULTI30K = ["translation_multi30k.yaml", "translation_multi30k_fixed.yaml"]
+SPLITS = ("train", "validation", "test")
+QUICK = ["--trainer.max_steps", "1", "--decoding.max_length_ratio", "0", "--trainer.precision", "32-true"]
+SMALL = ["--model.hidden_size", "8", "--model.embedding_size", "8"]
+FEW = ["--data.max_rows", '{"train": 200, "validation": 6, "test": 4}']
+
+
+class Expected(NamedTuple):
+    """What a configuration finds in a folder, as the folder's description says."""
+
+    folder: str
+    rows: tuple[int, int, int]
+    words: tuple[int, int, int] | None = None
+    """Of source and of target alike, where each word has a label."""
+
+
+TRANSLATIONS = {
+    "multi30k": Expected("multi30k-en-de", (29_000, 1_014, 1_000)),
+    "multi30k_fixed": Expected("multi30k-en-de", (29_000, 1_014, 1_000)),
+    "small-parallel-enja": Expected("small-parallel-enja", (50_000, 500, 500)),
+    "ud-english-ewt": Expected("ud-english-ewt", (12_544, 2_001, 2_077), (204_577, 25_147, 25_094)),
+    "ud-vietnamese-vtb": Expected("ud-vietnamese-vtb", (1_400, 1_123, 800), (20_215, 26_162, 11_692)),
+    "ud-uyghur-udt": Expected("ud-uyghur-udt", (1_656, 900, 900), (19_262, 10_644, 10_330)),
+    "wnut17": Expected("wnut17", (3_394, 1_009, 1_287), (62_730, 15_733, 23_394)),
+    "g2p-sigmorphon2020": Expected("g2p-sigmorphon2020", (3_600, 450, 450)),
+    "g2p-sigmorphon2020_all": Expected("g2p-sigmorphon2020", (36_000, 4_500, 4_500)),
+    "inflection-sigmorphon2023": Expected("inflection-sigmorphon2023", (10_000, 1_000, 1_000)),
+    "inflection-conll2018": Expected("inflection-conll2018", (10_000, 1_000, 1_000)),
+    "aeslc": Expected("aeslc", (14_436, 1_960, 1_906)),
+    "sst2": Expected("sst2", (6_920, 872, 1_821)),
+    "trec": Expected("trec", (4_900, 552, 500)),  # of 5,452 questions some 10 % are held out
+}
+CONFIGURATIONS = {f"translation_{name}.yaml": expected for name, expected in TRANSLATIONS.items()}
+"""Every configuration that reads real data."""
+
+GENERATED = {"translation_cldr.yaml", "translation_text.yaml"}
+"""Those that read none, or the user's own."""
+
+every = pytest.mark.parametrize("name", CONFIGURATIONS)
 
 
 def arguments_for(name: str, folder: Path) -> list[str]:
-    return ["--config", str(ROOT / "configs" / name), "--data.path", str(folder / "multi30k-en-de")]
+    return ["--config", str(ROOT / "configs" / name), "--data.path", str(folder / CONFIGURATIONS[name].folder)]
+
+
+def data_of(name: str, folder: Path) -> DataModule:
+    parser = command.training_parser()
+    data: DataModule = parser.instantiate(command.parse(parser, arguments_for(name, folder))).data
+    return data
+
+
+def test_configurations_are_short_and_say_what_they_are() -> None:
+    there = sorted((ROOT / "configs").glob("*.yaml"))
+    assert {file.name for file in there} == set(CONFIGURATIONS) | GENERATED
+    for file in there:
+        lines = file.read_text().splitlines()
+        assert len(lines) <= 25, file.name
+        assert lines[0].startswith("# "), file.name
+        assert not re.search(r"^\s*path:", file.read_text(), re.MULTILINE), file.name
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", MULTI30K)
-def test_configurations_train_and_score_on_real_data(name: str, data_folder: Path, tmp_path: Path) -> None:
-    quick = ["--trainer.max_steps", "3", "--decoding.max_length_ratio", "0", "--trainer.precision", "32-true"]
-    train.main([*arguments_for(name, data_folder), "--run", str(tmp_path / "run"), *quick])
+def test_every_data_set_has_a_configuration(data_folder: Path) -> None:
+    folders = {entry.name for entry in data_folder.iterdir() if entry.is_dir()}
+    assert folders == {expected.folder for expected in CONFIGURATIONS.values()}
+
+
+@pytest.mark.data
+@every
+def test_rows_are_those_of_the_description(name: str, data_folder: Path) -> None:
+    data, expected = data_of(name, data_folder), CONFIGURATIONS[name]
+    for place, split in enumerate(SPLITS):
+        texts = data.texts(split)
+        assert len(texts.source) == len(texts.target) == expected.rows[place]
+        if expected.words is not None:
+            for side in (texts.source, texts.target):
+                assert sum(text.count("\t") + 1 for text in side) == expected.words[place]
+            tokenizers = data.train_tokenizers(data.texts("train"))
+            ids = data.encode(texts, tokenizers, "train")
+            assert np.array_equal(ids.source.lengths, ids.target.lengths)
+            assert len(ids.source.flat) == expected.words[place]
+
+
+@pytest.mark.data
+@every
+def test_configurations_train_and_score(name: str, data_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train.main([*arguments_for(name, data_folder), "--run", str(run), *QUICK, *SMALL, *FEW])
+    results = json.loads((run / "results.json").read_text())
+    assert results["data"]["rows"] == {"train": 200, "validation": 6, "test": 4}
+    assert results["splits"]["test"]["rows"] == 4
+
+
+@pytest.mark.data
+def test_one_whole_data_set_trains_and_scores(data_folder: Path, tmp_path: Path) -> None:
+    train.main(
+        [*arguments_for("translation_multi30k.yaml", data_folder), "--run", str(tmp_path / "run"), *QUICK, *SMALL]
+    )
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["splits"]["test"]["rows"] == 1000
     assert results["data"]["rows"] == {"train": 29_000, "validation": 1_014, "test": 1_000}
 
 
 @pytest.mark.data
+def test_word_forms_with_blanks_are_words(data_folder: Path) -> None:
+    data = data_of("translation_ud-vietnamese-vtb.yaml", data_folder)
+    texts = data.texts("train")
+    source = data.train_tokenizers(texts).source
+    (row,) = [row for row, text in enumerate(texts.source) if "bắt chuyện" in text][:1]
+    assert "bắt chuyện" in texts.source[row].split("\t")
+    assert len(source.encode([texts.source[row]])[0]) == len(texts.target[row].split("\t"))
+    assert sum(" " in form for text in texts.source for form in text.split("\t")) > 3000
+
+
+@pytest.mark.data
+def test_questions_held_out(data_folder: Path) -> None:
+    data = data_of("translation_trec.yaml", data_folder)
+    training, validation = data.texts("train"), data.texts("validation")
+    assert len(training.source) + len(validation.source) == 5_452
+    assert 0.09 < len(validation.source) / 5_452 < 0.11
+    assert not set(training.source) & set(validation.source)
+    assert set(training.target) == set(validation.target) == set("012345")
+    assert any("sisterðcity" in text for text in [*training.source, *validation.source])
+
+
+@pytest.mark.data
+def test_languages_and_columns(data_folder: Path) -> None:
+    texts = data_of("translation_g2p-sigmorphon2020_all.yaml", data_folder).texts("test")
+    assert texts.corpora == [450] * 10
+    assert (
+        texts.source[450 * 7] == "ice\t" + (data_folder / "g2p-sigmorphon2020/ice_test.tsv").read_text().split("\t")[0]
+    )
+    for name, form in (("sigmorphon2023", "Türkçeleştir"), ("conll2018", "Gehölze")):
+        data = data_of(f"translation_inflection-{name}.yaml", data_folder)
+        row = list(data.texts("validation").target).index(form)
+        features, lemma = data.texts("validation").source[row].split("\t")
+        assert ";" in features
+        assert lemma[:3] == form[:3]
+        source = data.train_tokenizers(data.texts("train")).source
+        assert len(source.encode([f"{features}\t{lemma}"])[0]) == len(features.split(";")) + len(lemma)
+
+
+@pytest.mark.data
 @pytest.mark.parametrize(("budget", "share"), [(4096, 0.03), (1024, 0.08)])
 def test_padding_of_multi30k(data_folder: Path, budget: int, share: float) -> None:
-    arguments = arguments_for("translation_multi30k.yaml", data_folder)
-    parser = command.training_parser()
-    data: DataModule = parser.instantiate(command.parse(parser, arguments)).data
+    data = data_of("translation_multi30k.yaml", data_folder)
     texts = data.texts("train")
-    split = data.encode(texts, data.train_tokenizers(texts), training=True)
-    source, target = split.source.lengths.astype(np.int64), split.target.lengths.astype(np.int64)
+    split = data.encode(texts, data.train_tokenizers(texts), "train")
+    source, target = split.source_lengths().astype(np.int64), split.target_lengths().astype(np.int64)
     plan = Plan(source, target, budget, 1)
     batches = [plan.rows(step) for step in range(len(plan))]
     padded = sum(len(rows) * (source[rows].max() + target[rows].max()) for rows in batches)

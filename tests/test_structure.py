@@ -23,7 +23,7 @@ LAYERS: dict[str, set[str]] = {
     "explain": {"parts"},
     "tasks": BASE | {"data", "models", "decoding", "metrics"},
 }
-COMMANDS = {"train", "evaluate", "predict"}
+COMMANDS = {"train", "evaluate", "predict", "lint"}
 
 
 def imports_of(path: Path) -> set[str]:

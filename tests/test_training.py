@@ -21,7 +21,7 @@ from seq2seq.rundir import RunDirectory
 CONFIG = """
 data:
   corpus: {class_path: Cldr, init_args: {train: 300, validation: 20, test: 30}}
-  tokenizer: {class_path: SentencePiece, init_args: {vocabulary_size: 150}}
+  tokenizer: {class_path: SentencePiece, init_args: {vocabulary_size: 150, sampling: 0.5}}
   batch_tokens: 1000
 model: {cell: GRU, embedding_size: 24, hidden_size: 48, attention: Dot, dropout: 0.1}
 optimizer: {learning_rate: 0.02, schedule: cosine, warmup_steps: 3}
@@ -173,6 +173,58 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert [(p[0], p[2]) for p in curves["train_loss"]] == [(p[0], p[2]) for p in whole["train_loss"]]
 
 
+def test_a_run_goes_on_elsewhere(
+    run: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other devices, workers and micro-batches change the time it takes, not the experiment."""
+    arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
+    train_until(12, arguments, monkeypatch)
+    elsewhere = "--trainer.devices 2 --trainer.strategy ddp --data.device_tokens 300 --data.workers 1".split()
+    done = module("train", *arguments, "--resume", "true", *elsewhere)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    again = results_of(RunDirectory(tmp_path / "run"))["curves"]["train_loss"]
+    assert [p[2] for p in again] == pytest.approx([p[2] for p in results_of(run)["curves"]["train_loss"]], rel=1e-3)
+
+
+def test_a_streamed_run_is_resumed_exactly(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    streamed = ["--data.window", "60", "--trainer.max_steps", "23", "--data.workers", "1"]
+    train.main(["--config", str(config), "--run", str(tmp_path / "whole"), *streamed])
+    arguments = ["--config", str(config), "--run", str(tmp_path / "run"), *streamed]
+    train_until(18, arguments, monkeypatch)
+    train.main([*arguments, "--resume", "true"])
+    assert_same_weights(RunDirectory(tmp_path / "run").last, RunDirectory(tmp_path / "whole").last)
+    with pytest.raises(InputError, match=r"no epochs; set trainer.max_steps"):
+        train.main(["--config", str(config), "--run", str(tmp_path / "endless"), "--data.window", "60"])
+
+
+def test_other_training_rows_are_refused(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from seq2seq.data import sources
+
+    arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
+    train_until(7, arguments, monkeypatch)
+    generate = sources.cldr.generate
+    monkeypatch.setattr(sources.cldr, "generate", lambda *a: generate(a[0], a[1], a[2], 2))
+    with pytest.raises(InputError, match="training rows have changed"):
+        train.main([*arguments, "--resume", "true"])
+
+
+def test_the_budget_of_a_device_is_found_and_kept(
+    run: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seq2seq import memory
+
+    monkeypatch.setattr(memory.Trial, "fits_processor", lambda self, tokens: self.run(tokens) or tokens <= 350)
+    arguments = ["--config", str(config), "--run", str(tmp_path / "run"), "--data.device_tokens", "auto"]
+    train_until(7, arguments, monkeypatch)
+    found = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["data"]["device_tokens"]
+    assert 350 * 15 / 16 - 1 <= found <= 350
+    monkeypatch.setattr(memory.Trial, "fits_processor", None)  # it is not searched again
+    train.main([*arguments, "--resume", "true"])
+    one, other = results_of(RunDirectory(tmp_path / "run")), results_of(run)
+    losses = [[point[2] for point in results["curves"]["train_loss"]] for results in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_a_finished_run_is_never_overwritten_silently(run: RunDirectory, config: Path) -> None:
     before = run.results.read_bytes()
     arguments = ["--config", str(config), "--run", str(run.path)]
@@ -258,13 +310,13 @@ def test_the_test_split_is_not_seen_before_the_end(
 ) -> None:
     from seq2seq.data.sources import Cldr
 
-    asked, load = [], Cldr.load
+    asked, rows = [], Cldr.rows
 
     def watched(self: Cldr, split: str, path: str | None) -> Any:
         asked.append(split)
-        return load(self, split, path)
+        return rows(self, split, path)
 
-    monkeypatch.setattr(Cldr, "load", watched)
+    monkeypatch.setattr(Cldr, "rows", watched)
     train.main(["--config", str(config), "--run", str(tmp_path / "run"), "--trainer.max_steps", "5"])
     assert asked == ["train", "validation", "test"]
 
@@ -324,7 +376,7 @@ def test_invalid_input_names_its_line(run: RunDirectory) -> None:
 def test_two_processes_train_together(config: Path, tmp_path: Path) -> None:
     """DDP on two processes: the same steps as one, and each test row scored once."""
     path = tmp_path / "two"
-    options = "--trainer.devices 2 --trainer.strategy ddp --trainer.max_steps 6 --model.dropout 0".split()
+    options = "--trainer.devices 2 --trainer.strategy ddp --trainer.max_steps 6".split()
     done = module("train", "--config", str(config), "--run", str(path), *options)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     two = RunDirectory(path)

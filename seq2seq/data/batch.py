@@ -1,5 +1,6 @@
 """Batch: what travels from the data to a task."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ class Batch(NamedTuple):
     """(B,) tokens, on the CPU."""
     step_tokens: int
     """Target tokens to predict in the whole optimiser step, over all devices: the loss is divided by it."""
+    seed: int = 0
+    """Of the optimiser step; with the row numbers it decides the dropout masks."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its ids on `device`."""
@@ -31,23 +34,40 @@ class Batch(NamedTuple):
 
 
 class Ragged:
-    """Many id sequences in one flat array."""
+    """Many id sequences in one flat array, which may stay on the disk."""
 
-    def __init__(self, sequences: Sequence[Sequence[int]]) -> None:
+    def __init__(self, flat: np.ndarray, starts: np.ndarray) -> None:
+        """flat: all ids; starts (rows + 1,): where each row begins, and the end of the last."""
+        self.flat, self.starts = flat, starts
+        self.lengths = np.diff(starts).astype(np.int32)
+
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[int]]) -> "Ragged":
         """The ids of every row, in order."""
-        self.lengths = np.fromiter((len(ids) for ids in sequences), dtype=np.int32, count=len(sequences))
-        self._starts = np.concatenate(([0], np.cumsum(self.lengths, dtype=np.int64)))
-        self._flat = np.fromiter((i for ids in sequences for i in ids), dtype=np.int32, count=int(self._starts[-1]))
+        starts = np.cumsum([0, *map(len, sequences)], dtype=np.int64)
+        flat = np.fromiter(itertools.chain.from_iterable(sequences), dtype=np.int32, count=int(starts[-1]))
+        return cls(flat, starts)
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def pad(self, rows: np.ndarray, padding: int) -> tuple[Tensor, Tensor]:
-        """The given rows as ids (B, longest) filled up with `padding`, and their lengths (B,)."""
-        lengths = self.lengths[rows]
-        width = int(lengths.max()) if len(rows) else 0
-        steps = np.arange(width)
-        real = steps < lengths[:, None]
-        places = np.where(real, self._starts[rows][:, None] + steps, 0)
-        ids = np.where(real, self._flat[places], padding) if len(self._flat) else np.full(real.shape, padding)
-        return torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(lengths.astype(np.int64))
+    def pad(
+        self, rows: np.ndarray, padding: int, first: int | None = None, last: int | None = None, longest: int = 1 << 30
+    ) -> tuple[Tensor, Tensor]:
+        """The given rows as ids (B, longest row) filled up with `padding`, and their lengths (B,).
+
+        `first` and `last` are put around each row, which is cut so that it has at most `longest` tokens with them.
+        """
+        before, after = int(first is not None), int(last is not None)
+        inner = np.minimum(self.lengths[rows], longest - before - after).astype(np.int64)
+        lengths = inner + before + after
+        ids = np.full((len(rows), int(lengths.max(initial=before + after))), padding, dtype=np.int64)
+        steps = np.arange(ids.shape[1] - before)
+        real = steps < inner[:, None]
+        places = (self.starts[rows][:, None] + steps)[real]
+        ids[:, before:][real] = self.flat[places]
+        if first is not None:
+            ids[:, 0] = first
+        if last is not None:
+            ids[np.arange(len(rows)), lengths - 1] = last
+        return torch.from_numpy(ids), torch.from_numpy(lengths)

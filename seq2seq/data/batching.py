@@ -1,9 +1,9 @@
 """Which rows go together: a pure function of (lengths, seed, epoch, budget), whatever the number of devices.
 
-One batch of the plan is one optimiser step. Devices slice it; the position in the plan is one integer.
+One batch of the plan is one optimiser step. Devices and micro-batches slice it; the position is one integer.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,16 +11,19 @@ from torch.utils.data import Sampler
 
 from seq2seq.errors import InputError
 
+CHUNK = 1 << 20
+"""Rows of a large array handled at once."""
 
-class Slice(NamedTuple):
-    """One device's share of an optimiser step."""
 
+class Share(NamedTuple):
+    """One device's part of an optimiser step."""
+
+    step: int
+    epoch: int
     rows: np.ndarray
-    """Row numbers; never empty."""
-    step_tokens: int
-    """Target tokens to predict in the whole step."""
-    counts: bool
-    """False when the step has fewer rows than there are devices: this copy keeps the device busy at weight zero."""
+    """The row numbers of the whole step; like lengths stand together."""
+    pieces: list[tuple[int, int]]
+    """Where in `rows` each of the device's micro-batches begins and ends; one may be empty."""
 
 
 class Plan:
@@ -32,51 +35,136 @@ class Plan:
     shuffled.
     """
 
-    def __init__(self, source_lengths: np.ndarray, target_lengths: np.ndarray, batch_tokens: int, seed: int) -> None:
-        """Lengths in tokens as the model sees them, one for each row; batch_tokens: padded tokens of one step."""
-        lengths = source_lengths.astype(np.int64) + target_lengths
-        if lengths.max(initial=0) > batch_tokens:
+    def __init__(
+        self,
+        source_lengths: np.ndarray,
+        target_lengths: np.ndarray,
+        batch_tokens: int,
+        seed: int,
+        kept: np.ndarray | None = None,
+        repetitions: Sequence[tuple[int, float]] = (),
+    ) -> None:
+        """The plan of all rows or, if given, of those whose numbers `kept` holds.
+
+        Args:
+            source_lengths: (rows,) tokens as the model sees them.
+            target_lengths: likewise.
+            batch_tokens: padded tokens of one step.
+            seed: of the order.
+            kept: numbers of the rows to train on, rising; None for all.
+            repetitions: rows of each corpus of a mixture (of the kept ones, in their order) and how often an epoch
+                shall hold each; none for once.
+        """
+        self.seed, self._kept, self._count = seed, kept, len(source_lengths)
+        sources, targets = (side if kept is None else side[kept] for side in (source_lengths, target_lengths))
+        longest = int((sources.astype(np.int32) + targets).max(initial=0))
+        if longest > batch_tokens:
             raise InputError(
-                f"one row alone has {lengths.max()} tokens, more than data.batch_tokens {batch_tokens}; "
+                f"one row alone has {longest} tokens, more than data.batch_tokens {batch_tokens}; "
                 "raise data.batch_tokens or lower data.max_length"
             )
-        self.seed, self._targets = seed, target_lengths
-        span = int(target_lengths.max(initial=0)) + 1
-        snake = np.where(source_lengths % 2 == 0, target_lengths, span - 1 - target_lengths)
-        self._keys = source_lengths.astype(np.int64) * span + snake
-        self._cuts = cuts(self._keys, span, batch_tokens)
+        self._slots = None if not repetitions else slots(sources, targets, repetitions)
+        if self._slots is not None:
+            sources, targets = self._slots.sources, self._slots.targets
+        span = int(targets.max(initial=0)) + 1
+        wide = (int(sources.max(initial=0)) + 1) * span >= 1 << 31
+        keys = sources.astype(np.int64 if wide else np.int32) * span
+        keys += np.where(sources % 2 == 0, targets, span - 1 - targets)
+        unique, counts = np.unique(keys, return_counts=True)
+        self._ranks = ranks(keys, unique)
+        self._cuts = cuts(unique, counts, span, batch_tokens)
         self._epoch = -1
-        self._order = self._steps = np.empty(0, dtype=np.int64)
+        self._order: np.ndarray = np.empty(0, dtype=np.int32)
+        self._steps: np.ndarray = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         """Optimiser steps in an epoch."""
         return len(self._cuts) - 1
+
+    @property
+    def kept(self) -> np.ndarray:
+        """The numbers of the rows to train on."""
+        return np.arange(self._count) if self._kept is None else self._kept
 
     def rows(self, step: int) -> np.ndarray:
         """The row numbers of an optimiser step, counted from the start of training."""
         epoch, place = divmod(step, len(self))
         if epoch != self._epoch:
             random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
-            shuffled = random.permutation(len(self._keys))
-            self._order = shuffled[np.argsort(self._keys[shuffled], kind="stable")]
+            shuffled = np.arange(len(self._ranks), dtype=np.int32)
+            random.shuffle(shuffled)
+            self._order = shuffled[np.argsort(self._ranks[shuffled], kind="stable")]
             self._steps, self._epoch = random.permutation(len(self)), epoch
         batch = self._steps[place]
-        return self._order[self._cuts[batch] : self._cuts[batch + 1]]
-
-    def slice(self, step: int, rank: int, world_size: int) -> Slice:
-        """The rows of one of `world_size` devices at an optimiser step."""
-        rows = self.rows(step)
-        tokens = int(self._targets[rows].sum() - len(rows))  # the beginning token is not predicted
-        mine = rows[rank::world_size]
-        return Slice(mine if len(mine) else rows[:1], tokens, bool(len(mine)))
+        rows: np.ndarray = self._order[self._cuts[batch] : self._cuts[batch + 1]].astype(np.int64)
+        if self._slots is not None:
+            rows = self._slots.rows(rows, epoch)
+        return rows if self._kept is None else self._kept[rows]
 
 
-def cuts(keys: np.ndarray, span: int, budget: int) -> np.ndarray:
+class Slots(NamedTuple):
+    """The places of a mixture's epoch. A place is a row, or a block of rows of like lengths that take turns."""
+
+    sources: np.ndarray
+    """Source tokens of the longest row of each block."""
+    targets: np.ndarray
+    starts: np.ndarray
+    """Where in `members` each block begins."""
+    sizes: np.ndarray
+    members: np.ndarray
+    """Row numbers, those of a corpus sorted by length."""
+
+    def rows(self, places: np.ndarray, epoch: int) -> np.ndarray:
+        """The rows that stand in these places in an epoch."""
+        rows: np.ndarray = self.members[self.starts[places] + (epoch + places) % self.sizes[places]]
+        return rows
+
+
+def slots(sources: np.ndarray, targets: np.ndarray, repetitions: Sequence[tuple[int, float]]) -> Slots:
+    """So many places for each corpus as the number of its rows times its repetitions.
+
+    The whole part of the repetitions puts every row there so often. For the rest the corpus, sorted by length, is cut
+    into as many blocks as there are places left, and each epoch takes the next row of every block: lengths, and with
+    them the cuts, stay the same, and no row is favoured.
+    """
+    members, starts, sizes = [], [], []
+    before = 0
+    for rows, times in repetitions:
+        part = slice(before, before + rows)
+        members.append(before + np.lexsort((targets[part], sources[part])))
+        whole = int(times)
+        rest = max(round((times - whole) * rows), int(not whole and rows > 0))  # at least one row in each epoch
+        starts += [np.arange(before, before + rows)] * whole
+        sizes += [np.ones(rows, dtype=np.int64)] * whole
+        if rest:
+            edges = before + np.arange(rest + 1) * rows // rest
+            starts.append(edges[:-1])
+            sizes.append(np.diff(edges))
+        before += rows
+    order, start, size = np.concatenate(members), np.concatenate(starts), np.concatenate(sizes)
+    widest = [np.maximum.reduceat(np.append(side[order], 0), interleaved(start, size))[::2]
+              for side in (sources, targets)]  # fmt: skip
+    return Slots(widest[0], widest[1], start, size, order)
+
+
+def interleaved(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Begin, end, begin, end ... of blocks, as reduceat wants them."""
+    return np.stack((starts, starts + sizes), axis=1).ravel()
+
+
+def ranks(keys: np.ndarray, unique: np.ndarray) -> np.ndarray:
+    """The number of each key among the sorted unique ones, in as few bytes as that takes: it is sorted every epoch."""
+    found = np.empty(len(keys), dtype=np.min_scalar_type(max(0, len(unique) - 1)))
+    for start in range(0, len(keys), CHUNK):
+        found[start : start + CHUNK] = np.searchsorted(unique, keys[start : start + CHUNK])
+    return found
+
+
+def cuts(unique: np.ndarray, counts: np.ndarray, span: int, budget: int) -> np.ndarray:
     """Where batches begin among the sorted rows; the last entry is the number of rows.
 
     A batch also ends where the source length changes once it is half full: sources of one length need no packing.
     """
-    unique, counts = np.unique(keys, return_counts=True)
     result, size, widest, start = [0], 0, 0, 0
     previous = -1
     for key, count in zip(unique.tolist(), counts.tolist(), strict=True):
@@ -100,20 +188,48 @@ def cuts(keys: np.ndarray, span: int, budget: int) -> np.ndarray:
     return np.array(result)
 
 
-class TrainingSampler(Sampler[Slice]):
-    """This device's slices from where training stands to the end of the epoch."""
+def pieces(lengths: np.ndarray, device_tokens: int | None, devices: int) -> list[tuple[int, int]]:
+    """Cuts a step into the fewest micro-batches of like numbers of rows that each hold at most `device_tokens`.
 
-    def __init__(self, plan: Plan, position: Callable[[], int], rank: int = 0, world_size: int = 1) -> None:
-        """position: optimiser steps taken so far, asked at the start of each epoch."""
-        self.plan, self.position, self.rank, self.world_size = plan, position, rank, world_size
+    lengths (rows, 2) of source and target. The number of pieces is a multiple of `devices`, so that all take equally
+    many; some are empty when there are too few rows.
+    """
+    rows, number = len(lengths), 0
+    while True:
+        number += devices
+        edges = np.arange(number + 1) * rows // number
+        found = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+        if device_tokens is None or number > rows + devices:
+            return found
+        if all((b - a) * int(lengths[a:b].max(axis=0).sum()) <= device_tokens for a, b in found if a < b):
+            return found
+
+
+class TrainingSampler(Sampler[Share]):
+    """This device's shares from where training stands to the end of the epoch."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        lengths: Callable[[np.ndarray], np.ndarray],
+        position: Callable[[], int],
+        rank: int = 0,
+        devices: int = 1,
+        device_tokens: int | None = None,
+    ) -> None:
+        """lengths: rows to their (rows, 2) tokens; position: optimiser steps taken so far, asked at each epoch."""
+        self.plan, self.lengths, self.position = plan, lengths, position
+        self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
 
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __iter__(self) -> Iterator[Slice]:
+    def __iter__(self) -> Iterator[Share]:
         first = self.position()
         for step in range(first, (first // len(self.plan) + 1) * len(self.plan)):
-            yield self.plan.slice(step, self.rank, self.world_size)
+            rows = self.plan.rows(step)
+            found = pieces(self.lengths(rows), self.device_tokens, self.devices)
+            yield Share(step, step // len(self.plan), rows, found[self.rank :: self.devices])
 
 
 def evaluation_batches(source_lengths: np.ndarray, rows: int, rank: int = 0, world_size: int = 1) -> list[np.ndarray]:

@@ -1,61 +1,34 @@
 """Corpus, tokenizers and batches behind one door."""
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from seq2seq.data.batch import Batch, Ragged
-from seq2seq.data.batching import Plan, Slice, TrainingSampler, evaluation_batches
-from seq2seq.data.sources import Cldr, Corpus, Texts
-from seq2seq.data.tokenizers import BOS, EOS, PAD, SentencePiece, Tokenizer, Tokenizers
+from seq2seq.data import files  # noqa: F401  its corpora must be known by name
+from seq2seq.data.batch import Batch
+from seq2seq.data.batching import Plan, TrainingSampler, evaluation_batches
+from seq2seq.data.cache import Cache
+from seq2seq.data.rows import Row, Texts, in_memory
+from seq2seq.data.sources import Cldr, Corpus, Take, load, take
+from seq2seq.data.split import Evaluation, Split, Step, Training, encode
+from seq2seq.data.streaming import BEGINNING, Place, StreamedSteps, Windows
+from seq2seq.data.tokenizers import SentencePiece, Tokenizer, Tokenizers
 from seq2seq.errors import InputError, check_range
 from seq2seq.parts import Part, build
 
 log = logging.getLogger(__name__)
 
-
-class Split(NamedTuple):
-    """A split as texts and as ids."""
-
-    texts: Texts
-    source: Ragged
-    """Each row ended by EOS."""
-    target: Ragged
-    """Each row from BOS to EOS."""
-
-    def batch(self, rows: np.ndarray, step_tokens: int = 0, counts: bool = True) -> Batch:
-        """The given rows, padded. With `counts` false all targets are padding, so that they weigh nothing."""
-        source, source_lengths = self.source.pad(rows, PAD)
-        target, target_lengths = self.target.pad(rows, PAD)
-        target = target if counts else torch.full_like(target, PAD)
-        return Batch(torch.from_numpy(rows), source, source_lengths, target, target_lengths, step_tokens)
+VERSION = 1
+"""Of what is kept about vocabularies; a new one leaves the old ones unused."""
 
 
-class Training(Dataset[Batch]):
-    """Slices of the plan to batches."""
-
-    def __init__(self, split: Split) -> None:
-        self.split = split
-
-    def __getitem__(self, share: Slice) -> Batch:
-        return self.split.batch(share.rows, share.step_tokens, share.counts)
-
-
-class Evaluation(Dataset[Batch]):
-    """Numbered batches of an evaluation split."""
-
-    def __init__(self, split: Split, batches: list[np.ndarray]) -> None:
-        self.split, self.batches = split, batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.split.batch(self.batches[index])
+VOCABULARY_ROWS = 200_000
+"""Rows of a streamed corpus from which the vocabularies are learnt."""
 
 
 class DataModule(Part):
@@ -65,91 +38,186 @@ class DataModule(Part):
         self,
         corpus: Corpus = Cldr(),
         path: str | None = None,
+        holdout: float = 0.05,
+        max_rows: dict[str, int] | None = None,
         tokenizer: Tokenizer = SentencePiece(),
+        target_tokenizer: Tokenizer | None = None,
         shared_vocabulary: bool = False,
         batch_tokens: int = 4096,
+        device_tokens: int | Literal["auto"] | None = None,
+        window: int | None = None,
         max_length: int = 512,
         workers: int = 0,
+        cache: str | None = None,
     ) -> None:
         """All that a run reads and how it is batched.
 
         Args:
             corpus: where rows come from.
-            path: a local folder to read instead of the corpus's default place.
+            path: a local folder or file to read instead of the corpus's default place.
+            holdout: share of the training rows, chosen by hash of the source, for each split that the corpus lacks.
+            max_rows: the most rows of train, validation and test, of a mixture those of each corpus.
             tokenizer: how text becomes ids.
+            target_tokenizer: the same for the target, where it differs.
             shared_vocabulary: one vocabulary for source and target instead of one for each.
             batch_tokens: padded tokens, source and target together, of one optimiser step over all devices.
+            device_tokens: padded tokens that one device holds at once, into which a step is cut; auto for as many as
+                fit into its memory, null for the whole share of a device.
+            window: rows pooled at once from a corpus that is streamed instead of read before training; null to read it.
             max_length: tokens; longer training rows are left out with a warning, longer sources to predict are cut.
             workers: processes that prepare batches; 0 prepares them in the training process.
+            cache: folder for prepared data; null for $SEQ2SEQ_CACHE, else ~/.cache/seq2seq.
         """
         check_range("data.batch_tokens", batch_tokens, 2)
         check_range("data.max_length", max_length, 3)
         check_range("data.workers", workers, 0)
-        self.corpus, self.path, self.tokenizer, self.shared_vocabulary = corpus, path, tokenizer, shared_vocabulary
-        self.batch_tokens, self.max_length, self.workers = batch_tokens, max_length, workers
+        check_range("data.holdout", holdout, 0, 0.5)
+        for name, value in (("device_tokens", device_tokens), ("window", window)):
+            if isinstance(value, int):
+                check_range(f"data.{name}", value, 2)
+        for split, rows in (max_rows or {}).items():
+            if split not in ("train", "validation", "test"):
+                raise InputError(f"data.max_rows names {split!r}; it maps train, validation and test to numbers")
+            check_range(f"data.max_rows.{split}", rows, 1)
+        if shared_vocabulary and target_tokenizer is not None:
+            raise InputError("data.shared_vocabulary excludes data.target_tokenizer; drop one of them")
+        self.corpus, self.path, self.holdout, self.max_rows = corpus, path, holdout, max_rows
+        self.tokenizer, self.target_tokenizer = tokenizer, target_tokenizer
+        self.shared_vocabulary, self.batch_tokens, self.device_tokens = shared_vocabulary, batch_tokens, device_tokens
+        self.window, self.max_length, self.workers, self.cache = window, max_length, workers, cache
 
     def texts(self, split: str) -> Texts:
-        """The raw rows of a split; an empty one is an error."""
-        texts = self.corpus.load(split, self.path)
+        """The raw rows of a split, of a streamed one the first so many; an empty one is an error."""
+        wanted = self._take(split)
+        if split == "train" and self.window is not None:
+            rows = wanted.stream(self.corpus, self.path, [0, 0]).take(VOCABULARY_ROWS)
+            return in_memory(Row(row["source"], row["target"], number) for number, row in enumerate(rows, 1))
+        texts = load(self.corpus, wanted, self.path, Cache(self.cache))
         if not len(texts.source):
-            raise InputError(f"the {split} split is empty; check data.corpus and data.path")
+            remedy = "raise data.holdout" if wanted.split != split else "check data.corpus and data.path"
+            raise InputError(f"the {split} split is empty; {remedy}")
         return texts
 
+    def _take(self, split: str) -> Take:
+        return take(self.corpus, split, self.path, self.holdout, (self.max_rows or {}).get(split))
+
+    def held_out(self) -> list[str]:
+        """The splits that the corpus lacks, which are held out from its training rows."""
+        return [split for split in ("validation", "test") if not self.corpus.has(split, self.path)]
+
     def train_tokenizers(self, texts: Texts) -> Tokenizers:
-        """Learn both vocabularies from the training split."""
+        """Learn both vocabularies from the training split, or take those learnt from the same texts before."""
         if self.shared_vocabulary:
-            shared = self._train([*texts.source, *texts.target])
+            shared = self._train(self.tokenizer, texts.content, "both", lambda: chain(texts.source, texts.target))
             return Tokenizers(shared, shared)
-        return Tokenizers(self._train(texts.source), self._train(texts.target))
+        return Tokenizers(
+            self._train(self.tokenizer, texts.content, "source", lambda: texts.source),
+            self._train(self.target_tokenizer or self.tokenizer, texts.content, "target", lambda: texts.target),
+        )
 
     def restore_tokenizers(self, states: Sequence[bytes]) -> Tokenizers:
         """The tokenizers of source and target as trained."""
-        restored = []
-        for state in states[:1] if self.shared_vocabulary else states:
-            tokenizer = build(Tokenizer, self.tokenizer.specification())
-            tokenizer.restore(state)
-            restored.append(tokenizer)
-        return Tokenizers(restored[0], restored[-1])
+        if self.shared_vocabulary:
+            shared = restored(self.tokenizer, states[0])
+            return Tokenizers(shared, shared)
+        return Tokenizers(
+            restored(self.tokenizer, states[0]), restored(self.target_tokenizer or self.tokenizer, states[1])
+        )
 
-    def _train(self, texts: Sequence[str]) -> Tokenizer:
-        tokenizer = build(Tokenizer, self.tokenizer.specification())
-        tokenizer.train(texts)
-        return tokenizer
+    def _train(self, kind: Tokenizer, content: str, side: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
+        tokenizer = build(Tokenizer, kind.specification())
 
-    def encode(self, texts: Texts, tokenizers: Tokenizers, training: bool = False) -> Split:
-        """Ids of all rows. Rows too long for training are left out, sources too long to predict are cut; both said."""
-        source = [[*ids, EOS] for ids in tokenizers.source.encode(texts.source)]
-        target = [[BOS, *ids, EOS] for ids in tokenizers.target.encode(texts.target)]
-        if training:
-            fits = [
-                len(a) <= self.max_length and len(b) <= self.max_length for a, b in zip(source, target, strict=True)
-            ]
-            if not all(fits):
-                log.warning("left out %d of %d training rows longer than data.max_length", fits.count(False), len(fits))
-            keep = [row for row, fit in enumerate(fits) if fit]
-            if not keep:
+        def learn(folder: Path) -> None:
+            tokenizer.train(texts())
+            (folder / "state").write_bytes(tokenizer.state)
+
+        if not content:
+            tokenizer.train(texts())
+            return tokenizer
+        key = [VERSION, content, side, kind.specification()]
+        return restored(kind, (Cache(self.cache).folder("vocabulary", key, learn) / "state").read_bytes())
+
+    def encode(self, texts: Texts, tokenizers: Tokenizers, name: str) -> Split:
+        """Ids of all rows of the split called `name`; sources to predict that will be cut are counted in a warning."""
+        cache = Cache(self.cache)
+        source, target = (
+            encode(column, texts.content, tokenizer, cache, side)
+            for column, tokenizer, side in zip(texts[:2], tokenizers, Tokenizers._fields, strict=True)
+        )
+        split = Split(texts, source, target, self.max_length)
+        if name != "train":
+            split.warn_of_cuts()
+        return split
+
+    def plan(self, train: Split, seed: int) -> Plan:
+        """The optimiser steps over the training split; rows too long for it are left out with a warning."""
+        source, target = train.source.lengths + 1, train.target_lengths()
+        fits = (source <= self.max_length) & (target <= self.max_length)
+        kept = None if fits.all() else np.flatnonzero(fits)
+        if kept is not None:
+            if not len(kept):
                 raise InputError(f"no training row fits into data.max_length {self.max_length}; raise it")
-            texts = Texts([texts.source[row] for row in keep], [texts.target[row] for row in keep])
-            return Split(texts, Ragged([source[row] for row in keep]), Ragged([target[row] for row in keep]))
-        return Split(texts, Ragged(cut(source, self.max_length)), Ragged(target))
+            left = len(fits) - len(kept)
+            log.warning("left out %d of %d training rows longer than data.max_length", left, len(fits))
+        if isinstance(self.device_tokens, int):
+            longest = int((source + target)[fits].max())
+            check_range("data.device_tokens", self.device_tokens, longest)
+        return Plan(source, target, self.batch_tokens, seed, kept, self._repetitions(train.texts, fits))
 
-    def training_batches(
-        self, split: Split, plan: Plan, position: Callable[[], int], rank: int = 0, world_size: int = 1
-    ) -> "DataLoader[Batch]":
-        """One device's batches, one for each optimiser step; position: optimiser steps taken so far."""
-        return self._loader(Training(split), TrainingSampler(plan, position, rank, world_size))
+    def _repetitions(self, texts: Texts, fits: np.ndarray) -> list[tuple[int, float]]:
+        """Rows of each corpus of a mixture, and how often an epoch of as many rows as there are holds each."""
+        ends = np.cumsum([0, *texts.corpora])
+        rows = [int(fits[a:b].sum()) for a, b in pairwise(ends)]
+        shares = self.corpus.proportions(rows)
+        if shares is None:
+            return []
+        return [(count, share * sum(rows) / max(1, count)) for count, share in zip(rows, shares, strict=True)]
+
+    def training_steps(
+        self,
+        split: Split,
+        tokenizers: Tokenizers,
+        plan: Plan,
+        position: Callable[[], int],
+        rank: int = 0,
+        world_size: int = 1,
+        device_tokens: int | None = None,
+    ) -> "DataLoader[Step]":
+        """One device's micro-batches of each optimiser step; position: optimiser steps taken so far."""
+        sampler = TrainingSampler(plan, split.lengths, position, rank, world_size, device_tokens)
+        samples = any(tokenizer.samples for tokenizer in tokenizers)
+        dataset = Training(split, tokenizers if samples else None, plan.seed)
+        return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=self.workers)
+
+    def streamed_steps(
+        self,
+        tokenizers: Tokenizers,
+        seed: int,
+        place: Place | None,
+        rank: int = 0,
+        world_size: int = 1,
+        device_tokens: int | None = None,
+    ) -> StreamedSteps:
+        """The same of a corpus that is streamed; place: where it stood after the last step, None at the beginning."""
+        if self.window is None:
+            raise TypeError("a corpus is streamed only if there is a data.window")
+        wanted, place = self._take("train"), BEGINNING if place is None else place
+
+        def stream(epoch: int) -> Any:
+            return wanted.stream(self.corpus, self.path, [seed, epoch])
+
+        windows = Windows(stream, tokenizers, self.window, seed, place)
+        budget = self.batch_tokens, self.max_length
+        return StreamedSteps(windows, self.workers, *budget, rank, world_size, device_tokens)
 
     def evaluation_batches(self, split: Split, rows: int, rank: int = 0, world_size: int = 1) -> "DataLoader[Batch]":
         """One device's share of a split, `rows` at once."""
-        return self._loader(Evaluation(split, evaluation_batches(split.source.lengths, rows, rank, world_size)), None)
-
-    def _loader(self, dataset: Dataset[Batch], sampler: TrainingSampler | None) -> "DataLoader[Batch]":
-        return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=self.workers)
+        batches = evaluation_batches(split.source_lengths(), rows, rank, world_size)
+        return DataLoader(Evaluation(split, batches), batch_size=None, num_workers=self.workers)
 
 
-def cut(source: list[list[int]], max_length: int) -> list[list[int]]:
-    """Sources of at most max_length tokens; what is cut is counted in a warning."""
-    long = sum(len(ids) > max_length for ids in source)
-    if long:
-        log.warning("cut %d of %d sources to data.max_length %d tokens", long, len(source), max_length)
-    return [ids if len(ids) <= max_length else [*ids[: max_length - 1], EOS] for ids in source]
+def restored(kind: Tokenizer, state: bytes) -> Tokenizer:
+    """A tokenizer as trained."""
+    tokenizer = build(Tokenizer, kind.specification())
+    tokenizer.restore(state)
+    return tokenizer

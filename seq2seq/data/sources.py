@@ -1,29 +1,62 @@
-"""Any corpus to pairs of texts: the generated one, parallel text files, data sets of the Hub."""
+"""Corpora: where rows come from, and which of them make up a split."""
 
-import gzip
+import itertools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from seq2seq.data import cldr
+from seq2seq.data.cache import Cache, checksum
+from seq2seq.data.readers import JOINER
+from seq2seq.data.rows import Row, Texts, in_memory, read, write
 from seq2seq.errors import InputError
-from seq2seq.parts import Part
+from seq2seq.parts import Part, plain
 
-
-class Texts(NamedTuple):
-    """The rows of a split."""
-
-    source: Sequence[str]
-    target: Sequence[str]
+VERSION = 1
+"""Of what is kept about rows; a new one leaves the old ones unused."""
 
 
 class Corpus(Part):
-    """Where rows come from."""
+    """Where rows come from. A subclass writes `rows`; one that reads files writes `shards` and `read`."""
 
-    def load(self, split: str, path: str | None) -> Texts:
-        """The rows of "train", "validation" or "test"; `path` names a local folder to read instead of the default."""
-        raise TypeError(f"{type(self).__name__} does not say how to load")
+    def has(self, split: str, path: str | None) -> bool:
+        """Whether there is a split "train", "validation" or "test"; what is missing is held out from the first."""
+        return True
+
+    def rows(self, split: str, path: str | None) -> Iterator[Row]:
+        """The rows of a split in order; `path` names a local folder or file to read."""
+        raise TypeError(f"{type(self).__name__} does not say how to read rows")
+
+    def parts(self, split: str, path: str | None) -> Iterator[Iterator[Row]]:
+        """The rows of each corpus of a mixture, one after the other."""
+        yield self.rows(split, path)
+
+    def stored(self, split: str, path: str | None) -> list[Path] | None:
+        """Every file that `rows` would read, so that a changed one is noticed; None when they come from no file."""
+        return None
+
+    def stream(self, split: str, path: str | None, order: Sequence[int]) -> Any:
+        """The rows of a split as a `datasets.IterableDataset` with columns source and target, never all in memory.
+
+        order: the seed and epoch by which shards are shuffled, where there are several.
+        """
+        import datasets  # takes two seconds to import
+
+        described = {"corpus": self, "split": split, "path": path}
+        return datasets.IterableDataset.from_generator(examples, gen_kwargs=described)
+
+    def proportions(self, rows: Sequence[int]) -> list[float] | None:
+        """How much of an epoch each corpus of a mixture shall be, given the rows of each; None for every row once."""
+        return None
+
+
+def examples(corpus: Corpus, split: str, path: str | None) -> Iterator[dict[str, str]]:
+    """Rows in the form of `datasets`."""
+    for row in corpus.rows(split, path):
+        yield {"source": row.source, "target": row.target}
 
 
 class Cldr(Corpus):
@@ -31,124 +64,152 @@ class Cldr(Corpus):
 
     def __init__(
         self,
-        source: str = "en",
-        target: str = "de",
+        source_locale: str = "en",
+        target_locale: str = "de",
         train: int = 20_000,
         validation: int = 500,
         test: int = 1_000,
         seed: int = 1,
     ) -> None:
-        """source, target: CLDR locales such as en, de, pt_BR; train, validation, test: rows of each split."""
-        self.source, self.target, self.seed = source, target, seed
+        """source_locale, target_locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
+        self.source_locale, self.target_locale, self.seed = source_locale, target_locale, seed
         self.train, self.validation, self.test = train, validation, test
         self._rows: Mapping[str, Sequence[cldr.Row]] = {}
 
-    def load(self, split: str, path: str | None) -> Texts:
+    def rows(self, split: str, path: str | None) -> Iterator[Row]:
         if path is not None:
             raise InputError("the cldr corpus is generated and reads no data.path; choose data.corpus Parallel")
         if not self._rows:
             counts = {"train": self.train, "validation": self.validation, "test": self.test}
             try:
-                self._rows = cldr.generate(self.source, self.target, counts, self.seed)
+                self._rows = cldr.generate(self.source_locale, self.target_locale, counts, self.seed)
             except ValueError as problem:
                 raise InputError(f"{problem}; choose another locale in data.corpus") from problem
-        rows = self._rows[split]
-        return Texts([row["source"] for row in rows], [row["target"] for row in rows])
+        for number, row in enumerate(self._rows[split], 1):
+            yield Row(row["source"], row["target"], number)
 
 
-class Parallel(Corpus):
-    """Line-aligned text: a data set of the Hub, or files `<split>.<source>` and `<split>.<target>`, gzipped or not."""
+class Mixture(Corpus):
+    """Several corpora in one, each as much of an epoch as its weight says."""
 
     def __init__(
         self,
-        source: str,
-        target: str,
-        name: str | None = None,
-        configuration: str | None = None,
-        splits: dict[str, str] | None = None,
-        files: dict[str, str] | None = None,
+        corpora: list[Corpus],
+        shares: list[float] | None = None,
+        temperature: float = 1.0,
+        names: list[str] | None = None,
     ) -> None:
-        """source, target: columns on the Hub and endings of the files, such as en and de.
+        """corpora: any, all of the folder data.path. shares: how much of the training each one is, in proportion.
 
-        name, configuration: the data set on the Hub. splits, files: what train, validation and test are called there
-        and in the folder data.path, where it differs.
+        temperature: without shares, proportional to rows ** (1 / temperature): 1 for as many as there are, more for
+        more of the small ones (Arivazhagan et al. 2019, sec. 4.2). names: put before each source of a corpus, with a
+        tab, such as its language.
         """
-        self.source, self.target, self.name, self.configuration = source, target, name, configuration
-        self.splits, self.files = splits, files
+        if not corpora:
+            raise InputError("data.corpus.corpora is empty; name at least one corpus")
+        for name, values in (("shares", shares), ("names", names)):
+            if values is not None and len(values) != len(corpora):
+                raise InputError(f"data.corpus.{name} has {len(values)} entries for {len(corpora)} corpora")
+        if shares is not None and not min(shares) > 0:
+            raise InputError(f"data.corpus.shares is {shares}; each must be above 0")
+        if not temperature > 0:
+            raise InputError(f"data.corpus.temperature is {temperature}; it must be above 0")
+        self.corpora, self.shares, self.temperature, self.names = corpora, shares, temperature, names
 
-    def load(self, split: str, path: str | None) -> Texts:
-        if path is not None:
-            return self._local(Path(path), (self.files or {}).get(split, split))
-        if self.name is None:
-            raise InputError("data.corpus Parallel needs --data.path FOLDER or the name of a Hub data set")
-        return self._hub((self.splits or {}).get(split, split))
+    def has(self, split: str, path: str | None) -> bool:
+        return all(corpus.has(split, path) for corpus in self.corpora)
 
-    def _local(self, folder: Path, split: str) -> Texts:
-        source_file, target_file = find(folder, split, self.source), find(folder, split, self.target)
-        source, target = read_lines(source_file), read_lines(target_file)
-        if len(source) != len(target):
-            raise InputError(
-                f"{source_file} has {len(source)} lines but {target_file} has {len(target)}; "
-                "line n of one must be the translation of line n of the other"
-            )
-        return Texts(source, target)
+    def rows(self, split: str, path: str | None) -> Iterator[Row]:
+        return itertools.chain.from_iterable(self.parts(split, path))
 
-    def _hub(self, split: str) -> Texts:
-        import datasets  # takes two seconds to import
+    def parts(self, split: str, path: str | None) -> Iterator[Iterator[Row]]:
+        for number, corpus in enumerate(self.corpora):
+            yield self._named(corpus.rows(split, path), number)
 
-        try:
-            rows = datasets.load_dataset(self.name, self.configuration, split=split)
-        except Exception as problem:  # the library raises whatever its transport does
-            reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-            raise InputError(
-                f"data set {self.name!r} split {split!r} cannot be loaded ({reason}); "
-                "to read a local folder instead, add --data.path FOLDER"
-            ) from problem
-        if "translation" in rows.column_names:  # the usual form of translation sets: {"en": ..., "de": ...}
-            rows = rows.flatten().rename_columns({f"translation.{c}": c for c in (self.source, self.target)})
-        missing = {self.source, self.target} - set(rows.column_names)
-        if missing:
-            raise InputError(f"{self.name!r} has no column {sorted(missing)[0]!r}, only {', '.join(rows.column_names)}")
-        texts = Texts(rows[self.source][:], rows[self.target][:])
-        for column, values in zip((self.source, self.target), texts, strict=True):
-            wrong = next((row for row, value in enumerate(values) if not isinstance(value, str)), None)
-            if wrong is not None:
-                raise InputError(f"{self.name!r} {split}, row {wrong}: {column} is {values[wrong]!r}, not text")
-        return texts
+    def _named(self, rows: Iterator[Row], number: int) -> Iterator[Row]:
+        prefix = "" if self.names is None else self.names[number] + JOINER
+        return (row._replace(source=prefix + row.source, corpus=number) for row in rows)
 
+    def stored(self, split: str, path: str | None) -> list[Path] | None:
+        each = [corpus.stored(split, path) for corpus in self.corpora]
+        return None if any(one is None for one in each) else [file for one in each for file in one or ()]
 
-def find(folder: Path, split: str, ending: str) -> Path:
-    """The file of a split and language, plain or gzipped."""
-    if not folder.is_dir():
-        raise InputError(f"data.path {folder} is no folder; give the one that holds {split}.{ending}")
-    for file in (folder / f"{split}.{ending}", folder / f"{split}.{ending}.gz"):
-        if file.is_file():
-            return file
-    there = ", ".join(sorted(file.name for file in folder.iterdir())[:12]) or "nothing"
-    raise InputError(
-        f"{folder} holds no {split}.{ending} or {split}.{ending}.gz (it holds {there}); "
-        "name the files with data.corpus.files, e.g. {validation: val}"
-    )
+    def stream(self, split: str, path: str | None, order: Sequence[int]) -> Any:
+        import datasets
+
+        if self.shares is None and len(self.corpora) > 1:
+            raise InputError("a mixture that is streamed needs data.corpus.shares: its rows have not been counted")
+        names: Sequence[str | None] = self.names or [None] * len(self.corpora)
+        parts = [
+            corpus.stream(split, path, order)
+            if name is None
+            else corpus.stream(split, path, order).map(with_prefix, fn_kwargs={"prefix": name + JOINER})
+            for corpus, name in zip(self.corpora, names, strict=True)
+        ]
+        shares = self.proportions([1] * len(parts))
+        seed = int(np.random.SeedSequence(list(order)).generate_state(1)[0])
+        return datasets.interleave_datasets(parts, shares, seed=seed, stopping_strategy="all_exhausted")
+
+    def proportions(self, rows: Sequence[int]) -> list[float] | None:
+        wanted = [count ** (1 / self.temperature) for count in rows]
+        if self.shares is not None:
+            wanted = [share if count else 0.0 for share, count in zip(self.shares, rows, strict=False)]
+        return [one / sum(wanted) for one in wanted]
 
 
-def read_lines(file: Path) -> list[str]:
-    """The lines of a UTF-8 file, gzipped or not, split at line feeds only."""
-    try:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError, zlib.error) as problem:
-        raise InputError(f"{file} cannot be read: {problem}") from problem
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return [decode_line(line, str(file), number) for number, line in enumerate(lines, 1)]
+def with_prefix(row: dict[str, str], prefix: str) -> dict[str, str]:
+    """A row whose source begins with `prefix`."""
+    return {"source": prefix + row["source"], "target": row["target"]}
 
 
-def decode_line(line: bytes, name: str, number: int) -> str:
-    """A line as text, without its carriage return; `name` and `number` say where it stands."""
-    try:
-        return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as problem:
-        raise InputError(
-            f"{name}:{number}: invalid UTF-8 (byte {problem.object[problem.start]:#04x} at position "
-            f"{problem.start + 1}); convert the file, e.g. with iconv -f latin1 -t utf-8"
-        ) from problem
+class Take(NamedTuple):
+    """Which rows of a corpus make up a split."""
+
+    split: str
+    """The corpus's own split to read."""
+    low: float = 0.0
+    """Rows whose source has a smaller hash, as a share of all hashes, are not taken."""
+    high: float = 1.0
+    """Nor are those with this hash or a larger one."""
+    limit: int | None = None
+    """Only the first rows, of a mixture those of each corpus."""
+
+    def of(self, corpus: Corpus, path: str | None) -> Iterator[Row]:
+        """The rows taken; equal sources are taken or left together."""
+        everything = (self.low, self.high) == (0.0, 1.0)
+        for rows in corpus.parts(self.split, path):
+            taken = rows if everything else (row for row in rows if self.has(row.source))
+            yield from itertools.islice(taken, self.limit)
+
+    def has(self, source: str) -> bool:
+        """Whether rows with this source are taken."""
+        return round(self.low * (1 << 32)) <= zlib.crc32(source.encode()) < round(self.high * (1 << 32))
+
+    def stream(self, corpus: Corpus, path: str | None, order: Sequence[int]) -> Any:
+        """The same rows, in shuffled shards, as a `datasets.IterableDataset`."""
+        rows = corpus.stream(self.split, path, order)
+        if (self.low, self.high) != (0.0, 1.0):
+            rows = rows.filter(self.has, input_columns="source")
+        return rows if self.limit is None else rows.take(self.limit)
+
+
+def take(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None = None) -> Take:
+    """What to read for a split; one that the corpus lacks is held out from its training rows by hash of the source."""
+    if split == "train":
+        absent = {name: holdout > 0 and not corpus.has(name, path) for name in ("validation", "test")}
+        return Take("train", holdout * absent["validation"], 1 - holdout * absent["test"], limit)
+    if corpus.has(split, path):
+        return Take(split, limit=limit)
+    if not holdout:
+        raise InputError(f"there is no {split} split; name its files in data.corpus, or set data.holdout above 0")
+    return Take("train", *((0.0, holdout) if split == "validation" else (1 - holdout, 1.0)), limit)
+
+
+def load(corpus: Corpus, wanted: Take, path: str | None, cache: Cache) -> Texts:
+    """The rows that `wanted` describes, memory-mapped; read anew only when a file has changed."""
+    files = corpus.stored(wanted.split, path)
+    if files is None:
+        return in_memory(wanted.of(corpus, path))
+    key = [VERSION, plain(corpus), wanted, [(str(file), checksum(file)) for file in files]]
+    folder = cache.folder("rows", key, lambda folder: write(wanted.of(corpus, path), folder))
+    return read(folder)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.parts import Part
 
 CellState = tuple[Tensor, ...]
@@ -21,7 +22,7 @@ class Cell(Part):
     states: ClassVar[int] = 1
     """State tensors per layer."""
 
-    def layer(self, input_size: int, hidden_size: int, layers: int, dropout: float, bidirectional: bool) -> nn.RNNBase:
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> nn.RNNBase:
         """The layer over time: (B, T, input_size) to (B, T, H), or to (B, T, 2 H) when bidirectional."""
         raise TypeError(f"{type(self).__name__} does not say how to build its layer")
 
@@ -37,16 +38,9 @@ class RNN(Cell):
         """nonlinearity: the f of the equation."""
         self.nonlinearity = nonlinearity
 
-    def layer(self, input_size: int, hidden_size: int, layers: int, dropout: float, bidirectional: bool) -> nn.RNNBase:
-        return nn.RNN(
-            input_size,
-            hidden_size,
-            layers,
-            nonlinearity=self.nonlinearity,
-            batch_first=True,
-            dropout=dropout,
-            bidirectional=bidirectional,
-        )
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> nn.RNNBase:
+        kind = self.nonlinearity
+        return nn.RNN(input_size, hidden_size, nonlinearity=kind, batch_first=True, bidirectional=bidirectional)
 
     def step(self, inputs: Tensor, state: CellState, weights: Weights) -> CellState:
         function = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
@@ -56,8 +50,8 @@ class RNN(Cell):
 class GRU(Cell):
     """Gated recurrent unit (Cho et al. 2014, eq. 5 to 8, with torch's reset gate after the product)."""
 
-    def layer(self, input_size: int, hidden_size: int, layers: int, dropout: float, bidirectional: bool) -> nn.RNNBase:
-        return nn.GRU(input_size, hidden_size, layers, batch_first=True, dropout=dropout, bidirectional=bidirectional)
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> nn.RNNBase:
+        return nn.GRU(input_size, hidden_size, batch_first=True, bidirectional=bidirectional)
 
     def step(self, inputs: Tensor, state: CellState, weights: Weights) -> CellState:
         return (torch.gru_cell(inputs, state[0], *weights),)
@@ -72,8 +66,8 @@ class LSTM(Cell):
         """forget_bias: first value of the forget gate's bias (Jozefowicz et al. 2015 advise 1)."""
         self.forget_bias = forget_bias
 
-    def layer(self, input_size: int, hidden_size: int, layers: int, dropout: float, bidirectional: bool) -> nn.RNNBase:
-        layer = nn.LSTM(input_size, hidden_size, layers, batch_first=True, dropout=dropout, bidirectional=bidirectional)
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> nn.RNNBase:
+        layer = nn.LSTM(input_size, hidden_size, batch_first=True, bidirectional=bidirectional)
         with torch.no_grad():
             for name, bias in layer.named_parameters():
                 if name.startswith("bias"):  # the two biases add up; gates are stored in the order i, f, g, o
@@ -95,16 +89,23 @@ class Recurrent(nn.Module):
         layers: int = 1,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        place: int = 0,
     ) -> None:
-        """dropout: share of units zeroed between layers. hidden_size: units of one direction."""
+        """dropout: share of units zeroed between layers; hidden_size: units of one direction; place: of the masks."""
         super().__init__()
         self.cell = cell
         self.directions = 2 if bidirectional else 1
         self.layers, self.hidden_size = layers, hidden_size
-        self.layer = cell.layer(input_size, hidden_size, layers, dropout if layers > 1 else 0.0, bidirectional)
+        sizes = [input_size] + [hidden_size * self.directions] * (layers - 1)
+        self.stack = nn.ModuleList(cell.layer(size, hidden_size, bidirectional) for size in sizes)
+        self.between = nn.ModuleList(Dropout(dropout, place + index) for index in range(layers - 1))
 
     def forward(
-        self, inputs: Tensor, state: CellState | None = None, lengths: Tensor | None = None
+        self,
+        inputs: Tensor,
+        state: CellState | None = None,
+        lengths: Tensor | None = None,
+        noise: Noise | None = None,
     ) -> tuple[Tensor, CellState]:
         """Run over all steps.
 
@@ -113,27 +114,34 @@ class Recurrent(nn.Module):
         each row's own last step. Rows of one length take the dense fused layer; a mixed batch is packed, so that no
         padding ever enters a state.
         """
-        if lengths is None or bool((lengths == inputs.shape[1]).all()):
-            outputs, last = self.layer(inputs, self._torch(state))
-            return outputs, self._tuple(last)
-        packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
-        outputs, last = self.layer(packed, self._torch(state))
-        return pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0], self._tuple(last)
+        if lengths is not None and bool((lengths == inputs.shape[1]).all()):
+            lengths = None
+        last = []
+        for index, layer in enumerate(self.stack):
+            if index:
+                inputs = self.between[index - 1](inputs, noise)
+            first = None if state is None else tuple(tensor[self._part(index)] for tensor in state)
+            if lengths is None:
+                inputs, final = layer(inputs, self._torch(first))
+            else:
+                packed = pack_padded_sequence(inputs, lengths, True, enforce_sorted=False)
+                outputs, final = layer(packed, self._torch(first))
+                inputs = pad_packed_sequence(outputs, True, total_length=inputs.shape[1])[0]
+            last.append(self._tuple(final))
+        return inputs, tuple(torch.cat(tensors) for tensors in zip(*last, strict=True))
 
     def step(self, inputs: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """One step without dropout: inputs (B, I), state of (L, B, H); returns the output (B, H) and the next state."""
         after = []
-        for index in range(self.layers):
-            new = self.cell.step(inputs, tuple(tensor[index] for tensor in state), self._weights(index))
+        for index, layer in enumerate(self.stack):
+            new = self.cell.step(inputs, tuple(tensor[index] for tensor in state), weights_of(layer))
             after.append(new)
             inputs = new[0]
         return inputs, tuple(torch.stack(tensors) for tensors in zip(*after, strict=True))
 
-    def _weights(self, index: int) -> Weights:
-        layer = self.layer
-        names = (f"weight_ih_l{index}", f"weight_hh_l{index}", f"bias_ih_l{index}", f"bias_hh_l{index}")
-        first, second, third, fourth = (getattr(layer, name) for name in names)
-        return first, second, third, fourth
+    def _part(self, index: int) -> slice:
+        """A layer's states among those of all layers."""
+        return slice(index * self.directions, (index + 1) * self.directions)
 
     def _torch(self, state: CellState | None) -> Tensor | CellState | None:
         if state is None or self.cell.states > 1:
@@ -142,3 +150,11 @@ class Recurrent(nn.Module):
 
     def _tuple(self, state: Tensor | CellState) -> CellState:
         return (state,) if isinstance(state, Tensor) else tuple(state)
+
+
+def weights_of(layer: nn.Module) -> Weights:
+    """The parameters of a layer's forward direction."""
+    first, second, third, fourth = (
+        layer.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    )
+    return first, second, third, fourth

@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 from seq2seq.models.attention import Attention, Memory
 from seq2seq.models.cells import Cell, CellState, Recurrent
+from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import token_embedding
+
+PLACE = 1000
+"""Where the numbers of the decoder's dropouts begin."""
 
 
 class State(NamedTuple):
@@ -60,9 +64,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.context_every_step = context_every_step
         self.embedding = token_embedding(vocabulary_size, embedding_size, padding)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.last_dropout = Dropout(dropout, PLACE), Dropout(dropout, PLACE + 1)
         extra = hidden_size if context_every_step else 0
-        self.recurrent = Recurrent(cell, embedding_size + extra, hidden_size, layers, dropout)
+        self.recurrent = Recurrent(cell, embedding_size + extra, hidden_size, layers, dropout, place=PLACE + 2)
         self.attention = None if attention is None else attention.module(hidden_size)
         read = hidden_size * (1 if attention is None else 2) + (extra + embedding_size if context_every_step else 0)
         size = embedding_size if tied else hidden_size
@@ -80,13 +84,14 @@ class Decoder(nn.Module):
             len(context),
         )
 
-    def forward(self, tokens: Tensor, state: State) -> Tensor:
+    def forward(self, tokens: Tensor, state: State, noise: Noise | None = None) -> Tensor:
         """Known target tokens (B, T) to the features (B, T, R) that `output` turns into logits (B, T, V)."""
-        embedded = self.dropout(self.embedding(tokens))  # (B, T, E)
+        embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
         context = None if state.context is None else state.context.unsqueeze(1).expand(-1, tokens.shape[1], -1)
         inputs = embedded if context is None else torch.cat((embedded, context), dim=-1)
-        hidden, _ = self.recurrent(inputs, state.recurrent)  # (B, T, H)
-        return self.features(hidden, embedded, context, state.memory)
+        hidden, _ = self.recurrent(inputs, state.recurrent, noise=noise)  # (B, T, H)
+        features: Tensor = self.last_dropout(self.features(hidden, embedded, context, state.memory), noise)
+        return features
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """The last tokens (B, K) of all hypotheses to log-probabilities (B, K, V) in nats, and the next state."""
@@ -106,5 +111,5 @@ class Decoder(nn.Module):
         if context is not None:
             read += [context, embedded]
         joined = torch.cat(read, dim=-1) if len(read) > 1 else hidden
-        features: Tensor = self.dropout(joined if self.readout is None else self.readout(joined).tanh())
+        features: Tensor = joined if self.readout is None else self.readout(joined).tanh()
         return features

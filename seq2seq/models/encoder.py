@@ -5,7 +5,11 @@ from torch import Tensor, nn
 
 from seq2seq.errors import InputError
 from seq2seq.models.cells import Cell, CellState, Recurrent
+from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import token_embedding
+
+PLACE = 0
+"""Where the numbers of the encoder's dropouts begin."""
 
 
 class Encoder(nn.Module):
@@ -29,19 +33,19 @@ class Encoder(nn.Module):
             raise InputError(f"hidden_size {hidden_size} is odd; a bidirectional encoder gives each direction one half")
         self.reverse = reverse
         self.embedding = token_embedding(vocabulary_size, embedding_size, padding)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout, PLACE)
         units = hidden_size // 2 if bidirectional else hidden_size
-        self.recurrent = Recurrent(cell, embedding_size, units, layers, dropout, bidirectional)
+        self.recurrent = Recurrent(cell, embedding_size, units, layers, dropout, bidirectional, PLACE + 1)
 
-    def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, CellState]:
+    def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> tuple[Tensor, CellState]:
         """source (B, S) ids, lengths (B,) on the CPU; returns states (B, S, H) and the final state, tensors (L, B, H).
 
         With `reverse`, states stand in the order in which they were computed.
         """
         if self.reverse:
             source = reversed_rows(source, lengths)
-        inputs = self.dropout(self.embedding(source))  # (B, S, E)
-        outputs, final = self.recurrent(inputs, lengths=lengths)
+        inputs = self.dropout(self.embedding(source), noise)  # (B, S, E)
+        outputs, final = self.recurrent(inputs, lengths=lengths, noise=noise)
         return outputs, tuple(self._join(tensor) for tensor in final)
 
     def _join(self, tensor: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -55,7 +56,7 @@ class Task(nn.Module, Part):
     Every argument of `__init__` but the tokenizers is kept in an attribute of the same name.
     """
 
-    metrics: tuple[Metric, ...] = ()
+    metrics: Sequence[Metric] = ()
     """Scores of a split; the first one selects the best checkpoint, higher is better."""
 
     def __init__(self, tokenizers: Tokenizers) -> None:

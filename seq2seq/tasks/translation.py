@@ -10,11 +10,13 @@ from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import check_range
 from seq2seq.metrics.accuracy import ExactMatch
+from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention
 from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.decoder import Decoder, State
+from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import Encoder
 from seq2seq.models.loss import vocabulary_loss
 from seq2seq.tasks.base import Decoding, Task
@@ -22,8 +24,6 @@ from seq2seq.tasks.base import Decoding, Task
 
 class Translation(Task):
     """An RNN encoder compresses the source into a fixed vector; an RNN decoder unfolds it (Sutskever et al. 2014)."""
-
-    metrics = (Bleu(), Chrf(), ExactMatch())
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Translation(Task):
         tied_output: bool = False,
         dropout: float = 0.2,
         label_smoothing: float = 0.0,
+        metrics: list[Metric] | None = None,
     ) -> None:
         """The network and its loss.
 
@@ -57,8 +58,11 @@ class Translation(Task):
             tied_output: use the target embedding as output matrix too.
             dropout: share of units zeroed on embeddings, between layers and before the output.
             label_smoothing: share of probability spread over the vocabulary (Szegedy et al. 2016).
+            metrics: scores of a split, the first of which selects the best checkpoint (Bleu, Chrf, ExactMatch); null
+                for these three.
         """
         super().__init__(tokenizers)
+        self.metrics = metrics or [Bleu(), Chrf(), ExactMatch()]
         self.cell, self.embedding_size, self.hidden_size, self.layers = cell, embedding_size, hidden_size, layers
         self.bidirectional, self.reverse_source, self.bridge = bidirectional, reverse_source, bridge
         self.context_every_step, self.attention, self.tied_output = context_every_step, attention, tied_output
@@ -94,17 +98,17 @@ class Translation(Task):
 
     def encode(self, batch: Batch) -> State:
         """The decoder's first state: the fixed vector, and the memory if there is attention."""
-        memory, final = self.encoder(batch.source, batch.source_lengths)
+        memory, final = self.encoder(batch.source, batch.source_lengths, noise_of(batch))
         return self.decoder.start(self.bridge_module(final), final[0][-1], memory, batch.source == PAD)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (B, T - 1, V) of the batch's target, each token given those before it."""
-        features = self.decoder(batch.target[:, :-1], self.encode(batch))
+        features = self.decoder(batch.target[:, :-1], self.encode(batch), noise_of(batch))
         logits: Tensor = self.decoder.output(features)
         return logits
 
     def loss(self, batch: Batch) -> Tensor:
-        features = self.decoder(batch.target[:, :-1], self.encode(batch))
+        features = self.decoder(batch.target[:, :-1], self.encode(batch), noise_of(batch))
         labels = batch.target[:, 1:]
         real = labels != PAD
         output = self.decoder.output  # padding never reaches the vocabulary product
@@ -123,3 +127,8 @@ class Translation(Task):
         log_probs, state = self.decoder.step(tokens, state)
         log_probs[..., [PAD, UNK, BOS]] = -torch.inf
         return log_probs, state
+
+
+def noise_of(batch: Batch) -> Noise:
+    """What the dropout masks of a batch depend on."""
+    return Noise(batch.seed, batch.rows)

@@ -1,0 +1,102 @@
+"""Cache: folders that are made once and named by what they are made of, so that nothing stale is ever found."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from seq2seq.errors import InputError
+
+log = logging.getLogger(__name__)
+
+CONTENTS = "contents.json"
+"""The file that lists the others of its folder with their sizes."""
+
+
+class Cache:
+    """Folders under one root; each is complete or absent, whatever was killed while it was made."""
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        """root: where to keep them; None for $SEQ2SEQ_CACHE, else ~/.cache/seq2seq."""
+        self.root = Path(root or os.environ.get("SEQ2SEQ_CACHE") or default_root()).expanduser()
+
+    def folder(self, kind: str, key: Any, make: Callable[[Path], None]) -> Path:
+        """The folder of `key`, filled by `make` if it is not there yet; other processes wait meanwhile."""
+        name = f"{kind}-{digest(key)}"
+        path = self.root / name
+        if complete(path):
+            return path
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / f".{name}.lock"):
+                if not complete(path):  # another process may have made it while this one waited
+                    self._make(path, make)
+        except OSError as problem:
+            raise InputError(
+                f"cannot keep prepared data in {self.root}: {problem.strerror or problem}; "
+                "make room or name another folder with --data.cache FOLDER or SEQ2SEQ_CACHE"
+            ) from problem
+        return path
+
+    def _make(self, path: Path, make: Callable[[Path], None]) -> None:
+        temporary = path.with_name(f".{path.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+        temporary.mkdir()
+        try:
+            make(temporary)
+            sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
+            (temporary / CONTENTS).write_text(json.dumps(sizes), encoding="utf-8")
+            for file in temporary.iterdir():
+                sync(file)
+            if path.exists():
+                log.warning("%s was damaged and has been made again", path)
+                shutil.rmtree(path)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def complete(path: Path) -> bool:
+    """True if a folder holds all that was written there."""
+    try:
+        sizes = json.loads((path / CONTENTS).read_text(encoding="utf-8"))
+        return all((path / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def sync(file: Path) -> None:
+    """Make a file outlast a power failure."""
+    with open(file, "rb") as opened, contextlib.suppress(OSError):  # some network drives cannot
+        os.fsync(opened.fileno())
+
+
+def digest(key: Any) -> str:
+    """A name for plain values."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def checksum(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    try:
+        with open(file, "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as problem:
+        raise InputError(f"{file} cannot be read: {problem.strerror or problem}") from problem
+
+
+def default_root() -> str:
+    """Where the system keeps what can be made again."""
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "seq2seq")
+
+
+def checksum_of(data: bytes) -> str:
+    """SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,155 @@
+"""Rows of text on the disk: an Arrow file, memory-mapped, in the form that `datasets` reads too."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, overload
+
+import numpy as np
+import pyarrow as pa
+
+from seq2seq.errors import InputError
+
+CHUNK = 20_000
+"""Rows handled at once."""
+
+LINES = 40
+"""Bits of a place that hold the line; the file's number stands above them."""
+
+SCHEMA = pa.schema([("source", pa.string()), ("target", pa.string()), ("place", pa.int64())])
+
+
+class Row(NamedTuple):
+    """One row as it was read."""
+
+    source: str
+    target: str
+    line: int
+    """Where it begins in its file, from 1."""
+    file: str = ""
+    """The name of that file."""
+    corpus: int = 0
+    """The number of its corpus in a mixture."""
+
+
+class Texts(NamedTuple):
+    """The rows of a split."""
+
+    source: Sequence[str]
+    target: Sequence[str]
+    content: str = ""
+    """A checksum of all texts; empty when nobody has computed it."""
+    places: Sequence[int] = ()
+    """File and line of each row, packed; empty when the rows were never in a file."""
+    files: Sequence[str] = ()
+    """The names of the files."""
+    corpora: Sequence[int] = ()
+    """Rows of each corpus of a mixture, which stand one after the other."""
+
+    def place(self, row: int) -> str:
+        """Where a row stands, as file:line."""
+        if not len(self.places):
+            return f"row {row}"
+        file, line = divmod(int(self.places[row]), 1 << LINES)
+        return f"{self.files[file]}:{line}"
+
+
+class Column(Sequence[str]):
+    """A column of texts that stays on the disk until it is read."""
+
+    def __init__(self, values: pa.ChunkedArray) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            start, stop, step = place.indices(len(self))
+            if step < 0:
+                return [self[row] for row in range(start, stop, step)]
+            taken: list[str] = self._values.slice(start, max(0, stop - start)).to_pylist()
+            return taken[::step]
+        text: str = self._values[int(place)].as_py()
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), CHUNK):
+            yield from self[start : start + CHUNK]
+
+
+class Places(Sequence[int]):
+    """The packed places of all rows, on the disk too."""
+
+    def __init__(self, values: pa.ChunkedArray) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[int]: ...
+    def __getitem__(self, place: int | slice) -> int | list[int]:
+        taken: int | list[int]
+        taken = self._values[place].to_pylist() if isinstance(place, slice) else self._values[int(place)].as_py()
+        return taken
+
+
+def tables(rows: Iterable[Row], described: dict[str, object]) -> Iterator[pa.RecordBatch]:
+    """Rows as pieces of a table; `described` gets what belongs to them once all are through."""
+    content, corpora = hashlib.sha256(), np.zeros(1, dtype=np.int64)
+    files: dict[str, int] = {}
+    stream = iter(rows)
+    while chunk := list(itertools.islice(stream, CHUNK)):
+        sources, targets, lines, names, numbers = zip(*chunk, strict=True)
+        for texts in (sources, targets):
+            content.update(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)).tobytes())
+            content.update("".join(texts).encode())
+        counts = np.bincount(numbers, minlength=len(corpora))
+        counts[: len(corpora)] += corpora
+        corpora = counts
+        file = np.array([files.setdefault(name, len(files)) for name in names], dtype=np.int64)
+        places = file << LINES | np.array(lines, dtype=np.int64)
+        yield pa.record_batch([pa.array(sources), pa.array(targets), pa.array(places)], schema=SCHEMA)
+    described |= {"content": content.hexdigest(), "corpora": corpora.tolist(), "files": list(files)}
+
+
+def write(rows: Iterable[Row], folder: Path) -> None:
+    """All rows as `rows.arrow` in `folder`, what belongs to them in `rows.json`."""
+    described: dict[str, object] = {}
+    with pa.OSFile(str(folder / "rows.arrow"), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
+        for piece in tables(rows, described):
+            writer.write_batch(piece)
+    (folder / "rows.json").write_text(json.dumps(described), encoding="utf-8")
+
+
+def read(folder: Path) -> Texts:
+    """What `write` has left, memory-mapped."""
+    described = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+    with pa.memory_map(str(folder / "rows.arrow")) as source, pa.ipc.open_stream(source) as reader:
+        table = reader.read_all()
+    return texts_of(table, described)
+
+
+def in_memory(rows: Iterable[Row]) -> Texts:
+    """Rows that were never in a file."""
+    described: dict[str, object] = {}
+    table = pa.Table.from_batches(list(tables(rows, described)), SCHEMA)
+    return texts_of(table, described)._replace(places=())
+
+
+def texts_of(table: pa.Table, described: dict[str, object]) -> Texts:
+    """A table's columns as texts."""
+    files, corpora = described["files"], described["corpora"]
+    if not isinstance(files, list) or not isinstance(corpora, list):
+        raise InputError("the description of stored rows is damaged")
+    source, target, places = (table.column(name) for name in SCHEMA.names)
+    return Texts(Column(source), Column(target), str(described["content"]), Places(places), files, corpora)

@@ -1,0 +1,153 @@
+"""Split: rows as texts and as ids, and the batches made of them."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from seq2seq.data.batch import Batch, Ragged
+from seq2seq.data.batching import Share
+from seq2seq.data.cache import Cache, checksum_of
+from seq2seq.data.rows import CHUNK, Texts
+from seq2seq.data.tokenizers import BOS, EOS, PAD, Tokenizer, Tokenizers
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of what is kept about ids; a new one leaves the old ones unused."""
+
+
+class Split:
+    """The rows of a split. Sources longer than `longest` tokens are cut when they are put into a batch."""
+
+    def __init__(self, texts: Texts, source: Ragged, target: Ragged, longest: int) -> None:
+        """source, target: ids without beginning and end; longest: source tokens, the end included."""
+        self.texts, self.source, self.target, self.longest = texts, source, target, longest
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def source_lengths(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """(B,) tokens with the end, as the encoder reads them."""
+        return np.minimum(self.source.lengths[rows] + 1, self.longest)
+
+    def target_lengths(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """(B,) tokens with beginning and end."""
+        lengths: np.ndarray = self.target.lengths[rows] + 2
+        return lengths
+
+    def warn_of_cuts(self) -> None:
+        """Say how many sources are too long to be read whole."""
+        long = int((self.source.lengths >= self.longest).sum())
+        if long:
+            log.warning("cut %d of %d sources to data.max_length %d tokens", long, len(self), self.longest)
+
+    def lengths(self, rows: np.ndarray) -> np.ndarray:
+        """(B, 2) tokens of source and target."""
+        return np.stack((self.source_lengths(rows), self.target_lengths(rows)), axis=1)
+
+    def batch(self, rows: np.ndarray, step_tokens: int = 0, counts: bool = True) -> Batch:
+        """The given rows, padded. With `counts` false all targets are padding, so that they weigh nothing."""
+        source, source_lengths = self.source.pad(rows, PAD, last=EOS, longest=self.longest)
+        target, target_lengths = self.target.pad(rows, PAD, first=BOS, last=EOS)
+        target = target if counts else torch.full_like(target, PAD)
+        return Batch(torch.from_numpy(rows), source, source_lengths, target, target_lengths, step_tokens)
+
+    def sampled(self, rows: np.ndarray, tokenizers: Tokenizers, seed: int, epoch: int) -> "Split":
+        """These rows alone, segmented at random: by the seed, the epoch and the row, and by nothing else."""
+        sides = []
+        for side, (tokenizer, ids, texts) in enumerate(
+            zip(tokenizers, (self.source, self.target), self.texts[:2], strict=True)
+        ):
+            drawn = [
+                tokenizer.sample(texts[row], np.random.default_rng([seed, epoch, row, side]))
+                if tokenizer.samples
+                else ids.flat[ids.starts[row] : ids.starts[row + 1]].tolist()
+                for row in rows.tolist()
+            ]
+            sides.append(Ragged.of(drawn))
+        return Split(self.texts, sides[0], sides[1], self.longest)
+
+
+class Step(NamedTuple):
+    """What one device trains on in an optimiser step."""
+
+    batches: list[Batch]
+    """Micro-batches; every device has as many."""
+    place: dict[str, Any] | None = None
+    """Where a streamed corpus stands after this step; None where the number of steps says it."""
+
+
+class Training(Dataset[Step]):
+    """Shares of the plan to micro-batches."""
+
+    def __init__(self, split: Split, tokenizers: Tokenizers | None, seed: int) -> None:
+        """tokenizers, seed: draw subwords anew in each epoch; None when they are not to be drawn."""
+        self.split, self.tokenizers, self.seed = split, tokenizers, seed
+
+    def __getitem__(self, share: Share) -> Step:
+        split, rows = self.split, share.rows
+        if self.tokenizers is not None:  # all rows of the step, because their number of tokens divides its loss
+            split = split.sampled(share.rows, self.tokenizers, self.seed, share.epoch)
+            rows = np.arange(len(share.rows))
+        tokens = int(split.target_lengths(rows).sum()) - len(rows)  # the beginning token is not predicted
+        batches = []
+        for begin, end in share.pieces:
+            batch = split.batch(rows[begin:end] if end > begin else rows[:1], tokens, end > begin)
+            batches.append(
+                batch._replace(rows=torch.from_numpy(share.rows[begin:end] if end > begin else share.rows[:1]))
+            )
+        return Step(batches)
+
+
+class Evaluation(Dataset[Batch]):
+    """Numbered batches of an evaluation split."""
+
+    def __init__(self, split: Split, batches: list[np.ndarray]) -> None:
+        self.split, self.batches = split, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.split.batch(self.batches[index])
+
+
+def encode(texts: Sequence[str], content: str, tokenizer: Tokenizer, cache: Cache, name: str) -> Ragged:
+    """Ids of all texts, kept on the disk under their content, the tokenizer's, and the version of this.
+
+    content: a checksum of the texts; empty keeps nothing. name: shown beside the progress.
+    """
+    if not content:
+        return Ragged.of([ids for chunk in encoded_chunks(texts, tokenizer, name) for ids in chunk])
+    key = [VERSION, content, name, tokenizer.specification(), checksum_of(tokenizer.state)]
+    folder = cache.folder("ids", key, lambda folder: write(texts, tokenizer, folder, name))
+    kind = np.min_scalar_type(len(tokenizer) - 1)
+    ids = folder / "ids.bin"
+    flat = np.memmap(ids, dtype=kind, mode="r") if ids.stat().st_size else np.empty(0, dtype=kind)
+    return Ragged(flat, np.load(folder / "starts.npy", mmap_mode="r"))
+
+
+def write(texts: Sequence[str], tokenizer: Tokenizer, folder: Path, name: str) -> None:
+    """All ids one after the other, and where each row begins."""
+    kind, lengths = np.min_scalar_type(len(tokenizer) - 1), []
+    with open(folder / "ids.bin", "wb") as file:
+        for chunk in encoded_chunks(texts, tokenizer, name):
+            ids = Ragged.of(chunk)
+            lengths.append(ids.lengths)
+            ids.flat.astype(kind).tofile(file)
+    np.save(folder / "starts.npy", np.concatenate(([0], np.cumsum(np.concatenate(lengths), dtype=np.int64))))
+
+
+def encoded_chunks(texts: Sequence[str], tokenizer: Tokenizer, name: str) -> Iterator[list[list[int]]]:
+    """Ids of some rows at a time, with a progress bar where there is a terminal."""
+    with tqdm(total=len(texts), desc=f"encoding {name}", unit="row", leave=False, disable=None, delay=1) as bar:
+        for start in range(0, len(texts), CHUNK):
+            ids = tokenizer.encode(texts[start : start + CHUNK])
+            bar.update(len(ids))
+            yield ids

@@ -1,0 +1,139 @@
+"""Training on a corpus that is never read whole: windows of rows, each planned like a small split.
+
+A window is the next so many rows of the stream, whoever reads it, so the rows of an optimiser step are the same on
+any number of devices and workers. Every device reads the whole stream and encodes all of it, its workers taking
+turns; what it saves is the other devices' training.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from seq2seq.data.batch import Ragged
+from seq2seq.data.batching import Plan, Share, pieces
+from seq2seq.data.rows import Texts
+from seq2seq.data.split import Split, Step, Training
+from seq2seq.data.tokenizers import Tokenizer, Tokenizers
+from seq2seq.errors import InputError
+
+log = logging.getLogger(__name__)
+
+READ = 1000
+"""Rows that are asked of the stream at once."""
+
+Stream = Callable[[int], Any]
+"""The number of an epoch to its rows, a `datasets.IterableDataset`."""
+
+Place = dict[str, Any]
+"""Where training stands in a stream: plain values that a checkpoint stores."""
+
+BEGINNING: Place = {"epoch": 0, "window": 0, "row": 0, "stream": None, "step": 0}
+"""Before the first step. `row` counts the rows of the epoch before the window, `step` the window's steps taken."""
+
+
+class Window(NamedTuple):
+    """The next rows of the stream, encoded."""
+
+    place: Place
+    """Where it begins."""
+    source: Ragged
+    target: Ragged
+
+
+class Windows(IterableDataset[Window]):
+    """Windows from a place in the stream on, without end. Each worker encodes every n-th."""
+
+    def __init__(self, stream: Stream, tokenizers: Tokenizers, rows: int, seed: int, place: Place) -> None:
+        """rows: those of a window; seed: of subword sampling."""
+        self.stream, self.tokenizers, self.rows, self.seed, self.place = stream, tokenizers, rows, seed, place
+
+    def __iter__(self) -> Iterator[Window]:
+        worker = get_worker_info()
+        mine, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for number, (place, texts) in enumerate(self.pooled()):
+            if number % workers == mine:
+                yield self.encode(place, texts)
+
+    def pooled(self) -> Iterator[tuple[Place, list[tuple[str, str]]]]:
+        """The texts of each window and where it begins."""
+        texts: list[tuple[str, str]]
+        epoch, window, row, state = (self.place[name] for name in ("epoch", "window", "row", "stream"))
+        while True:
+            stream = self.stream(epoch)
+            if state is not None:
+                stream.load_state_dict(state)
+            place = {"epoch": epoch, "window": window, "row": row, "stream": state or stream.state_dict()}
+            texts = []
+            for batch in stream.iter(batch_size=min(READ, self.rows)):
+                texts += zip(batch["source"], batch["target"], strict=True)
+                if len(texts) >= self.rows:
+                    yield place, texts
+                    window, row = window + 1, row + len(texts)
+                    place, texts = {**place, "window": window, "row": row, "stream": stream.state_dict()}, []
+            if texts:
+                yield place, texts
+                window, row = window + 1, row + len(texts)
+            if not row:
+                raise InputError("the train split is empty; check data.corpus and data.path")
+            epoch, row, state = epoch + 1, 0, None
+
+    def encode(self, place: Place, texts: Sequence[tuple[str, str]]) -> Window:
+        """The ids of a window's rows."""
+        sides = []
+        for side, (tokenizer, column) in enumerate(zip(self.tokenizers, zip(*texts, strict=True), strict=True)):
+            sides.append(Ragged.of(self.ids(tokenizer, column, side, place)))
+        return Window(place, sides[0], sides[1])
+
+    def ids(self, tokenizer: Tokenizer, column: Sequence[str], side: int, place: Place) -> list[list[int]]:
+        """The ids of one side; drawn by the seed, the epoch and the row alone where subwords are sampled."""
+        if not tokenizer.samples:
+            return tokenizer.encode(column)
+        keys = ([self.seed, place["epoch"], place["row"] + row, side] for row in range(len(column)))
+        return [tokenizer.sample(text, np.random.default_rng(key)) for text, key in zip(column, keys, strict=True)]
+
+
+class StreamedSteps:
+    """One device's micro-batches of each optimiser step, from a place in the stream on, without end."""
+
+    def __init__(
+        self,
+        windows: Windows,
+        workers: int,
+        batch_tokens: int,
+        max_length: int,
+        rank: int = 0,
+        devices: int = 1,
+        device_tokens: int | None = None,
+    ) -> None:
+        """batch_tokens: padded tokens of a step; max_length: tokens of the longest row that is kept."""
+        self.windows, self.workers, self.batch_tokens, self.max_length = windows, workers, batch_tokens, max_length
+        self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
+        self.left_out = 0
+
+    def __iter__(self) -> Iterator[Step]:
+        start = self.windows.place["step"]
+        for window in DataLoader(self.windows, batch_size=None, num_workers=self.workers):
+            yield from self.steps(window, start)
+            start = 0
+
+    def steps(self, window: Window, start: int) -> Iterator[Step]:
+        """The steps of a window, without those taken before."""
+        split = Split(Texts((), ()), window.source, window.target, self.max_length)
+        fits = (window.source.lengths < self.max_length) & (split.target_lengths() <= self.max_length)
+        if not fits.all():
+            self.left_out += int(len(fits) - fits.sum())
+            log.warning("left out %d training rows longer than data.max_length so far", self.left_out)
+        if not fits.any():
+            return
+        key = np.random.SeedSequence([self.windows.seed, window.place["window"]]).generate_state(1)[0]
+        lengths = window.source.lengths + 1, split.target_lengths()
+        plan = Plan(*lengths, self.batch_tokens, int(key), np.flatnonzero(fits))
+        training = Training(split, None, self.windows.seed)
+        for number in range(start, len(plan)):
+            rows = plan.rows(number)
+            cut = pieces(split.lengths(rows), self.device_tokens, self.devices)[self.rank :: self.devices]
+            step = training[Share(number, window.place["epoch"], rows, cut)]
+            yield step._replace(place={**window.place, "step": number + 1})

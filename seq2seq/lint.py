@@ -1,0 +1,156 @@
+"""python -m seq2seq.lint --config FILE: what is wrong with the data, before training."""
+
+import json
+import os
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from seq2seq import command
+from seq2seq.data import checks
+from seq2seq.data.checks import SEVERITIES, Encoded, Finding
+from seq2seq.data.datamodule import DataModule
+from seq2seq.errors import InputError
+from seq2seq.tasks.base import Task
+
+SPLITS = ("train", "validation", "test")
+WIDTH = 100
+"""Columns of the terminal that the table keeps to."""
+COLOURS = {"error": "31", "warning": "33", "note": "36"}
+"""Red, yellow and cyan."""
+
+
+def parser_for(task: type[Task]) -> ArgumentParser:
+    """The parser of a training, so that any configuration of one will do."""
+    parser = command.training_parser(task)
+    parser.prog = "python -m seq2seq.lint"
+    parser.description = "Read the data as training would and say what is wrong with it; exit code 1 for errors."
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check as the arguments say."""
+    parser = parser_for(command.task_class(arguments))
+    config = command.parse(parser, arguments)
+    if not command.options(arguments, ("--config",)):
+        raise InputError("give a configuration: python -m seq2seq.lint --config configs/translation_cldr.yaml")
+    data: DataModule = command.instantiate(parser, config).data
+    header, findings = check(data)
+    if config.json:
+        found = [finding._asdict() | {"examples": [one._asdict() for one in finding.examples]} for finding in findings]
+        print(json.dumps({"header": header, "findings": found, "verdict": verdict(findings)}, ensure_ascii=False))
+    else:
+        colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print(page(header, findings, data.path, colours))
+    return int(any(finding.severity == "error" for finding in findings))
+
+
+def check(data: DataModule) -> tuple[dict[str, Any], list[Finding]]:
+    """The sizes of all splits, and the findings, worst first."""
+    texts = [data.texts(split) for split in SPLITS]
+    tokenizers = data.train_tokenizers(texts[0])
+    encoded = [
+        Encoded(split, data.encode(one, tokenizers, split), tokenizers)
+        for split, one in zip(SPLITS, texts, strict=True)
+    ]
+    header: dict[str, Any] = {
+        "vocabulary": {side: len(tokenizer) for side, _, tokenizer, _ in encoded[0].sides()},
+        "labels": checks.scheme_of(encoded[0]),
+        "streamed": data.window is not None,
+        "splits": {one.name: sizes(one) for one in encoded},
+    }
+    return header, checks.thorough(encoded)
+
+
+def sizes(one: Encoded) -> dict[str, Any]:
+    """Rows, tokens, unknown tokens and the longest row of a split."""
+    numbers: dict[str, Any] = {"rows": len(one.split)}
+    for side, ids, _, _ in one.sides():
+        longest = int(ids.lengths.argmax())
+        numbers[side] = {
+            "tokens": int(ids.starts[-1]),
+            "unknown": checks.unknown_rate(ids),
+            "longest": {"tokens": int(ids.lengths[longest]), "place": one.split.texts.place(longest)},
+        }
+    return numbers
+
+
+def page(header: dict[str, Any], findings: Sequence[Finding], folder: str | None, colours: bool) -> str:
+    """All that is shown; places inside `folder` are written without it."""
+    lines = [*head(header, folder), ""]
+    for finding in findings:
+        lines += [*entry(finding, folder, colours), ""]
+    return "\n".join([*lines, verdict(findings)])
+
+
+def head(header: dict[str, Any], folder: str | None) -> list[str]:
+    """The sizes of all splits as a small table."""
+    table = [["", "", "rows", "tokens", "unknown", "longest", "at"]]
+    for split, numbers in header["splits"].items():
+        for side, rows in (("source", f"{numbers['rows']:,}"), ("target", "")):
+            one = numbers[side]
+            name, longest, unknown = (split if rows else ""), one["longest"], f"{one['unknown']:.2%}"
+            place = within(longest["place"], folder)
+            table.append([name, side, rows, f"{one['tokens']:,}", unknown, f"{longest['tokens']:,}", place])
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
+    vocabulary = "vocabulary of {source:,} for the source and {target:,} for the target".format(**header["vocabulary"])
+    labels = f"; spans labelled as {header['labels']}" if header["labels"] else ""
+    return [
+        *([f"places are in {folder}"] if folder else []),
+        vocabulary + labels,
+        *(["of train only the first rows, as data.window streams it"] if header["streamed"] else []),
+        "",
+        *(cut("  ".join([*map(str.ljust, row[:2], widths), *map(str.rjust, row[2:-1], widths[2:]), row[-1]]), WIDTH)
+          for row in table),
+    ]  # fmt: skip
+
+
+def entry(finding: Finding, folder: str | None, colours: bool) -> list[str]:
+    """A finding and its examples."""
+    severity = f"{finding.severity:7}"
+    if colours:
+        severity = f"\033[{COLOURS[finding.severity]}m{severity}\033[0m"
+    start = f"  {finding.split:10}  {finding.kind:12} {finding.rows:>9,} {finding.share:>7.2%}  "
+    indent = 7 + len(start)
+    text = textwrap.wrap(finding.text, WIDTH - indent)
+    lines = [f"{severity}{start}{text[0]}", *(" " * indent + rest for rest in text[1:])]
+    places = [within(one.place, folder) + (f" = {within(one.like, folder)}" if one.like else "")
+              for one in finding.examples]  # fmt: skip
+    for place, example in zip(places, finding.examples, strict=True):
+        lines.append(cut(f"         {place:{max(map(len, places))}}  {example.excerpt}", WIDTH))
+    return lines
+
+
+def within(place: str, folder: str | None) -> str:
+    """A place inside a folder."""
+    return place.removeprefix(os.path.join(folder, "")) if folder else place
+
+
+def cut(line: str, columns: int) -> str:
+    """A line that takes no more columns; letters of East Asia take two, combining ones none."""
+    taken = 0
+    for place, sign in enumerate(line):
+        taken += 0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
+        if taken > columns:
+            return line[: place - 3] + "..."
+    return line
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """The findings in one line."""
+    if not findings:
+        return "nothing to complain about"
+    severities = [finding.severity for finding in findings]
+    counts = [(severities.count(one), one) for one in SEVERITIES if one in severities]
+    listed = ", ".join(f"{count} {name}{'s' * (count > 1)}" for count, name in counts)
+    advice = {"error": "mend the errors before training", "warning": "look at the warnings", "note": "ready to train"}
+    return f"{listed}: {advice[severities[0]]}"
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,58 @@
+"""Dropout whose masks depend on the optimiser step and the row alone, so that no slicing changes a result."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class Noise(NamedTuple):
+    """What makes the masks of a batch."""
+
+    seed: int
+    """Of the optimiser step."""
+    rows: Tensor
+    """(B,) row numbers, on the CPU."""
+
+
+class Dropout(nn.Module):
+    """Zeroes units and scales the others up (Srivastava et al. 2014).
+
+    Whether a unit stays is a hash of (seed, row, place in the network, step, unit): the same on every kind of device,
+    whichever rows are computed together.
+    """
+
+    def __init__(self, probability: float, place: int) -> None:
+        """probability: share of units zeroed; place: a number of its own for each dropout of a network."""
+        super().__init__()
+        self.probability, self.place = probability, place
+
+    def forward(self, values: Tensor, noise: Noise | None) -> Tensor:
+        """Values (B, T, H) with the masks of `noise`; unchanged outside training or without noise."""
+        if not self.training or noise is None or not self.probability:
+            return values
+        if self.probability >= 1:
+            return values * 0.0
+        kept = hashed(row_keys(noise, self.place).to(values.device), values.shape[1:].numel())
+        mask = (kept >= round((self.probability - 0.5) * 2**32)).view(values.shape)
+        return values * mask.to(values.dtype).mul_(1 / (1 - self.probability))
+
+
+def row_keys(noise: Noise, place: int) -> Tensor:
+    """(B,) 32 bits for each row."""
+    start = np.random.SeedSequence([noise.seed, place]).generate_state(1, np.uint64)
+    keys = noise.rows.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start  # wraps, as it shall
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)  # Steele et al. 2014, SplitMix64
+    return torch.from_numpy((keys >> np.uint64(32)).astype(np.uint32).view(np.int32))
+
+
+def hashed(keys: Tensor, count: int) -> Tensor:
+    """(B,) keys to (B, count) 32-bit numbers, uniform and unrelated to their neighbours; products wrap around."""
+    numbers = torch.arange(count, dtype=torch.int32, device=keys.device).mul_(-1640531527)  # Knuth's multiplier
+    mixed = keys.unsqueeze(1) ^ numbers
+    for shift, multiplier in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
+        mixed ^= (mixed >> shift).bitwise_and_((1 << (32 - shift)) - 1)
+        mixed *= multiplier
+    return mixed.bitwise_xor_((mixed >> 16).bitwise_and_(0xFFFF))

@@ -1,0 +1,42 @@
+"""Dropout: the right share of units, unrelated to each other, and the same however a step is sliced."""
+
+import pytest
+import torch
+
+from seq2seq.models.dropout import Dropout, Noise
+
+
+def kept(rows: list[int], seed: int = 1, place: int = 0, probability: float = 0.3, steps: int = 20) -> torch.Tensor:
+    """True where a unit stays; (B, T, 64)."""
+    return Dropout(probability, place)(torch.ones(len(rows), steps, 64), Noise(seed, torch.tensor(rows))) != 0
+
+
+def test_a_mask_depends_on_step_row_and_place_alone() -> None:
+    whole = kept([5, 3, 9, 1_000_000_007])
+    assert whole[[1, 2]].equal(kept([3, 9]))
+    assert whole[:, :7].equal(kept([5, 3, 9, 1_000_000_007], steps=7)), "padding must not matter"
+    for other in (kept([6, 4, 10, 8]), kept([5, 3, 9, 7], seed=2), kept([5, 3, 9, 7], place=1)):
+        assert 0.5 < (other == whole).float().mean() < 0.66  # 0.7^2 + 0.3^2 = 0.58
+
+
+@pytest.mark.parametrize("probability", [0.05, 0.3, 0.5, 0.9])
+def test_the_share_of_zeroed_units(probability: float) -> None:
+    ones = torch.ones(100, 50, 64)
+    dropped = Dropout(probability, 3)(ones, Noise(1, torch.arange(100)))
+    assert (dropped == 0).float().mean().item() == pytest.approx(probability, abs=4e-3)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_units_are_unrelated() -> None:
+    rest = kept(list(range(200)), steps=50).double().flatten(1) - 0.7
+    noise = 4 * 0.21 / (200 * 50 * 64) ** 0.5
+    for lag in (1, 2, 7, 63, 64, 65, 128):
+        assert (rest[:, lag:] * rest[:, :-lag]).mean().abs() < noise
+    assert (rest[1:] * rest[:-1]).mean().abs() < noise
+
+
+def test_no_dropout_outside_training() -> None:
+    values, noise = torch.randn(2, 3, 4), Noise(1, torch.arange(2))
+    assert Dropout(0.5, 0).eval()(values, noise).equal(values)
+    assert Dropout(0.0, 0)(values, noise).equal(values)
+    assert Dropout(1.0, 0)(values, noise).eq(0).all()

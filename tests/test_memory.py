@@ -1,0 +1,50 @@
+"""The largest micro-batch that fits, found without harm."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seq2seq import memory
+from seq2seq.data.tokenizers import Tokenizers
+from seq2seq.errors import InputError
+from seq2seq.tasks.translation import Translation
+from tests.conftest import PAIRS, split_of
+
+
+@given(st.integers(1, 500), st.integers(1, 10**7), st.integers(1, 10**7))
+def test_the_largest_that_fits_to_one_part_in_sixteen(least: int, most: int, limit: int) -> None:
+    most, limit = max(least, most), max(least, limit)
+    tried = []
+    found = memory.largest(lambda tokens: tried.append(tokens) or tokens <= limit, least, most)
+    best = min(limit, most)
+    assert best * 15 / 16 - 1 <= found <= best
+    assert len(tried) < 64
+    assert max(tried) <= max(2 * limit, least), "never much more than what fits"
+
+
+def test_a_device_too_small_for_one_row() -> None:
+    with pytest.raises(InputError, match="one row of 90 tokens exceeds"):
+        memory.largest(lambda tokens: False, 90, 1000)
+
+
+def test_trying_leaves_no_trace(tokenizers: Tokenizers) -> None:
+    task, split = Translation(tokenizers, embedding_size=16, hidden_size=32), split_of(PAIRS, tokenizers)
+    before = {name: value.clone() for name, value in task.state_dict().items()}
+    found = memory.device_tokens(task, split, np.arange(len(split)), 4000, 2, torch.bfloat16)
+    assert found == 4000
+    assert all(value.equal(before[name]) for name, value in task.state_dict().items())
+    assert all(parameter.grad is None for parameter in task.parameters())
+
+
+def test_main_memory_is_never_overrun(tokenizers: Tokenizers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 100 MB free a step of a million tokens is refused without being tried."""
+    task, split = Translation(tokenizers, embedding_size=32, hidden_size=64), split_of(PAIRS, tokenizers)
+    monkeypatch.setattr(memory, "available_memory", lambda: 100 << 20)
+    tried = []
+    run = memory.Trial.run
+    monkeypatch.setattr(memory.Trial, "run", lambda self, tokens: tried.append(tokens) or run(self, tokens))
+    found = memory.device_tokens(task, split, np.arange(len(split)), 1_000_000, 2, None)
+    assert 1000 < found < 1_000_000
+    assert max(tried) < 100_000
