@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import torch
 
 from seq2seq import checkpoint, command
-from seq2seq.data.datamodule import DataModule, Split
-from seq2seq.data.sources import Texts
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.rows import Texts
+from seq2seq.data.split import Split
 from seq2seq.errors import InputError
 from seq2seq.inference import decode
 from seq2seq.tasks.base import Decoding, Task
@@ -266,7 +267,7 @@ def test_split(task: Task, options: argparse.Namespace, count: int) -> Split:
     config = ["--config", str(options.config), "--data.path", str(options.path)]
     data: DataModule = parser.instantiate(command.parse(parser, config)).data
     texts = data.texts("test")
-    return data.encode(Texts(texts.source[:count], texts.target[:count]), task.tokenizers)
+    return data.encode(Texts(texts.source[:count], texts.target[:count]), task.tokenizers, "test")
 
 
 def decoded(task: Task, split: Split, search: Decoding) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """One training that goes on window by window: `training_worker.py real|loop|bare ARGUMENTS OF seq2seq.train ...`.
 
 `real` is the command itself, `seq2seq.train.main`, with a hook after each optimiser step; only its test at the end is
-left out. `bare` is a plain torch loop with the same layers, batches, dropout masks and optimiser and torch's own loss;
+left out. `bare` is a plain torch loop with the same layers, batches and optimiser and torch's own dropout and loss;
 `loop` is that loop around the package's network and loss, so that real against loop is the framework alone. All do one
 step, say so, and then wait for a number of steps on stdin, again and again, so that several workers take turns. Each
 answer is one line of JSON on stdout: the window's seconds and target tokens by step, and its last loss. An empty line
@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
 from jsonargparse import Namespace
 from torch import Tensor, nn
@@ -26,8 +25,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from seq2seq import command
 from seq2seq.data.batch import Batch
-from seq2seq.data.batching import Plan
+from seq2seq.data.split import Step
 from seq2seq.data.tokenizers import PAD
+from seq2seq.learner import step_seed
 from seq2seq.tasks.translation import Translation
 
 
@@ -87,9 +87,9 @@ def real(arguments: Sequence[str], pace: Pace) -> None:
     original = Learner.training_step
     newest: list[tuple[int, Learner]] = []
 
-    def counted(self: Learner, batch: Batch, batch_idx: int) -> Tensor:
-        newest[:] = [(batch.step_tokens, self)]
-        return original(self, batch, batch_idx)
+    def counted(self: Learner, batch: Step, batch_idx: int) -> None:
+        newest[:] = [(batch.batches[0].step_tokens, self)]
+        original(self, batch, batch_idx)
 
     def stepped(*_: Any) -> None:
         tokens, learner = newest[0]
@@ -107,24 +107,23 @@ def bare(arguments: Sequence[str], pace: Pace, own_loss: bool = False) -> None:
     texts = parts.data.texts("train")
     tokenizers = parts.data.train_tokenizers(texts)
     torch.manual_seed(parts.seed)
-    split = parts.data.encode(texts, tokenizers, training=True)
+    split = parts.data.encode(texts, tokenizers, "train")
     task = Translation(tokenizers, **vars(parts.model))
     refuse_unknown(task)
-    plan = Plan(split.source.lengths, split.target.lengths, parts.data.batch_tokens, parts.seed)
+    plan = parts.data.plan(split, parts.seed)
     optimizer = torch.optim.AdamW(task.parameters(), lr=parts.optimizer.learning_rate, weight_decay=0.0, fused=True)
     for step in range(parts.trainer.max_steps):
-        rows = plan.slice(step, 0, 1)
-        batch = split.batch(rows.rows, rows.step_tokens)
-        loss = bare_step(task, batch, optimizer, parts, step, own_loss)
-        pace.stepped(rows.step_tokens, loss)
+        rows = plan.rows(step)
+        tokens = int(split.target_lengths(rows).sum()) - len(rows)
+        batch = split.batch(rows, tokens)._replace(seed=step_seed(parts.seed, step))
+        loss = bare_step(task, batch, optimizer, parts, own_loss)
+        pace.stepped(tokens, loss)
 
 
 def bare_step(
-    task: Translation, batch: Batch, optimizer: torch.optim.Optimizer, parts: Namespace, step: int, own_loss: bool
+    task: Translation, batch: Batch, optimizer: torch.optim.Optimizer, parts: Namespace, own_loss: bool
 ) -> Tensor:
     """One optimiser step; returns its loss in nats per token."""
-    seed = np.random.SeedSequence([parts.seed, step, 0]).generate_state(1, np.uint64)[0] >> 1
-    torch.manual_seed(int(seed))  # the masks of the real training, so that the two losses can be compared
     optimizer.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=parts.trainer.precision == "bf16-mixed"):
         loss = (task.loss(batch) if own_loss else bare_loss(task, batch)) / batch.step_tokens
@@ -148,13 +147,13 @@ def bare_loss(task: Translation, batch: Batch) -> Tensor:
     encoder, decoder, share = task.encoder, task.decoder, task.dropout
     embedded = dropout(encoder.embedding(batch.source), share)
     if bool((batch.source_lengths == batch.source.shape[1]).all()):
-        memory, final = encoder.recurrent.layer(embedded)
+        memory, final = encoder.recurrent.stack[0](embedded)
     else:
         packed = pack_padded_sequence(embedded, batch.source_lengths, batch_first=True, enforce_sorted=False)
-        memory, final = encoder.recurrent.layer(packed)
+        memory, final = encoder.recurrent.stack[0](packed)
         memory = pad_packed_sequence(memory, batch_first=True, total_length=batch.source.shape[1])[0]
     first = tuple(torch.cat((state[0], state[1]), dim=-1).unsqueeze(0) for state in final)
-    hidden, _ = decoder.recurrent.layer(dropout(decoder.embedding(batch.target[:, :-1]), share), first)
+    hidden, _ = decoder.recurrent.stack[0](dropout(decoder.embedding(batch.target[:, :-1]), share), first)
     features = dropout(attend(decoder, hidden, memory, batch.source == PAD), share)
     labels = batch.target[:, 1:]
     real_ones = labels != PAD

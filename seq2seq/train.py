@@ -10,6 +10,7 @@ import torch
 from jsonargparse import Namespace
 
 from seq2seq import checkpoint, command
+from seq2seq.data import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers import Tokenizers
@@ -37,6 +38,8 @@ class Job(NamedTuple):
     """The configuration as objects."""
     settings: dict[str, Any]
     """The configuration as plain values."""
+    file: str
+    """The configuration's file."""
     started: float
 
 
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
     refuse_endless(config)
     run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
-    job = Job(run, command.instantiate(parser, config), command.plain_settings(parser, config), started)
+    job = Job(run, command.instantiate(parser, config), command.plain_settings(parser, config), files[-1][1], started)
     check_range("seed", config.seed, 0)
     if process_rank() == 0:
         run.claim(config.overwrite, config.resume)
@@ -125,6 +128,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         same_data(job, train_texts)
         tokenizers = checkpoint.load(job.run.last).tokenizers
     else:
+        print(checks.two_lines(checks.cheap(train_texts, validation_texts), job.file), file=sys.stderr)
         tokenizers = data.train_tokenizers(train_texts)
     train = None if data.window is not None else data.encode(train_texts, tokenizers, "train")
     validation = data.encode(validation_texts, tokenizers, "validation")

@@ -24,6 +24,9 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 EXAMPLES = 3
 """Rows shown for each finding."""
 
+LOOKED_AT = 100_000
+"""Rows of each split that are looked at before every training."""
+
 CHUNK = 5_000
 """Rows read at once; few, because some texts are long."""
 
@@ -565,13 +568,20 @@ def within(one: Scan) -> list[Finding]:
 
 
 def cheap(train: Texts, validation: Texts) -> list[Finding]:
-    """What training looks at first, worst first: it costs a second for some hundred thousand rows and never fails."""
+    """What training looks at first, worst first: the first rows of each split, in a second or two; it never fails."""
     try:
-        scans = scan("train", train), scan("validation", validation)
+        scans = scan("train", first_rows(train)), scan("validation", first_rows(validation))
         findings = [finding for one in scans for finding in within(one)] + overlap(*scans)
     except Exception as problem:  # a check that breaks is no reason not to train
         return [Finding("unchecked", "note", "train", 0, 0, f"not checked: {' '.join(str(problem).split())}")]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def first_rows(texts: Texts) -> Texts:
+    """The rows that are looked at before every training."""
+    if len(texts.source) <= LOOKED_AT:
+        return texts
+    return texts._replace(source=texts.source[:LOOKED_AT], target=texts.target[:LOOKED_AT])
 
 
 def two_lines(findings: Sequence[Finding], config: str) -> str:
@@ -582,6 +592,6 @@ def two_lines(findings: Sequence[Finding], config: str) -> str:
     for finding in findings:
         counts[finding.kind] = counts.get(finding.kind, 0) + finding.rows
     if not counts:
-        return "data: checked, nothing to complain about"
+        return "data: nothing to complain about"
     listed = ", ".join(f"{rows:,} {kind}" for kind, rows in counts.items())
     return f"data: rows to look at: {listed}\nsee all with python -m seq2seq.lint --config {config}"
