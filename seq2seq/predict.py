@@ -98,7 +98,9 @@ def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 def show(task: Task, hypotheses: Sequence[Hypothesis], scores: bool) -> str:
     """One output line."""
-    texts = [task.text(one).replace("\t", " ") for one in hypotheses]
+    texts = [task.text(one) for one in hypotheses]
+    if scores or len(texts) > 1:  # then a tab stands between them
+        texts = [text.replace("\t", " ") for text in texts]
     if scores:
         texts = [f"{one.score:.4f}\t{text}" for one, text in zip(hypotheses, texts, strict=True)]
     return "\t".join(texts)

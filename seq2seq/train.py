@@ -219,7 +219,11 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
 
 
 def describe(learner: "Learner", run: RunDirectory) -> None:
-    """Two lines before training starts."""
+    """Some lines before training starts."""
+    held = learner.data.held_out()
+    if held:
+        share = f"{100 * learner.data.holdout:g} % of the training rows each, by hash of the source"
+        print(f"no files for {' and '.join(held)}: held out {share} (data.holdout)", file=sys.stderr)
     card, plan = data_card(learner), learner.plan
     rows = "streamed" if plan is None else f"{card['rows']['train']:,}"
     steps = "the corpus is streamed" if plan is None else f"{len(plan):,} steps an epoch"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from seq2seq.data import files  # noqa: F401  its corpora must be known by name
 from seq2seq.data.batch import Batch
@@ -128,7 +129,8 @@ class DataModule(Part):
         tokenizer = build(Tokenizer, kind.specification())
 
         def learn(folder: Path) -> None:
-            tokenizer.train(texts())
+            with tqdm(desc=f"learning the vocabulary ({side})", bar_format="{desc} ...", leave=False, disable=None):
+                tokenizer.train(texts())
             (folder / "state").write_bytes(tokenizer.state)
 
         if not content:

@@ -9,6 +9,7 @@ from typing import NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
+from tqdm import tqdm
 
 from seq2seq.errors import InputError
 
@@ -123,8 +124,9 @@ def tables(rows: Iterable[Row], described: dict[str, object]) -> Iterator[pa.Rec
 
 
 def write(rows: Iterable[Row], folder: Path) -> None:
-    """All rows as `rows.arrow` in `folder`, what belongs to them in `rows.json`."""
+    """All rows as `rows.arrow` in `folder`, what belongs to them in `rows.json`; with a progress bar on a terminal."""
     described: dict[str, object] = {}
+    rows = tqdm(rows, desc="reading", unit="row", unit_scale=True, leave=False, disable=None, delay=1)
     with pa.OSFile(str(folder / "rows.arrow"), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
         for piece in tables(rows, described):
             writer.write_batch(piece)
