@@ -12,8 +12,9 @@ from jsonargparse import ArgumentParser
 
 from seq2seq import command
 from seq2seq.data import checks
-from seq2seq.data.checks import SEVERITIES, Encoded, Finding
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.findings import SEVERITIES, Encoded, Finding
+from seq2seq.data.schemes import scheme_of
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
 
@@ -60,7 +61,7 @@ def check(data: DataModule) -> tuple[dict[str, Any], list[Finding]]:
     ]
     header: dict[str, Any] = {
         "vocabulary": {side: len(tokenizer) for side, _, tokenizer, _ in encoded[0].sides()},
-        "labels": checks.scheme_of(encoded[0]),
+        "labels": scheme_of(encoded[0]),
         "streamed": data.window is not None,
         "splits": {one.name: sizes(one) for one in encoded},
     }

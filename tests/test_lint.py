@@ -10,7 +10,7 @@ import yaml
 
 from seq2seq import command, lint
 from seq2seq.data import checks
-from seq2seq.data.checks import Finding
+from seq2seq.data.findings import Finding
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.files import Conll, Parallel
 from seq2seq.data.rows import Texts

@@ -6,23 +6,31 @@ compared by 64-bit hashes, so that a million rows cost some megabytes.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
 from seq2seq.data.batch import Ragged
+from seq2seq.data.findings import (
+    EXAMPLES,
+    SEVERITIES,
+    Encoded,
+    Example,
+    Finding,
+    Scan,
+    Severity,
+    around,
+    examples_of,
+    found,
+    pair_shown,
+    pieces,
+    rows_with,
+    shown,
+)
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split
-from seq2seq.data.tokenizers import SPECIAL, UNK, Labels, Listed, Tokenizer, Tokenizers
-
-Severity = Literal["error", "warning", "note"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""Worst first."""
-
-EXAMPLES = 3
-"""Rows shown for each finding."""
+from seq2seq.data.schemes import scheme_of, spans
+from seq2seq.data.tokenizers import UNK, Labels, Listed, Tokenizer, Tokenizers
 
 LOOKED_AT = 100_000
 """Rows of each split that are looked at before every training."""
@@ -67,63 +75,6 @@ SEARCHED = {
     MOJIBAKE: ("ÃÂâÎÏÐÑ\xe3\xe4\xe5\xe6\xe7\xe8\xe9", MOJIBAKE_PATTERN),
 }
 """Marks that a pattern finds, and the characters without any of which it need not be tried."""
-
-
-class Example(NamedTuple):
-    """A row that a finding is about."""
-
-    place: str
-    """file:line"""
-    excerpt: str
-    like: str = ""
-    """The place of the earlier row, or the one in train, that this row repeats."""
-
-
-class Finding(NamedTuple):
-    """Something that may be wrong with a split."""
-
-    kind: str
-    severity: Severity
-    split: str
-    rows: int
-    share: float
-    """Of the split's rows."""
-    text: str
-    """What it is, in half a line."""
-    examples: Sequence[Example] = ()
-
-
-class Scan(NamedTuple):
-    """What one reading of a split has found, row by row."""
-
-    name: str
-    texts: Texts
-    source: np.ndarray
-    """(rows,) hashes of the sources"""
-    target: np.ndarray
-    pair: np.ndarray
-    """(rows,) hashes of source and target together"""
-    lengths: np.ndarray
-    """(rows, 2) characters"""
-    marks: np.ndarray
-    """(rows,) bits"""
-
-    def marked(self, mark: int) -> np.ndarray:
-        """The rows that have a mark."""
-        return np.flatnonzero(self.marks & mark)
-
-
-class Encoded(NamedTuple):
-    """A split as ids, and what made them."""
-
-    name: str
-    split: Split
-    tokenizers: Tokenizers
-
-    def sides(self) -> Iterator[tuple[str, Ragged, Tokenizer, Sequence[str]]]:
-        """Name, ids, tokenizer and texts of source and target."""
-        ids, texts = (self.split.source, self.split.target), self.split.texts
-        yield from zip(Tokenizers._fields, ids, self.tokenizers, texts[:2], strict=True)
 
 
 def scan(name: str, texts: Texts) -> Scan:
@@ -374,169 +325,6 @@ def too_long(one: Encoded) -> list[Finding]:
         for row in rows[:EXAMPLES]
     ]  # fmt: skip
     return found(one, "too long", severity, rows, text, examples=examples)
-
-
-# Spans written as labels: B-person I-person O
-
-SPAN = re.compile("([BIESLU])(?:-(.+))?")
-"""A label that begins a span, is inside, or ends it; S and U are whole spans, L ends like E."""
-
-OUTSIDE, BEGIN, INSIDE, END, WHOLE, ANY = range(6)
-PREFIXES = {"B": BEGIN, "I": INSIDE, "E": END, "L": END, "S": WHOLE, "U": WHOLE}
-
-
-class Tags(NamedTuple):
-    """What each id of a label vocabulary means for spans."""
-
-    names: Sequence[str]
-    prefix: np.ndarray
-    """(V,) OUTSIDE, BEGIN, ...; ANY for special ids."""
-    kind: np.ndarray
-    """(V,) numbers of the types of spans."""
-
-
-def tags_of(tokenizer: Tokenizer) -> Tags | None:
-    """The tags of a vocabulary; None when its labels are no spans."""
-    if not isinstance(tokenizer, Labels):
-        return None
-    names = [tokenizer.decode([number]) for number in range(len(tokenizer))]
-    matches = [SPAN.fullmatch(name) for name in names[SPECIAL:]]
-    prefixes = {match[1] for match in matches if match}
-    others = {name for name, match in zip(names[SPECIAL:], matches, strict=True) if not match}
-    if not {"B", "I"} & prefixes or others - {"O"}:
-        return None
-    kinds: dict[str | None, int] = {}
-    prefix = [ANY] * SPECIAL + [PREFIXES[match[1]] if match else OUTSIDE for match in matches]
-    kind = [0] * SPECIAL + [kinds.setdefault(match[2] if match else None, len(kinds)) for match in matches]
-    return Tags(names, np.array(prefix), np.array(kind))
-
-
-def breaches(ids: Ragged, tags: Tags, scheme: str) -> np.ndarray:
-    """Where in the flat ids a label may not stand."""
-    wrong = []
-    for starts, flat, offset in pieces(ids):
-        prefix, kind = tags.prefix[flat], tags.kind[flat]
-        first = np.zeros(len(flat) + 1, dtype=bool)
-        first[starts] = first[-1] = True
-        joined = ~first[1:-1] & (kind[1:] == kind[:-1])  # the same type as the label before
-        opened = np.append(False, joined & np.isin(prefix[:-1], (BEGIN, INSIDE)))
-        before = np.append(ANY, prefix[:-1])
-        before[first[:-1]] = OUTSIDE
-        if scheme == "IOB1":
-            bad = (prefix == BEGIN) & ~opened & (before != ANY)
-        else:
-            bad = np.isin(prefix, (INSIDE, END)) & ~opened & (before != ANY)
-        if scheme == "BIOES":
-            after = np.append(prefix[1:], ANY)
-            after[first[1:]] = OUTSIDE
-            goes_on = np.append(joined & np.isin(prefix[1:], (INSIDE, END)), False)
-            bad |= np.isin(prefix, (BEGIN, INSIDE)) & ~goes_on & (after != ANY)
-        wrong.append(np.flatnonzero(bad) + offset)
-    return np.concatenate(wrong) if wrong else np.empty(0, dtype=np.int64)
-
-
-def scheme_of(train: Encoded) -> str | None:
-    """The scheme that the training labels follow best; None when they are no spans."""
-    tags = tags_of(train.tokenizers.target)
-    if tags is None:
-        return None
-    if np.isin(tags.prefix, (END, WHOLE)).any():
-        return "BIOES"
-    counts = {scheme: len(breaches(train.split.target, tags, scheme)) for scheme in ("IOB2", "IOB1")}
-    return min(counts, key=counts.__getitem__)  # the first of equals
-
-
-def spans(one: Encoded, scheme: str | None) -> list[Finding]:
-    """Labels that break the scheme; IOB1 is none that a span score expects."""
-    tags = tags_of(one.tokenizers.target)
-    if tags is None or scheme is None:
-        return []
-    ids = one.split.target
-    places = breaches(ids, tags, "IOB2" if scheme == "IOB1" else scheme)
-    owners = np.searchsorted(ids.starts, places, side="right") - 1
-    rows, firsts = np.unique(owners, return_index=True)
-    examples = []
-    for row, place in zip(rows[:EXAMPLES], places[firsts], strict=False):
-        start, end = ids.starts[row], ids.starts[row + 1]
-        near = range(max(start, place - 1), min(end, place + 2))
-        names = " ".join(f"[{tags.names[ids.flat[at]]}]" if at == place else tags.names[ids.flat[at]] for at in near)
-        words = shown(one.split.texts.source[int(row)], longest=40)
-        examples.append(Example(one.split.texts.place(int(row)), f"label {place - start + 1}: {names}  in  {words}"))
-    if scheme == "IOB1":
-        text = "labels are IOB1, where I- may begin a span"
-        return found(one, "bio", "warning", rows, text, examples=examples)
-    return found(one, "bio", "error", rows, f"labels break {scheme}, which most of them follow", examples=examples)
-
-
-# Rows of ids, and findings
-
-
-def pieces(ids: Ragged, rows: int = 50_000) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Where some rows begin in their own flat ids, these, and where they stand in all."""
-    for start in range(0, len(ids), rows):
-        starts = ids.starts[start : start + rows + 1]
-        yield starts[:-1] - starts[0], ids.flat[starts[0] : starts[-1]], int(starts[0])
-
-
-def rows_with(ids: Ragged, wanted: int) -> np.ndarray:
-    """The rows that hold an id."""
-    places = [np.flatnonzero(flat == wanted) + offset for _, flat, offset in pieces(ids)]
-    return np.unique(
-        np.searchsorted(ids.starts, np.concatenate([np.empty(0, dtype=np.int64), *places]), side="right") - 1
-    )
-
-
-Shown = Callable[[str, str], str]
-"""What to show of a source and a target."""
-
-
-def found(
-    one: Scan | Encoded,
-    kind: str,
-    severity: Severity,
-    rows: np.ndarray,
-    text: str,
-    show: Shown | None = None,
-    examples: Sequence[Example] | None = None,
-) -> list[Finding]:
-    """One finding about these rows; none when there are none."""
-    if not len(rows):
-        return []
-    texts = one.texts if isinstance(one, Scan) else one.split.texts
-    examples = examples_of(texts, rows, show) if examples is None else examples
-    return [Finding(kind, severity, one.name, len(rows), len(rows) / len(texts.source), text, examples)]
-
-
-def examples_of(texts: Texts, rows: np.ndarray, show: Shown | None = None) -> list[Example]:
-    """The first of some rows."""
-    show = show or pair_shown
-    chosen = [int(row) for row in rows[:EXAMPLES]]
-    return [Example(texts.place(row), show(texts.source[row], texts.target[row])) for row in chosen]
-
-
-def pair_shown(source: str, target: str) -> str:
-    """The beginnings of both sides."""
-    return " | ".join(shown(text, longest=36) or repr(text) for text in (source, target))
-
-
-def around(pattern: "re.Pattern[str]") -> Shown:
-    """Shows where a pattern is found first."""
-
-    def show(source: str, target: str) -> str:
-        for text in (source, target):
-            if match := pattern.search(text):
-                return shown(text, match.start())
-        return pair_shown(source, target)
-
-    return show
-
-
-def shown(text: str, at: int = 0, longest: int = 60) -> str:
-    """The part of a text about a place, on one line, what cannot be seen as escapes."""
-    start = max(0, at - longest // 3)
-    part = text[start : start + longest].replace("\t", " ")
-    visible = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in part)
-    return f"{'...' * (start > 0)}{visible.strip()}{'...' * (start + longest < len(text))}"
 
 
 # All together
