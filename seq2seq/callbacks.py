@@ -5,7 +5,6 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -122,27 +121,21 @@ class Curves(Callback):
 
 
 class Budget(Callback):
-    """Finds out how many tokens a device holds where the configuration leaves that open."""
-
-    def __init__(self, freeze: Callable[[int], None]) -> None:
-        """freeze: writes the number down, so that a resumption need not search again."""
-        self.freeze = freeze
+    """Finds out how many tokens a device holds where the configuration leaves that open; once for each run."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         learner = learner_of(pl_module)
         data, plan = learner.data, learner.plan
-        if data.device_tokens != "auto":
+        if data.device_tokens != "auto" or learner.device_tokens is not None or plan is None:
             return
-        if plan is None:
-            raise InputError("data.device_tokens auto needs to know the longest row; with data.window give a number")
         learner.train()
         precision = torch.bfloat16 if trainer.precision == "bf16-mixed" else None
         copies = 2 + (trainer.world_size > 1)  # Adam's two means, and the buckets in which gradients are exchanged
         train = learner.splits["train"]
-        found = device_tokens(learner.task, train, plan.kept, data.batch_tokens, copies, precision)
-        learner.device_tokens = found
+        kept, sharers = plan.kept, trainer.num_devices
+        learner.device_tokens = device_tokens(learner.task, train, kept, data.batch_tokens, copies, precision, sharers)
         if trainer.is_global_zero:
-            self.freeze(found)
+            print(f"a device holds {learner.device_tokens:,} tokens at once", file=sys.stderr)
 
 
 class Checkpoints(Callback):

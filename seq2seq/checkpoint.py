@@ -18,19 +18,21 @@ FORMAT = 1
 """Version of what `packed` holds."""
 
 
-def packed(task: Task, data: DataModule, content: str = "", place: Place | None = None) -> dict[str, Any]:
+def packed(
+    task: Task, data: DataModule, content: str = "", place: Place | None = None, device_tokens: int | None = None
+) -> dict[str, Any]:
     """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from.
 
-    content: the checksum of the training rows; place: where a streamed corpus stands.
+    content: the checksum of the training rows; place: where a streamed corpus stands; device_tokens: of a micro-batch.
     """
-    described = {"format": FORMAT, "data": json.dumps(data.specification())}
-    return {**described, "content": content, "place": json.dumps(place), **pack_task(task)}
+    run = {"content": content, "place": place, "device_tokens": device_tokens}
+    described = {"format": FORMAT, "data": json.dumps(data.specification()), "run": json.dumps(run)}
+    return {**described, **pack_task(task)}
 
 
-def place(content: dict[str, Any]) -> Place | None:
-    """Where a streamed corpus stood when the checkpoint was written."""
-    stored: Place | None = json.loads(content["seq2seq"].get("place", "null"))
-    return stored
+def stored(content: dict[str, Any], name: str) -> Any:
+    """What a checkpoint knows about its run: content, place, device_tokens; None where it knows nothing."""
+    return json.loads(content["seq2seq"].get("run", "{}")).get(name)
 
 
 def write(content: dict[str, Any], path: Path) -> None:

@@ -182,7 +182,7 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
 def quiet_libraries() -> None:
     """Our own warnings as single lines; the chatter of libraries away."""
     logging.basicConfig(level=logging.WARNING, format="warning: %(message)s", stream=sys.stderr, force=True)
-    for name in ("pytorch_lightning", "lightning.fabric", "lightning_fabric", "datasets", "fsspec"):
+    for name in ("pytorch_lightning", "lightning.fabric", "lightning_fabric", "datasets", "fsspec", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for module in ("pytorch_lightning", "lightning_fabric", "torch"):
         warnings.filterwarnings("ignore", module=rf"{module}\..*")

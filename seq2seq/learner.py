@@ -36,9 +36,11 @@ class Learner(LightningModule):
         optimizer: OptimizerOptions,
         seed: int,
         clip: float | None = None,
+        content: str = "",
     ) -> None:
-        """train: None when the corpus is streamed; clip: the largest norm of the gradient.
+        """train: None when the corpus is streamed; content: the checksum of the training rows.
 
+        clip: the largest norm of the gradient.
         seed: of the batch plan, of subword sampling and of dropout.
         """
         super().__init__()
@@ -49,7 +51,7 @@ class Learner(LightningModule):
         self.options, self.seed, self.clip = optimizer, seed, float("inf") if clip is None else clip
         self.plan = None if train is None else data.plan(train, seed)
         self.place: Place | None = None
-        self.content = "" if train is None else train.texts.content
+        self.content = content
         self.device_tokens = None if data.device_tokens == "auto" else data.device_tokens
         self.predicted: list[Predicted] = []
         self.predictions: list[Prediction] = []
@@ -152,10 +154,14 @@ class Learner(LightningModule):
         return in_order(predicted, self.splits[split].texts)
 
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
-        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, self.content, self.place)
+        checkpoint_content["seq2seq"] = checkpoint.packed(
+            self.task, self.data, self.content, self.place, self.device_tokens
+        )
 
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
-        self.place = checkpoint.place(checkpoint_content)
+        self.place = checkpoint.stored(checkpoint_content, "place")
+        if self.data.device_tokens == "auto":
+            self.device_tokens = checkpoint.stored(checkpoint_content, "device_tokens")
 
 
 def greedy(decoding: Decoding) -> Decoding:

@@ -21,11 +21,9 @@ FINENESS = 16
 
 
 def largest(fits: Callable[[int], bool], least: int, most: int) -> int:
-    """The most tokens for which `fits` is true, to one part in sixteen: `most` if that fits, else by bisection."""
+    """The most tokens for which `fits` is true, to one part in sixteen; 0 if not even `least` is."""
     if not fits(least):
-        raise InputError(
-            f"one row of {least} tokens exceeds this device's memory; lower data.max_length or model.hidden_size"
-        )
+        return 0
     low, high = least, least
     while low < most:
         high = min(2 * low, most)
@@ -39,23 +37,24 @@ def largest(fits: Callable[[int], bool], least: int, most: int) -> int:
 
 
 def device_tokens(
-    task: Task, split: Split, rows: np.ndarray, most: int, copies: int, precision: torch.dtype | None
+    task: Task, split: Split, rows: np.ndarray, most: int, copies: int, precision: torch.dtype | None, sharers: int = 1
 ) -> int:
     """The most padded tokens, of at most `most`, that fit on the task's device, on all devices of this training.
 
     rows: those to train on; copies: how often the optimiser and the gradients' exchange hold the parameters besides;
-    precision: of autocast, None for none.
+    precision: of autocast, None for none; sharers: processes that share main memory.
     """
     lengths = split.lengths(rows)
     total = lengths.sum(axis=1)
     # The longest rows, the most rows, and the rows with the largest part before the vocabulary.
     extremes = {int(total.argmax()), int(total.argmin()), int((lengths[:, 1] / total).argmax())}
-    trial = Trial(task, split, [int(rows[place]) for place in extremes], precision)
+    trial = Trial(task, split, [int(rows[place]) for place in extremes], precision, sharers)
     device = next(task.parameters()).device
     state = [torch.zeros_like(parameter) for parameter in task.parameters() for _ in range(copies)]
     fits = trial.fits_accelerator if device.type == "cuda" else trial.fits_processor
+    least = int(total.max())
     try:
-        found = largest(fits, int(total.max()), most)
+        found = largest(fits, least, most)
     finally:
         state.clear()
         trial.forget()
@@ -63,14 +62,21 @@ def device_tokens(
         smallest = torch.tensor(found, device=device)
         dist.all_reduce(smallest, dist.ReduceOp.MIN)
         found = int(smallest)
+    if not found:  # all devices say so together
+        raise InputError(
+            f"one row of {least} tokens exceeds this device's memory; lower data.max_length or model.hidden_size"
+        )
     return found
 
 
 class Trial:
     """Training steps without an update, to see what they take."""
 
-    def __init__(self, task: Task, split: Split, rows: list[int], precision: torch.dtype | None) -> None:
-        """rows: of each a batch is made by repeating it."""
+    def __init__(
+        self, task: Task, split: Split, rows: list[int], precision: torch.dtype | None, sharers: int = 1
+    ) -> None:
+        """rows: of each a batch is made by repeating it; sharers: processes that share main memory."""
+        self.sharers = sharers
         self.task, self.split, self.rows, self.precision = task, split, rows, precision
         self.device = next(task.parameters()).device
         self.rate = 0.0
@@ -100,7 +106,7 @@ class Trial:
 
     def fits_processor(self, tokens: int) -> bool:
         """The same for main memory, where trying too much would end the process: larger sizes are extrapolated."""
-        free = available_memory() * SHARE
+        free = available_memory() * SHARE / self.sharers
         if self.rate * tokens > free:
             return False
         before = resident("VmRSS")

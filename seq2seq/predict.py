@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     number = 0
     for lines in chunks(sys.stdin.buffer):
-        texts, problem = readable(lines, number)
+        texts, problem = readable(task, lines, number)
         number += len(lines)
         found = inference.predict(task, texts, decoding, device, max_length)
         answers = [show(task, hypotheses[: config.n_best], config.scores) + "\n" for hypotheses in found]
@@ -71,14 +71,20 @@ def main(arguments: Sequence[str]) -> None:
             raise problem
 
 
-def readable(lines: Sequence[bytes], before: int) -> tuple[list[str], InputError | None]:
-    """The texts of lines up to the first that is no UTF-8, and what is wrong with it; `before` lines came earlier."""
+def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str], InputError | None]:
+    """The texts of lines up to the first that cannot be read, and what is wrong with it; `before` came earlier."""
     texts: list[str] = []
     for number, line in enumerate(lines, before + 1):
         try:
-            texts.append(decode_line(line, "standard input", number))
+            text = decode_line(line, "standard input", number)
         except InputError as problem:
             return texts, problem
+        try:
+            if text.strip():
+                task.tokenizers.source.check(text)
+        except InputError as problem:
+            return texts, InputError(f"standard input:{number}: {problem}")
+        texts.append(text)
     return texts, None
 
 

@@ -1,5 +1,6 @@
 """The run directory: one place for everything that a training writes, never overwritten silently."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -68,6 +69,8 @@ class RunDirectory:
     def release(self) -> None:
         """Let others have the directory."""
         self._lock.release()
+        with contextlib.suppress(OSError):
+            self.path.rmdir()  # a refused run has left nothing in it
 
     def _refuse_to_resume(self) -> None:
         if not self.last.is_file():

@@ -38,8 +38,8 @@ class Job(NamedTuple):
     """The configuration as objects."""
     settings: dict[str, Any]
     """The configuration as plain values."""
-    file: str
-    """The configuration's file."""
+    arguments: Sequence[str]
+    """As they were given."""
     started: float
 
 
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
     refuse_endless(config)
     run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
-    job = Job(run, command.instantiate(parser, config), command.plain_settings(parser, config), files[-1][1], started)
-    check_range("seed", config.seed, 0)
+    job = Job(run, command.instantiate(parser, config), command.plain_settings(parser, config), arguments, started)
+    check_range("seed", config.seed, 0, 1 << 63)
     if process_rank() == 0:
         run.claim(config.overwrite, config.resume)
     try:
@@ -64,27 +64,21 @@ def main(arguments: Sequence[str]) -> None:
         run.release()
 
 
-def use_found_budget(job: Job) -> None:
-    """What `auto` has found at the start holds for the whole run."""
-    found = command.read_yaml(job.run.config).get("data", {}).get("device_tokens")
-    if job.parts.data.device_tokens == "auto" and isinstance(found, int):
-        job.parts.data.device_tokens = job.settings["data"]["device_tokens"] = found
-
-
 def refuse_endless(config: Namespace) -> None:
     """A streamed corpus has no epochs, so somebody must say when to stop and when to validate."""
-    counted = config.trainer.max_steps > 0 and isinstance(config.trainer.val_check_interval, int)
-    if config.data.window is not None and not counted:
-        raise InputError(
-            "a streamed corpus (data.window) has no epochs; set trainer.max_steps and trainer.val_check_interval to "
-            "numbers of optimiser steps, such as 100000 and 1000"
-        )
+    counted = {
+        "trainer.max_steps": config.trainer.max_steps > 0,
+        "trainer.val_check_interval": isinstance(config.trainer.val_check_interval, int),
+    }
+    missing = " and ".join(name for name, given in counted.items() if not given)
+    if config.data.window is not None and missing:
+        raise InputError(f"a streamed corpus (data.window) has no epochs; set {missing} to a number of optimiser steps")
 
 
 def same_settings(job: Job) -> None:
     """Refuse to resume with another experiment; devices, precision and the like may change."""
     before = command.read_yaml(job.run.config)
-    names = ["task", "seed", "model", "decoding", "optimizer"]
+    names = ["task", "seed", "model", "decoding", "optimizer", "trainer.gradient_clip_val"]
     names += ["trainer.max_epochs", "trainer.max_steps"] * (job.parts.optimizer.schedule == "cosine")
     names += [f"data.{name}" for name in job.settings["data"] | before["data"] if name not in OF_THE_MACHINE]
     for name in names:
@@ -97,7 +91,7 @@ def same_settings(job: Job) -> None:
 
 def same_data(job: Job, texts: Texts) -> None:
     """Refuse to resume on other training rows, wherever the same ones may be read from."""
-    before = checkpoint.read(job.run.last)["seq2seq"].get("content", "")
+    before = checkpoint.stored(checkpoint.read(job.run.last), "content")
     if before and texts.content != before:
         raise InputError(
             f"the training rows have changed since {job.run.last} was written, so this would be another experiment; "
@@ -116,8 +110,6 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
     data: DataModule = job.parts.data
     first = process_rank() == 0
-    if job.parts.resume:
-        use_found_budget(job)
     if first and job.parts.resume:
         same_settings(job)
     train_texts, validation_texts = data.texts("train"), data.texts("validation")
@@ -128,7 +120,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         same_data(job, train_texts)
         tokenizers = checkpoint.load(job.run.last).tokenizers
     else:
-        print(checks.two_lines(checks.cheap(train_texts, validation_texts), job.file), file=sys.stderr)
+        print(checks.two_lines(checks.cheap(train_texts, validation_texts), job.arguments), file=sys.stderr)
         tokenizers = data.train_tokenizers(train_texts)
     train = None if data.window is not None else data.encode(train_texts, tokenizers, "train")
     validation = data.encode(validation_texts, tokenizers, "validation")
@@ -139,7 +131,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
 
     clip = job.parts.trainer.gradient_clip_val
-    return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip)
+    return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, train_texts.content)
 
 
 def begin(job: Job, tokenizers: Tokenizers) -> None:
@@ -169,15 +161,10 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
     """Train, then score the best checkpoint and write everything down."""
     from seq2seq.callbacks import Budget, Checkpoints, Curves, Progress
 
-    def freeze(found: int) -> None:
-        job.settings["data"]["device_tokens"] = found
-        write_text(job.run.config, command.to_yaml(job.settings))
-        print(f"a device holds {found:,} tokens at once", file=sys.stderr)
-
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
     checkpoints = Checkpoints(job.run, job.parts.patience)
     progress = Progress(curves, learner.task.metrics[0].name)
-    trainer = make_trainer(job.parts, [Budget(freeze), curves, progress, checkpoints])
+    trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints])
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
         describe(learner, job.run)

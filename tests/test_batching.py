@@ -20,11 +20,6 @@ def plan_of(lengths: Pairs, budget: int = 120, seed: int = 1) -> Plan:
     return Plan(source, target, budget, seed)
 
 
-def sampler_of(lengths: Pairs, rank: int, devices: int, device_tokens: int | None, first: int = 0) -> TrainingSampler:
-    table = np.array(lengths)
-    return TrainingSampler(plan_of(lengths), lambda rows: table[rows], lambda: first, rank, devices, device_tokens)
-
-
 @settings(max_examples=60, deadline=None)
 @given(LENGTHS, st.integers(60, 400), st.integers(0, 3))
 def test_every_row_once_an_epoch_within_the_budget(lengths: Pairs, budget: int, epoch: int) -> None:
@@ -40,12 +35,11 @@ def test_every_row_once_an_epoch_within_the_budget(lengths: Pairs, budget: int, 
 @given(LENGTHS, st.integers(1, 5), st.sampled_from([None, 60, 90]))
 def test_devices_share_the_rows_of_each_step(lengths: Pairs, devices: int, device_tokens: int | None) -> None:
     plan, table = plan_of(lengths), np.array(lengths)
-    shares = [list(sampler_of(lengths, rank, devices, device_tokens)) for rank in range(devices)]
-    for step, together in enumerate(zip(*shares, strict=True)):
-        assert all(share.rows.tolist() == plan.rows(step).tolist() for share in together)
-        assert len({len(share.pieces) for share in together}) == 1, "a device would wait for the others for ever"
-        parts = [share.rows[a:b] for share in together for a, b in share.pieces]
-        assert sorted(np.concatenate(parts)) == sorted(plan.rows(step))
+    for rows in TrainingSampler(plan, lambda: 0):
+        found = pieces(table[rows.numbers], device_tokens, devices)
+        assert len(found) % devices == 0, "a device would wait for the others for ever"
+        parts = [rows.numbers[a:b] for a, b in found]
+        assert np.concatenate(parts).tolist() == rows.numbers.tolist()
         for part in parts:
             widest = table[part].max(axis=0).sum() if len(part) else 0
             assert device_tokens is None or len(part) * widest <= device_tokens
@@ -59,6 +53,20 @@ def test_no_more_pieces_than_needed() -> None:
     assert len(pieces(lengths, 119, 4)) == 4
     assert len(pieces(lengths, 20, 4)) == 8
     assert pieces(lengths[:1], 10, 3) == [(0, 0), (0, 0), (0, 1)]
+
+
+def test_many_pieces_are_found_at_once() -> None:
+    lengths = np.full((20_000, 2), 20)
+    found = pieces(lengths, 400, 2)
+    assert len(found) == 2000
+    assert all(b - a == 10 for a, b in found)
+
+
+def test_a_row_and_its_repetition_differ_in_their_places() -> None:
+    plan = Plan(np.full(10, 5), np.full(10, 5), 1000, 1, repetitions=[(10, 2.5)])
+    steps = [plan.step(step) for step in range(2 * len(plan))]
+    assert max(Counter(steps[0].numbers.tolist()).values()) > 1
+    assert all(len(set(step.places.tolist())) == len(step.places) for step in steps)
 
 
 def test_epochs_differ_and_repeat_for_the_same_seed() -> None:
@@ -78,8 +86,8 @@ def test_seeking_needs_no_replay() -> None:
     steps = [whole.rows(step) for step in range(3 * len(whole))]
     place = 2 * len(whole) + 1
     assert fresh.rows(place).tolist() == steps[place].tolist()
-    sampler = sampler_of(lengths, 0, 1, None, place)
-    assert [share.rows.tolist() for share in sampler] == [rows.tolist() for rows in steps[place:]]
+    sampler = TrainingSampler(fresh, lambda: place)
+    assert [rows.numbers.tolist() for rows in sampler] == [rows.tolist() for rows in steps[place:]]
     assert len(sampler) == len(fresh)
 
 

@@ -1,7 +1,7 @@
 """Kept folders: made once, complete or absent, never stale, whoever is killed in between."""
 
 import errno
-import json
+import importlib
 import os
 import signal
 import subprocess
@@ -227,9 +227,43 @@ def test_a_cut_arrow_file_is_made_again(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     sources(Tsv(), tmp_path, cache)
     (kept,) = cache.root.glob("rows-*")
-    sizes = json.loads((kept / CONTENTS).read_text())
-    os.truncate(kept / "rows.arrow", sizes["rows.arrow"] // 2)
+    os.truncate(kept / "rows.arrow", (kept / "rows.arrow").stat().st_size // 2)
     assert sources(Tsv(), tmp_path, cache) == ["a"] * 1000
+
+
+def test_damage_that_keeps_the_size_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text("abc\tb\n" * 1000)
+    cache = Cache(tmp_path / "cache")
+    sources(Tsv(), tmp_path, cache)
+    (kept,) = cache.root.glob("rows-*")
+    content = (kept / "rows.arrow").read_bytes()
+    (kept / "rows.arrow").write_bytes(content.replace(b"abcabc", b"xbcabc"))
+    assert sources(Tsv(), tmp_path, cache) == ["abc"] * 1000
+
+
+def test_a_reader_of_ones_own_that_was_edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.own").write_text("a\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    source = (
+        "from seq2seq.data.files import Files\nclass Own(Files):\n    endings = ('.own',)\n"
+        "    def read(self, shard):\n        yield 'before', 'x', 1\n"
+    )
+    module = tmp_path / "own_reader.py"
+    module.write_text(source)
+    own = importlib.import_module("own_reader").Own()
+    cache = Cache(tmp_path / "cache")
+    assert sources(own, tmp_path, cache) == ["before"]
+    module.write_text(source.replace("before", "after!"))
+    monkeypatch.setattr(type(own), "read", lambda self, shard: iter([("after!", "x", 1)]))
+    assert sources(own, tmp_path, cache) == ["after!"]
+
+
+def test_a_failure_that_is_not_the_disks(tmp_path: Path) -> None:
+    def unreachable(folder: Path) -> None:
+        raise ConnectionError("the network is down")
+
+    with pytest.raises(ConnectionError, match="network is down"):
+        Cache(tmp_path).folder("x", 1, unreachable)
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

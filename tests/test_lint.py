@@ -10,9 +10,9 @@ import yaml
 
 from seq2seq import command, lint
 from seq2seq.data import checks
-from seq2seq.data.findings import Finding
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.files import Conll, Parallel
+from seq2seq.data.findings import Finding
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers import Characters, Labels, Tokenizer, Words
 
@@ -181,7 +181,7 @@ def test_odd_lengths_follow_the_spread_of_the_data() -> None:
 def test_several_lines_in_a_target_are_noted() -> None:
     texts = Texts(["one\nmore", "two"], ["eins", "zwei\ndrei"])
     (finding,) = checks.line_feeds(checks.scan("train", texts))
-    assert (finding.rows, finding.examples[0].place) == (1, "row 1")
+    assert (finding.rows, finding.examples[0].place) == (1, "row 2")
     assert "zwei\\ndrei" in finding.examples[0].excerpt
 
 
@@ -329,17 +329,17 @@ def test_the_cheap_part() -> None:
     assert [(one.kind, one.split) for one in findings] == [
         ("empty", "train"), ("damaged", "train"), ("overlap", "validation"), ("hidden break", "train"), ("duplicate", "train"),
     ]  # fmt: skip
-    assert checks.two_lines(findings, "my.yaml") == (
-        "data: rows to look at: 1 empty, 1 damaged, 1 overlap, 1 hidden break, 1 duplicate\n"
+    assert checks.two_lines(findings, ["--config", "my.yaml"]) == (
+        "data: rows to look at (errors among them): 1 empty, 1 damaged, 1 overlap, 1 hidden break, 1 duplicate\n"
         "see all with python -m seq2seq.lint --config my.yaml"
     )
-    assert checks.two_lines([], "my.yaml") == "data: nothing to complain about"
+    assert checks.two_lines([], []) == "data: nothing to complain about"
 
 
 def test_the_cheap_part_never_fails() -> None:
     findings = checks.cheap(Texts(["a"], [None]), Texts([], []))  # type: ignore[list-item]
     assert [one.kind for one in findings] == ["unchecked"]
-    assert "not checked" in checks.two_lines(findings, "my.yaml")
+    assert "not checked" in checks.two_lines(findings, [])
     empty = Texts([], [])
     assert checks.cheap(empty, empty) == []
 

@@ -24,9 +24,12 @@ def test_the_largest_that_fits_to_one_part_in_sixteen(least: int, most: int, lim
     assert max(tried) <= max(2 * limit, least), "never much more than what fits"
 
 
-def test_a_device_too_small_for_one_row() -> None:
-    with pytest.raises(InputError, match="one row of 90 tokens exceeds"):
-        memory.largest(lambda tokens: False, 90, 1000)
+def test_a_device_too_small_for_one_row(tokenizers: Tokenizers, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory.largest(lambda tokens: False, 90, 1000) == 0
+    monkeypatch.setattr(memory, "available_memory", lambda: 0)
+    task, split = Translation(tokenizers, embedding_size=8, hidden_size=8), split_of(PAIRS, tokenizers)
+    with pytest.raises(InputError, match=r"one row of \d+ tokens exceeds this device's memory"):
+        memory.device_tokens(task, split, np.arange(len(split)), 4000, 2, None)
 
 
 def test_trying_leaves_no_trace(tokenizers: Tokenizers) -> None:

@@ -101,8 +101,9 @@ def test_configurations_train_and_score(name: str, data_folder: Path, tmp_path: 
     run = tmp_path / "run"
     train.main([*arguments_for(name, data_folder), "--run", str(run), *QUICK, *SMALL, *FEW])
     results = json.loads((run / "results.json").read_text())
-    assert results["data"]["rows"] == {"train": 200, "validation": 6, "test": 4}
-    assert results["splits"]["test"]["rows"] == 4
+    corpora = len(results["config"]["data"]["corpus"]["init_args"].get("corpora", [None]))
+    assert results["data"]["rows"] == {"train": 200 * corpora, "validation": 6 * corpora, "test": 4 * corpora}
+    assert results["splits"]["test"]["rows"] == 4 * corpora
 
 
 @pytest.mark.data

@@ -358,7 +358,7 @@ def test_columns_are_sequences(tmp_path: Path) -> None:
     assert (column[-1], column[np.int64(4)], "19" in column) == ("19", "4", True)
     with pytest.raises(IndexError):
         column[20]
-    assert in_memory([]).place(3) == "row 3"
+    assert in_memory([]).place(3) == "row 4"
 
 
 def test_datasets_reads_what_load_has_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.sources import Cldr
+from seq2seq.data.sources import Cldr, Corpus, Mixture
 from seq2seq.data.split import Split, Step
 from seq2seq.data.tokenizers import SentencePiece, Tokenizers
 from seq2seq.tasks.translation import Translation
@@ -124,11 +124,35 @@ def test_the_gradient_on_two_processes(tmp_path: Path) -> None:
         assert (one - other).norm() / one.norm() < 1e-6
 
 
-def test_sampled_steps_stay_near_the_budget() -> None:
-    """The plan knows the best segmentations; those drawn may be longer."""
-    data = DataModule(Cldr(train=300), tokenizer=SentencePiece(150, sampling=0.5), batch_tokens=BUDGET)
+def test_sampled_rows_keep_to_the_limits() -> None:
+    """The plan knows the best segmentations; those drawn may be longer, but never than the two limits."""
+    tokenizer = SentencePiece(150, sampling=0.1)
+    data = DataModule(Cldr(train=300), tokenizer=tokenizer, batch_tokens=BUDGET, max_length=24)
     texts = data.texts("train")
     tokenizers = data.train_tokenizers(texts)
-    steps = steps_of((data, tokenizers, data.encode(texts, tokenizers, "train")))
+    split = data.encode(texts, tokenizers, "train")
+    steps = steps_of((data, tokenizers, split), device_tokens=200)
+    batches = [batch for step in steps for batch in step.batches]
+    assert max(batch.source.numel() + batch.target.numel() for batch in batches) <= 200
+    assert max(max(batch.source.shape[1], batch.target.shape[1]) for batch in batches) <= 24
+    for batch in batches:  # a drawn source is whole
+        for row, ids, length in zip(batch.rows.tolist(), batch.source, batch.source_lengths.tolist(), strict=True):
+            assert tokenizers.source.decode(ids[: length - 1].tolist()) == texts.source[row]
     sizes = np.array([sum(b.source.numel() + b.target.numel() for b in step.batches) for step in steps])
-    assert sizes.mean() < 1.4 * BUDGET
+    assert sizes.mean() < 1.6 * BUDGET
+
+
+def test_repetitions_of_a_row_are_drawn_anew() -> None:
+    """In one step a row of a small corpus may stand twice: with other subwords and another dropout mask."""
+    corpora: list[Corpus] = [Cldr(train=60), Cldr(source_locale="fr", train=4)]
+    data = DataModule(Mixture(corpora, [0.5, 0.5]), tokenizer=SentencePiece(150, sampling=0.2), batch_tokens=3000)
+    texts = data.texts("train")
+    tokenizers = data.train_tokenizers(texts)
+    batches = [batch for step in steps_of((data, tokenizers, data.encode(texts, tokenizers, "train")))
+               for batch in step.batches]  # fmt: skip
+    twice = [(batch, row) for batch in batches for row in set(batch.rows.tolist()) if (batch.rows == row).sum() > 1]
+    assert twice
+    for batch, row in twice:
+        chosen = batch.rows == row
+        assert len(set(batch.places[chosen].tolist())) == int(chosen.sum())
+    assert any(not batch.source[batch.rows == row][0].equal(batch.source[batch.rows == row][1]) for batch, row in twice)

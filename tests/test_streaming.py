@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def data_of(folder: Path, **more: Any) -> DataModule:
     files: dict[str, str | list[str]] = {"train": "train-*", "validation": "validation", "test": "test"}
-    settings = {"tokenizer": Characters(), "batch_tokens": 400, "window": 70, **more}
+    settings = {"tokenizer": Characters(), "batch_tokens": 400, "max_length": 60, "window": 70, **more}
     return DataModule(Parallel("en", "de", files=files), str(folder), **settings)
 
 
@@ -123,8 +123,9 @@ def test_rows_too_long_are_counted(folder: Path, tokenizers: Tokenizers, caplog:
 
 
 def test_held_out_rows_are_never_streamed(folder: Path) -> None:
-    data = DataModule(Parallel("en", "de", files={"train": "train-*", "validation": [], "test": []}), str(folder), holdout=0.2, tokenizer=Characters(),
-                      window=50, batch_tokens=400)  # fmt: skip
+    corpus = Parallel("en", "de", files={"train": "train-*", "validation": [], "test": []})
+    limits = {"window": 50, "batch_tokens": 400, "max_length": 60}
+    data = DataModule(corpus, str(folder), holdout=0.2, tokenizer=Characters(), **limits)
     tokenizers = data.train_tokenizers(data.texts("train"))
     held = {text for split in ("validation", "test") for text in data.texts(split).source}
     streamed = {text for step in steps_of(data, tokenizers, 60) for text in texts_of(step, tokenizers)}
@@ -137,7 +138,7 @@ def test_a_data_set_of_the_hub_is_streamed(tmp_path: Path) -> None:
     for split in ("train", "validation", "test"):
         rows = [{"translation": {"en": f"{row}", "de": f"{row} {row}"}} for row in range(50)]
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    data = DataModule(Hub(str(tmp_path), "en", "de"), tokenizer=Characters(), window=20, batch_tokens=60)
+    data = DataModule(Hub(str(tmp_path), "en", "de"), tokenizer=Characters(), window=20, batch_tokens=60, max_length=30)
     tokenizers = data.train_tokenizers(data.texts("train"))
     whole = steps_of(data, tokenizers, 40)
     first = [text for step in whole if step.place and not step.place["epoch"] for text in texts_of(step, tokenizers)]
@@ -152,9 +153,14 @@ def test_a_streamed_mixture_keeps_its_shares(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     parts = [Jsonl(files={"train": name, "validation": name, "test": name}) for name in "ab"]
     with pytest.raises(InputError, match=r"needs data\.corpus\.shares"):
-        DataModule(Mixture(list(parts)), str(tmp_path), window=50).texts("train")
+        DataModule(Mixture(list(parts)), str(tmp_path), window=50, max_length=30).texts("train")
     mixed = DataModule(
-        Mixture(list(parts), [0.5, 0.5]), str(tmp_path), window=50, tokenizer=Characters(), batch_tokens=60
+        Mixture(list(parts), [0.5, 0.5]),
+        str(tmp_path),
+        window=50,
+        tokenizer=Characters(),
+        batch_tokens=60,
+        max_length=30,
     )
     tokenizers = mixed.train_tokenizers(mixed.texts("train"))
     steps = steps_of(mixed, tokenizers, 60)
@@ -162,3 +168,30 @@ def test_a_streamed_mixture_keeps_its_shares(tmp_path: Path) -> None:
     assert 0.4 < sum(text.startswith("b") for text in texts) / len(texts) < 0.6
     again = steps_of(mixed, tokenizers, 30, json.loads(json.dumps(steps[29].place)))
     assert [texts_of(step, tokenizers) for step in again] == [texts_of(step, tokenizers) for step in steps[30:]]
+
+
+def test_only_the_first_rows_of_each_corpus(folder: Path, tmp_path: Path) -> None:
+    data = data_of(folder, max_rows={"train": 100})
+    tokenizers = data.train_tokenizers(data.texts("train"))
+    steps = steps_of(data, tokenizers, 60)
+    numbers = {int(text.split()[0]) for step in steps for text in texts_of(step, tokenizers)}
+    assert numbers == set(range(100))
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(f'{{"source": "{name}{row}", "target": "x"}}\n' for row in range(90))
+        )
+    parts = [Jsonl(files={"train": name, "validation": name, "test": name}) for name in "ab"]
+    mixed = DataModule(Mixture(list(parts), [0.5, 0.5]), str(tmp_path), max_rows={"train": 10}, tokenizer=Characters(),
+                       window=50, batch_tokens=60, max_length=30)  # fmt: skip
+    tokenizers = mixed.train_tokenizers(mixed.texts("train"))
+    texts = {text for step in steps_of(mixed, tokenizers, 30) for text in texts_of(step, tokenizers)}
+    assert texts == {f"{name}{row}" for name in "ab" for row in range(10)}
+
+
+def test_a_row_that_could_exceed_a_budget_is_refused_at_the_start(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"a streamed row may have 1024 tokens"):
+        data_of(folder, max_length=512)
+    with pytest.raises(InputError, match=r"more than 100 as data.batch_tokens or data.device_tokens"):
+        data_of(folder, device_tokens=100)
+    with pytest.raises(InputError, match=r"with data.window give a number"):
+        data_of(folder, device_tokens="auto")

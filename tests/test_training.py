@@ -187,14 +187,14 @@ def test_a_run_goes_on_elsewhere(
 
 
 def test_a_streamed_run_is_resumed_exactly(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    streamed = ["--data.window", "60", "--trainer.max_steps", "23", "--data.workers", "1"]
+    streamed = ["--data.window", "60", "--data.max_length", "200", "--trainer.max_steps", "23", "--data.workers", "1"]
     train.main(["--config", str(config), "--run", str(tmp_path / "whole"), *streamed])
     arguments = ["--config", str(config), "--run", str(tmp_path / "run"), *streamed]
     train_until(18, arguments, monkeypatch)
     train.main([*arguments, "--resume", "true"])
     assert_same_weights(RunDirectory(tmp_path / "run").last, RunDirectory(tmp_path / "whole").last)
     with pytest.raises(InputError, match=r"no epochs; set trainer.max_steps"):
-        train.main(["--config", str(config), "--run", str(tmp_path / "endless"), "--data.window", "60"])
+        train.main(["--config", str(config), "--run", str(tmp_path / "endless"), *streamed[:4]])
 
 
 def test_other_training_rows_are_refused(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_the_budget_of_a_device_is_found_and_kept(
     monkeypatch.setattr(memory.Trial, "fits_processor", lambda self, tokens: self.run(tokens) or tokens <= 350)
     arguments = ["--config", str(config), "--run", str(tmp_path / "run"), "--data.device_tokens", "auto"]
     train_until(7, arguments, monkeypatch)
-    found = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["data"]["device_tokens"]
+    found = checkpoint.stored(checkpoint.read(tmp_path / "run" / "checkpoints" / "last.ckpt"), "device_tokens")
     assert 350 * 15 / 16 - 1 <= found <= 350
     monkeypatch.setattr(memory.Trial, "fits_processor", None)  # it is not searched again
     train.main([*arguments, "--resume", "true"])

@@ -14,6 +14,8 @@ class Batch(NamedTuple):
 
     rows: Tensor
     """(B,) row numbers in the split, on the CPU."""
+    places: Tensor
+    """(B,) the same or, in a mixture, what tells repetitions of a row apart: with `seed` it decides dropout masks."""
     source: Tensor
     """(B, S) ids, each row ended by its end token."""
     source_lengths: Tensor
@@ -25,7 +27,7 @@ class Batch(NamedTuple):
     step_tokens: int
     """Target tokens to predict in the whole optimiser step, over all devices: the loss is divided by it."""
     seed: int = 0
-    """Of the optimiser step; with the row numbers it decides the dropout masks."""
+    """Of all that is random in the optimiser step."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its ids on `device`."""

@@ -15,15 +15,14 @@ CHUNK = 1 << 20
 """Rows of a large array handled at once."""
 
 
-class Share(NamedTuple):
-    """One device's part of an optimiser step."""
+class Rows(NamedTuple):
+    """The rows of an optimiser step; like lengths stand together."""
 
-    step: int
     epoch: int
-    rows: np.ndarray
-    """The row numbers of the whole step; like lengths stand together."""
-    pieces: list[tuple[int, int]]
-    """Where in `rows` each of the device's micro-batches begins and ends; one may be empty."""
+    numbers: np.ndarray
+    """Row numbers; in a mixture a row may stand there twice."""
+    places: np.ndarray
+    """What tells the rows of an epoch apart, even one from its repetition: all that is drawn at random hangs on it."""
 
 
 class Plan:
@@ -88,6 +87,10 @@ class Plan:
 
     def rows(self, step: int) -> np.ndarray:
         """The row numbers of an optimiser step, counted from the start of training."""
+        return self.step(step).numbers
+
+    def step(self, step: int) -> Rows:
+        """The rows of an optimiser step, counted from the start of training."""
         epoch, place = divmod(step, len(self))
         if epoch != self._epoch:
             random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
@@ -96,10 +99,10 @@ class Plan:
             self._order = shuffled[np.argsort(self._ranks[shuffled], kind="stable")]
             self._steps, self._epoch = random.permutation(len(self)), epoch
         batch = self._steps[place]
-        rows: np.ndarray = self._order[self._cuts[batch] : self._cuts[batch + 1]].astype(np.int64)
-        if self._slots is not None:
-            rows = self._slots.rows(rows, epoch)
-        return rows if self._kept is None else self._kept[rows]
+        places: np.ndarray = self._order[self._cuts[batch] : self._cuts[batch + 1]].astype(np.int64)
+        numbers = places if self._slots is None else self._slots.rows(places, epoch)
+        numbers = numbers if self._kept is None else self._kept[numbers]
+        return Rows(epoch, numbers, numbers if self._slots is None else places)
 
 
 class Slots(NamedTuple):
@@ -131,15 +134,15 @@ def slots(sources: np.ndarray, targets: np.ndarray, repetitions: Sequence[tuple[
     before = 0
     for rows, times in repetitions:
         part = slice(before, before + rows)
-        members.append(before + np.lexsort((targets[part], sources[part])))
+        members.append((before + np.lexsort((targets[part], sources[part]))).astype(np.int32))
         whole = int(times)
         rest = max(round((times - whole) * rows), int(not whole and rows > 0))  # at least one row in each epoch
-        starts += [np.arange(before, before + rows)] * whole
-        sizes += [np.ones(rows, dtype=np.int64)] * whole
+        starts += [np.arange(before, before + rows, dtype=np.int32)] * whole
+        sizes += [np.ones(rows, dtype=np.int32)] * whole
         if rest:
             edges = before + np.arange(rest + 1) * rows // rest
-            starts.append(edges[:-1])
-            sizes.append(np.diff(edges))
+            starts.append(edges[:-1].astype(np.int32))
+            sizes.append(np.diff(edges).astype(np.int32))
         before += rows
     order, start, size = np.concatenate(members), np.concatenate(starts), np.concatenate(sizes)
     widest = [np.maximum.reduceat(np.append(side[order], 0), interleaved(start, size))[::2]
@@ -194,42 +197,32 @@ def pieces(lengths: np.ndarray, device_tokens: int | None, devices: int) -> list
     lengths (rows, 2) of source and target. The number of pieces is a multiple of `devices`, so that all take equally
     many; some are empty when there are too few rows.
     """
-    rows, number = len(lengths), 0
+    rows, number = len(lengths), devices
+    if device_tokens is not None:  # no fewer can hold them
+        number = -(-int(lengths.sum()) // device_tokens // devices) * devices or devices
     while True:
-        number += devices
         edges = np.arange(number + 1) * rows // number
         found = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
         if device_tokens is None or number > rows + devices:
             return found
         if all((b - a) * int(lengths[a:b].max(axis=0).sum()) <= device_tokens for a, b in found if a < b):
             return found
+        number += devices
 
 
-class TrainingSampler(Sampler[Share]):
-    """This device's shares from where training stands to the end of the epoch."""
+class TrainingSampler(Sampler[Rows]):
+    """The optimiser steps from where training stands to the end of the epoch."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        lengths: Callable[[np.ndarray], np.ndarray],
-        position: Callable[[], int],
-        rank: int = 0,
-        devices: int = 1,
-        device_tokens: int | None = None,
-    ) -> None:
-        """lengths: rows to their (rows, 2) tokens; position: optimiser steps taken so far, asked at each epoch."""
-        self.plan, self.lengths, self.position = plan, lengths, position
-        self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
+    def __init__(self, plan: Plan, position: Callable[[], int]) -> None:
+        """position: optimiser steps taken so far, asked at each epoch."""
+        self.plan, self.position = plan, position
 
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __iter__(self) -> Iterator[Share]:
+    def __iter__(self) -> Iterator[Rows]:
         first = self.position()
-        for step in range(first, (first // len(self.plan) + 1) * len(self.plan)):
-            rows = self.plan.rows(step)
-            found = pieces(self.lengths(rows), self.device_tokens, self.devices)
-            yield Share(step, step // len(self.plan), rows, found[self.rank :: self.devices])
+        return map(self.plan.step, range(first, (first // len(self.plan) + 1) * len(self.plan)))
 
 
 def evaluation_batches(source_lengths: np.ndarray, rows: int, rank: int = 0, world_size: int = 1) -> list[np.ndarray]:

@@ -1,11 +1,13 @@
 """Cache: folders that are made once and named by what they are made of, so that nothing stale is ever found."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,20 @@ from typing import Any
 from filelock import FileLock
 
 from seq2seq.errors import InputError
+from seq2seq.parts import Part
 
 log = logging.getLogger(__name__)
 
 CONTENTS = "contents.json"
-"""The file that lists the others of its folder with their sizes."""
+"""The file that lists the others of its folder with their sizes and checksums."""
+
+BLOCK, BLOCKS = 1 << 16, 1024
+"""Bytes at once, and at most so many times, that are looked at to see whether a kept file is whole."""
+
+OWN = "seq2seq"
+"""The package whose versions of what it keeps are counted by hand."""
+
+ABOUT_THE_DISK = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
 
 class Cache:
@@ -39,6 +50,8 @@ class Cache:
                 if not complete(path):  # another process may have made it while this one waited
                     self._make(path, make)
         except OSError as problem:
+            if problem.errno not in ABOUT_THE_DISK:
+                raise
             raise InputError(
                 f"cannot keep prepared data in {self.root}: {problem.strerror or problem}; "
                 "make room or name another folder with --data.cache FOLDER or SEQ2SEQ_CACHE"
@@ -51,8 +64,8 @@ class Cache:
         temporary.mkdir()
         try:
             make(temporary)
-            sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
-            (temporary / CONTENTS).write_text(json.dumps(sizes), encoding="utf-8")
+            marks = {file.name: mark(file) for file in temporary.iterdir()}
+            (temporary / CONTENTS).write_text(json.dumps(marks), encoding="utf-8")
             for file in temporary.iterdir():
                 sync(file)
             if path.exists():
@@ -66,8 +79,8 @@ class Cache:
 def complete(path: Path) -> bool:
     """True if a folder holds all that was written there."""
     try:
-        sizes = json.loads((path / CONTENTS).read_text(encoding="utf-8"))
-        return all((path / name).stat().st_size == size for name, size in sizes.items())
+        marks = json.loads((path / CONTENTS).read_text(encoding="utf-8"))
+        return all(mark(path / name) == value for name, value in marks.items())
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -85,18 +98,41 @@ def digest(key: Any) -> str:
 
 def checksum(file: Path) -> str:
     """SHA-256 of a file's bytes."""
+    found = hashlib.sha256()
     try:
         with open(file, "rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+            while piece := opened.read(1 << 20):
+                found.update(piece)
     except OSError as problem:
         raise InputError(f"{file} cannot be read: {problem.strerror or problem}") from problem
-
-
-def default_root() -> str:
-    """Where the system keeps what can be made again."""
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "seq2seq")
+    return found.hexdigest()
 
 
 def checksum_of(data: bytes) -> str:
     """SHA-256 of bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def code_of(part: Part) -> list[str]:
+    """Checksums of the modules of one's own that define a part or a part of it: after an edit nothing old is found."""
+    kinds = [kind for kind in type(part).__mro__ if kind.__module__.partition(".")[0] not in (OWN, "builtins")]
+    inner = [value for values in vars(part).values() for value in (values if isinstance(values, list) else [values])]
+    files = [getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds]
+    own = [checksum(Path(file)) for file in files if file is not None]
+    return own + [code for value in inner if isinstance(value, Part) for code in code_of(value)]
+
+
+def mark(file: Path) -> str:
+    """A checksum of a file's bytes, of a large one's evenly spread blocks, by which damage is noticed in time."""
+    size, found = file.stat().st_size, hashlib.sha256()
+    step = max(BLOCK, size // BLOCKS)
+    with open(file, "rb") as opened:
+        for start in range(0, size, step):
+            opened.seek(start)
+            found.update(opened.read(BLOCK))
+    return f"{size} {found.hexdigest()}"
+
+
+def default_root() -> str:
+    """Where the system keeps what can be made again."""
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "seq2seq")

@@ -6,6 +6,7 @@ compared by 64-bit hashes, so that a million rows cost some megabytes.
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -372,7 +373,7 @@ def first_rows(texts: Texts) -> Texts:
     return texts._replace(source=texts.source[:LOOKED_AT], target=texts.target[:LOOKED_AT])
 
 
-def two_lines(findings: Sequence[Finding], config: str) -> str:
+def two_lines(findings: Sequence[Finding], arguments: Sequence[str]) -> str:
     """The findings for someone who wants to train."""
     counts: dict[str, int] = {}
     if [finding.kind for finding in findings] == ["unchecked"]:
@@ -382,4 +383,5 @@ def two_lines(findings: Sequence[Finding], config: str) -> str:
     if not counts:
         return "data: nothing to complain about"
     listed = ", ".join(f"{rows:,} {kind}" for kind, rows in counts.items())
-    return f"data: rows to look at: {listed}\nsee all with python -m seq2seq.lint --config {config}"
+    errors = " (errors among them)" if any(finding.severity == "error" for finding in findings) else ""
+    return f"data: rows to look at{errors}: {listed}\nsee all with python -m seq2seq.lint {shlex.join(arguments)}"

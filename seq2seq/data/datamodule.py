@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from seq2seq.data import files  # noqa: F401  its corpora must be known by name
 from seq2seq.data.batch import Batch
 from seq2seq.data.batching import Plan, TrainingSampler, evaluation_batches
-from seq2seq.data.cache import Cache
+from seq2seq.data.cache import Cache, code_of
 from seq2seq.data.rows import Row, Texts, in_memory
 from seq2seq.data.sources import Cldr, Corpus, Take, load, take
 from seq2seq.data.split import Evaluation, Split, Step, Training, encode
@@ -80,6 +81,14 @@ class DataModule(Part):
             if split not in ("train", "validation", "test"):
                 raise InputError(f"data.max_rows names {split!r}; it maps train, validation and test to numbers")
             check_range(f"data.max_rows.{split}", rows, 1)
+        if window is not None and device_tokens == "auto":
+            raise InputError("data.device_tokens auto must know the longest row; with data.window give a number")
+        least = min(batch_tokens, device_tokens if isinstance(device_tokens, int) else batch_tokens)
+        if window is not None and 2 * max_length > least:
+            raise InputError(
+                f"a streamed row may have {2 * max_length} tokens, twice data.max_length, more than {least} as "
+                "data.batch_tokens or data.device_tokens says; lower the one or raise the other"
+            )
         if shared_vocabulary and target_tokenizer is not None:
             raise InputError("data.shared_vocabulary excludes data.target_tokenizer; drop one of them")
         self.corpus, self.path, self.holdout, self.max_rows = corpus, path, holdout, max_rows
@@ -91,7 +100,7 @@ class DataModule(Part):
         """The raw rows of a split, of a streamed one the first so many; an empty one is an error."""
         wanted = self._take(split)
         if split == "train" and self.window is not None:
-            rows = wanted.stream(self.corpus, self.path, [0, 0]).take(VOCABULARY_ROWS)
+            rows = self.corpus.streamed(wanted, self.path, [0, 0]).take(VOCABULARY_ROWS)
             return in_memory(Row(row["source"], row["target"], number) for number, row in enumerate(rows, 1))
         texts = load(self.corpus, wanted, self.path, Cache(self.cache))
         if not len(texts.source):
@@ -108,6 +117,8 @@ class DataModule(Part):
 
     def train_tokenizers(self, texts: Texts) -> Tokenizers:
         """Learn both vocabularies from the training split, or take those learnt from the same texts before."""
+        for kind, column in zip((self.tokenizer, self.target_tokenizer or self.tokenizer), texts[:2], strict=True):
+            check(kind, column, texts.place)
         if self.shared_vocabulary:
             shared = self._train(self.tokenizer, texts.content, "both", lambda: chain(texts.source, texts.target))
             return Tokenizers(shared, shared)
@@ -128,20 +139,25 @@ class DataModule(Part):
     def _train(self, kind: Tokenizer, content: str, side: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
         tokenizer = build(Tokenizer, kind.specification())
 
-        def learn(folder: Path) -> None:
+        def train() -> None:
             with tqdm(desc=f"learning the vocabulary ({side})", bar_format="{desc} ...", leave=False, disable=None):
                 tokenizer.train(texts())
+
+        def learn(folder: Path) -> None:
+            train()
             (folder / "state").write_bytes(tokenizer.state)
 
         if not content:
-            tokenizer.train(texts())
+            train()
             return tokenizer
-        key = [VERSION, content, side, kind.specification()]
+        key = [VERSION, content, side, kind.specification(), code_of(kind)]
         return restored(kind, (Cache(self.cache).folder("vocabulary", key, learn) / "state").read_bytes())
 
     def encode(self, texts: Texts, tokenizers: Tokenizers, name: str) -> Split:
         """Ids of all rows of the split called `name`; sources to predict that will be cut are counted in a warning."""
         cache = Cache(self.cache)
+        for tokenizer, column in zip(tokenizers, texts[:2], strict=True):
+            check(tokenizer, column, texts.place)
         source, target = (
             encode(column, texts.content, tokenizer, cache, side)
             for column, tokenizer, side in zip(texts[:2], tokenizers, Tokenizers._fields, strict=True)
@@ -163,7 +179,11 @@ class DataModule(Part):
             log.warning("left out %d of %d training rows longer than data.max_length", left, len(fits))
         if isinstance(self.device_tokens, int):
             longest = int((source + target)[fits].max())
-            check_range("data.device_tokens", self.device_tokens, longest)
+            if longest > self.device_tokens:
+                raise InputError(
+                    f"one row alone has {longest} tokens, more than data.device_tokens {self.device_tokens}; "
+                    "raise data.device_tokens or lower data.max_length"
+                )
         return Plan(source, target, self.batch_tokens, seed, kept, self._repetitions(train.texts, fits))
 
     def _repetitions(self, texts: Texts, fits: np.ndarray) -> list[tuple[int, float]]:
@@ -173,7 +193,9 @@ class DataModule(Part):
         shares = self.corpus.proportions(rows)
         if shares is None:
             return []
-        return [(count, share * sum(rows) / max(1, count)) for count, share in zip(rows, shares, strict=True)]
+        times = [share * sum(rows) / max(1, count) for count, share in zip(rows, shares, strict=True)]
+        once = all(abs(one - 1) < 1e-9 for one, count in zip(times, rows, strict=True) if count)
+        return [] if once else list(zip(rows, times, strict=True))
 
     def training_steps(
         self,
@@ -186,9 +208,8 @@ class DataModule(Part):
         device_tokens: int | None = None,
     ) -> "DataLoader[Step]":
         """One device's micro-batches of each optimiser step; position: optimiser steps taken so far."""
-        sampler = TrainingSampler(plan, split.lengths, position, rank, world_size, device_tokens)
-        samples = any(tokenizer.samples for tokenizer in tokenizers)
-        dataset = Training(split, tokenizers if samples else None, plan.seed)
+        drawn = (tokenizers, plan.seed) if any(tokenizer.samples for tokenizer in tokenizers) else None
+        dataset, sampler = Training(split, drawn, rank, world_size, device_tokens), TrainingSampler(plan, position)
         return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=self.workers)
 
     def streamed_steps(
@@ -203,19 +224,25 @@ class DataModule(Part):
         """The same of a corpus that is streamed; place: where it stood after the last step, None at the beginning."""
         if self.window is None:
             raise TypeError("a corpus is streamed only if there is a data.window")
-        wanted, place = self._take("train"), BEGINNING if place is None else place
-
-        def stream(epoch: int) -> Any:
-            return wanted.stream(self.corpus, self.path, [seed, epoch])
-
-        windows = Windows(stream, tokenizers, self.window, seed, place)
-        budget = self.batch_tokens, self.max_length
-        return StreamedSteps(windows, self.workers, *budget, rank, world_size, device_tokens)
+        stream = partial(self.corpus.streamed, self._take("train"), self.path)
+        windows = Windows(stream, tokenizers, self.window, self.max_length, seed, place or BEGINNING)
+        return StreamedSteps(windows, self.workers, self.batch_tokens, rank, world_size, device_tokens)
 
     def evaluation_batches(self, split: Split, rows: int, rank: int = 0, world_size: int = 1) -> "DataLoader[Batch]":
         """One device's share of a split, `rows` at once."""
         batches = evaluation_batches(split.source_lengths(), rows, rank, world_size)
         return DataLoader(Evaluation(split, batches), batch_size=None, num_workers=self.workers)
+
+
+def check(tokenizer: Tokenizer, column: Sequence[str], place: Callable[[int], str]) -> None:
+    """Name the first row that a tokenizer cannot encode."""
+    if type(tokenizer).check is Tokenizer.check:
+        return  # it can encode anything
+    for row, text in enumerate(column):
+        try:
+            tokenizer.check(text)
+        except InputError as problem:
+            raise InputError(f"{place(row)}: {problem}") from problem
 
 
 def restored(kind: Tokenizer, state: bytes) -> Tokenizer:

@@ -49,12 +49,13 @@ class Files(Corpus):
             for source, target, line in self.read(shard):
                 yield Row(source, target, line, str(shard[0]))
 
-    def stream(self, split: str, path: str | None, order: Sequence[int]) -> Any:
+    def stream(self, split: str, path: str | None, order: Sequence[int] | None) -> Any:
         import datasets  # takes two seconds to import
 
         shards = self.shards(split, path)
-        shuffled = [shards[place] for place in np.random.default_rng(list(order)).permutation(len(shards))]
-        described = {"shards": [(self, shard) for shard in shuffled]}
+        if order is not None:
+            shards = [shards[place] for place in np.random.default_rng(list(order)).permutation(len(shards))]
+        described = {"shards": [(self, shard) for shard in shards]}
         return datasets.IterableDataset.from_generator(shard_examples, gen_kwargs=described)
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
@@ -113,7 +114,7 @@ class Parallel(Files):
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
         return super().rows(split, path) if path is not None else self.hub().rows(split, None)
 
-    def stream(self, split: str, path: str | None, order: Sequence[int]) -> Any:
+    def stream(self, split: str, path: str | None, order: Sequence[int] | None) -> Any:
         return super().stream(split, path, order) if path is not None else self.hub().stream(split, None, order)
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
@@ -288,6 +289,9 @@ def find(
         return [folder] if split == "train" and not files else []
     if not folder.is_dir():
         raise InputError(f"data.path {folder} does not exist; give the folder that holds the files of the corpus")
+    unknown = sorted(set(files or {}) - set(SPLITS))
+    if unknown:
+        raise InputError(f"data.corpus.files names {unknown[0]!r}; it maps train, validation and test to files")
     if split not in (files or {}):
         found = [folder / f"{name}{ending}{packed}" for name in SPLITS[split] for ending in endings
                  for packed in ("", ".gz")]  # fmt: skip

@@ -41,7 +41,7 @@ class Hub(Corpus):
             pair = text(content, f"{self.name} {split}:{number}")
             yield Row(pair["source"], pair["target"], number, f"{self.name} {split}")
 
-    def stream(self, split: str, path: str | None, order: Sequence[int]) -> Any:
+    def stream(self, split: str, path: str | None, order: Sequence[int] | None) -> Any:
         dataset = self.dataset(split, path, streaming=True)
         there = dataset.column_names or list(next(iter(dataset)))
         text = self._reader(there, dataset.features or {})

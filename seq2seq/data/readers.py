@@ -40,7 +40,9 @@ def raw_lines(file: Path) -> Iterator[bytes]:
                 yield line
     except (OSError, EOFError, zlib.error) as problem:
         where = f"{file}:{number + 1}" if number else str(file)
-        raise InputError(f"{where} cannot be read: {getattr(problem, 'strerror', None) or problem}") from problem
+        raise InputError(
+            f"{where} cannot be read: {getattr(problem, 'strerror', None) or problem}; is the file whole?"
+        ) from problem
 
 
 def lines(file: Path, encoding: str = "utf-8", ends: bool = False) -> Iterator[str]:

@@ -52,7 +52,7 @@ class Texts(NamedTuple):
     def place(self, row: int) -> str:
         """Where a row stands, as file:line."""
         if not len(self.places):
-            return f"row {row}"
+            return f"row {row + 1}"
         file, line = divmod(int(self.places[row]), 1 << LINES)
         return f"{self.files[file]}:{line}"
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seq2seq.data import cldr
-from seq2seq.data.cache import Cache, checksum
+from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.readers import JOINER
 from seq2seq.data.rows import Row, Texts, in_memory, read, write
 from seq2seq.errors import InputError
@@ -30,18 +30,26 @@ class Corpus(Part):
         """The rows of a split in order; `path` names a local folder or file to read."""
         raise TypeError(f"{type(self).__name__} does not say how to read rows")
 
-    def parts(self, split: str, path: str | None) -> Iterator[Iterator[Row]]:
-        """The rows of each corpus of a mixture, one after the other."""
-        yield self.rows(split, path)
+    def taken(self, wanted: "Take", path: str | None) -> Iterator[Row]:
+        """The rows that `wanted` describes."""
+        rows = self.rows(wanted.split, path)
+        return itertools.islice(rows if wanted.everything else filter(wanted.has_row, rows), wanted.limit)
+
+    def streamed(self, wanted: "Take", path: str | None, order: Sequence[int]) -> Any:
+        """The same as a `datasets.IterableDataset`; shards in their own order when only the first rows are wanted."""
+        rows = self.stream(wanted.split, path, None if wanted.limit else order)
+        if not wanted.everything:
+            rows = rows.filter(wanted.has, input_columns="source")
+        return rows if wanted.limit is None else rows.take(wanted.limit)
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         """Every file that `rows` would read, so that a changed one is noticed; None when they come from no file."""
         return None
 
-    def stream(self, split: str, path: str | None, order: Sequence[int]) -> Any:
+    def stream(self, split: str, path: str | None, order: Sequence[int] | None) -> Any:
         """The rows of a split as a `datasets.IterableDataset` with columns source and target, never all in memory.
 
-        order: the seed and epoch by which shards are shuffled, where there are several.
+        order: the seed and epoch by which shards are shuffled, where there are several; None for their own order.
         """
         import datasets  # takes two seconds to import
 
@@ -120,32 +128,27 @@ class Mixture(Corpus):
         return all(corpus.has(split, path) for corpus in self.corpora)
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        return itertools.chain.from_iterable(self.parts(split, path))
+        return self.taken(Take(split), path)
 
-    def parts(self, split: str, path: str | None) -> Iterator[Iterator[Row]]:
+    def taken(self, wanted: "Take", path: str | None) -> Iterator[Row]:
         for number, corpus in enumerate(self.corpora):
-            yield self._named(corpus.rows(split, path), number)
-
-    def _named(self, rows: Iterator[Row], number: int) -> Iterator[Row]:
-        prefix = "" if self.names is None else self.names[number] + JOINER
-        return (row._replace(source=prefix + row.source, corpus=number) for row in rows)
+            prefix = "" if self.names is None else self.names[number] + JOINER
+            for row in corpus.taken(wanted, path):  # before the prefix, so that a source is held out for all names
+                yield row._replace(source=prefix + row.source, corpus=number)
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         each = [corpus.stored(split, path) for corpus in self.corpora]
         return None if any(one is None for one in each) else [file for one in each for file in one or ()]
 
-    def stream(self, split: str, path: str | None, order: Sequence[int]) -> Any:
+    def streamed(self, wanted: "Take", path: str | None, order: Sequence[int]) -> Any:
         import datasets
 
         if self.shares is None and len(self.corpora) > 1:
             raise InputError("a mixture that is streamed needs data.corpus.shares: its rows have not been counted")
-        names: Sequence[str | None] = self.names or [None] * len(self.corpora)
-        parts = [
-            corpus.stream(split, path, order)
-            if name is None
-            else corpus.stream(split, path, order).map(with_prefix, fn_kwargs={"prefix": name + JOINER})
-            for corpus, name in zip(self.corpora, names, strict=True)
-        ]
+        parts = [corpus.streamed(wanted, path, order) for corpus in self.corpora]
+        if self.names is not None:
+            prefixes = [{"prefix": name + JOINER} for name in self.names]
+            parts = [part.map(with_prefix, fn_kwargs=prefix) for part, prefix in zip(parts, prefixes, strict=True)]
         shares = self.proportions([1] * len(parts))
         seed = int(np.random.SeedSequence(list(order)).generate_state(1)[0])
         return datasets.interleave_datasets(parts, shares, seed=seed, stopping_strategy="all_exhausted")
@@ -174,23 +177,18 @@ class Take(NamedTuple):
     limit: int | None = None
     """Only the first rows, of a mixture those of each corpus."""
 
-    def of(self, corpus: Corpus, path: str | None) -> Iterator[Row]:
-        """The rows taken; equal sources are taken or left together."""
-        everything = (self.low, self.high) == (0.0, 1.0)
-        for rows in corpus.parts(self.split, path):
-            taken = rows if everything else (row for row in rows if self.has(row.source))
-            yield from itertools.islice(taken, self.limit)
+    @property
+    def everything(self) -> bool:
+        """Whether no row is left for another split."""
+        return (self.low, self.high) == (0.0, 1.0)
 
     def has(self, source: str) -> bool:
-        """Whether rows with this source are taken."""
+        """Whether rows with this source are taken; equal sources are taken or left together."""
         return round(self.low * (1 << 32)) <= zlib.crc32(source.encode()) < round(self.high * (1 << 32))
 
-    def stream(self, corpus: Corpus, path: str | None, order: Sequence[int]) -> Any:
-        """The same rows, in shuffled shards, as a `datasets.IterableDataset`."""
-        rows = corpus.stream(self.split, path, order)
-        if (self.low, self.high) != (0.0, 1.0):
-            rows = rows.filter(self.has, input_columns="source")
-        return rows if self.limit is None else rows.take(self.limit)
+    def has_row(self, row: Row) -> bool:
+        """The same for a row."""
+        return self.has(row.source)
 
 
 def take(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None = None) -> Take:
@@ -209,7 +207,7 @@ def load(corpus: Corpus, wanted: Take, path: str | None, cache: Cache) -> Texts:
     """The rows that `wanted` describes, memory-mapped; read anew only when a file has changed."""
     files = corpus.stored(wanted.split, path)
     if files is None:
-        return in_memory(wanted.of(corpus, path))
-    key = [VERSION, plain(corpus), wanted, [(str(file), checksum(file)) for file in files]]
-    folder = cache.folder("rows", key, lambda folder: write(wanted.of(corpus, path), folder))
+        return in_memory(corpus.taken(wanted, path))
+    key = [VERSION, plain(corpus), code_of(corpus), wanted, [(str(file), checksum(file)) for file in files]]
+    folder = cache.folder("rows", key, lambda folder: write(corpus.taken(wanted, path), folder))
     return read(folder)

@@ -1,7 +1,9 @@
 """Split: rows as texts and as ids, and the batches made of them."""
 
 import logging
+import unicodedata
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +13,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from seq2seq.data.batch import Batch, Ragged
-from seq2seq.data.batching import Share
-from seq2seq.data.cache import Cache, checksum_of
+from seq2seq.data.batching import Rows, pieces
+from seq2seq.data.cache import Cache, checksum_of, code_of
 from seq2seq.data.rows import CHUNK, Texts
 from seq2seq.data.tokenizers import BOS, EOS, PAD, Tokenizer, Tokenizers
 
@@ -51,27 +53,30 @@ class Split:
         """(B, 2) tokens of source and target."""
         return np.stack((self.source_lengths(rows), self.target_lengths(rows)), axis=1)
 
-    def batch(self, rows: np.ndarray, step_tokens: int = 0, counts: bool = True) -> Batch:
-        """The given rows, padded. With `counts` false all targets are padding, so that they weigh nothing."""
+    def batch(self, rows: np.ndarray, places: np.ndarray | None = None, step_tokens: int = 0) -> Batch:
+        """The given rows, padded."""
         source, source_lengths = self.source.pad(rows, PAD, last=EOS, longest=self.longest)
         target, target_lengths = self.target.pad(rows, PAD, first=BOS, last=EOS)
-        target = target if counts else torch.full_like(target, PAD)
-        return Batch(torch.from_numpy(rows), source, source_lengths, target, target_lengths, step_tokens)
+        keys = torch.from_numpy(rows if places is None else places)
+        return Batch(torch.from_numpy(rows), keys, source, source_lengths, target, target_lengths, step_tokens)
 
-    def sampled(self, rows: np.ndarray, tokenizers: Tokenizers, seed: int, epoch: int) -> "Split":
-        """These rows alone, segmented at random: by the seed, the epoch and the row, and by nothing else."""
+    def drawn(self, rows: Rows, tokenizers: Tokenizers, seed: int) -> "Split":
+        """The rows of a step alone, segmented at random; one that would get too long keeps its best segmentation."""
         sides = []
-        for side, (tokenizer, ids, texts) in enumerate(
-            zip(tokenizers, (self.source, self.target), self.texts[:2], strict=True)
-        ):
-            drawn = [
-                tokenizer.sample(texts[row], np.random.default_rng([seed, epoch, row, side]))
-                if tokenizer.samples
-                else ids.flat[ids.starts[row] : ids.starts[row + 1]].tolist()
-                for row in rows.tolist()
-            ]
-            sides.append(Ragged.of(drawn))
+        for side, tokenizer in enumerate(tokenizers):
+            ids, texts = (self.source, self.target)[side], self.texts[side]
+            best = [ids.flat[ids.starts[row] : ids.starts[row + 1]].tolist() for row in rows.numbers.tolist()]
+            if tokenizer.samples:
+                keys = [drawing(seed, rows.epoch, place, side) for place in rows.places.tolist()]
+                ways = [tokenizer.sample(texts[row], key) for row, key in zip(rows.numbers.tolist(), keys, strict=True)]
+                best = [way if len(way) + 2 <= self.longest else one for way, one in zip(ways, best, strict=True)]
+            sides.append(Ragged.of(best))
         return Split(self.texts, sides[0], sides[1], self.longest)
+
+
+def drawing(seed: int, epoch: int, place: int, side: int) -> np.random.Generator:
+    """What the subwords of one side of a row are drawn from, whoever draws them."""
+    return np.random.default_rng([seed, epoch, place, side])
 
 
 class Step(NamedTuple):
@@ -84,25 +89,31 @@ class Step(NamedTuple):
 
 
 class Training(Dataset[Step]):
-    """Shares of the plan to micro-batches."""
+    """The rows of a step to one device's micro-batches."""
 
-    def __init__(self, split: Split, tokenizers: Tokenizers | None, seed: int) -> None:
-        """tokenizers, seed: draw subwords anew in each epoch; None when they are not to be drawn."""
-        self.split, self.tokenizers, self.seed = split, tokenizers, seed
+    def __init__(
+        self, split: Split, drawn: tuple[Tokenizers, int] | None, rank: int, devices: int, device_tokens: int | None
+    ) -> None:
+        """drawn: tokenizers and seed, where subwords are drawn anew in each epoch; device_tokens: of a micro-batch."""
+        self.split, self.drawn = split, drawn
+        self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
 
-    def __getitem__(self, share: Share) -> Step:
-        split, rows = self.split, share.rows
-        if self.tokenizers is not None:  # all rows of the step, because their number of tokens divides its loss
-            split = split.sampled(share.rows, self.tokenizers, self.seed, share.epoch)
-            rows = np.arange(len(share.rows))
-        tokens = int(split.target_lengths(rows).sum()) - len(rows)  # the beginning token is not predicted
-        batches = []
-        for begin, end in share.pieces:
-            batch = split.batch(rows[begin:end] if end > begin else rows[:1], tokens, end > begin)
-            batches.append(
-                batch._replace(rows=torch.from_numpy(share.rows[begin:end] if end > begin else share.rows[:1]))
-            )
-        return Step(batches)
+    def __getitem__(self, rows: Rows) -> Step:
+        split, numbers = self.split, rows.numbers
+        if self.drawn is not None:  # all rows of the step, because their number of tokens divides its loss
+            split, numbers = split.drawn(rows, *self.drawn), np.arange(len(numbers))
+        lengths = split.lengths(numbers)
+        tokens = int(lengths[:, 1].sum()) - len(numbers)  # the beginning token is not predicted
+        mine = pieces(lengths, self.device_tokens, self.devices)[self.rank :: self.devices]
+        return Step([self.piece(split, rows, numbers, slice(*ends), tokens) for ends in mine])
+
+    def piece(self, split: Split, rows: Rows, numbers: np.ndarray, part: slice, tokens: int) -> Batch:
+        """A micro-batch; an empty one becomes a row whose targets are padding, so that it weighs nothing."""
+        empty = part.start == part.stop
+        part = slice(0, 1) if empty else part
+        batch = split.batch(numbers[part], rows.places[part], tokens)
+        batch = batch._replace(rows=torch.from_numpy(rows.numbers[part]))
+        return batch._replace(target=torch.full_like(batch.target, PAD)) if empty else batch
 
 
 class Evaluation(Dataset[Batch]):
@@ -125,7 +136,8 @@ def encode(texts: Sequence[str], content: str, tokenizer: Tokenizer, cache: Cach
     """
     if not content:
         return Ragged.of([ids for chunk in encoded_chunks(texts, tokenizer, name) for ids in chunk])
-    key = [VERSION, content, name, tokenizer.specification(), checksum_of(tokenizer.state)]
+    versions = [VERSION, metadata.version("sentencepiece"), unicodedata.unidata_version, *code_of(tokenizer)]
+    key = [versions, content, name, tokenizer.specification(), checksum_of(tokenizer.state)]
     folder = cache.folder("ids", key, lambda folder: write(texts, tokenizer, folder, name))
     kind = np.min_scalar_type(len(tokenizer) - 1)
     ids = folder / "ids.bin"

@@ -13,19 +13,19 @@ import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from seq2seq.data.batch import Ragged
-from seq2seq.data.batching import Plan, Share, pieces
+from seq2seq.data.batching import Plan
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split, Step, Training
-from seq2seq.data.tokenizers import Tokenizer, Tokenizers
+from seq2seq.data.split import Split, Step, Training, drawing
+from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.errors import InputError
 
 log = logging.getLogger(__name__)
 
 READ = 1000
-"""Rows that are asked of the stream at once."""
+"""Rows that are asked of the stream at once, or somewhat fewer."""
 
-Stream = Callable[[int], Any]
-"""The number of an epoch to its rows, a `datasets.IterableDataset`."""
+Stream = Callable[[Sequence[int]], Any]
+"""The seed and epoch that shuffle shards to the rows, a `datasets.IterableDataset`."""
 
 Place = dict[str, Any]
 """Where training stands in a stream: plain values that a checkpoint stores."""
@@ -46,9 +46,12 @@ class Window(NamedTuple):
 class Windows(IterableDataset[Window]):
     """Windows from a place in the stream on, without end. Each worker encodes every n-th."""
 
-    def __init__(self, stream: Stream, tokenizers: Tokenizers, rows: int, seed: int, place: Place) -> None:
-        """rows: those of a window; seed: of subword sampling."""
-        self.stream, self.tokenizers, self.rows, self.seed, self.place = stream, tokenizers, rows, seed, place
+    def __init__(
+        self, stream: Stream, tokenizers: Tokenizers, rows: int, longest: int, seed: int, place: Place
+    ) -> None:
+        """rows: those of a window; longest: tokens of a row; seed: of the order of shards and of subword sampling."""
+        self.stream, self.tokenizers, self.rows, self.longest = stream, tokenizers, rows, longest
+        self.seed, self.place = seed, place
 
     def __iter__(self) -> Iterator[Window]:
         worker = get_worker_info()
@@ -60,14 +63,15 @@ class Windows(IterableDataset[Window]):
     def pooled(self) -> Iterator[tuple[Place, list[tuple[str, str]]]]:
         """The texts of each window and where it begins."""
         texts: list[tuple[str, str]]
+        read = -(-self.rows // -(-self.rows // READ))  # windows are a whole number of these
         epoch, window, row, state = (self.place[name] for name in ("epoch", "window", "row", "stream"))
         while True:
-            stream = self.stream(epoch)
+            stream = self.stream([self.seed, epoch])
             if state is not None:
                 stream.load_state_dict(state)
             place = {"epoch": epoch, "window": window, "row": row, "stream": state or stream.state_dict()}
             texts = []
-            for batch in stream.iter(batch_size=min(READ, self.rows)):
+            for batch in stream.iter(batch_size=read):
                 texts += zip(batch["source"], batch["target"], strict=True)
                 if len(texts) >= self.rows:
                     yield place, texts
@@ -84,15 +88,13 @@ class Windows(IterableDataset[Window]):
         """The ids of a window's rows."""
         sides = []
         for side, (tokenizer, column) in enumerate(zip(self.tokenizers, zip(*texts, strict=True), strict=True)):
-            sides.append(Ragged.of(self.ids(tokenizer, column, side, place)))
+            ids = tokenizer.encode(column)
+            if tokenizer.samples:
+                keys = (drawing(self.seed, place["epoch"], place["row"] + row, side) for row in range(len(column)))
+                ways = [tokenizer.sample(text, key) for text, key in zip(column, keys, strict=True)]
+                ids = [way if len(way) + 2 <= self.longest else one for way, one in zip(ways, ids, strict=True)]
+            sides.append(Ragged.of(ids))
         return Window(place, sides[0], sides[1])
-
-    def ids(self, tokenizer: Tokenizer, column: Sequence[str], side: int, place: Place) -> list[list[int]]:
-        """The ids of one side; drawn by the seed, the epoch and the row alone where subwords are sampled."""
-        if not tokenizer.samples:
-            return tokenizer.encode(column)
-        keys = ([self.seed, place["epoch"], place["row"] + row, side] for row in range(len(column)))
-        return [tokenizer.sample(text, np.random.default_rng(key)) for text, key in zip(column, keys, strict=True)]
 
 
 class StreamedSteps:
@@ -103,15 +105,14 @@ class StreamedSteps:
         windows: Windows,
         workers: int,
         batch_tokens: int,
-        max_length: int,
         rank: int = 0,
         devices: int = 1,
         device_tokens: int | None = None,
     ) -> None:
-        """batch_tokens: padded tokens of a step; max_length: tokens of the longest row that is kept."""
-        self.windows, self.workers, self.batch_tokens, self.max_length = windows, workers, batch_tokens, max_length
+        """batch_tokens: padded tokens of a step; device_tokens: of a micro-batch."""
+        self.windows, self.workers, self.batch_tokens = windows, workers, batch_tokens
         self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
-        self.left_out = 0
+        self.left_out, self.said = 0, 0
 
     def __iter__(self) -> Iterator[Step]:
         start = self.windows.place["step"]
@@ -121,19 +122,22 @@ class StreamedSteps:
 
     def steps(self, window: Window, start: int) -> Iterator[Step]:
         """The steps of a window, without those taken before."""
-        split = Split(Texts((), ()), window.source, window.target, self.max_length)
-        fits = (window.source.lengths < self.max_length) & (split.target_lengths() <= self.max_length)
-        if not fits.all():
-            self.left_out += int(len(fits) - fits.sum())
-            log.warning("left out %d training rows longer than data.max_length so far", self.left_out)
+        longest = self.windows.longest
+        split = Split(Texts((), ()), window.source, window.target, longest)
+        fits = (window.source.lengths < longest) & (split.target_lengths() <= longest)
+        self.tell(int((~fits).sum()))
         if not fits.any():
             return
         key = np.random.SeedSequence([self.windows.seed, window.place["window"]]).generate_state(1)[0]
         lengths = window.source.lengths + 1, split.target_lengths()
         plan = Plan(*lengths, self.batch_tokens, int(key), np.flatnonzero(fits))
-        training = Training(split, None, self.windows.seed)
+        training = Training(split, None, self.rank, self.devices, self.device_tokens)
         for number in range(start, len(plan)):
-            rows = plan.rows(number)
-            cut = pieces(split.lengths(rows), self.device_tokens, self.devices)[self.rank :: self.devices]
-            step = training[Share(number, window.place["epoch"], rows, cut)]
-            yield step._replace(place={**window.place, "step": number + 1})
+            yield training[plan.step(number)]._replace(place={**window.place, "step": number + 1})
+
+    def tell(self, more: int) -> None:
+        """Count rows that are too long, and say so when there are twice as many as at the last time."""
+        self.left_out += more
+        if self.left_out > 2 * self.said:
+            log.warning("left out %d training rows longer than data.max_length so far", self.left_out)
+            self.said = self.left_out

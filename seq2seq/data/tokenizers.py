@@ -8,7 +8,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
@@ -38,6 +38,9 @@ class Tokenizer(Part):
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, without beginning and end."""
         raise TypeError(f"{type(self).__name__} does not say how to encode")
+
+    def check(self, text: str) -> None:
+        """Raise InputError if a text cannot be encoded."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, on one line."""
@@ -122,16 +125,16 @@ class SentencePiece(Tokenizer):
             sampling: train on random segmentations, for unigram drawn with probability^sampling (Kudo 2018, sec. 3,
                 takes 0.1 to 0.5), for bpe each merge is skipped with this probability (Provilkov et al. 2020 take 0.1).
         """
-        check_range("tokenizer.vocabulary_size", vocabulary_size, SPECIAL + 1)
+        check_range("data.tokenizer.vocabulary_size", vocabulary_size, SPECIAL + 1)
         if byte_fallback and vocabulary_size <= SPECIAL + 256:
             raise InputError(
-                f"tokenizer.vocabulary_size is {vocabulary_size}; with byte_fallback it must exceed 260, "
+                f"data.tokenizer.vocabulary_size is {vocabulary_size}; with byte_fallback it must exceed 260, "
                 "the 256 bytes and 4 special tokens"
             )
         if sampling is not None:
-            check_range("tokenizer.sampling", sampling, 0, 1 if model_type == "bpe" else float("inf"))
+            check_range("data.tokenizer.sampling", sampling, 0, 1 if model_type == "bpe" else float("inf"))
         if sampling == 0:
-            raise InputError("tokenizer.sampling is 0; leave it out (null) to always segment in the same way")
+            raise InputError("data.tokenizer.sampling is 0; leave it out (null) to always segment in the same way")
         self.vocabulary_size, self.model_type = vocabulary_size, model_type
         self.byte_fallback, self.sampling = byte_fallback, sampling
         self._model: Any = None
@@ -303,7 +306,36 @@ class Characters(Listed):
         return unicodedata.normalize("NFC", text) if self.normalization else text  # composes NFKD to NFKC, too
 
 
-class Words(Listed):
+class Separated(Listed):
+    """Units between separators."""
+
+    separator: str
+
+    def split(self, text: str) -> Iterable[str]:
+        return filter(None, text.split(self.separator))
+
+    def join(self, units: Iterable[str]) -> str:
+        return self.separator.join(units)
+
+    def train(self, texts: Iterable[str]) -> None:
+        """Learn the list; texts most of which hold tabs are sentences of tokens, which a blank would not divide."""
+        rows = tabs = 0
+
+        def counted() -> Iterator[str]:
+            nonlocal rows, tabs
+            for text in texts:
+                rows, tabs = rows + 1, tabs + ("\t" in text)
+                yield text
+
+        super().train(counted())
+        if self.separator != "\t" and 2 * tabs > rows:
+            raise InputError(
+                f"{tabs} of {rows} texts have tabs between their tokens; set the separator of the {type(self).__name__} "
+                'tokenizer to a tab, "\\t"'
+            )
+
+
+class Words(Separated):
     """Whatever stands between separators."""
 
     def __init__(self, max_size: int = 50_000, minimum_count: int = 1, separator: str = " ") -> None:
@@ -314,25 +346,19 @@ class Words(Listed):
             minimum_count: rarer words are unknown.
             separator: the character between words; a tab allows words that hold blanks.
         """
-        check_range("tokenizer.max_size", max_size, SPECIAL + 1)
-        check_range("tokenizer.minimum_count", minimum_count, 1)
+        check_range("data.tokenizer.max_size", max_size, SPECIAL + 1)
+        check_range("data.tokenizer.minimum_count", minimum_count, 1)
         check_separator(separator)
         self.max_size, self.minimum_count, self.separator = max_size, minimum_count, separator
-
-    def split(self, text: str) -> Iterable[str]:
-        return filter(None, text.split(self.separator))
-
-    def join(self, units: Iterable[str]) -> str:
-        return self.separator.join(units)
 
     def choose(self, counts: "Counter[str]") -> list[str]:
         frequent = [word for word in counts if counts[word] >= self.minimum_count]
         if not frequent:
-            raise InputError(f"no word occurs {self.minimum_count} times; lower tokenizer.minimum_count")
+            raise InputError(f"no word occurs {self.minimum_count} times; lower data.tokenizer.minimum_count")
         return sorted(frequent, key=lambda word: (-counts[word], word))[: self.max_size - SPECIAL]
 
 
-class Labels(Listed):
+class Labels(Separated):
     """A closed set of labels between separators; all are kept."""
 
     def __init__(self, separator: str = " ") -> None:
@@ -340,17 +366,13 @@ class Labels(Listed):
         check_separator(separator)
         self.separator = separator
 
-    def split(self, text: str) -> Iterable[str]:
-        return filter(None, text.split(self.separator))
-
-    def join(self, units: Iterable[str]) -> str:
-        return self.separator.join(units)
-
 
 def check_separator(separator: str) -> None:
     """Refuse what cannot stand between two words of a line."""
     if len(separator) != 1 or one_line(separator) != separator:
-        raise InputError(f"tokenizer.separator is {separator!r}; it must be one character that does not end a line")
+        raise InputError(
+            f"data.tokenizer.separator is {separator!r}; it must be one character that does not end a line"
+        )
 
 
 class Columns(Tokenizer):
@@ -359,10 +381,12 @@ class Columns(Tokenizer):
     def __init__(self, parts: list[Tokenizer]) -> None:
         """parts: the tokenizer of each column, from left to right."""
         if not parts:
-            raise InputError("tokenizer.parts is empty; name a tokenizer for each column")
+            raise InputError("data.tokenizer.parts is empty; name a tokenizer for each column")
         for part in parts:
             if isinstance(part, Columns) or (isinstance(part, (Words, Labels)) and part.separator == "\t"):
-                raise InputError(f"tokenizer.parts holds {part!r}, but no column holds a tab; choose another separator")
+                raise InputError(
+                    f"data.tokenizer.parts holds {part!r}, but no column holds a tab; choose another separator"
+                )
         self.parts = parts
 
     def train(self, texts: Iterable[str]) -> None:
@@ -373,6 +397,9 @@ class Columns(Tokenizer):
             except InputError as problem:
                 raise InputError(f"column {place}: {problem}") from problem
 
+    def check(self, text: str) -> None:
+        self._row(text)
+
     def _columns(self, texts: Iterable[str]) -> list[list[str]]:
         rows = [self._row(text) for text in texts]
         return [[row[place] for row in rows] for place in range(len(self.parts))]
@@ -380,7 +407,10 @@ class Columns(Tokenizer):
     def _row(self, text: str) -> list[str]:
         row = text.split("\t")
         if len(row) != len(self.parts):
-            raise InputError(f"{text!r} has {len(row)} columns between tabs, but {len(self.parts)} are expected")
+            raise InputError(
+                f"{text!r} has {len(row)} columns between tabs, but {len(self.parts)} are expected: "
+                "one for each of data.tokenizer.parts"
+            )
         return row
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:

@@ -12,8 +12,8 @@ class Noise(NamedTuple):
 
     seed: int
     """Of the optimiser step."""
-    rows: Tensor
-    """(B,) row numbers, on the CPU."""
+    places: Tensor
+    """(B,) numbers that tell the rows apart, on the CPU."""
 
 
 class Dropout(nn.Module):
@@ -35,14 +35,14 @@ class Dropout(nn.Module):
         if self.probability >= 1:
             return values * 0.0
         kept = hashed(row_keys(noise, self.place).to(values.device), values.shape[1:].numel())
-        mask = (kept >= round((self.probability - 0.5) * 2**32)).view(values.shape)
+        mask = (kept >= min(round((self.probability - 0.5) * 2**32), 2**31 - 1)).view(values.shape)
         return values * mask.to(values.dtype).mul_(1 / (1 - self.probability))
 
 
 def row_keys(noise: Noise, place: int) -> Tensor:
     """(B,) 32 bits for each row."""
     start = np.random.SeedSequence([noise.seed, place]).generate_state(1, np.uint64)
-    keys = noise.rows.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start  # wraps, as it shall
+    keys = noise.places.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start  # wraps, as it shall
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)  # Steele et al. 2014, SplitMix64
     return torch.from_numpy((keys >> np.uint64(32)).astype(np.uint32).view(np.int32))

@@ -131,4 +131,4 @@ class Translation(Task):
 
 def noise_of(batch: Batch) -> Noise:
     """What the dropout masks of a batch depend on."""
-    return Noise(batch.seed, batch.rows)
+    return Noise(batch.seed, batch.places)
