@@ -142,6 +142,18 @@ def test_sampled_rows_keep_to_the_limits() -> None:
     assert sizes.mean() < 1.6 * BUDGET
 
 
+def test_every_epoch_draws_anew() -> None:
+    data = DataModule(Cldr(train=40), tokenizer=SentencePiece(150, sampling=0.2), batch_tokens=BUDGET)
+    texts = data.texts("train")
+    tokenizers = data.train_tokenizers(texts)
+    prepared = (data, tokenizers, data.encode(texts, tokenizers, "train"))
+    steps = steps_of(prepared)
+    drawn = [{row: (source, target) for step in contents(half) for row, source, target in step}
+             for half in (steps[: len(steps) // 2], steps[len(steps) // 2 :])]  # fmt: skip
+    differ = sum(drawn[0][row] != drawn[1][row] for row in range(40))
+    assert differ > 30
+
+
 def test_repetitions_of_a_row_are_drawn_anew() -> None:
     """In one step a row of a small corpus may stand twice: with other subwords and another dropout mask."""
     corpora: list[Corpus] = [Cldr(train=60), Cldr(source_locale="fr", train=4)]

@@ -329,10 +329,8 @@ class Separated(Listed):
 
         super().train(counted())
         if self.separator != "\t" and 2 * tabs > rows:
-            raise InputError(
-                f"{tabs} of {rows} texts have tabs between their tokens; set the separator of the {type(self).__name__} "
-                'tokenizer to a tab, "\\t"'
-            )
+            remedy = f'set the separator of {type(self).__name__} to a tab, "\\t"'
+            raise InputError(f"{tabs} of {rows} texts have tabs between their tokens; {remedy}")
 
 
 class Words(Separated):
