@@ -51,3 +51,14 @@ def test_main_memory_is_never_overrun(tokenizers: Tokenizers, monkeypatch: pytes
     found = memory.device_tokens(task, split, np.arange(len(split)), 1_000_000, 2, None)
     assert 1000 < found < 1_000_000
     assert max(tried) < 100_000
+
+
+def test_all_devices_take_the_smallest_answer(tokenizers: Tokenizers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def others(found: torch.Tensor, operation: object) -> None:
+        assert operation == torch.distributed.ReduceOp.MIN
+        found.clamp_(max=1234)
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", others)
+    task, split = Translation(tokenizers, embedding_size=8, hidden_size=8), split_of(PAIRS, tokenizers)
+    assert memory.device_tokens(task, split, np.arange(len(split)), 4000, 2, None) == 1234
