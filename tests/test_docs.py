@@ -40,9 +40,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "in.txt").write_text("Monday\n\nMay 5\n")
     text = folder / "my_text"
     text.mkdir()
-    for split in ("train", "validation", "test"):
-        (text / f"{split}.en").write_text("the cat sat\na dog runs\nbirds sing songs\n" * 20)
-        (text / f"{split}.de").write_text("die Katze saß\nein Hund rennt\nVögel singen Lieder\n" * 20)
+    pairs = [("the cat sat", "die Katze saß"), ("a dog runs", "ein Hund rennt"), ("birds sing", "Vögel singen")]
+    for split, rows in (("train", range(60)), ("validation", range(60, 70)), ("test", range(70, 80))):
+        for side, ending in enumerate(("en", "de")):
+            (text / f"{split}.{ending}").write_text("".join(f"{row} {pairs[row % 3][side]}\n" for row in rows))
     shell(folder, "python -m seq2seq.train --config configs/translation_cldr.yaml --run runs/demo")
     return folder
 
