@@ -41,7 +41,7 @@ class RunDirectory:
             path / "tensorboard",
         )
         self._ready, self._marker = path / ".ready", path / ".lock"
-        self._lock = FileLock(self._marker)
+        self._lock, self._made = FileLock(self._marker), False
 
     def claim(self, overwrite: bool, resume: bool) -> None:
         """Take the directory for this process alone, or say why not and what to do; nothing is removed yet."""
@@ -50,6 +50,7 @@ class RunDirectory:
         if not resume and not self._marker.exists():
             self._refuse_foreign()  # before the lock, whose file is the mark
         try:
+            self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -68,9 +69,11 @@ class RunDirectory:
 
     def release(self) -> None:
         """Let others have the directory."""
+        if self._made and [entry.name for entry in self.path.iterdir()] == [self._marker.name]:
+            self._marker.unlink()  # a refused run leaves nothing behind
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
         self._lock.release()
-        with contextlib.suppress(OSError):
-            self.path.rmdir()  # a refused run has left nothing in it
 
     def _refuse_to_resume(self) -> None:
         if not self.last.is_file():

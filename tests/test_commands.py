@@ -170,6 +170,13 @@ def test_clearing_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> N
         RunDirectory(tmp_path).claim(overwrite=False, resume=True)
 
 
+def test_a_refused_run_leaves_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        train.main(["--config", str(ROOT / "configs" / "translation_text.yaml"), "--data.path", "nowhere",
+                    "--run", str(tmp_path / "run")])  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["evaluate", "predict"])
 def test_the_run_comes_first(name: str) -> None:
     done = subprocess.run(

@@ -398,7 +398,7 @@ BAD: list[tuple[Corpus, str, bytes | str, str]] = [
     (Tsv(1, "b"), "train.tsv", "a\tb\nc\n", r"train\.tsv:2: 1 columns, but the header has 2"),
     (Tsv(), "train.tsv", "a\tb\n\n\nc\td\n", r"train\.tsv:2: an empty line among the rows; remove it"),
     (Tsv(), "train.tsv", b"a\tb\nc\t\xe4\n", r"train\.tsv:2: invalid UTF-8 \(byte 0xe4 at position 3\); .*data\.corpus\.encoding"),
-    (Tsv(1, 3), "train.tsv", "a\tb\n", r"train\.tsv:1: 2 columns, so there is no column 3; columns are counted from 1"),
+    (Tsv(1, 3), "train.tsv", "a\tb\n", r"train\.tsv:1: 2 columns, so there is no column 3; set data\.corpus\.source"),
     (Tsv(0, 1), "train.tsv", "a\tb\n", r"train\.tsv:1: .*no column 0"),
     (Tsv(1, "x"), "train.tsv", "a\tb\n", r"train\.tsv:1: there is no column 'x' in the header a, b"),
     (Csv("a", "b"), "train.csv", "a,b,a\n", r"train\.csv:1: there is 2 columns 'a' in the header a, b, a"),

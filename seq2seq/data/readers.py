@@ -163,7 +163,10 @@ def column_place(column: int | str, names: Sequence[str] | None, width: int, whe
     """The index of a column."""
     if isinstance(column, int):
         if not 1 <= column <= width:
-            raise InputError(f"{where}: {width} columns, so there is no column {column}; columns are counted from 1")
+            raise InputError(
+                f"{where}: {width} columns, so there is no column {column}; set data.corpus.source and "
+                "data.corpus.target to columns from 1"
+            )
         return column - 1
     there = list(names or ()).count(column)
     if there != 1:
