@@ -115,7 +115,7 @@ def bare(arguments: Sequence[str], pace: Pace, own_loss: bool = False) -> None:
     for step in range(parts.trainer.max_steps):
         rows = plan.rows(step)
         tokens = int(split.target_lengths(rows).sum()) - len(rows)
-        batch = split.batch(rows, tokens)._replace(seed=step_seed(parts.seed, step))
+        batch = split.batch(rows, step_tokens=tokens)._replace(seed=step_seed(parts.seed, step))
         loss = bare_step(task, batch, optimizer, parts, own_loss)
         pace.stepped(tokens, loss)
 
