@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from seq2seq import command
+from seq2seq.data.datamodule import DataModule
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -111,4 +112,5 @@ def test_documented_settings_are_legal(page: Path, tmp_path: Path) -> None:
         file = tmp_path / f"{number}.yaml"
         file.write_text(block)
         parser = command.training_parser()
-        command.instantiate(parser, command.parse(parser, ["--config", str(file)]))
+        parts = command.instantiate(parser, command.parse(parser, ["--config", str(file)]))
+        assert isinstance(parts.data, DataModule)

@@ -188,7 +188,7 @@ class Csv(Files):
 class Jsonl(Files):
     """One JSON object a line."""
 
-    endings = (".jsonl", ".json", ".ndjson")
+    endings: Sequence[str] = (".jsonl", ".json", ".ndjson")
 
     def __init__(
         self,
@@ -206,22 +206,10 @@ class Jsonl(Files):
         return readers.json_lines(shard[0], (readers.listed(self.source), readers.listed(self.target)))
 
 
-class Parquet(Files):
-    """Columns of parquet files; lists of texts become tokens joined by tabs."""
+class Parquet(Jsonl):
+    """Parquet files, with columns where JSON lines have names; lists of texts become tokens joined by tabs."""
 
     endings = (".parquet",)
-
-    def __init__(
-        self,
-        source: str | list[str] = "source",
-        target: str | list[str] = "target",
-        files: dict[str, str | list[str]] | None = None,
-    ) -> None:
-        """source, target: columns, with dots into inner ones (translation.en); several are joined by tabs.
-
-        files: the files of each split in the folder data.path; patterns may match many.
-        """
-        self.source, self.target, self.files = source, target, files
 
     def read(self, shard: Shard) -> Iterator[Pair]:
         return readers.parquet(shard[0], (readers.listed(self.source), readers.listed(self.target)))

@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,9 @@ LINES = 40
 """Bits of a place that hold the line; the file's number stands above them."""
 
 SCHEMA = pa.schema([("source", pa.string()), ("target", pa.string()), ("place", pa.int64())])
+
+
+T = TypeVar("T", str, int)
 
 
 class Row(NamedTuple):
@@ -57,8 +60,8 @@ class Texts(NamedTuple):
         return f"{self.files[file]}:{line}"
 
 
-class Column(Sequence[str]):
-    """A column of texts that stays on the disk until it is read."""
+class Column(Sequence[T]):
+    """A column that stays on the disk until it is read."""
 
     def __init__(self, values: pa.ChunkedArray) -> None:
         self._values = values
@@ -67,41 +70,22 @@ class Column(Sequence[str]):
         return len(self._values)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, place: int) -> T: ...
     @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-    def __getitem__(self, place: int | slice) -> str | list[str]:
+    def __getitem__(self, place: slice) -> list[T]: ...
+    def __getitem__(self, place: int | slice) -> T | list[T]:
         if isinstance(place, slice):
             start, stop, step = place.indices(len(self))
             if step < 0:
                 return [self[row] for row in range(start, stop, step)]
-            taken: list[str] = self._values.slice(start, max(0, stop - start)).to_pylist()
+            taken: list[T] = self._values.slice(start, max(0, stop - start)).to_pylist()
             return taken[::step]
-        text: str = self._values[int(place)].as_py()
-        return text
+        value: T = self._values[int(place)].as_py()
+        return value
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[T]:
         for start in range(0, len(self), CHUNK):
             yield from self[start : start + CHUNK]
-
-
-class Places(Sequence[int]):
-    """The packed places of all rows, on the disk too."""
-
-    def __init__(self, values: pa.ChunkedArray) -> None:
-        self._values = values
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    @overload
-    def __getitem__(self, place: int) -> int: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[int]: ...
-    def __getitem__(self, place: int | slice) -> int | list[int]:
-        taken: int | list[int]
-        taken = self._values[place].to_pylist() if isinstance(place, slice) else self._values[int(place)].as_py()
-        return taken
 
 
 def tables(rows: Iterable[Row], described: dict[str, object]) -> Iterator[pa.RecordBatch]:
@@ -154,4 +138,4 @@ def texts_of(table: pa.Table, described: dict[str, object]) -> Texts:
     if not isinstance(files, list) or not isinstance(corpora, list):
         raise InputError("the description of stored rows is damaged")
     source, target, places = (table.column(name) for name in SCHEMA.names)
-    return Texts(Column(source), Column(target), str(described["content"]), Places(places), files, corpora)
+    return Texts(Column(source), Column(target), str(described["content"]), Column(places), files, corpora)
