@@ -89,9 +89,9 @@ def same_settings(job: Job) -> None:
             )
 
 
-def same_data(job: Job, texts: Texts) -> None:
+def same_data(job: Job, content: dict[str, Any], texts: Texts) -> None:
     """Refuse to resume on other training rows, wherever the same ones may be read from."""
-    before = checkpoint.stored(checkpoint.read(job.run.last), "content")
+    before = checkpoint.stored(content, "content")
     if before and texts.content != before:
         raise InputError(
             f"the training rows have changed since {job.run.last} was written, so this would be another experiment; "
@@ -117,8 +117,9 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         job.run.wait(launch_id())
         tokenizers = read_tokenizers(data, job.run)
     elif job.parts.resume:
-        same_data(job, train_texts)
-        tokenizers = checkpoint.load(job.run.last).tokenizers
+        content = checkpoint.read(job.run.last)
+        same_data(job, content, train_texts)
+        tokenizers = checkpoint.restore(content, job.run.last).tokenizers
     else:
         print(checks.two_lines(checks.cheap(train_texts, validation_texts), job.arguments), file=sys.stderr)
         tokenizers = data.train_tokenizers(train_texts)

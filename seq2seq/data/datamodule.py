@@ -1,7 +1,8 @@
 """Corpus, tokenizers and batches behind one door."""
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -117,15 +118,15 @@ class DataModule(Part):
 
     def train_tokenizers(self, texts: Texts) -> Tokenizers:
         """Learn both vocabularies from the training split, or take those learnt from the same texts before."""
-        for kind, column in zip((self.tokenizer, self.target_tokenizer or self.tokenizer), texts[:2], strict=True):
-            check(kind, column, texts.place)
-        if self.shared_vocabulary:
-            shared = self._train(self.tokenizer, texts.content, "both", lambda: chain(texts.source, texts.target))
-            return Tokenizers(shared, shared)
-        return Tokenizers(
-            self._train(self.tokenizer, texts.content, "source", lambda: texts.source),
-            self._train(self.target_tokenizer or self.tokenizer, texts.content, "target", lambda: texts.target),
-        )
+        kinds = self.tokenizer, self.target_tokenizer or self.tokenizer
+        with naming(kinds, texts):
+            if self.shared_vocabulary:
+                shared = self._train(kinds[0], texts.content, "both", lambda: chain(texts.source, texts.target))
+                return Tokenizers(shared, shared)
+            return Tokenizers(
+                self._train(kinds[0], texts.content, "source", lambda: texts.source),
+                self._train(kinds[1], texts.content, "target", lambda: texts.target),
+            )
 
     def restore_tokenizers(self, states: Sequence[bytes]) -> Tokenizers:
         """The tokenizers of source and target as trained."""
@@ -156,12 +157,11 @@ class DataModule(Part):
     def encode(self, texts: Texts, tokenizers: Tokenizers, name: str) -> Split:
         """Ids of all rows of the split called `name`; sources to predict that will be cut are counted in a warning."""
         cache = Cache(self.cache)
-        for tokenizer, column in zip(tokenizers, texts[:2], strict=True):
-            check(tokenizer, column, texts.place)
-        source, target = (
-            encode(column, texts.content, tokenizer, cache, side)
-            for column, tokenizer, side in zip(texts[:2], tokenizers, Tokenizers._fields, strict=True)
-        )
+        with naming(tokenizers, texts):
+            source, target = (
+                encode(column, texts.content, tokenizer, cache, side)
+                for column, tokenizer, side in zip(texts[:2], tokenizers, Tokenizers._fields, strict=True)
+            )
         split = Split(texts, source, target, self.max_length)
         if name != "train":
             split.warn_of_cuts()
@@ -170,7 +170,7 @@ class DataModule(Part):
     def plan(self, train: Split, seed: int) -> Plan:
         """The optimiser steps over the training split; rows too long for it are left out with a warning."""
         source, target = train.source.lengths + 1, train.target_lengths()
-        fits = (source <= self.max_length) & (target <= self.max_length)
+        fits = train.fits()
         kept = None if fits.all() else np.flatnonzero(fits)
         if kept is not None:
             if not len(kept):
@@ -234,15 +234,19 @@ class DataModule(Part):
         return DataLoader(Evaluation(split, batches), batch_size=None, num_workers=self.workers)
 
 
-def check(tokenizer: Tokenizer, column: Sequence[str], place: Callable[[int], str]) -> None:
-    """Name the first row that a tokenizer cannot encode."""
-    if type(tokenizer).check is Tokenizer.check:
-        return  # it can encode anything
-    for row, text in enumerate(column):
-        try:
-            tokenizer.check(text)
-        except InputError as problem:
-            raise InputError(f"{place(row)}: {problem}") from problem
+@contextlib.contextmanager
+def naming(tokenizers: Sequence[Tokenizer], texts: Texts) -> Iterator[None]:
+    """Inside, a row that cannot be encoded is named by its file and line; it is looked for after the failure only."""
+    try:
+        yield
+    except InputError:
+        for tokenizer, column in zip(tokenizers, texts[:2], strict=True):
+            for row, text in enumerate(column):
+                try:
+                    tokenizer.check(text)
+                except InputError as problem:
+                    raise InputError(f"{texts.place(row)}: {problem}") from problem
+        raise
 
 
 def restored(kind: Tokenizer, state: bytes) -> Tokenizer:

@@ -33,7 +33,9 @@ class Corpus(Part):
     def taken(self, wanted: "Take", path: str | None) -> Iterator[Row]:
         """The rows that `wanted` describes."""
         rows = self.rows(wanted.split, path)
-        return itertools.islice(rows if wanted.everything else filter(wanted.has_row, rows), wanted.limit)
+        if not wanted.everything:
+            rows = (row for row in rows if wanted.has(row.source))
+        return itertools.islice(rows, wanted.limit)
 
     def streamed(self, wanted: "Take", path: str | None, order: Sequence[int]) -> Any:
         """The same as a `datasets.IterableDataset`; shards in their own order when only the first rows are wanted."""
@@ -185,10 +187,6 @@ class Take(NamedTuple):
     def has(self, source: str) -> bool:
         """Whether rows with this source are taken; equal sources are taken or left together."""
         return round(self.low * (1 << 32)) <= zlib.crc32(source.encode()) < round(self.high * (1 << 32))
-
-    def has_row(self, row: Row) -> bool:
-        """The same for a row."""
-        return self.has(row.source)
 
 
 def take(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None = None) -> Take:

@@ -2,7 +2,7 @@
 
 import logging
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,11 @@ class Split:
         lengths: np.ndarray = self.target.lengths[rows] + 2
         return lengths
 
+    def fits(self) -> np.ndarray:
+        """(rows,) whether a row is short enough to train on."""
+        fits: np.ndarray = (self.source.lengths < self.longest) & (self.target_lengths() <= self.longest)
+        return fits
+
     def warn_of_cuts(self) -> None:
         """Say how many sources are too long to be read whole."""
         long = int((self.source.lengths >= self.longest).sum())
@@ -67,16 +72,18 @@ class Split:
             ids, texts = (self.source, self.target)[side], self.texts[side]
             best = [ids.flat[ids.starts[row] : ids.starts[row + 1]].tolist() for row in rows.numbers.tolist()]
             if tokenizer.samples:
-                keys = [drawing(seed, rows.epoch, place, side) for place in rows.places.tolist()]
-                ways = [tokenizer.sample(texts[row], key) for row, key in zip(rows.numbers.tolist(), keys, strict=True)]
-                best = [way if len(way) + 2 <= self.longest else one for way, one in zip(ways, best, strict=True)]
+                keys = [[seed, rows.epoch, place, side] for place in rows.places.tolist()]
+                best = draw(tokenizer, [texts[row] for row in rows.numbers.tolist()], best, keys, self.longest)
             sides.append(Ragged.of(best))
         return Split(self.texts, sides[0], sides[1], self.longest)
 
 
-def drawing(seed: int, epoch: int, place: int, side: int) -> np.random.Generator:
-    """What the subwords of one side of a row are drawn from, whoever draws them."""
-    return np.random.default_rng([seed, epoch, place, side])
+def draw(
+    tokenizer: Tokenizer, texts: Sequence[str], best: list[list[int]], keys: Iterable[list[int]], longest: int
+) -> list[list[int]]:
+    """A segmentation of each text, drawn by its key [seed, epoch, place, side] alone; `best` where it gets too long."""
+    ways = (tokenizer.sample(text, np.random.default_rng(key)) for text, key in zip(texts, keys, strict=True))
+    return [way if len(way) + 2 <= longest else one for way, one in zip(ways, best, strict=True)]
 
 
 class Step(NamedTuple):

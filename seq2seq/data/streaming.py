@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from seq2seq.data.batch import Ragged
 from seq2seq.data.batching import Plan
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split, Step, Training, drawing
+from seq2seq.data.split import Split, Step, Training, draw
 from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.errors import InputError
 
@@ -90,9 +90,8 @@ class Windows(IterableDataset[Window]):
         for side, (tokenizer, column) in enumerate(zip(self.tokenizers, zip(*texts, strict=True), strict=True)):
             ids = tokenizer.encode(column)
             if tokenizer.samples:
-                keys = (drawing(self.seed, place["epoch"], place["row"] + row, side) for row in range(len(column)))
-                ways = [tokenizer.sample(text, key) for text, key in zip(column, keys, strict=True)]
-                ids = [way if len(way) + 2 <= self.longest else one for way, one in zip(ways, ids, strict=True)]
+                keys = [[self.seed, place["epoch"], place["row"] + row, side] for row in range(len(column))]
+                ids = draw(tokenizer, column, ids, keys, self.longest)
             sides.append(Ragged.of(ids))
         return Window(place, sides[0], sides[1])
 
@@ -122,9 +121,8 @@ class StreamedSteps:
 
     def steps(self, window: Window, start: int) -> Iterator[Step]:
         """The steps of a window, without those taken before."""
-        longest = self.windows.longest
-        split = Split(Texts((), ()), window.source, window.target, longest)
-        fits = (window.source.lengths < longest) & (split.target_lengths() <= longest)
+        split = Split(Texts((), ()), window.source, window.target, self.windows.longest)
+        fits = split.fits()
         self.tell(int((~fits).sum()))
         if not fits.any():
             return
