@@ -62,8 +62,9 @@ def test_long_rows_are_counted(tokenizers: Tokenizers, caplog: pytest.LogCapture
     batch = test.batch(np.arange(3))
     assert batch.source_lengths.tolist()[1] == 12
     assert batch.source[1, 11] == EOS
+    short = DataModule(max_length=3)
     with pytest.raises(InputError, match="no training row fits"):
-        DataModule(max_length=3).plan(train, seed=1)
+        short.plan(short.encode(texts, tokenizers, "train"), seed=1)
 
 
 def test_empty_splits(tmp_path: Path) -> None:

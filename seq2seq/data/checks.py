@@ -313,11 +313,10 @@ def unknown_rate(ids: Ragged) -> float:
 def too_long(one: Encoded) -> list[Finding]:
     """Rows beyond data.max_length."""
     longest = one.split.longest
-    over = one.split.source.lengths + 1 > longest
-    text = f"source longer than data.max_length {longest}: cut"
     if one.name == "train":
-        over |= one.split.target_lengths() > longest
-        text = f"longer than data.max_length {longest}: left out"
+        over, text = ~one.split.fits(), f"longer than data.max_length {longest}: left out"
+    else:
+        over, text = one.split.source.lengths >= longest, f"source longer than data.max_length {longest}: cut"
     rows = np.flatnonzero(over)
     severity: Severity = "warning" if len(rows) > 0.01 * len(over) else "note"
     examples = [

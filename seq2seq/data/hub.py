@@ -1,5 +1,6 @@
 """Data sets of the Hugging Face Hub."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,7 @@ class Hub(Corpus):
         self.configuration, self.splits = configuration, splits
 
     def has(self, split: str, path: str | None) -> bool:
-        import datasets
-
-        names = self._ask(lambda: datasets.get_dataset_split_names(self.name, self.configuration))
-        return self._called(split) in names
+        return self._called(split) in self._ask(lambda: split_names(self.name, self.configuration))
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
         dataset = self.dataset(split, path)
@@ -87,6 +85,15 @@ class Hub(Corpus):
                 f"the data set {self.name!r} cannot be loaded ({reason}); to read local files instead, "
                 "add --data.path FOLDER and, unless it is parallel text, another data.corpus (see docs/data.md)"
             ) from problem
+
+
+@functools.cache
+def split_names(name: str, configuration: str | None) -> list[str]:
+    """The splits of a data set; the Hub is asked once, though every split asks whether it is there."""
+    import datasets
+
+    names: list[str] = datasets.get_dataset_split_names(name, configuration)
+    return names
 
 
 class RowReader:
