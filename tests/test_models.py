@@ -91,31 +91,6 @@ def test_forget_bias_is_what_was_asked() -> None:
         assert total[4:8].tolist() == [1.5] * 4
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS[1:], ids=repr)
-def test_attention_weights_are_a_distribution_over_real_tokens(attention: Attention) -> None:
-    scorer = attention.module(8)
-    values, padding = torch.randn(3, 5, 8), torch.zeros(3, 5, dtype=torch.bool)
-    padding[1, 3:] = padding[2, 1:] = True
-    memory = scorer.memory(values, padding)
-    context, weights = scorer(torch.randn(3, 4, 8), memory)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(3, 4))
-    assert weights[padding.unsqueeze(1).expand_as(weights)].eq(0).all()
-    values[padding] = 1e6  # what stands in the padding must not matter
-    again, _ = scorer(torch.zeros(3, 4, 8), scorer.memory(values, padding))
-    assert again.abs().max() < 1e3
-    torch.testing.assert_close(context, weights @ memory.values)
-
-
-def test_attention_scores_follow_the_papers() -> None:
-    query, value = torch.randn(1, 1, 4), torch.randn(1, 3, 4)
-    dot, general, additive = Dot().module(4), General().module(4), Additive(6).module(4)
-    q, k = query[0, 0], value[0]
-    torch.testing.assert_close(dot.scores(query, dot.keys(value))[0, 0], k @ q)
-    torch.testing.assert_close(general.scores(query, general.keys(value))[0, 0], k @ general.map.weight.T @ q)
-    hidden = torch.tanh(additive.query_map.weight @ q + k @ additive.key_map.weight.T + additive.key_map.bias)
-    torch.testing.assert_close(additive.scores(query, additive.keys(value))[0, 0], hidden @ additive.vector.weight[0])
-
-
 def started(decoder: Decoder, cell: Cell, sources: int = 3) -> State:
     first = tuple(torch.randn(2, sources, 8) for _ in range(cell.states))
     padding = torch.zeros(sources, 5, dtype=torch.bool)

@@ -1,115 +1,290 @@
-"""Attention: a query and a memory to a context vector and weights (Luong et al. 2015; Bahdanau et al. 2015)."""
+"""Attention: a query and a memory to a context vector and weights; each kind names its paper and equation."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from seq2seq.parts import Part
+from seq2seq.errors import InputError, check_range
+from seq2seq.models.scorer import Attention, Memory, Normalizer, Scorer, normalize
 
+__all__ = [
+    "Additive", "Attention", "Dot", "General", "LocalP", "Location", "Memory", "MultiHeadAdditive", "Normalizer",
+    "ScaledDot", "Scorer",
+]  # fmt: skip
 
-class Memory(NamedTuple):
-    """What attention looks at; keys are computed once for each source."""
+Fit = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-    keys: Tensor
-    """(B, S, A)"""
-    values: Tensor
-    """(B, S, H)"""
-    padding: Tensor
-    """(B, S), true where there is no source token"""
-
-    def select(self, rows: Tensor) -> "Memory":
-        """The memory of the given sources (B',)."""
-        return Memory(*(tensor.index_select(0, rows) for tensor in self))
-
-
-class Attention(Part):
-    """How well a decoder state fits a source state; `module` builds the network part."""
-
-    def module(self, size: int) -> "Scorer":
-        """size: the hidden size of encoder and decoder, H."""
-        raise TypeError(f"{type(self).__name__} does not say how to build its module")
+LIMIT = 2**25
+"""Numbers of (B, T, S, A) that additive attention holds at once; beyond it the queries are taken in pieces."""
 
 
 class Dot(Attention):
     """score = q . k (Luong et al. 2015, eq. 8)."""
 
-    def module(self, size: int) -> "Scorer":
-        return Scorer(size)
+    def module(self, query_size: int, memory_size: int) -> Scorer:
+        check_sizes(self, query_size, memory_size)
+        return Scorer(query_size, memory_size, self.normalizer)
+
+
+class ScaledDot(Attention):
+    """score = q . k / sqrt(Q) (Vaswani et al. 2017, eq. 1)."""
+
+    def module(self, query_size: int, memory_size: int) -> Scorer:
+        check_sizes(self, query_size, memory_size)
+        return ScaledScorer(query_size, memory_size, self.normalizer)
+
+
+def check_sizes(attention: Attention, query_size: int, memory_size: int) -> None:
+    """Refuse a product of vectors of unequal sizes."""
+    if query_size != memory_size:
+        raise InputError(
+            f"attention {attention} needs equal sizes, but the decoder's hidden size is {query_size} and the encoder's"
+            f" {memory_size}; make them equal or choose General, Additive, Location, LocalP (with score: general) or"
+            " MultiHeadAdditive, which fit any sizes"
+        )
+
+
+class ScaledScorer(Scorer):
+    """q . k / sqrt(Q)."""
+
+    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return super().scores(queries / self.query_size**0.5, keys)
 
 
 class General(Attention):
     """score = q . W k (Luong et al. 2015, eq. 8)."""
 
-    def module(self, size: int) -> "Scorer":
-        return GeneralScorer(size)
-
-
-class Additive(Attention):
-    """score = v . tanh(W q + U k) (Bahdanau et al. 2015, app. A.1.2)."""
-
-    def __init__(self, attention_size: int | None = None) -> None:
-        """attention_size: length of v; the hidden size when null."""
-        self.attention_size = attention_size
-
-    def module(self, size: int) -> "Scorer":
-        return AdditiveScorer(size, self.attention_size or size)
-
-
-class Scorer(nn.Module):
-    """Dot attention, and the frame of the others."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def memory(self, values: Tensor, padding: Tensor) -> Memory:
-        """values (B, S, H), padding (B, S); computes the keys once."""
-        return Memory(self.keys(values), values, padding)
-
-    def keys(self, values: Tensor) -> Tensor:
-        """(B, S, H) to (B, S, A)."""
-        return values
-
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """(B, T, H) and (B, S, A) to (B, T, S)."""
-        return queries @ keys.transpose(1, 2)
-
-    def forward(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """queries (B, T, H) to contexts (B, T, H) and weights (B, T, S), which are zero on padding."""
-        scores = self.scores(queries, memory.keys).float()  # (B, T, S)
-        hidden = memory.padding.unsqueeze(1)
-        weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1)
-        weights = weights.masked_fill(hidden, 0.0).to(memory.values.dtype)
-        return weights @ memory.values, weights
+    def module(self, query_size: int, memory_size: int) -> Scorer:
+        return GeneralScorer(query_size, memory_size, self.normalizer)
 
 
 class GeneralScorer(Scorer):
     """q . W k, with W k computed once for each source."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self.map = nn.Linear(size, size, bias=False)
+    def __init__(self, query_size: int, memory_size: int, normalizer: Normalizer) -> None:
+        super().__init__(query_size, memory_size, normalizer)
+        self.map = nn.Linear(memory_size, query_size, bias=False)
 
     def keys(self, values: Tensor) -> Tensor:
         mapped: Tensor = self.map(values)
         return mapped
 
 
+def in_pieces(fit: Fit, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
+    """fit(mapped (B, T, A), keys (B, S, A), coverage (B, T, S)), over pieces of T where (B, T, S, A) is too large.
+
+    A piece forgets what it held and computes it again for its gradient.
+    """
+    steps = max(1, LIMIT // keys.numel())
+    if mapped.shape[1] <= steps:
+        return fit(mapped, keys, coverage)
+    if torch.is_grad_enabled():
+        fit = partial(checkpoint, fit, use_reentrant=False, preserve_rng_state=False)
+    parts = torch.split(mapped, steps, 1)
+    covered = [None] * len(parts) if coverage is None else torch.split(coverage, steps, 1)
+    return torch.cat([fit(part, keys, seen) for part, seen in zip(parts, covered, strict=True)], 1)
+
+
+class Additive(Attention):
+    """score = v . tanh(W q + U k) (Bahdanau et al. 2015, app. A.1.2), plus w c in the tanh with coverage."""
+
+    def __init__(
+        self, attention_size: int | None = None, coverage: bool = False, normalizer: Normalizer = "softmax"
+    ) -> None:
+        """Settings.
+
+        Args:
+            attention_size: length of v; the decoder's hidden size when null.
+            coverage: let the score see the sum of the token's weights so far (See et al. 2017, eq. 11).
+            normalizer: scores to weights (softmax, sparsemax, entmax15).
+        """
+        super().__init__(normalizer)
+        check_range("attention_size", 1 if attention_size is None else attention_size, 1)
+        self.attention_size, self.coverage = attention_size, coverage
+
+    def module(self, query_size: int, memory_size: int) -> Scorer:
+        size = self.attention_size or query_size
+        return AdditiveScorer(query_size, memory_size, self.normalizer, size, self.coverage)
+
+
 class AdditiveScorer(Scorer):
     """v . tanh(W q + U k), with U k computed once for each source."""
 
-    def __init__(self, size: int, attention_size: int) -> None:
-        super().__init__(size)
-        self.key_map = nn.Linear(size, attention_size)
-        self.query_map = nn.Linear(size, attention_size, bias=False)
+    def __init__(
+        self, query_size: int, memory_size: int, normalizer: Normalizer, attention_size: int, coverage: bool = False
+    ) -> None:
+        super().__init__(query_size, memory_size, normalizer)
+        self.key_map = nn.Linear(memory_size, attention_size)
+        self.query_map = nn.Linear(query_size, attention_size, bias=False)
         self.vector = nn.Linear(attention_size, 1, bias=False)
+        self.coverage_map = nn.Linear(1, attention_size, bias=False) if coverage else None
 
     def keys(self, values: Tensor) -> Tensor:
         mapped: Tensor = self.key_map(values)
         return mapped
 
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        both = self.query_map(queries).unsqueeze(2) + keys.unsqueeze(1)  # (B, T, S, A)
+    def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
+        if coverage is not None and self.coverage_map is None:
+            raise InputError("this Additive attention has no coverage; set coverage: true")
+        scores = self.scores(queries, memory.keys, coverage)
+        return normalize(scores, memory.padding.unsqueeze(1), self.normalizer)
+
+    def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """(B, T, Q), (B, S, A) and coverage (B, T, S), zeros when null, to (B, T, S)."""
+        mapped: Tensor = self.query_map(queries)  # (B, T, A)
+        return in_pieces(self.fit, mapped, keys, coverage)
+
+    def fit(self, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
+        """The score of every mapped query (B, T, A) with every key."""
+        both = mapped.unsqueeze(2) + keys.unsqueeze(1)  # (B, T, S, A)
+        if coverage is not None and self.coverage_map is not None:
+            both = both + self.coverage_map(coverage.unsqueeze(-1).to(mapped.dtype))
         score: Tensor = self.vector(both.tanh())
         return score.squeeze(-1)
+
+
+class Location(Attention):
+    """score = W q, one row of W for each source position (Luong et al. 2015, eq. 8).
+
+    As in the paper, shorter sources use the top rows (the weights sum to one over their tokens) and what is longer
+    gets no weight.
+    """
+
+    def __init__(self, longest: int = 50, normalizer: Normalizer = "softmax") -> None:
+        """Settings.
+
+        Args:
+            longest: source tokens that can get a weight; the paper's sentences have at most 50 words.
+            normalizer: scores to weights (softmax, sparsemax, entmax15).
+        """
+        super().__init__(normalizer)
+        check_range("longest", longest, 1)
+        self.longest = longest
+
+    def module(self, query_size: int, memory_size: int) -> Scorer:
+        return LocationScorer(query_size, memory_size, self.normalizer, self.longest)
+
+
+class LocationScorer(Scorer):
+    """W q; what a source state holds does not matter."""
+
+    def __init__(self, query_size: int, memory_size: int, normalizer: Normalizer, longest: int) -> None:
+        super().__init__(query_size, memory_size, normalizer)
+        self.map = nn.Linear(query_size, longest, bias=False)
+
+    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        size = keys.shape[1]
+        scores = nn.functional.linear(queries, self.map.weight[:size])
+        return nn.functional.pad(scores, (0, size - scores.shape[-1]), value=-torch.inf)
+
+
+class LocalP(Attention):
+    """Attention to a window whose place the decoder predicts (Luong et al. 2015, eq. 9 and 10).
+
+    p = S sigmoid(v . tanh(W q)) with S real tokens, numbered 1 to S. The weights are normalised over the tokens of the
+    window [p - D, p + D] and then multiplied by a Gaussian around p of deviation D / 2. As in the paper they are not
+    normalised again: they sum to less than one.
+    """
+
+    def __init__(
+        self, window: int = 10, score: Literal["dot", "general"] = "general", normalizer: Normalizer = "softmax"
+    ) -> None:
+        """Settings.
+
+        Args:
+            window: D, tokens to either side of the predicted place.
+            score: how a decoder state fits a source state, as Dot or as General.
+            normalizer: scores to weights (softmax, sparsemax, entmax15).
+        """
+        super().__init__(normalizer)
+        check_range("window", window, 1)
+        self.window, self.score = window, score
+
+    def module(self, query_size: int, memory_size: int) -> Scorer:
+        score = Dot() if self.score == "dot" else General()
+        return LocalScorer(score.module(query_size, memory_size), self.normalizer, self.window)
+
+
+class LocalScorer(Scorer):
+    """The score of another scorer inside a window, times a Gaussian."""
+
+    def __init__(self, score: Scorer, normalizer: Normalizer, window: int) -> None:
+        super().__init__(score.query_size, score.memory_size, normalizer)
+        self.score, self.window = score, window
+        self.map = nn.Linear(score.query_size, score.query_size, bias=False)
+        self.vector = nn.Linear(score.query_size, 1, bias=False)
+
+    def keys(self, values: Tensor) -> Tensor:
+        return self.score.keys(values)
+
+    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return self.score.scores(queries, keys)
+
+    def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
+        place: Tensor = self.vector(self.map(queries).tanh())
+        place = place if place.dtype == torch.double else place.float()  # bfloat16 cannot tell 300 from 301
+        lengths = memory.padding.logical_not().sum(-1).view(-1, 1, 1)
+        tokens = torch.arange(1, memory.padding.shape[1] + 1, device=place.device)
+        distance = tokens - lengths * place.sigmoid()  # (B, T, S)
+        scores = self.scores(queries, memory.keys).masked_fill(distance.abs() > self.window, -torch.inf)
+        weights = normalize(scores, memory.padding.unsqueeze(1), self.normalizer)
+        return weights * (distance / self.window).square().mul(-2).exp()
+
+
+class MultiHeadAdditive(Attention):
+    """Several additive attentions, each to its own part of the projected values (Chen et al. 2018, sec. 3.1).
+
+    The context is their contexts side by side, of the decoder's hidden size; the weights shown are their mean.
+    """
+
+    def __init__(self, heads: int = 4, attention_size: int | None = None, normalizer: Normalizer = "softmax") -> None:
+        """Settings.
+
+        Args:
+            heads: how many attentions share the sizes.
+            attention_size: length of v, all heads together; the decoder's hidden size when null.
+            normalizer: scores to weights (softmax, sparsemax, entmax15).
+        """
+        super().__init__(normalizer)
+        check_range("heads", heads, 1)
+        check_range("attention_size", 1 if attention_size is None else attention_size, 1)
+        self.heads, self.attention_size = heads, attention_size
+
+    def module(self, query_size: int, memory_size: int) -> Scorer:
+        size = self.attention_size or query_size
+        for name, value in (("attention_size", size), ("the decoder's hidden size", query_size)):
+            if value % self.heads:
+                raise InputError(f"{name} {value} is no multiple of heads {self.heads}; change one of the two")
+        return MultiHeadScorer(query_size, memory_size, self.normalizer, size, self.heads)
+
+
+class MultiHeadScorer(AdditiveScorer):
+    """Keys and values are split over the heads."""
+
+    def __init__(
+        self, query_size: int, memory_size: int, normalizer: Normalizer, attention_size: int, heads: int
+    ) -> None:
+        super().__init__(query_size, memory_size, normalizer, attention_size)
+        self.heads, self.context_size = heads, query_size
+        self.value_map = nn.Linear(memory_size, query_size, bias=False)
+
+    def memory(self, values: Tensor, padding: Tensor) -> Memory:
+        return Memory(self.keys(values), self.value_map(values), padding)
+
+    def fit(self, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
+        """(B, T, S, heads)"""
+        both = (mapped.unsqueeze(2) + keys.unsqueeze(1)).tanh() * self.vector.weight[0]  # (B, T, S, A)
+        return both.view(*both.shape[:-1], self.heads, -1).sum(-1)
+
+    def forward(self, queries: Tensor, memory: Memory, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if coverage is not None:
+            raise InputError("MultiHeadAdditive has no coverage; Additive with coverage: true has")
+        scores = self.scores(queries, memory.keys).permute(0, 3, 1, 2)  # (B, heads, T, S)
+        weights = normalize(scores, memory.padding[:, None, None], self.normalizer)
+        values = memory.values.view(*memory.padding.shape, self.heads, -1).transpose(1, 2)  # (B, heads, S, Q / heads)
+        contexts = weights.to(values.dtype) @ values
+        return contexts.transpose(1, 2).flatten(2), weights.mean(1)
