@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from seq2seq.data import files  # noqa: F401  its corpora must be known by name
+from seq2seq.data import files, synthetic  # noqa: F401  their corpora must be known by name
 from seq2seq.data.batch import Batch
 from seq2seq.data.batching import Plan, TrainingSampler, evaluation_batches
 from seq2seq.data.cache import Cache, code_of
