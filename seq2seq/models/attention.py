@@ -18,12 +18,15 @@ __all__ = [
 
 Fit = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-LIMIT = 2**25
-"""Numbers of (B, T, S, A) that additive attention holds at once; beyond it the queries are taken in pieces."""
+CHUNK = {"cpu": 1 << 20}
+"""Numbers of (B, T, S, A) that additive attention holds at once, by device: on a processor what its cache keeps."""
+
+LARGE = 1 << 27
+"""The same on any other device."""
 
 
 class Dot(Attention):
-    """score = q . k (Luong et al. 2015, eq. 8)."""
+    """score = q . k (Luong et al. 2015, sec. 3.1)."""
 
     def module(self, query_size: int, memory_size: int) -> Scorer:
         check_sizes(self, query_size, memory_size)
@@ -56,7 +59,7 @@ class ScaledScorer(Scorer):
 
 
 class General(Attention):
-    """score = q . W k (Luong et al. 2015, eq. 8)."""
+    """score = q . W k (Luong et al. 2015, sec. 3.1)."""
 
     def module(self, query_size: int, memory_size: int) -> Scorer:
         return GeneralScorer(query_size, memory_size, self.normalizer)
@@ -75,22 +78,23 @@ class GeneralScorer(Scorer):
 
 
 def in_pieces(fit: Fit, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
-    """fit(mapped (B, T, A), keys (B, S, A), coverage (B, T, S)), over pieces of T where (B, T, S, A) is too large.
+    """fit(mapped (B, T, A), keys (B, S, A), coverage (B, T, S)) without ever holding a large (B, T, S, A).
 
-    A piece forgets what it held and computes it again for its gradient.
+    What is large is taken in pieces of T, each of which forgets what it held and computes it again for its gradient.
     """
-    steps = max(1, LIMIT // keys.numel())
-    if mapped.shape[1] <= steps:
+    limit = CHUNK.get(keys.device.type, LARGE)
+    if mapped.shape[1] * keys.numel() <= limit:
         return fit(mapped, keys, coverage)
     if torch.is_grad_enabled():
         fit = partial(checkpoint, fit, use_reentrant=False, preserve_rng_state=False)
+    steps = max(1, limit // keys.numel())
     parts = torch.split(mapped, steps, 1)
     covered = [None] * len(parts) if coverage is None else torch.split(coverage, steps, 1)
     return torch.cat([fit(part, keys, seen) for part, seen in zip(parts, covered, strict=True)], 1)
 
 
 class Additive(Attention):
-    """score = v . tanh(W q + U k) (Bahdanau et al. 2015, app. A.1.2), plus w c in the tanh with coverage."""
+    """score = v . tanh(W q + U k + b) (Bahdanau et al. 2015, app. A.1.2), plus w c in the tanh with coverage c."""
 
     def __init__(
         self, attention_size: int | None = None, coverage: bool = False, normalizer: Normalizer = "softmax"
@@ -99,7 +103,7 @@ class Additive(Attention):
 
         Args:
             attention_size: length of v; the decoder's hidden size when null.
-            coverage: let the score see the sum of the token's weights so far (See et al. 2017, eq. 11).
+            coverage: let the score see c, the sum of a token's weights so far (See et al. 2017, eq. 11).
             normalizer: scores to weights (softmax, sparsemax, entmax15).
         """
         super().__init__(normalizer)
@@ -121,6 +125,7 @@ class AdditiveScorer(Scorer):
         self.key_map = nn.Linear(memory_size, attention_size)
         self.query_map = nn.Linear(query_size, attention_size, bias=False)
         self.vector = nn.Linear(attention_size, 1, bias=False)
+        self.coverage = coverage
         self.coverage_map = nn.Linear(1, attention_size, bias=False) if coverage else None
 
     def keys(self, values: Tensor) -> Tensor:
@@ -128,13 +133,11 @@ class AdditiveScorer(Scorer):
         return mapped
 
     def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
-        if coverage is not None and self.coverage_map is None:
-            raise InputError("this Additive attention has no coverage; set coverage: true")
         scores = self.scores(queries, memory.keys, coverage)
         return normalize(scores, memory.padding.unsqueeze(1), self.normalizer)
 
     def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
-        """(B, T, Q), (B, S, A) and coverage (B, T, S), zeros when null, to (B, T, S)."""
+        """(B, T, Q), (B, S, A) and coverage (B, T, S), all zero when None, to (B, T, S)."""
         mapped: Tensor = self.query_map(queries)  # (B, T, A)
         return in_pieces(self.fit, mapped, keys, coverage)
 
@@ -205,6 +208,8 @@ class LocalP(Attention):
         self.window, self.score = window, score
 
     def module(self, query_size: int, memory_size: int) -> Scorer:
+        if self.score == "dot":
+            check_sizes(self, query_size, memory_size)
         score = Dot() if self.score == "dot" else General()
         return LocalScorer(score.module(query_size, memory_size), self.normalizer, self.window)
 
@@ -236,7 +241,7 @@ class LocalScorer(Scorer):
 
 
 class MultiHeadAdditive(Attention):
-    """Several additive attentions, each to its own part of the projected values (Chen et al. 2018, sec. 3.1).
+    """Several additive attentions, each to its own part of the projected values (RNMT+, Chen et al. 2018).
 
     The context is their contexts side by side, of the decoder's hidden size; the weights shown are their mean.
     """
@@ -280,11 +285,12 @@ class MultiHeadScorer(AdditiveScorer):
         both = (mapped.unsqueeze(2) + keys.unsqueeze(1)).tanh() * self.vector.weight[0]  # (B, T, S, A)
         return both.view(*both.shape[:-1], self.heads, -1).sum(-1)
 
-    def forward(self, queries: Tensor, memory: Memory, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if coverage is not None:
-            raise InputError("MultiHeadAdditive has no coverage; Additive with coverage: true has")
-        scores = self.scores(queries, memory.keys).permute(0, 3, 1, 2)  # (B, heads, T, S)
-        weights = normalize(scores, memory.padding[:, None, None], self.normalizer)
+    def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
+        """(B, heads, T, S)"""
+        scores = self.scores(queries, memory.keys, coverage).permute(0, 3, 1, 2)
+        return normalize(scores, memory.padding[:, None, None], self.normalizer)
+
+    def read(self, weights: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         values = memory.values.view(*memory.padding.shape, self.heads, -1).transpose(1, 2)  # (B, heads, S, Q / heads)
         contexts = weights.to(values.dtype) @ values
         return contexts.transpose(1, 2).flatten(2), weights.mean(1)

@@ -34,9 +34,9 @@ def normalize(scores: Tensor, padding: Tensor, normalizer: Normalizer) -> Tensor
     if normalizer == "softmax":
         weights = scores.softmax(-1)
     else:
-        # Both give no weight to a score two or more below the best (Peters et al. 2019, eq. 7), so cutting the scores
-        # there changes nothing, and no square of theirs overflows.
-        scores = scores.clamp(min=scores.detach().amax(-1, keepdim=True) - 3)
+        # Both give no weight to a score two or more below the best (no weight exceeds one): cutting the scores below
+        # that changes nothing, and neither their squares nor their sums overflow.
+        scores = (scores - scores.detach().amax(-1, keepdim=True)).clamp(min=-3)
         weights = (sparsemax if normalizer == "sparsemax" else entmax15)(scores, dim=-1)
     return weights.masked_fill(padding, 0.0)
 
@@ -64,6 +64,8 @@ class Attention(Part):
 class Scorer(nn.Module):
     """Scores q . k, and the frame of the other scores."""
 
+    coverage: bool = False
+
     def __init__(self, query_size: int, memory_size: int, normalizer: Normalizer = "softmax") -> None:
         super().__init__()
         self.query_size, self.memory_size, self.context_size = query_size, memory_size, memory_size
@@ -81,16 +83,19 @@ class Scorer(nn.Module):
         """(B, T, Q) and (B, S, A) to (B, T, S)."""
         return queries @ keys.transpose(1, 2)
 
-    def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
-        """(B, T, Q) to (B, T, S)."""
-        if coverage is not None:
-            raise InputError(f"{type(self).__name__} has no coverage; Additive with coverage: true has")
-        return normalize(self.scores(queries, memory.keys), memory.padding.unsqueeze(1), self.normalizer)
-
     def forward(self, queries: Tensor, memory: Memory, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """queries (B, T, Q) to contexts (B, T, context_size) and weights (B, T, S), which are zero on padding.
 
-        T may be time steps or hypotheses. coverage (B, T, S): the sum of each query's weights so far.
+        T may be time steps or hypotheses. coverage (B, T, S): the sum of the weights so far, all zero when None.
         """
-        weights = self.weights(queries, memory, coverage)
+        if coverage is not None and not self.coverage:
+            raise InputError("this attention has no coverage; Additive with coverage: true has")
+        return self.read(self.weights(queries, memory, coverage), memory)
+
+    def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
+        """(B, T, Q) to (B, T, S)."""
+        return normalize(self.scores(queries, memory.keys), memory.padding.unsqueeze(1), self.normalizer)
+
+    def read(self, weights: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """What `weights` made to contexts (B, T, context_size) and weights (B, T, S)."""
         return weights.to(memory.values.dtype) @ memory.values, weights
