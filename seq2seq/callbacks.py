@@ -130,7 +130,7 @@ class Budget(Callback):
             return
         learner.train()
         precision = torch.bfloat16 if trainer.precision == "bf16-mixed" else None
-        copies = 2 + (trainer.world_size > 1)  # Adam's two means, and the buckets in which gradients are exchanged
+        copies = learner.options.algorithm.copies + (trainer.world_size > 1)  # and the buckets of exchanged gradients
         train = learner.splits["train"]
         kept, sharers = plan.kept, trainer.num_devices
         learner.device_tokens = device_tokens(learner.task, train, kept, data.batch_tokens, copies, precision, sharers)
@@ -183,7 +183,7 @@ class Progress(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            total = learner_of(pl_module).total_steps
+            total = learner_of(pl_module).course(trainer).total
             terminal = sys.stderr.isatty()
             self._bar = tqdm(
                 total=total,

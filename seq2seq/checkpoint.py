@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.streaming import Place
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task, pack_task, unpack_task
 
@@ -18,20 +17,18 @@ FORMAT = 1
 """Version of what `packed` holds."""
 
 
-def packed(
-    task: Task, data: DataModule, content: str = "", place: Place | None = None, device_tokens: int | None = None
-) -> dict[str, Any]:
+def packed(task: Task, data: DataModule, run: dict[str, Any] | None = None) -> dict[str, Any]:
     """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from.
 
-    content: the checksum of the training rows; place: where a streamed corpus stands; device_tokens: of a micro-batch.
+    run: what is needed to go on, as plain values: content (the checksum of the training rows), place (where a streamed
+    corpus stands), device_tokens (of a micro-batch), watch (what validations have said to the schedule).
     """
-    run = {"content": content, "place": place, "device_tokens": device_tokens}
-    described = {"format": FORMAT, "data": json.dumps(data.specification()), "run": json.dumps(run)}
+    described = {"format": FORMAT, "data": json.dumps(data.specification()), "run": json.dumps(run or {})}
     return {**described, **pack_task(task)}
 
 
 def stored(content: dict[str, Any], name: str) -> Any:
-    """What a checkpoint knows about its run: content, place, device_tokens; None where it knows nothing."""
+    """What a checkpoint knows about its run; None where it knows nothing."""
     return json.loads(content["seq2seq"].get("run", "{}")).get(name)
 
 

@@ -8,10 +8,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.distributed as dist
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import ParallelStrategy
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
 
 from seq2seq import checkpoint
@@ -21,6 +20,7 @@ from seq2seq.data.split import Split, Step
 from seq2seq.data.streaming import Place, StreamedSteps
 from seq2seq.options import OptimizerOptions
 from seq2seq.results import Predicted, Prediction, best_texts, in_order, score
+from seq2seq.schedules import Course, Watch
 from seq2seq.tasks.base import Decoding, Task
 
 
@@ -56,15 +56,16 @@ class Learner(LightningModule):
         self.predicted: list[Predicted] = []
         self.predictions: list[Prediction] = []
         self.scores: dict[str, float] = {}
+        self.watch = Watch()
         self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
 
-    @property
-    def total_steps(self) -> int:
-        """Optimiser steps of the whole training, for the schedule."""
+    def course(self, trainer: Trainer) -> Course:
+        """How long this training takes, for the schedule."""
+        warmup = self.options.warmup_steps
         if self.plan is None:
-            return self.trainer.max_steps
-        limits = [self.trainer.max_steps, (self.trainer.max_epochs or -1) * len(self.plan)]
-        return min((limit for limit in limits if limit > 0), default=len(self.plan))
+            return Course(warmup, trainer.max_steps, None)
+        limits = [trainer.max_steps, (trainer.max_epochs or -1) * len(self.plan)]
+        return Course(warmup, min((limit for limit in limits if limit > 0), default=len(self.plan)), len(self.plan))
 
     def train_dataloader(self) -> "DataLoader[Step] | StreamedSteps":
         """This device's share of each step, from where training stands."""
@@ -92,9 +93,9 @@ class Learner(LightningModule):
 
     def training_step(self, batch: Step, batch_idx: int) -> None:
         """One optimiser step: the gradients of its micro-batches are added up over time and devices."""
-        optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        if isinstance(optimizer, list) or not isinstance(schedule, LRScheduler):
-            raise TypeError("a Learner has one optimiser and one schedule")
+        optimizer = self.optimizers()
+        if isinstance(optimizer, list):
+            raise TypeError("a Learner has one optimiser")
         optimizer.zero_grad()
         seed, self.last_loss = step_seed(self.seed, self.global_step), torch.zeros((), device=self.device)
         for number, piece in enumerate(batch.batches):
@@ -103,8 +104,9 @@ class Learner(LightningModule):
             with self.unsynchronised() if number < len(batch.batches) - 1 else contextlib.nullcontext():
                 self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = self.options.rate(self.global_step, self.course(self.trainer), self.watch)
         optimizer.step()
-        schedule.step()
         self.place = batch.place
 
     def unsynchronised(self) -> contextlib.AbstractContextManager[Any]:
@@ -112,17 +114,8 @@ class Learner(LightningModule):
         strategy = self.trainer.strategy
         return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else contextlib.nullcontext()
 
-    def configure_optimizers(self) -> Any:
-        options, total = self.options, self.total_steps
-        optimizer = torch.optim.AdamW(
-            self.parameters(),
-            lr=options.learning_rate,
-            betas=(options.beta1, options.beta2),
-            weight_decay=options.weight_decay,
-            fused=True,
-        )
-        schedule = LambdaLR(optimizer, lambda step: options.factor(step, total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.options.algorithm.optimizer(self.parameters(), self.options.learning_rate)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.collect(batch, greedy(self.task.decoding))
@@ -130,6 +123,8 @@ class Learner(LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.predictions = self.gather("validation")
         self.scores = {name: value.value for name, value in score(self.predictions, self.task.metrics, False).items()}
+        if self.trainer.state.fn == "fit":
+            self.watch = self.options.schedule.watch(self.watch, self.scores[self.task.metrics[0].name])
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         with torch.autocast(self.device.type, enabled=False):  # 32 bits: `evaluate` repeats the very number
@@ -154,12 +149,12 @@ class Learner(LightningModule):
         return in_order(predicted, self.splits[split].texts)
 
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
-        checkpoint_content["seq2seq"] = checkpoint.packed(
-            self.task, self.data, self.content, self.place, self.device_tokens
-        )
+        run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.watch}
+        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
 
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         self.place = checkpoint.stored(checkpoint_content, "place")
+        self.watch = Watch(*checkpoint.stored(checkpoint_content, "watch"))
         if self.data.device_tokens == "auto":
             self.device_tokens = checkpoint.stored(checkpoint_content, "device_tokens")
 

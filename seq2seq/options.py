@@ -1,10 +1,11 @@
 """What a configuration says about the machine and the optimisation. Light on purpose: `--help` imports it."""
 
-import math
 from typing import Any, Literal, final
 
 from seq2seq.errors import InputError, check_range
+from seq2seq.optimizers import AdamW, Algorithm
 from seq2seq.parts import Part
+from seq2seq.schedules import Constant, Course, Schedule, Watch
 
 
 @final
@@ -64,43 +65,31 @@ class TrainerOptions(Part):
 
 @final
 class OptimizerOptions(Part):
-    """AdamW (Loshchilov and Hutter 2019; without weight decay it is Adam) and the schedule of its learning rate."""
+    """How the parameters change: the algorithm, the schedule of its learning rate, and averages over the steps."""
 
     def __init__(
         self,
         learning_rate: float = 1e-3,
-        schedule: Literal["constant", "cosine", "inverse_sqrt"] = "constant",
+        algorithm: Algorithm = AdamW(),
+        schedule: Schedule = Constant(),
         warmup_steps: int = 0,
-        weight_decay: float = 0.0,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
     ) -> None:
         """Settings of the optimiser.
 
         Args:
             learning_rate: the highest learning rate.
-            schedule: what follows the warm-up: constant, cosine (to zero at the last step), inverse_sqrt.
+            algorithm: what gradients do (AdamW, Adam, SGD, Adafactor, Adagrad, Adadelta).
+            schedule: what follows the warm-up (Constant, Cosine, InverseSqrt, Plateau, WarmupStableDecay, Halving).
             warmup_steps: optimiser steps in which the rate rises linearly from zero.
-            weight_decay: decoupled decay of all parameters per step, times the rate.
-            beta1: decay of the mean of the gradient.
-            beta2: decay of the mean of its square.
         """
         if learning_rate <= 0:
             raise InputError(f"optimizer.learning_rate is {learning_rate}; it must be above 0")
-        for name, value in (("warmup_steps", warmup_steps), ("weight_decay", weight_decay)):
-            check_range(f"optimizer.{name}", value, 0)
-        for name, value in (("beta1", beta1), ("beta2", beta2)):
-            check_range(f"optimizer.{name}", value, 0, 1)
-        self.learning_rate, self.schedule, self.warmup_steps = learning_rate, schedule, warmup_steps
-        self.weight_decay, self.beta1, self.beta2 = weight_decay, beta1, beta2
+        check_range("optimizer.warmup_steps", warmup_steps, 0)
+        self.learning_rate, self.algorithm = learning_rate, algorithm
+        self.schedule, self.warmup_steps = schedule, warmup_steps
 
-    def factor(self, step: int, total: int) -> float:
-        """Share of the learning rate at an optimiser step (from 0) of `total`."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        if self.schedule == "cosine":
-            span = max(1, total - self.warmup_steps)
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - self.warmup_steps) / span)))
-        if self.schedule == "inverse_sqrt":
-            return math.sqrt(max(1, self.warmup_steps) / max(1, step + 1))
-        return 1.0
+    def rate(self, step: int, course: Course, watch: Watch) -> float:
+        """The learning rate at an optimiser step (from 0)."""
+        risen = step >= course.warmup
+        factor = self.schedule.factor(step, course) if risen else (step + 1) / course.warmup
+        return self.learning_rate * factor * watch.share

@@ -79,7 +79,7 @@ def same_settings(job: Job) -> None:
     """Refuse to resume with another experiment; devices, precision and the like may change."""
     before = command.read_yaml(job.run.config)
     names = ["task", "seed", "model", "decoding", "optimizer", "trainer.gradient_clip_val"]
-    names += ["trainer.max_epochs", "trainer.max_steps"] * (job.parts.optimizer.schedule == "cosine")
+    names += ["trainer.max_epochs", "trainer.max_steps"] * job.parts.optimizer.schedule.needs_total
     names += [f"data.{name}" for name in job.settings["data"] | before["data"] if name not in OF_THE_MACHINE]
     for name in names:
         if look_up(before, name) != look_up(job.settings, name):
@@ -166,6 +166,7 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
     checkpoints = Checkpoints(job.run, job.parts.patience)
     progress = Progress(curves, learner.task.metrics[0].name)
     trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints])
+    job.parts.optimizer.schedule.check(learner.course(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
         describe(learner, job.run)

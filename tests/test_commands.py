@@ -53,7 +53,10 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
         ("trainer: {accelerator: gpux}", "trainer's options"),
         ("trainer: {max_epochs: 0}", r"trainer\.max_epochs is 0; it must be at least 1"),
         ("trainer: {log_every_n_steps: 0}", r"trainer\.log_every_n_steps is 0"),
-        ("optimizer: {beta1: 1.5}", r"optimizer\.beta1 is 1\.5; it must be at least 0 and below 1"),
+        (
+            "optimizer: {algorithm: {class_path: AdamW, init_args: {beta1: 1.5}}}",
+            r"algorithm\.beta1 is 1\.5; it must be at least 0 and below 1",
+        ),
         ("data: {workers: -1}", r"data\.workers is -1"),
         ("decoding: {length_penalty: 500}", r"decoding\.length_penalty is 500"),
         (
