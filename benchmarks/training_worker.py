@@ -136,15 +136,15 @@ def bare_step(
 def refuse_unknown(task: Translation) -> None:
     """`bare_loss` knows one network, that of multi30k_peers.yaml."""
     attention = type(task.attention).__name__
-    known = task.layers == 1 and task.bidirectional and type(task.bridge).__name__ == "Copy"
-    plain = not (task.reverse_source or task.context_every_step or task.tied_output)
+    known = task.layers == 1 and task.encoder.bidirectional and type(task.bridge).__name__ == "Copy"
+    plain = not (task.encoder.reverse or task.decoder.context_every_step or task.decoder.tied_output)
     if not (known and plain and type(task.cell).__name__ == "LSTM" and attention in ("NoneType", "General")):
         raise SystemExit("the bare loop knows the network of benchmarks/multi30k_peers.yaml only")
 
 
 def bare_loss(task: Translation, batch: Batch) -> Tensor:
     """The network's arithmetic written down with torch's layers alone; the sum over target tokens, in nats."""
-    encoder, decoder, share = task.encoder, task.decoder, task.dropout
+    encoder, decoder, share = task.network.encoder, task.network.decoder, task.dropout
     embedded = dropout(encoder.embedding(batch.source), share)
     if bool((batch.source_lengths == batch.source.shape[1]).all()):
         memory, final = encoder.recurrent.stack[0](embedded)
@@ -157,7 +157,7 @@ def bare_loss(task: Translation, batch: Batch) -> Tensor:
     features = dropout(attend(decoder, hidden, memory, batch.source == PAD), share)
     labels = batch.target[:, 1:]
     real_ones = labels != PAD
-    logits = decoder.output(features[real_ones])
+    logits = decoder.output.layer(features[real_ones])
     return cross_entropy(logits.float(), labels[real_ones], reduction="sum")
 
 
@@ -167,7 +167,7 @@ def attend(decoder: Any, hidden: Tensor, memory: Tensor, padding: Tensor) -> Ten
         return hidden
     scores = (hidden @ nn.functional.linear(memory, decoder.attention.map.weight).transpose(1, 2)).float()
     weights = scores.masked_fill(padding.unsqueeze(1), torch.finfo(scores.dtype).min).softmax(-1).to(memory.dtype)
-    return torch.tanh(decoder.readout(torch.cat((weights @ memory, hidden), dim=-1)))
+    return torch.tanh(decoder.readout.map(torch.cat((weights @ memory, hidden), dim=-1)))
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import io
 import math
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -130,7 +131,8 @@ class Budget(Callback):
             return
         learner.train()
         precision = torch.bfloat16 if trainer.precision == "bf16-mixed" else None
-        copies = learner.options.algorithm.copies + (trainer.world_size > 1)  # and the buckets of exchanged gradients
+        copies = learner.options.algorithm.copies + (learner.moving is not None)
+        copies += trainer.world_size > 1  # the buckets in which gradients are exchanged
         train = learner.splits["train"]
         kept, sharers = plan.kept, trainer.num_devices
         learner.device_tokens = device_tokens(learner.task, train, kept, data.batch_tokens, copies, precision, sharers)
@@ -141,17 +143,23 @@ class Budget(Callback):
 class Checkpoints(Callback):
     """Saves `best` and `last` after each validation, and stops when the score has not risen for a while."""
 
-    def __init__(self, run: RunDirectory, patience: int | None) -> None:
-        """patience: validations without a better score after which training stops; None for never."""
-        self.run, self.patience = run, patience
+    def __init__(self, run: RunDirectory, patience: int | None, average: int | None = None) -> None:
+        """patience: validations without a better score after which training stops; None for never.
+
+        average: of how many validations the parameters are kept for their mean.
+        """
+        self.run, self.patience, self.average = run, patience, average
         self.best: dict[str, Any] | None = None
         self.waited = self.validated = 0
+        self.kept: list[int] = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited, "validated": self.validated}
+        return {"best": self.best, "waited": self.waited, "validated": self.validated, "kept": self.kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.waited, self.validated = (state_dict[name] for name in ("best", "waited", "validated"))
+        self.best, self.waited, self.validated, self.kept = (
+            state_dict[name] for name in ("best", "waited", "validated", "kept")
+        )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         learner = learner_of(pl_module)
@@ -162,11 +170,29 @@ class Checkpoints(Callback):
         self.validated = trainer.global_step
         if better:
             self.best = {"step": trainer.global_step, "metric": f"validation_{name}", "value": value}
-            trainer.save_checkpoint(self.run.best, weights_only=True)
+        with learner.averaged():
+            if better:
+                trainer.save_checkpoint(self.run.best, weights_only=True)
+            self.keep(trainer)
         if trainer.state.fn == "fit":  # a validation after the end finds `last` written
             trainer.save_checkpoint(self.run.last)
+        self.forget(trainer, self.kept)
         if self.patience is not None and self.waited >= self.patience:
             trainer.should_stop = True
+
+    def keep(self, trainer: Trainer) -> None:
+        """Save the parameters for their mean, and choose those of older steps that are needed no more."""
+        if self.average is None:
+            return
+        trainer.save_checkpoint(self.run.at_step(trainer.global_step), weights_only=True)
+        self.kept = [*(step for step in self.kept if step != trainer.global_step), trainer.global_step][-self.average :]
+
+    def forget(self, trainer: Trainer, but: Sequence[int] = ()) -> None:
+        """Remove parameters that were saved for their mean; only after `last` no longer names them."""
+        if trainer.is_global_zero:
+            needed = {self.run.at_step(step) for step in but}
+            for file in set(self.run.at_steps()) - needed:
+                file.unlink(missing_ok=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.validated < trainer.global_step:  # steps after the last validation; they are validated next

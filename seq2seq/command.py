@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
 
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.explain import explain
 from seq2seq.options import OptimizerOptions, TrainerOptions
-from seq2seq.parts import descendants
+from seq2seq.parts import Settings, descendants
 from seq2seq.tasks.base import Decoding, Task
 from seq2seq.tasks.translation import Translation
+
+set_parsing_settings(subclasses_disabled=[Settings])
 
 ONCE = ("run", "overwrite", "resume", "debug", "config", "output", "device", "import")
 """Options that belong to one call, not to the experiment."""

@@ -14,6 +14,7 @@ from pytorch_lightning.strategies import ParallelStrategy
 from torch.utils.data import DataLoader
 
 from seq2seq import checkpoint
+from seq2seq.averaging import MovingAverage
 from seq2seq.data.batch import Batch
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.split import Split, Step
@@ -57,6 +58,7 @@ class Learner(LightningModule):
         self.predictions: list[Prediction] = []
         self.scores: dict[str, float] = {}
         self.watch = Watch()
+        self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
         self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
 
     def course(self, trainer: Trainer) -> Course:
@@ -99,7 +101,8 @@ class Learner(LightningModule):
         optimizer.zero_grad()
         seed, self.last_loss = step_seed(self.seed, self.global_step), torch.zeros((), device=self.device)
         for number, piece in enumerate(batch.batches):
-            loss = self.task.loss(piece._replace(seed=seed).to(self.device)) / piece.step_tokens
+            piece = piece._replace(seed=seed, step=self.global_step).to(self.device)
+            loss = self.task.loss(piece) / piece.step_tokens
             self.last_loss += loss.detach()
             with self.unsynchronised() if number < len(batch.batches) - 1 else contextlib.nullcontext():
                 self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
@@ -107,7 +110,13 @@ class Learner(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = self.options.rate(self.global_step, self.course(self.trainer), self.watch)
         optimizer.step()
+        if self.moving is not None:
+            self.moving.update(self.global_step)
         self.place = batch.place
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the task has the parameters that are validated: their moving average where there is one."""
+        return contextlib.nullcontext() if self.moving is None else self.moving.applied()
 
     def unsynchronised(self) -> contextlib.AbstractContextManager[Any]:
         """Inside, gradients stay on their device."""
@@ -117,14 +126,35 @@ class Learner(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.options.algorithm.optimizer(self.parameters(), self.options.learning_rate)
 
+    def on_fit_start(self) -> None:
+        if self.moving is not None:
+            self.moving.to(self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        if self.moving is not None:
+            self.moving.swap()
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.collect(batch, greedy(self.task.decoding))
 
     def on_validation_epoch_end(self) -> None:
-        self.predictions = self.gather("validation")
-        self.scores = {name: value.value for name, value in score(self.predictions, self.task.metrics, False).items()}
+        if self.moving is not None:
+            self.moving.swap()
+        self.gather_validation()
         if self.trainer.state.fn == "fit":
             self.watch = self.options.schedule.watch(self.watch, self.scores[self.task.metrics[0].name])
+
+    def gather_validation(self) -> None:
+        """The predictions of the validation split and their scores."""
+        self.predictions = self.gather("validation")
+        self.scores = {name: value.value for name, value in score(self.predictions, self.task.metrics, False).items()}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Validate parameters that belong to no step, so that no callback takes them for the newest."""
+        self.collect(batch, greedy(self.task.decoding))
+
+    def on_predict_epoch_end(self) -> None:
+        self.gather_validation()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         with torch.autocast(self.device.type, enabled=False):  # 32 bits: `evaluate` repeats the very number
@@ -151,10 +181,14 @@ class Learner(LightningModule):
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.watch}
         checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
+        if self.moving is not None and "optimizer_states" in checkpoint_content:  # one to go on from
+            checkpoint_content["moving_average"] = self.moving.values
 
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         self.place = checkpoint.stored(checkpoint_content, "place")
         self.watch = Watch(*checkpoint.stored(checkpoint_content, "watch"))
+        if self.moving is not None:
+            self.moving.values = dict(checkpoint_content["moving_average"])
         if self.data.device_tokens == "auto":
             self.device_tokens = checkpoint.stored(checkpoint_content, "device_tokens")
 

@@ -60,7 +60,7 @@ def check(data: DataModule) -> tuple[dict[str, Any], list[Finding]]:
         for split, one in zip(SPLITS, texts, strict=True)
     ]
     header: dict[str, Any] = {
-        "vocabulary": {side: len(tokenizer) for side, _, tokenizer, _ in encoded[0].sides()},
+        "vocabulary": {side: tokenizer.sizes[0] for side, _, tokenizer, _ in encoded[0].sides()},
         "labels": scheme_of(encoded[0]),
         "streamed": data.window is not None,
         "splits": {one.name: sizes(one) for one in encoded},
@@ -71,11 +71,11 @@ def check(data: DataModule) -> tuple[dict[str, Any], list[Finding]]:
 def sizes(one: Encoded) -> dict[str, Any]:
     """Rows, tokens, unknown tokens and the longest row of a split."""
     numbers: dict[str, Any] = {"rows": len(one.split)}
-    for side, ids, _, _ in one.sides():
+    for side, ids, tokenizer, _ in one.sides():
         longest = int(ids.lengths.argmax())
         numbers[side] = {
             "tokens": int(ids.starts[-1]),
-            "unknown": checks.unknown_rate(ids),
+            "unknown": checks.unknown_rate(ids, tokenizer),
             "longest": {"tokens": int(ids.lengths[longest]), "place": one.split.texts.place(longest)},
         }
     return numbers

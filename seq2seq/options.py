@@ -73,6 +73,8 @@ class OptimizerOptions(Part):
         algorithm: Algorithm = AdamW(),
         schedule: Schedule = Constant(),
         warmup_steps: int = 0,
+        ema_decay: float | None = None,
+        average: int | None = None,
     ) -> None:
         """Settings of the optimiser.
 
@@ -81,12 +83,22 @@ class OptimizerOptions(Part):
             algorithm: what gradients do (AdamW, Adam, SGD, Adafactor, Adagrad, Adadelta).
             schedule: what follows the warm-up (Constant, Cosine, InverseSqrt, Plateau, WarmupStableDecay, Halving).
             warmup_steps: optimiser steps in which the rate rises linearly from zero.
+            ema_decay: validate, test and keep as the best an exponential moving average of the parameters that decays
+                by this each step, such as 0.999; costs one more copy of them on the device and in last.ckpt.
+            average: at the end, take the mean of the parameters of the last so many validations, with ema_decay of
+                their averages, and keep it as the best if it scores no worse; costs as many files of the parameters
+                during the training, no memory.
         """
         if learning_rate <= 0:
             raise InputError(f"optimizer.learning_rate is {learning_rate}; it must be above 0")
         check_range("optimizer.warmup_steps", warmup_steps, 0)
+        if ema_decay is not None:
+            check_range("optimizer.ema_decay", ema_decay, 0, 1)
+        if average is not None:
+            check_range("optimizer.average", average, 2)
         self.learning_rate, self.algorithm = learning_rate, algorithm
         self.schedule, self.warmup_steps = schedule, warmup_steps
+        self.ema_decay, self.average = ema_decay, average
 
     def rate(self, step: int, course: Course, watch: Watch) -> float:
         """The learning rate at an optimiser step (from 0)."""

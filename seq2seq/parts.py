@@ -23,6 +23,10 @@ class Part:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
 
 
+class Settings(Part):
+    """Settings inside others: a dataclass whose class is not chosen, so that a YAML gives its fields."""
+
+
 P = TypeVar("P", bound=Part)
 
 

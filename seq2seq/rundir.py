@@ -43,6 +43,14 @@ class RunDirectory:
         self._ready, self._marker = path / ".ready", path / ".lock"
         self._lock, self._made = FileLock(self._marker), False
 
+    def at_step(self, step: int) -> Path:
+        """The parameters of an optimiser step, while they wait for their mean."""
+        return self.last.with_name(f"step-{step}.ckpt")
+
+    def at_steps(self) -> list[Path]:
+        """All of these that are there."""
+        return sorted(self.last.parent.glob("step-*.ckpt"))
+
     def claim(self, overwrite: bool, resume: bool) -> None:
         """Take the directory for this process alone, or say why not and what to do; nothing is removed yet."""
         if overwrite and resume:

@@ -163,7 +163,7 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
     from seq2seq.callbacks import Budget, Checkpoints, Curves, Progress
 
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
-    checkpoints = Checkpoints(job.run, job.parts.patience)
+    checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     progress = Progress(curves, learner.task.metrics[0].name)
     trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints])
     job.parts.optimizer.schedule.check(learner.course(trainer))
@@ -175,10 +175,38 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
         trainer.fit(learner, ckpt_path=str(job.run.last) if job.parts.resume else None, weights_only=True)
         if checkpoints.validated < trainer.global_step:
             trainer.validate(learner, verbose=False)
-        test(job, trainer, learner, curves, checkpoints, prepared)
+        average = validate_average(job.run, trainer, learner, checkpoints)
+        test(job, trainer, learner, curves, checkpoints, prepared, average)
+        checkpoints.forget(trainer)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
         raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
+
+
+def validate_average(
+    run: RunDirectory, trainer: "Trainer", learner: "Learner", checkpoints: "Checkpoints"
+) -> dict[str, Any] | None:
+    """Score the mean of the parameters of the last validations; the best checkpoint if it is not worse."""
+    from seq2seq.averaging import mean
+
+    steps, best = checkpoints.kept, checkpoints.best
+    if len(steps) < 2 or best is None:
+        return None
+    learner.load_state_dict(mean([run.at_step(step) for step in steps]))
+    trainer.predict(learner, learner.val_dataloader(), return_predictions=False)
+    value = learner.scores[learner.task.metrics[0].name]
+    chosen = value >= best["value"]
+    if trainer.is_global_zero:
+        verdict = "it is the best checkpoint" if chosen else f"the one of step {best['step']:,} stays the best"
+        print(
+            f"mean of the parameters of steps {', '.join(map(str, steps))}: {best['metric']} {value:.2f}, before "
+            f"{best['value']:.2f}; {verdict}",
+            file=sys.stderr,
+        )
+    if chosen:
+        trainer.save_checkpoint(run.best, weights_only=True)
+        checkpoints.best = {"step": steps[-1], "metric": best["metric"], "value": value}
+    return {"steps": steps, "metric": best["metric"], "value": value, "chosen": chosen}
 
 
 def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
@@ -226,7 +254,13 @@ def describe(learner: "Learner", run: RunDirectory) -> None:
 
 
 def test(
-    job: Job, trainer: "Trainer", learner: "Learner", curves: "Curves", checkpoints: "Checkpoints", prepared: float
+    job: Job,
+    trainer: "Trainer",
+    learner: "Learner",
+    curves: "Curves",
+    checkpoints: "Checkpoints",
+    prepared: float,
+    average: dict[str, Any] | None,
 ) -> None:
     """Score the best checkpoint on the test split and write predictions, results and report."""
     from seq2seq import results
@@ -246,6 +280,7 @@ def test(
         "splits": {"test": results.split_results(learner.predictions, learner.task, decoding)},
         "curves": curves.points,
         "best": checkpoints.best,
+        "average": average,
         "config": job.settings,
         "environment": results.environment(results.device_name(trainer.strategy.root_device)),
         "model": {"parameters": learner.task.parameter_counts()},
@@ -260,7 +295,7 @@ def test(
 
 def data_card(learner: "Learner") -> dict[str, Any]:
     """Sizes of the data, for the report."""
-    source, target = (len(one) for one in learner.task.tokenizers)
+    source, target = (one.sizes[0] for one in learner.task.tokenizers)
     return {
         "rows": {name: len(split) for name, split in learner.splits.items()},
         "vocabulary": {"source": source, "target": target},

@@ -4,19 +4,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seq2seq.models import loss
+from seq2seq.errors import InputError
+from seq2seq.models import loss, scan
 from seq2seq.models.attention import Additive, Attention, Dot, General
-from seq2seq.models.bridge import Bridge, Copy, Linear, Zeros
-from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Recurrent
-from seq2seq.models.decoder import Decoder, State
-from seq2seq.models.encoder import Encoder, reversed_rows
+from seq2seq.models.bridge import Bridge, Copy, Learned, Linear, StateShape, Zeros
+from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Fused, Layer, LayerNormLSTM, MinGRU, MinLSTM
+from seq2seq.models.embedding import Embedding
+from seq2seq.models.encoder import Encoder, EncoderOptions, Stack, reversed_rows
+from seq2seq.models.recurrent import Recurrent
 
-CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM()]
+CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()]
 ATTENTIONS: list[Attention | None] = [None, Dot(), General(), Additive(5)]
 
 
 def encoder(cell: Cell, bidirectional: bool, reverse: bool, layers: int = 2) -> Encoder:
-    return Encoder(11, 6, 8, cell, layers, bidirectional, reverse).eval()
+    options = EncoderOptions(bidirectional=bidirectional, reverse=reverse)
+    return Encoder(Embedding((11,), 6, 1, 0), Stack(cell, 8, layers), options).eval()
 
 
 def padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -30,11 +33,11 @@ def padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
 def test_encoding_ignores_padding_and_neighbours(cell: Cell, bidirectional: bool, reverse: bool) -> None:
     module = encoder(cell, bidirectional, reverse)
     rows = [[4, 5, 6], [7, 8, 9, 10, 4, 5], [6]]
-    together, state = module(*padded(rows))
+    together = module(*padded(rows))
     for place, row in enumerate(rows):
-        alone, own = module(torch.tensor([row]), torch.tensor([len(row)]))
-        torch.testing.assert_close(together[place, : len(row)], alone[0])
-        for both, single in zip(state, own, strict=True):
+        alone = module(torch.tensor([row]), torch.tensor([len(row)]))
+        torch.testing.assert_close(together.states[place, : len(row)], alone.states[0])
+        for both, single in zip(together.final, alone.final, strict=True):
             torch.testing.assert_close(both[:, place], single[:, 0])
 
 
@@ -44,87 +47,153 @@ def test_reversal_is_the_encoding_of_the_reversed_source() -> None:
     ids, lengths = padded([[4, 5, 6], [7, 8, 9, 10, 4]])
     flipped, _ = padded([[6, 5, 4], [4, 10, 9, 8, 7]])
     assert reversed_rows(ids, lengths).equal(flipped)
-    torch.testing.assert_close(backward(ids, lengths)[1], forward(flipped, lengths)[1])
+    torch.testing.assert_close(backward(ids, lengths).final, forward(flipped, lengths).final)
+    assert backward(ids, lengths).source.equal(flipped), "copying must see the ids that stand beside the states"
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_bidirectional_is_two_unidirectional_passes(cell: Cell) -> None:
-    both = encoder(cell, True, False, layers=1)
-    ids, lengths = padded([[4, 5, 6], [7, 8, 9, 10, 4]])
-    memory, state = both(ids, lengths)
-    layer = both.recurrent.stack[0]
-    for direction, suffix in enumerate(("", "_reverse")):
+    both = cell.layer(6, 4, True)
+    inputs, lengths = torch.randn(3, 5, 6), torch.tensor([3, 5, 1])
+    outputs, last = both(inputs, None, lengths)
+    for direction in (0, 1):
         single = cell.layer(6, 4, False)
-        single.load_state_dict({name: getattr(layer, name + suffix) for name in dict(single.named_parameters())})
+        single.load_state_dict(one_direction(both, direction))
         for row, length in enumerate(lengths.tolist()):
-            words = ids[row, :length].flip(0) if direction else ids[row, :length]
-            outputs, last = single(both.embedding(words).unsqueeze(0))
-            outputs = outputs[0].flip(0) if direction else outputs[0]
-            torch.testing.assert_close(memory[row, :length, 4 * direction : 4 * direction + 4], outputs)
-            hidden = last[0] if isinstance(last, tuple) else last
-            torch.testing.assert_close(state[0][0, row, 4 * direction : 4 * direction + 4], hidden[0, 0])
+            words = inputs[row : row + 1, :length]
+            alone, after = single(words.flip(1) if direction else words)
+            alone = alone[0].flip(0) if direction else alone[0]
+            torch.testing.assert_close(outputs[row, :length, 4 * direction : 4 * direction + 4], alone)
+            assert outputs[row, length:].eq(0).all()
+            for tensor, expected in zip(last, after, strict=True):
+                torch.testing.assert_close(tensor[direction, row], expected[0, 0])
+
+
+def one_direction(layer: Layer, direction: int) -> dict[str, Tensor]:
+    """The parameters of one direction of a layer, under the names that a layer of one direction gives them."""
+    state = layer.state_dict()
+    if isinstance(layer, Fused):
+        ending = "_reverse" if direction else ""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        return {f"torch.{name}": state[f"torch.{name}{ending}"] for name in names}
+    mine = f".{direction}."
+    return {name.replace(mine, ".0.", 1): value for name, value in state.items() if f".{name.split('.')[1]}." == mine}
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
-def test_step_equals_the_whole_sequence_and_torch(cell: Cell) -> None:
-    module = Recurrent(cell, 3, 4, layers=2).double()
-    inputs = torch.randn(5, 7, 3, dtype=torch.double)
-    state = tuple(torch.randn(2, 5, 4, dtype=torch.double) for _ in range(cell.states))
+@pytest.mark.parametrize("residual_from", [None, 2])
+def test_step_equals_the_whole_sequence(cell: Cell, residual_from: int | None) -> None:
+    module = Recurrent(cell, 3, 4, layers=3, residual_from=residual_from)
+    inputs, state = torch.randn(5, 40, 3), tuple(torch.randn(3, 5, 4) for _ in range(cell.states))
     whole, last = module(inputs, state)
-    first = module.stack[0]
-    kind = {"nonlinearity": first.nonlinearity} if isinstance(first, torch.nn.RNN) else {}
-    torchs = type(first)(3, 4, 2, batch_first=True, **kind).double()
-    weights = {name.replace("l0", f"l{k}"): w for k in (0, 1) for name, w in module.stack[k].state_dict().items()}
-    torchs.load_state_dict(weights)
-    reference, _ = torchs(inputs, state if cell.states > 1 else state[0])
-    torch.testing.assert_close(whole, reference)
-    for time in range(7):
+    for time in range(40):
         output, state = module.step(inputs[:, time], state)
-        torch.testing.assert_close(output, whole[:, time])
-    torch.testing.assert_close(state, last)
+        torch.testing.assert_close(output, whole[:, time], atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(state, last, atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize("cell", CELLS[:4], ids=repr)
+def test_layers_are_those_of_torch(cell: Cell) -> None:
+    module, state = Recurrent(cell, 3, 4, layers=2), tuple(torch.randn(2, 5, 4) for _ in range(cell.states))
+    kind = {"nonlinearity": cell.nonlinearity} if isinstance(cell, RNN) else {}
+    theirs = type(module.stack[0].torch)(3, 4, 2, batch_first=True, **kind)
+    weights = {name.replace("l0", f"l{k}"): w for k in (0, 1) for name, w in module.stack[k].torch.state_dict().items()}
+    theirs.load_state_dict(weights)
+    inputs = torch.randn(5, 7, 3)
+    expected, last = theirs(inputs, state if cell.states > 1 else state[0])
+    found, after = module(inputs, state)
+    assert found.equal(expected)
+    assert torch.cat(after).equal(torch.cat(last) if cell.states > 1 else last)
+
+
+@pytest.mark.parametrize("cell", [RNN(), GRU(), LSTM(), LayerNormLSTM()], ids=repr)
+def test_recurrent_dropout_hides_the_state_and_keeps_it(cell: Cell) -> None:
+    """The mask multiplies what the products read; a mask of ones is none; the carried state is whole."""
+    layer, inputs = cell.layer(3, 4, True).double(), torch.randn(2, 5, 3).double()
+    ones = torch.ones(2, 2, 4).double()
+    torch.testing.assert_close(layer(inputs, None, None, ones), layer(inputs))
+    state = tuple(torch.randn(2, 4).double() for _ in range(cell.states))
+    hidden_by_mask = layer.step(inputs[:, 0], state, 0, torch.zeros(2, 4).double())
+    without = layer.step(inputs[:, 0], (torch.zeros(2, 4).double(), *state[1:]), 0)
+    if isinstance(cell, GRU):
+        update = layer.gates(inputs[:, 0], (torch.zeros(2, 4).double(),))["update"]
+        without = (without[0] + update * state[0],)
+    torch.testing.assert_close(hidden_by_mask, without)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=repr)
+def test_gates_are_those_of_the_step(cell: Cell) -> None:
+    layer, state = cell.layer(3, 4, True).double(), tuple(torch.randn(2, 4).double() for _ in range(cell.states))
+    inputs = torch.randn(2, 3).double()
+    gates, after = layer.gates(inputs, state, 1), layer.step(inputs, state, 1)
+    if isinstance(cell, RNN):
+        assert gates == {}
+    elif isinstance(cell, LSTM):
+        torch.testing.assert_close(after[0], gates["output"] * after[1].tanh())
+        new = (after[1] - gates["forget"] * state[1]) / gates["input"]
+        assert new.abs().max() < 1
+    elif isinstance(cell, LayerNormLSTM):
+        torch.testing.assert_close(after[0], gates["output"] * layer.of_cell[1](after[1]).tanh())
+    elif isinstance(cell, (GRU, MinGRU)):
+        kept = gates["update"] if isinstance(cell, GRU) else 1 - gates["update"]
+        other = layer.step(inputs, (state[0] + 1e-6,), 1)[0]
+        if isinstance(cell, MinGRU):  # the only road of the state
+            torch.testing.assert_close((other - after[0]) / 1e-6, kept, atol=1e-6, rtol=1e-6)
+        assert kept.min() > 0
+        assert kept.max() < 1
+    else:
+        kept = gates["forget"] / (gates["forget"] + gates["input"])
+        torch.testing.assert_close((layer.step(inputs, (state[0] + 1,), 1)[0] - after[0]), kept)
+
+
+@pytest.mark.parametrize("gates", [1, 2])
+@pytest.mark.parametrize("chunk", [1, 7 * 2 * 3, 1 << 16])
+def test_scans_and_their_gradients(gates: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "CHUNK", chunk)
+    logits = torch.randn(2, 17, 3 * (gates + 1), dtype=torch.double, requires_grad=True)
+    first = torch.randn(2, 3, dtype=torch.double, requires_grad=True)
+    found, state = scan.gated_recurrence(logits, first), first
+    for time in range(17):
+        state = scan.gated_step(logits[:, time], state)
+        torch.testing.assert_close(found[:, time], state)
+    assert torch.autograd.gradcheck(scan.gated_recurrence, (logits, first))
+    kept, new, _ = scan.parts_of(logits, 3)
+    torch.testing.assert_close(scan.doubled(kept, (1 - kept) * new, first), found)
+
+
+def test_a_scan_by_doubling_has_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other devices do, here."""
+    logits, first = torch.randn(2, 13, 9, dtype=torch.double), torch.randn(2, 3, dtype=torch.double)
+    slope = torch.randn(2, 13, 3, dtype=torch.double)
+    given = logits.requires_grad_(), first.requires_grad_()
+    expected = torch.autograd.grad(scan.gated_recurrence(*given), given, slope)
+    monkeypatch.setattr(scan, "in_turn", lambda tensor: False)
+    torch.testing.assert_close(torch.autograd.grad(scan.gated_recurrence(*given), given, slope), expected)
+
+
+def test_gates_that_are_shut_are_no_division_by_zero() -> None:
+    logits = torch.tensor([[-500.0, -500.0, 3.0], [-500.0, 500.0, 3.0], [500.0, -500.0, 3.0]])
+    assert scan.gated_step(logits, torch.full((3, 1), 2.0)).squeeze(1).tolist() == [2.5, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=repr)
+def test_a_learned_first_state(cell: Cell) -> None:
+    module = Recurrent(cell, 3, 4, layers=2, bidirectional=True, learned_first_state=True)
+    assert len(module.first) == cell.states
+    for parameter in module.first:
+        parameter.data.normal_()
+    inputs, lengths = torch.randn(2, 5, 3), torch.tensor([5, 2])
+    given = tuple(parameter.expand(-1, 2, -1).contiguous() for parameter in module.first)
+    torch.testing.assert_close(module(inputs, None, lengths), module(inputs, given, lengths))
+    module(inputs, None, lengths)[0].sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in module.first)
 
 
 def test_forget_bias_is_what_was_asked() -> None:
     layer = LSTM(1.5).layer(3, 4, True)
     for suffix in ("l0", "l0_reverse"):
-        total = getattr(layer, f"bias_ih_{suffix}") + getattr(layer, f"bias_hh_{suffix}")
+        total = getattr(layer.torch, f"bias_ih_{suffix}") + getattr(layer.torch, f"bias_hh_{suffix}")
         assert total[4:8].tolist() == [1.5] * 4
-
-
-def started(decoder: Decoder, cell: Cell, sources: int = 3) -> State:
-    first = tuple(torch.randn(2, sources, 8) for _ in range(cell.states))
-    padding = torch.zeros(sources, 5, dtype=torch.bool)
-    padding[1, 2:] = True
-    return decoder.start(first, torch.randn(sources, 8), torch.randn(sources, 5, 8), padding)
-
-
-@pytest.mark.parametrize("cell", CELLS, ids=repr)
-@pytest.mark.parametrize("attention", ATTENTIONS, ids=repr)
-@pytest.mark.parametrize("context", [False, True])
-@pytest.mark.parametrize("tied", [False, True])
-def test_forward_equals_step(cell: Cell, attention: Attention | None, context: bool, tied: bool) -> None:
-    decoder = Decoder(11, 6, 8, cell, 2, attention, context, tied).eval()
-    state = started(decoder, cell)
-    tokens = torch.randint(4, 11, (3, 6))
-    whole = decoder.output(decoder(tokens, state)).log_softmax(-1)
-    for time in range(6):
-        log_probs, state = decoder.step(tokens[:, time : time + 1], state)
-        torch.testing.assert_close(log_probs[:, 0], whole[:, time])
-
-
-@pytest.mark.parametrize("attention", ATTENTIONS, ids=repr)
-def test_selected_hypotheses_continue_as_if_alone(attention: Attention | None) -> None:
-    decoder = Decoder(11, 6, 8, LSTM(), 2, attention, True).eval()
-    state = started(decoder, LSTM())
-    wide = state.select(torch.arange(3).unsqueeze(1).expand(-1, 2))  # two hypotheses for each source
-    tokens = torch.tensor([[4, 5], [6, 7], [8, 9]])
-    _, wide = decoder.step(tokens, wide)
-    kept = wide.select(torch.tensor([[1, 0], [5, 5]]))  # source 1 leaves, source 2 keeps its second twice
-    found, _ = decoder.step(torch.tensor([[4, 5], [6, 7]]), kept)
-    for source, hypothesis, token, first in ((0, 0, 4, 5), (0, 1, 5, 4), (2, 0, 6, 9), (2, 1, 7, 9)):
-        _, alone = decoder.step(torch.tensor([[first]]), state.select(torch.tensor([[source]])))
-        expected, _ = decoder.step(torch.tensor([[token]]), alone)
-        torch.testing.assert_close(found[0 if source == 0 else 1, hypothesis], expected[0, 0])
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -153,19 +222,38 @@ def test_vocabulary_loss_in_bfloat16_is_close() -> None:
         assert (one - other).norm() < 0.02 * other.norm()
 
 
-@pytest.mark.parametrize("bridge", [Copy(), Linear(), Zeros()], ids=repr)
-def test_bridges(bridge: Bridge) -> None:
+def test_a_copying_bridge_wants_equal_states() -> None:
     state = (torch.randn(2, 3, 8), torch.randn(2, 3, 8))
-    module = bridge.module(2, 8)
-    first = module(state)
-    expected = {
-        Copy: lambda: state,
-        Zeros: lambda: tuple(map(torch.zeros_like, state)),
-        Linear: lambda: tuple(torch.tanh(m(t)) for m, t in zip(module.maps, state, strict=True)),
-    }
-    torch.testing.assert_close(first, expected[type(bridge)]())
+    assert Copy().module(2, StateShape(2, 8), StateShape(2, 8))(state) is state
+    with pytest.raises(
+        InputError, match=r"2 x 8 \(layers x units\) and the decoder 3 x 8; choose Linear, Zeros or Learned"
+    ):
+        Copy().module(2, StateShape(2, 8), StateShape(3, 8))
+
+
+@pytest.mark.parametrize(("layers", "read"), [(1, [1]), (2, [0, 1]), (4, [0, 0, 0, 1])])
+def test_a_linear_bridge_fits_anything(layers: int, read: list[int]) -> None:
+    """Layers at the same distance from the top are joined."""
+    state = (torch.randn(2, 3, 8), torch.randn(2, 3, 8))
+    module = Linear().module(2, StateShape(2, 8), StateShape(layers, 5))
+    for first, tensor, maps in zip(module(state), state, module.maps, strict=True):
+        assert first.shape == (layers, 3, 5)
+        for layer, below in enumerate(read):
+            torch.testing.assert_close(first[layer], maps[layer](tensor[below]).tanh())
+
+
+@pytest.mark.parametrize("bridge", [Zeros(), Learned()], ids=repr)
+def test_bridges_that_tell_nothing(bridge: Bridge) -> None:
+    module = bridge.module(2, StateShape(2, 8), StateShape(3, 5))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    first = module((torch.randn(2, 4, 8), torch.randn(2, 4, 8)))
+    for number, tensor in enumerate(first):
+        expected = torch.zeros(3, 1, 5) if isinstance(bridge, Zeros) else module.first[number]
+        torch.testing.assert_close(tensor, expected.expand(3, 4, 5))
 
 
 def test_odd_hidden_size_is_refused() -> None:
     with pytest.raises(ValueError, match="hidden_size 7"):
-        Encoder(11, 6, 7, GRU())
+        Encoder(Embedding((11,), 6, 1, 0), Stack(GRU(), 7, 1), EncoderOptions())

@@ -18,6 +18,8 @@ from seq2seq.errors import InputError
 from seq2seq.models.attention import Additive, Dot
 from seq2seq.models.bridge import Linear
 from seq2seq.models.cells import GRU, LSTM, RNN
+from seq2seq.models.decoder import DecoderOptions
+from seq2seq.models.encoder import EncoderOptions
 from seq2seq.tasks.base import Decoding
 from seq2seq.tasks.translation import Translation
 from tests.conftest import PAIRS, batch_of, split_of
@@ -30,9 +32,9 @@ def tiny(tokenizers: Tokenizers, **settings: object) -> Translation:
 
 KINDS: list[dict[str, object]] = [
     {"cell": GRU(), "attention": Dot()},
-    {"cell": LSTM(), "context_every_step": True, "tied_output": True, "bridge": Linear()},
-    {"cell": RNN(), "reverse_source": True, "bidirectional": False, "layers": 2},
-    {"cell": LSTM(), "attention": Additive(), "layers": 2, "tied_output": True},
+    {"cell": LSTM(), "decoder": DecoderOptions(context_every_step=True, tied_output=True), "bridge": Linear()},
+    {"cell": RNN(), "encoder": EncoderOptions(reverse=True, bidirectional=False), "layers": 2},
+    {"cell": LSTM(), "attention": Additive(), "layers": 2, "decoder": DecoderOptions(tied_output=True)},
 ]
 
 
@@ -40,7 +42,7 @@ KINDS: list[dict[str, object]] = [
 def test_overfits_sixteen_pairs(tokenizers: Tokenizers, settings: dict[str, object]) -> None:
     task, batch = tiny(tokenizers, **settings), batch_of(PAIRS, tokenizers)
     optimizer = torch.optim.Adam(task.parameters(), 0.01)
-    for _ in range(160):
+    for _ in range(240):
         optimizer.zero_grad()
         loss = task.loss(batch) / int((batch.target_lengths - 1).sum())
         loss.backward()
@@ -92,7 +94,7 @@ def test_neighbours_do_not_matter(tokenizers: Tokenizers, beam_size: int) -> Non
 def test_no_token_that_is_no_text_is_predicted(tokenizers: Tokenizers) -> None:
     task = tiny(tokenizers).eval()
     with torch.no_grad():
-        task.decoder.output.bias[[PAD, UNK, BOS]] = 50.0
+        task.network.decoder.output.layer.bias[[PAD, UNK, BOS]] = 50.0
     for beam_size in (1, 3):
         for found in task.predict(batch_of(PAIRS, tokenizers), Decoding(beam_size)):
             assert all(not {PAD, UNK, BOS} & set(one.tokens) for one in found)
@@ -101,7 +103,7 @@ def test_no_token_that_is_no_text_is_predicted(tokenizers: Tokenizers) -> None:
 def test_predictions_end_within_the_limit(tokenizers: Tokenizers) -> None:
     task, batch = tiny(tokenizers).eval(), batch_of(PAIRS, tokenizers)
     with torch.no_grad():
-        task.decoder.output.bias[EOS] = -50.0
+        task.network.decoder.output.layer.bias[EOS] = -50.0
     for beam_size in (1, 3):
         decoding = Decoding(beam_size, max_length_ratio=0.5)
         limits = decoding.limits(batch.source_lengths).tolist()

@@ -28,6 +28,8 @@ class Batch(NamedTuple):
     """Target tokens to predict in the whole optimiser step, over all devices: the loss is divided by it."""
     seed: int = 0
     """Of all that is random in the optimiser step."""
+    step: int = 0
+    """Number of the optimiser step, from 0."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its ids on `device`."""

@@ -26,7 +26,7 @@ from seq2seq.data.findings import (
     found,
     pair_shown,
     pieces,
-    rows_with,
+    rows_with_unknown,
     shown,
 )
 from seq2seq.data.rows import Texts
@@ -266,7 +266,7 @@ def unseen_labels(one: Encoded) -> list[Finding]:
     tokenizer = one.tokenizers.target
     if one.name == "train" or not isinstance(tokenizer, Labels):
         return []
-    rows = rows_with(one.split.target, UNK)
+    rows = rows_with_unknown(one.split.target, tokenizer)
     labels = sorted({unit for row in rows for unit in unknown_units(tokenizer, one.split.texts.target[int(row)])})
     named = ", ".join(labels[:4]) + ", ..." * (len(labels) > 4)
     text = f"{len(labels)} label{'s' * (len(labels) != 1)} never seen in train: {named}"
@@ -277,8 +277,8 @@ def unknown(one: Encoded) -> list[Finding]:
     """What the vocabulary lacks."""
     findings = []
     for side, ids, tokenizer, texts in one.sides():
-        rows = rows_with(ids, UNK)
-        rate = unknown_rate(ids)
+        rows = rows_with_unknown(ids, tokenizer)
+        rate = unknown_rate(ids, tokenizer)
         if one.name == "train" or rate <= 0.01 or isinstance(tokenizer, Labels):
             continue
         examples = [
@@ -304,9 +304,9 @@ def unknown_units(tokenizer: Tokenizer, text: str) -> list[str]:
     return [unit for unit, number in units if number == UNK]
 
 
-def unknown_rate(ids: Ragged) -> float:
+def unknown_rate(ids: Ragged, tokenizer: Tokenizer) -> float:
     """The share of unknown ids."""
-    total = sum(int(np.count_nonzero(flat == UNK)) for _, flat, _ in pieces(ids))
+    total = sum(int(np.count_nonzero(tokenizer.unknown_among(flat))) for _, flat, _ in pieces(ids))
     return total / max(1, int(ids.starts[-1]))
 
 

@@ -83,9 +83,9 @@ def pieces(ids: Ragged, rows: int = 50_000) -> Iterator[tuple[np.ndarray, np.nda
         yield starts[:-1] - starts[0], ids.flat[starts[0] : starts[-1]], int(starts[0])
 
 
-def rows_with(ids: Ragged, wanted: int) -> np.ndarray:
-    """The rows that hold an id."""
-    places = [np.flatnonzero(flat == wanted) + offset for _, flat, offset in pieces(ids)]
+def rows_with_unknown(ids: Ragged, tokenizer: Tokenizer) -> np.ndarray:
+    """The rows that hold something unknown."""
+    places = [np.flatnonzero(tokenizer.unknown_among(flat)) + offset for _, flat, offset in pieces(ids)]
     return np.unique(
         np.searchsorted(ids.starts, np.concatenate([np.empty(0, dtype=np.int64), *places]), side="right") - 1
     )

@@ -56,8 +56,26 @@ class Tokenizer(Part):
         return self.encode([text])[0]
 
     def __len__(self) -> int:
-        """Size of the vocabulary, special tokens included."""
+        """Size of the vocabulary, special tokens included; with features the product of `sizes`."""
         raise TypeError(f"{type(self).__name__} does not say how large its vocabulary is")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """(V, F1, F2, ...): how many tokens there are and, of each feature that they carry, how many values.
+
+        An id is token + V * (f1 + F1 * (f2 + ...)). PAD, UNK, BOS and EOS themselves have feature 0 of each.
+        """
+        return (len(self),)
+
+    @property
+    def unwritable(self) -> np.ndarray:
+        """The ids that are no text and never to be predicted, in order; made anew at each call."""
+        return np.array([PAD, UNK, BOS])
+
+    def unknown_among(self, ids: np.ndarray) -> np.ndarray:
+        """Whether each of some ids (n,) stands for something that training lacked."""
+        found: np.ndarray = ids == UNK
+        return found
 
     @property
     def state(self) -> bytes:
@@ -365,12 +383,10 @@ class Labels(Separated):
         self.separator = separator
 
 
-def check_separator(separator: str) -> None:
+def check_separator(separator: str, name: str = "separator") -> None:
     """Refuse what cannot stand between two words of a line."""
     if len(separator) != 1 or one_line(separator) != separator:
-        raise InputError(
-            f"data.tokenizer.separator is {separator!r}; it must be one character that does not end a line"
-        )
+        raise InputError(f"data.tokenizer.{name} is {separator!r}; it must be one character that does not end a line")
 
 
 class Columns(Tokenizer):

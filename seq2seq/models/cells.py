@@ -1,34 +1,150 @@
-"""The recurrences: RNN, GRU, LSTM. A state is a tuple of (L, B, H) tensors: one for RNN and GRU, two for LSTM."""
+"""The recurrences: RNN, GRU, LSTM, LayerNormLSTM, MinGRU, MinLSTM, and what a layer of any of them must do.
 
+The state of a layer is a tuple of (D, B, H) tensors for its D directions: two tensors for an LSTM, else one.
+"""
+
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from seq2seq.models.dropout import Dropout, Noise
+from seq2seq.models.scan import gated_recurrence, gated_step
 from seq2seq.parts import Part
 
 CellState = tuple[Tensor, ...]
-Weights = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class Layer(nn.Module):
+    """One layer over time, in one direction or in both. The frame: a loop over `step`, which a subclass writes."""
+
+    def __init__(self, states: int, hidden_size: int, bidirectional: bool) -> None:
+        """states: tensors in a state; hidden_size: units of one direction."""
+        super().__init__()
+        self.states, self.hidden_size, self.directions = states, hidden_size, 2 if bidirectional else 1
+
+    def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
+        """One step: inputs (B, I) and state tensors (B, H) to the next state tensors (B, H).
+
+        mask (B, H): what the state is multiplied by where it is read, not where it is kept (Gal and Ghahramani 2016).
+        """
+        raise TypeError(f"{type(self).__name__} does not say how to take a step")
+
+    def gates(self, inputs: Tensor, state: CellState, direction: int = 0) -> dict[str, Tensor]:
+        """The gates (B, H) of that step by name, each from 0 to 1."""
+        return {}
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: CellState | None = None,
+        lengths: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> tuple[Tensor, CellState]:
+        """All steps.
+
+        inputs (B, T, I), state of (D, B, H) tensors or None for zeros, lengths (B,) or None when every step counts,
+        masks (D, B, H) as in `step`. Returns outputs (B, T, D * H), zero where padded, and the state after each row's
+        own last step: in the other direction, after its first token.
+        """
+        outputs, last = [], []
+        for direction in range(self.directions):
+            first = self.zeros(inputs) if state is None else tuple(tensor[direction] for tensor in state)
+            read = turned(inputs, lengths) if direction else inputs
+            run = self.run(read, first, direction, None if masks is None else masks[direction])
+            last.append(tuple(at_end(tensor, lengths) for tensor in run))
+            outputs.append(turned(run[0], lengths) if direction else run[0])
+        joined = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
+        if lengths is not None:
+            joined = joined * present(joined.shape[1], lengths, joined).unsqueeze(-1)
+        return joined, tuple(torch.stack(tensors) for tensors in zip(*last, strict=True))
+
+    def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
+        """One direction in the order of the inputs (B, T, I): the state tensors after each step, (B, T, H)."""
+        found = []
+        for now in inputs.unbind(1):
+            state = self.step(now, state, direction, mask)
+            found.append(state)
+        return tuple(torch.stack(tensors, 1) for tensors in zip(*found, strict=True))
+
+    def zeros(self, inputs: Tensor) -> CellState:
+        """A state of zeros for inputs (B, T, I)."""
+        return (inputs.new_zeros(len(inputs), self.hidden_size),) * self.states
+
+
+def present(steps: int, lengths: Tensor, like: Tensor) -> Tensor:
+    """(B, steps), one where a row has a token, else zero."""
+    return (torch.arange(steps, device=like.device) < lengths.to(like.device).unsqueeze(1)).to(like.dtype)
+
+
+def turned(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each row's own steps (B, T, H) in reverse order; padding stays where it is."""
+    if lengths is None:
+        return values.flip(1)
+    steps = torch.arange(values.shape[1], device=values.device)
+    last = lengths.to(values.device).unsqueeze(1) - 1
+    return values.gather(1, torch.where(steps <= last, last - steps, steps).unsqueeze(-1).expand_as(values))
+
+
+def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """(B, T, H) at each row's own last step, (B, H)."""
+    if lengths is None:
+        return values[:, -1]
+    return values[torch.arange(len(values), device=values.device), lengths.to(values.device) - 1]
 
 
 class Cell(Part):
-    """What a recurrent layer computes at each step.
-
-    A new cell says how many state tensors it has, builds its layer over time, and takes one step of it.
-    """
+    """What a recurrent layer computes at each step; `layer` builds it."""
 
     states: ClassVar[int] = 1
     """State tensors per layer."""
+    reads_state: ClassVar[bool] = True
+    """Whether the gates see the state; without that there is no recurrent dropout."""
 
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> nn.RNNBase:
-        """The layer over time: (B, T, input_size) to (B, T, H), or to (B, T, 2 H) when bidirectional."""
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
+        """The layer: (B, T, input_size) to (B, T, H), or to (B, T, 2 H) when bidirectional."""
         raise TypeError(f"{type(self).__name__} does not say how to build its layer")
 
-    def step(self, inputs: Tensor, state: CellState, weights: Weights) -> CellState:
-        """One step of one layer: inputs (B, I) and state tensors (B, H) to the next state tensors (B, H)."""
-        raise TypeError(f"{type(self).__name__} does not say how to take a step")
+
+class Fused(Layer):
+    """A layer of torch, which computes all steps in one call."""
+
+    def __init__(self, layer: nn.RNNBase, states: int) -> None:
+        """layer: with a single layer inside, batch first."""
+        super().__init__(states, layer.hidden_size, layer.bidirectional)
+        self.torch = layer
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: CellState | None = None,
+        lengths: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> tuple[Tensor, CellState]:
+        """Rows of one length take the dense layer; a mixed batch is packed, so no padding ever enters a state."""
+        if masks is not None:
+            return super().forward(inputs, state, lengths, masks)
+        first = state if state is None or self.states > 1 else state[0]
+        if lengths is None:
+            outputs, last = self.torch(inputs, first)
+        else:
+            packed, last = self.torch(pack_padded_sequence(inputs, lengths, True, enforce_sorted=False), first)
+            outputs = pad_packed_sequence(packed, True, total_length=inputs.shape[1])[0]
+        return outputs, ((last,) if self.states == 1 else tuple(last))
+
+    def weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """W_ih, W_hh, b_ih, b_hh."""
+        ending = "_reverse" if direction else ""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        first, second, third, fourth = (self.torch.get_parameter(f"{name}_l0{ending}") for name in names)
+        return first, second, third, fourth
+
+    def products(self, inputs: Tensor, hidden: Tensor, direction: int) -> tuple[Tensor, Tensor]:
+        """W_ih x + b_ih and W_hh h + b_hh."""
+        by_input, by_hidden, input_bias, hidden_bias = self.weights(direction)
+        return functional.linear(inputs, by_input, input_bias), functional.linear(hidden, by_hidden, hidden_bias)
 
 
 class RNN(Cell):
@@ -38,23 +154,51 @@ class RNN(Cell):
         """nonlinearity: the f of the equation."""
         self.nonlinearity = nonlinearity
 
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> nn.RNNBase:
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
         kind = self.nonlinearity
-        return nn.RNN(input_size, hidden_size, nonlinearity=kind, batch_first=True, bidirectional=bidirectional)
+        layer = nn.RNN(input_size, hidden_size, nonlinearity=kind, batch_first=True, bidirectional=bidirectional)
+        return ElmanLayer(layer, torch.rnn_tanh_cell if kind == "tanh" else torch.rnn_relu_cell)
 
-    def step(self, inputs: Tensor, state: CellState, weights: Weights) -> CellState:
-        function = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
-        return (function(inputs, state[0], *weights),)
+
+class ElmanLayer(Fused):
+    """torch's nn.RNN."""
+
+    def __init__(self, layer: nn.RNN, function: Callable[..., Tensor]) -> None:
+        """function: torch's own step."""
+        super().__init__(layer, 1)
+        self.function = function
+
+    def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
+        hidden = state[0] if mask is None else state[0] * mask
+        return (self.function(inputs, hidden, *self.weights(direction)),)
 
 
 class GRU(Cell):
     """Gated recurrent unit (Cho et al. 2014, eq. 5 to 8, with torch's reset gate after the product)."""
 
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> nn.RNNBase:
-        return nn.GRU(input_size, hidden_size, batch_first=True, bidirectional=bidirectional)
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
+        return GRULayer(nn.GRU(input_size, hidden_size, batch_first=True, bidirectional=bidirectional), 1)
 
-    def step(self, inputs: Tensor, state: CellState, weights: Weights) -> CellState:
-        return (torch.gru_cell(inputs, state[0], *weights),)
+
+class GRULayer(Fused):
+    """torch's nn.GRU."""
+
+    def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
+        if mask is None:
+            return (torch.gru_cell(inputs, state[0], *self.weights(direction)),)
+        reset, update, new, by_state = self.parts(inputs, state[0] * mask, direction)
+        new = torch.tanh(new + reset * by_state)
+        return (new + update * (state[0] - new),)
+
+    def gates(self, inputs: Tensor, state: CellState, direction: int = 0) -> dict[str, Tensor]:
+        reset, update, *_ = self.parts(inputs, state[0], direction)
+        return {"reset": reset, "update": update}
+
+    def parts(self, inputs: Tensor, hidden: Tensor, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Both gates, and the two halves of the new value."""
+        of_input, of_hidden = (one.chunk(3, -1) for one in self.products(inputs, hidden, direction))
+        reset, update = (torch.sigmoid(of_input[gate] + of_hidden[gate]) for gate in (0, 1))
+        return reset, update, of_input[2], of_hidden[2]
 
 
 class LSTM(Cell):
@@ -66,95 +210,139 @@ class LSTM(Cell):
         """forget_bias: first value of the forget gate's bias (Jozefowicz et al. 2015 advise 1)."""
         self.forget_bias = forget_bias
 
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> nn.RNNBase:
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
         layer = nn.LSTM(input_size, hidden_size, batch_first=True, bidirectional=bidirectional)
         with torch.no_grad():
             for name, bias in layer.named_parameters():
                 if name.startswith("bias"):  # the two biases add up; gates are stored in the order i, f, g, o
                     bias[hidden_size : 2 * hidden_size] = self.forget_bias if "_ih_" in name else 0.0
-        return layer
-
-    def step(self, inputs: Tensor, state: CellState, weights: Weights) -> CellState:
-        return torch.lstm_cell(inputs, state, *weights)
+        return LSTMLayer(layer, 2)
 
 
-class Recurrent(nn.Module):
-    """Stacked layers of one cell, run over time by torch's fused layer or step by step with the same numbers."""
+class LSTMLayer(Fused):
+    """torch's nn.LSTM."""
 
-    def __init__(
-        self,
-        cell: Cell,
-        input_size: int,
-        hidden_size: int,
-        layers: int = 1,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        place: int = 0,
-    ) -> None:
-        """dropout: share of units zeroed between layers; hidden_size: units of one direction; place: of the masks."""
-        super().__init__()
-        self.cell = cell
-        self.directions = 2 if bidirectional else 1
-        self.layers, self.hidden_size = layers, hidden_size
-        sizes = [input_size] + [hidden_size * self.directions] * (layers - 1)
-        self.stack = nn.ModuleList(cell.layer(size, hidden_size, bidirectional) for size in sizes)
-        self.between = nn.ModuleList(Dropout(dropout, place + index) for index in range(layers - 1))
+    def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
+        hidden = state[0] if mask is None else state[0] * mask
+        return torch.lstm_cell(inputs, (hidden, state[1]), *self.weights(direction))
 
-    def forward(
-        self,
-        inputs: Tensor,
-        state: CellState | None = None,
-        lengths: Tensor | None = None,
-        noise: Noise | None = None,
-    ) -> tuple[Tensor, CellState]:
-        """Run over all steps.
-
-        inputs (B, T, I), state a tuple of (L * directions, B, H) or None for zeros, lengths (B,) on the CPU or
-        None when every step counts. Returns outputs (B, T, directions * H), zero where padded, and the state after
-        each row's own last step. Rows of one length take the dense fused layer; a mixed batch is packed, so that no
-        padding ever enters a state.
-        """
-        if lengths is not None and bool((lengths == inputs.shape[1]).all()):
-            lengths = None
-        last = []
-        for index, layer in enumerate(self.stack):
-            if index:
-                inputs = self.between[index - 1](inputs, noise)
-            first = None if state is None else tuple(tensor[self._part(index)] for tensor in state)
-            if lengths is None:
-                inputs, final = layer(inputs, self._torch(first))
-            else:
-                packed = pack_padded_sequence(inputs, lengths, True, enforce_sorted=False)
-                outputs, final = layer(packed, self._torch(first))
-                inputs = pad_packed_sequence(outputs, True, total_length=inputs.shape[1])[0]
-            last.append(self._tuple(final))
-        return inputs, tuple(torch.cat(tensors) for tensors in zip(*last, strict=True))
-
-    def step(self, inputs: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """One step without dropout: inputs (B, I), state of (L, B, H); returns the output (B, H) and the next state."""
-        after = []
-        for index, layer in enumerate(self.stack):
-            new = self.cell.step(inputs, tuple(tensor[index] for tensor in state), weights_of(layer))
-            after.append(new)
-            inputs = new[0]
-        return inputs, tuple(torch.stack(tensors) for tensors in zip(*after, strict=True))
-
-    def _part(self, index: int) -> slice:
-        """A layer's states among those of all layers."""
-        return slice(index * self.directions, (index + 1) * self.directions)
-
-    def _torch(self, state: CellState | None) -> Tensor | CellState | None:
-        if state is None or self.cell.states > 1:
-            return state
-        return state[0]
-
-    def _tuple(self, state: Tensor | CellState) -> CellState:
-        return (state,) if isinstance(state, Tensor) else tuple(state)
+    def gates(self, inputs: Tensor, state: CellState, direction: int = 0) -> dict[str, Tensor]:
+        of_input, of_hidden = self.products(inputs, state[0], direction)
+        into, forget, _, out = (of_input + of_hidden).sigmoid().chunk(4, -1)
+        return {"input": into, "forget": forget, "output": out}
 
 
-def weights_of(layer: nn.Module) -> Weights:
-    """The parameters of a layer's forward direction."""
-    first, second, third, fourth = (
-        layer.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    )
-    return first, second, third, fourth
+class LayerNormLSTM(Cell):
+    """LSTM with layer normalisation of each product and of the second state (Ba et al. 2016, eq. 20 to 22).
+
+    Its steps follow one another in Python, so it is slower than an LSTM.
+    """
+
+    states = 2
+
+    def __init__(self, forget_bias: float = 1.0) -> None:
+        """forget_bias: first value of the forget gate's bias."""
+        self.forget_bias = forget_bias
+
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
+        return LayerNormLayer(input_size, hidden_size, bidirectional, self.forget_bias)
+
+
+class LayerNormLayer(Layer):
+    """(f, i, o, g) = LN(W_h h) + LN(W_x x) + b; h = o tanh(LN(c)): three normalisations with gain, two with a shift."""
+
+    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool, forget_bias: float) -> None:
+        super().__init__(2, hidden_size, bidirectional)
+        self.of_input = nn.ModuleList(self._product(input_size, True) for _ in range(self.directions))
+        self.of_hidden = nn.ModuleList(self._product(hidden_size, False) for _ in range(self.directions))
+        self.of_cell = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(self.directions))
+        with torch.no_grad():
+            for product in self.of_input:
+                product.get_parameter("1.bias")[:hidden_size] = forget_bias
+
+    def _product(self, size: int, shifted: bool) -> nn.Sequential:
+        """Linear map to the four gates f, i, o, g and their normalisation; one shift serves both products and b."""
+        linear = nn.Linear(size, 4 * self.hidden_size, bias=False)
+        nn.init.uniform_(linear.weight, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
+        return nn.Sequential(linear, nn.LayerNorm(4 * self.hidden_size, bias=shifted))
+
+    def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
+        found = []
+        for product in self.of_input[direction](inputs).unbind(1):  # of all steps at once: they do not see the state
+            state = self.advance(product, state, direction, mask)
+            found.append(state)
+        return tuple(torch.stack(tensors, 1) for tensors in zip(*found, strict=True))
+
+    def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
+        return self.advance(self.of_input[direction](inputs), state, direction, mask)
+
+    def gates(self, inputs: Tensor, state: CellState, direction: int = 0) -> dict[str, Tensor]:
+        sums = self.of_input[direction](inputs) + self.of_hidden[direction](state[0])
+        forget, into, out, _ = sums.sigmoid().chunk(4, -1)
+        return {"forget": forget, "input": into, "output": out}
+
+    def advance(self, product: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
+        """One step after the product with the input."""
+        hidden, cell = state
+        sums = product + self.of_hidden[direction](hidden if mask is None else hidden * mask)
+        gates, new = sums.split((3 * self.hidden_size, self.hidden_size), -1)
+        forget, into, out = gates.sigmoid().chunk(3, -1)
+        cell = forget * cell + into * new.tanh()
+        return out * self.of_cell[direction](cell).tanh(), cell
+
+
+class MinGRU(Cell):
+    """h_t = (1 - z_t) h_{t-1} + z_t h'_t; z_t = sigmoid(W_z x_t), h'_t = W_h x_t (Feng et al. 2024, sec. 3.1).
+
+    Its gate sees the input only, so that all steps are computed at once.
+    """
+
+    reads_state = False
+
+    def __init__(self, forget_bias: float = 1.0) -> None:
+        """forget_bias: minus the first value of the bias of z."""
+        self.forget_bias = forget_bias
+
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
+        return MinLayer(input_size, hidden_size, bidirectional, (-self.forget_bias,))
+
+
+class MinLSTM(Cell):
+    """h_t = f'_t h_{t-1} + i'_t h'_t; f and i are gates of x_t, f' = f / (f + i), i' = i / (f + i), h'_t = W_h x_t.
+
+    Feng et al. 2024, sec. 3.2. All steps are computed at once.
+    """
+
+    reads_state = False
+
+    def __init__(self, forget_bias: float = 1.0) -> None:
+        """forget_bias: first value of the forget gate's bias."""
+        self.forget_bias = forget_bias
+
+    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
+        return MinLayer(input_size, hidden_size, bidirectional, (0.0, self.forget_bias))
+
+
+class MinLayer(Layer):
+    """One linear map to the gates (z, or i and f) and the new value, then a linear recurrence over time."""
+
+    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool, biases: tuple[float, ...]) -> None:
+        """biases: first values of those of the gates."""
+        super().__init__(1, hidden_size, bidirectional)
+        wide = (len(biases) + 1) * hidden_size
+        self.maps = nn.ModuleList(nn.Linear(input_size, wide) for _ in range(self.directions))
+        self.named = ("update",) if len(biases) == 1 else ("input", "forget")
+        with torch.no_grad():
+            for one in self.maps:
+                for gate, bias in enumerate(biases):
+                    one.get_parameter("bias")[gate * hidden_size : (gate + 1) * hidden_size] = bias
+
+    def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
+        return (gated_recurrence(self.maps[direction](inputs), state[0]),)
+
+    def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
+        return (gated_step(self.maps[direction](inputs), state[0]),)
+
+    def gates(self, inputs: Tensor, state: CellState, direction: int = 0) -> dict[str, Tensor]:
+        *gates, _ = self.maps[direction](inputs).split(self.hidden_size, -1)
+        return {name: gate.sigmoid() for name, gate in zip(self.named, gates, strict=True)}

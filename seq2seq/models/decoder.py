@@ -1,115 +1,352 @@
-"""Decoder: start, forward over a known target, step over an unknown one; both give the same logits."""
+"""Decoder: start, forward over a known target, step over an unknown one; both give the same probabilities."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from seq2seq.models.attention import Attention, Memory
-from seq2seq.models.cells import Cell, CellState, Recurrent
+from seq2seq.errors import InputError, check_range
+from seq2seq.models.attention import Attention, Memory, Scorer
+from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Dropout, Noise
-from seq2seq.models.embedding import token_embedding
+from seq2seq.models.embedding import Embedding
+from seq2seq.models.encoder import Stack
+from seq2seq.models.output import Normalizer, Output, mixed
+from seq2seq.models.readout import Readout, ReadoutKind
+from seq2seq.models.recurrent import Masks, Recurrent
+from seq2seq.parts import Settings
 
 PLACE = 1000
 """Where the numbers of the decoder's dropouts begin."""
+
+ABOVE = 500
+"""How much further those of the layers above the attention begin."""
+
+
+@dataclass(frozen=True)
+class DecoderOptions(Settings):
+    """What the decoder does otherwise than the encoder.
+
+    Args:
+        layers: recurrent layers; null for model.layers.
+        context_every_step: feed the fixed vector to each step and to the output (Cho et al. 2014, eq. 7).
+        attend_from: what queries the attention: the top layer's new state (Luong et al. 2015), its state before the
+            step, the context then entering the recurrence (Bahdanau et al. 2015), or the bottom layer's new state, the
+            context then entering the layers above (Chen et al. 2018).
+        input_feeding: feed what the output saw at the step before (Luong et al. 2015, sec. 3.3).
+        copy: source tokens may be copied (See et al. 2017); needs attention and data.shared_vocabulary.
+        readout: what the output layer sees of state, context and token: tanh (Luong et al. 2015, eq. 5), maxout
+            (Bahdanau et al. 2015, app. A.2.2), linear, none (all of them side by side); null for tanh where there is
+            more than the state to see.
+        readout_size: length of what it sees; null for hidden_size, with tied_output for embedding_size.
+        tied_output: use the target embedding as output matrix too (Press and Wolf 2017).
+        tied_embeddings: one embedding for source and target; needs data.shared_vocabulary.
+        features: feed the features of the source's first token (of the row: a language, say) to each step.
+    """
+
+    layers: int | None = None
+    context_every_step: bool = False
+    attend_from: Literal["top", "before", "bottom"] = "top"
+    input_feeding: bool = False
+    copy: bool = False
+    readout: ReadoutKind | None = None
+    readout_size: int | None = None
+    tied_output: bool = False
+    tied_embeddings: bool = False
+    features: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "readout_size"):
+            value = getattr(self, name)
+            if value is not None:
+                check_range(f"model.decoder.{name}", value, 1)
+
+
+class Source(NamedTuple):
+    """What the decoder may know of each of B sources."""
+
+    ids: Tensor
+    """(B, S) in the order of the memory, for copying."""
+    vector: Tensor | None
+    """(B, H), the fixed vector, when it is fed at every step."""
+    features: Tensor | None
+    """(B, F), vectors of the row's features, when they are fed at every step."""
+    memory: Memory | None
+    """What attention looks at: one copy for each source, however many hypotheses there are."""
+
+    def select(self, rows: Tensor) -> "Source":
+        """The given sources (B',)."""
+        vector, features = (None if one is None else one.index_select(0, rows) for one in (self.vector, self.features))
+        memory = None if self.memory is None else self.memory.select(rows)
+        return Source(self.ids.index_select(0, rows), vector, features, memory)
 
 
 class State(NamedTuple):
     """What one decoding step hands to the next: K hypotheses for each of B sources."""
 
+    source: Source
     recurrent: CellState
     """Tensors (L, B * K, H)."""
-    context: Tensor | None
-    """(B, H), the fixed vector, when it is fed at every step."""
-    memory: Memory | None
-    """What attention looks at: one copy for each source, however many hypotheses there are."""
-    sources: int
-    """B."""
+    fed: Tensor | None = None
+    """(B * K, R) what the step before gives to this one besides."""
+    coverage: Tensor | None = None
+    """(B * K, S) sum of the attention's weights so far, when it looks at them."""
 
     def select(self, rows: Tensor) -> "State":
         """Keep, repeat or reorder hypotheses: rows (B', K') holds hypothesis numbers, each row those of one source.
 
         Sources stay in their order; one whose hypotheses do not appear is dropped.
         """
-        before = self.recurrent[0].shape[1] // self.sources
-        recurrent = tuple(tensor.index_select(1, rows.flatten()) for tensor in self.recurrent)
-        if len(rows) == self.sources:
-            return self._replace(recurrent=recurrent)
-        kept = rows[:, 0] // before
-        context = None if self.context is None else self.context.index_select(0, kept)
-        memory = None if self.memory is None else self.memory.select(kept)
-        return State(recurrent, context, memory, len(rows))
+        sources, flat = len(self.source.ids), rows.flatten()
+        before = self.recurrent[0].shape[1] // sources
+        recurrent = tuple(tensor.index_select(1, flat) for tensor in self.recurrent)
+        fed, coverage = (None if one is None else one.index_select(0, flat) for one in (self.fed, self.coverage))
+        source = self.source if len(rows) == sources else self.source.select(rows[:, 0] // before)
+        return State(source, recurrent, fed, coverage)
+
+
+class Seen(NamedTuple):
+    """What the output may look at: steps or hypotheses (B, T)."""
+
+    embedded: Tensor
+    """(B, T, E) the token before."""
+    hidden: Tensor
+    """(B, T, H) the top layer."""
+    context: Tensor | None
+    """(B, T, C) of the attention."""
+    weights: Tensor | None
+    """(B, T, S) of the attention."""
+
+
+class Outputs(NamedTuple):
+    """From what probabilities are made."""
+
+    features: Tensor
+    """(B, T, R)"""
+    weights: Tensor | None
+    """(B, T, S) of the attention."""
+    gate: Tensor | None
+    """(B, T) logits of generating rather than copying, when there is copying."""
+
+
+class Masks3(NamedTuple):
+    """Dropout masks of all steps."""
+
+    bottom: Masks | None
+    between: Tensor | None
+    above: Masks | None
 
 
 class Decoder(nn.Module):
-    """Embedding, recurrence, optional attention after it (Luong et al. 2015, eq. 5), and the output layer."""
+    """Embedding, recurrence, attention before, within or after it, readout and output."""
 
     def __init__(
         self,
+        embedding: Embedding,
         vocabulary_size: int,
-        embedding_size: int,
-        hidden_size: int,
-        cell: Cell,
-        layers: int = 1,
+        stack: Stack,
+        options: DecoderOptions,
+        memory_size: int,
         attention: Attention | None = None,
-        context_every_step: bool = False,
-        tied: bool = False,
-        dropout: float = 0.0,
-        padding: int = 0,
+        features_size: int = 0,
+        normalizer: Normalizer = "softmax",
     ) -> None:
-        """context_every_step feeds the fixed vector to each step and to the output (Cho et al. 2014, eq. 7).
-
-        tied uses the target embedding as the output matrix (Press and Wolf 2017), behind a map to embedding_size.
-        """
+        """memory_size: of the source's states and fixed vector; features_size: of the vectors of a row's features."""
         super().__init__()
-        self.context_every_step = context_every_step
-        self.embedding = token_embedding(vocabulary_size, embedding_size, padding)
-        self.dropout, self.last_dropout = Dropout(dropout, PLACE), Dropout(dropout, PLACE + 1)
-        extra = hidden_size if context_every_step else 0
-        self.recurrent = Recurrent(cell, embedding_size + extra, hidden_size, layers, dropout, place=PLACE + 2)
-        self.attention = None if attention is None else attention.module(hidden_size)
-        read = hidden_size * (1 if attention is None else 2) + (extra + embedding_size if context_every_step else 0)
-        size = embedding_size if tied else hidden_size
-        self.readout = nn.Linear(read, size) if tied or read != hidden_size else None
-        self.output = nn.Linear(size, vocabulary_size)
-        if tied:
-            self.output.weight = self.embedding.weight
-
-    def start(self, first: CellState, context: Tensor, memory: Tensor, padding: Tensor) -> State:
-        """first: tensors (L, B, H); context (B, H); memory (B, S, H); padding (B, S), true where no token is."""
-        return State(
-            first,
-            context if self.context_every_step else None,
-            None if self.attention is None else self.attention.memory(memory, padding),
-            len(context),
+        self.options, self.embedding = options, embedding
+        self.dropout = Dropout(stack.dropout, PLACE, stack.locked)
+        self.last_dropout = Dropout(stack.dropout, PLACE + 1)
+        self.attention: Scorer | None = None if attention is None else attention.module(stack.size, memory_size)
+        self.covers = attention is not None and attention.coverage
+        context = 0 if self.attention is None else self.attention.context_size
+        always = memory_size * options.context_every_step
+        read = (
+            stack.size + context + always + embedding.size * (options.context_every_step or options.readout == "maxout")
         )
+        size = options.readout_size or (embedding.weight.shape[1] if options.tied_output else stack.size)
+        self.readout = Readout(options.readout, read, size, read == stack.size)
+        self.fed_size = self.readout.size if options.input_feeding else context if options.attend_from != "top" else 0
+        inputs = embedding.size + always + features_size + self.fed_size
+        below = 1 if options.attend_from == "bottom" else stack.layers
+        residual = stack.residual_from
+        self.recurrent = recurrent_of(stack, inputs, below, None if residual is None or residual > below else residual)
+        self.above: Recurrent | None = None
+        if options.attend_from == "bottom":
+            self.between = Dropout(stack.dropout, PLACE + ABOVE, stack.locked)
+            residual = None if residual is None else max(1, residual - 1)
+            self.above = recurrent_of(stack, stack.size, stack.layers - 1, residual, context)
+        self.output = Output(
+            self.readout.size, vocabulary_size, normalizer, embedding.weight if options.tied_output else None
+        )
+        self.pointer = nn.Linear(context + stack.size + embedding.size, 1) if options.copy else None
 
-    def forward(self, tokens: Tensor, state: State, noise: Noise | None = None) -> Tensor:
-        """Known target tokens (B, T) to the features (B, T, R) that `output` turns into logits (B, T, V)."""
+    @property
+    def feeds_back(self) -> bool:
+        """Whether a step needs what the attention or the output of the step before has found."""
+        return self.fed_size > 0 or self.covers
+
+    def start(self, first: CellState, source: Source) -> State:
+        """first: tensors (L, B, H). Returns the state before the first step, one hypothesis for each source."""
+        count = len(source.ids)
+        fed = (
+            first[0].new_zeros(count, self.fed_size) if self.fed_size and self.options.attend_from != "before" else None
+        )
+        coverage = first[0].new_zeros(source.ids.shape) if self.covers else None
+        return State(source, first, fed, coverage)
+
+    def forward(self, tokens: Tensor, state: State, noise: Noise | None = None, own: Tensor | None = None) -> Outputs:
+        """Known target tokens (B, T) to the features of the token after each.
+
+        own (B, T): true where the network reads its own likeliest token instead (Bengio et al. 2015); then, and where
+        a step feeds the next, steps are taken one by one, otherwise the recurrence runs over all at once.
+        """
         embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
-        context = None if state.context is None else state.context.unsqueeze(1).expand(-1, tokens.shape[1], -1)
-        inputs = embedded if context is None else torch.cat((embedded, context), dim=-1)
-        hidden, _ = self.recurrent(inputs, state.recurrent, noise=noise)  # (B, T, H)
-        features: Tensor = self.last_dropout(self.features(hidden, embedded, context, state.memory), noise)
-        return features
+        if own is None and not self.feeds_back:
+            inputs = torch.cat([embedded, *self.always(state.source, tokens.shape[1])], dim=-1)
+            hidden, _ = self.recurrent(inputs, state.recurrent, noise=noise)  # (B, T, H)
+            seen = Seen(embedded, hidden, *self.look(hidden, state))
+        else:
+            seen = self.unrolled(embedded, state, noise, own)
+        outputs = self.outputs(seen, state.source)
+        return outputs._replace(features=self.last_dropout(outputs.features, noise))
+
+    def unrolled(self, embedded: Tensor, state: State, noise: Noise | None, own: Tensor | None) -> Seen:
+        """One step after the other over embedded tokens (B, T, E)."""
+        steps = embedded.shape[1]
+        kept = None if own is None else self.dropout.mask(noise, *embedded.shape[1:], embedded)
+        masks, found = self.masks(noise, steps, embedded), []
+        for time in range(steps):
+            now = embedded[:, time : time + 1]
+            if own is not None and found:
+                with torch.no_grad():
+                    best = self.log_probs(self.outputs(found[-1], state.source), state.source).argmax(-1)  # (B, 1)
+                guessed = masked(self.embedding(best), kept, time)
+                now = torch.where(own[:, time].view(-1, 1, 1), guessed.to(now.dtype), now)
+            seen, state = self.advance(now, state, masks, time)
+            found.append(seen)
+        columns = zip(*found, strict=True)
+        return Seen(*(None if column[0] is None else torch.cat(column, dim=1) for column in columns))  # type: ignore[arg-type]
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """The last tokens (B, K) of all hypotheses to log-probabilities (B, K, V) in nats, and the next state."""
-        embedded = self.embedding(tokens)  # (B, K, E)
-        context = None if state.context is None else state.context.unsqueeze(1).expand(-1, tokens.shape[1], -1)
-        inputs = embedded if context is None else torch.cat((embedded, context), dim=-1)
-        hidden, recurrent = self.recurrent.step(inputs.flatten(0, 1), state.recurrent)
-        features = self.features(hidden.view(*tokens.shape, -1), embedded, context, state.memory)
-        logits: Tensor = self.output(features)
-        return logits.float().log_softmax(-1), state._replace(recurrent=recurrent)
+        seen, after = self.advance(self.embedding(tokens), state)
+        return self.log_probs(self.outputs(seen, state.source), state.source), after
 
-    def features(self, hidden: Tensor, embedded: Tensor, context: Tensor | None, memory: Memory | None) -> Tensor:
-        """Hidden states (B, T, H) and what the output may see besides, to features (B, T, R)."""
-        read = [hidden]
-        if self.attention is not None and memory is not None:
-            read.insert(0, self.attention(hidden, memory)[0])
-        if context is not None:
-            read += [context, embedded]
-        joined = torch.cat(read, dim=-1) if len(read) > 1 else hidden
-        features: Tensor = joined if self.readout is None else self.readout(joined).tanh()
-        return features
+    def advance(self, embedded: Tensor, state: State, masks: Masks3 | None = None, time: int = 0) -> tuple[Seen, State]:
+        """One step of all hypotheses; embedded (B, K, E). What it has seen is (B, K, ...)."""
+        counts, context, weights = embedded.shape[:2], None, None
+        inputs = [embedded, *self.always(state.source, counts[1])]
+        if self.options.attend_from == "before":
+            context, weights = self.look(state.recurrent[0][-1].view(*counts, -1), state)
+            inputs.append(present(context))
+        elif state.fed is not None:
+            inputs.append(state.fed.view(*counts, -1).to(embedded.dtype))
+        flat, below = torch.cat(inputs, dim=-1).flatten(0, 1), self.recurrent.layers
+        first = tuple(tensor[:below] for tensor in state.recurrent)
+        hidden, recurrent = self.recurrent.step(flat, first, None, masks and masks.bottom, time)
+        if self.options.attend_from != "before":
+            context, weights = self.look(hidden.view(*counts, -1), state)
+        if self.above is not None:
+            entering = masked(hidden.unsqueeze(1), masks and masks.between, time).squeeze(1)
+            first = tuple(tensor[below:] for tensor in state.recurrent)
+            extra = present(context).flatten(0, 1)
+            hidden, upper = self.above.step(entering, first, extra, masks and masks.above, time)
+            recurrent = tuple(torch.cat(pair) for pair in zip(recurrent, upper, strict=True))
+        seen = Seen(embedded, hidden.view(*counts, -1), context, weights)
+        return seen, self.after(seen, state, recurrent)
+
+    def after(self, seen: Seen, state: State, recurrent: CellState) -> State:
+        """The state for the next step."""
+        fed = state.fed
+        if self.options.input_feeding:
+            fed = self.outputs(seen, state.source).features.flatten(0, 1)
+        elif fed is not None:
+            fed = present(seen.context).flatten(0, 1)
+        coverage = None if state.coverage is None else state.coverage + present(seen.weights).flatten(0, 1)
+        return State(state.source, recurrent, fed, coverage)
+
+    def always(self, source: Source, steps: int) -> list[Tensor]:
+        """What every step reads besides its token, (B, steps, ...)."""
+        return [one.unsqueeze(1).expand(-1, steps, -1) for one in (source.vector, source.features) if one is not None]
+
+    def look(self, queries: Tensor, state: State) -> tuple[Tensor | None, Tensor | None]:
+        """Context and weights of the attention, if there is one, for queries (B, T, H)."""
+        if self.attention is None or state.source.memory is None:
+            return None, None
+        coverage = None if state.coverage is None else state.coverage.view(*queries.shape[:2], -1)
+        context, weights = self.attention(queries, state.source.memory, coverage)
+        return context, weights
+
+    def outputs(self, seen: Seen, source: Source) -> Outputs:
+        """What the output layer needs."""
+        read = [] if seen.context is None else [seen.context]
+        read.append(seen.hidden)
+        if source.vector is not None:
+            read += self.always(source._replace(features=None), seen.hidden.shape[1])
+        if source.vector is not None or self.options.readout == "maxout":
+            read.append(seen.embedded)
+        gate = None
+        if self.pointer is not None:
+            gate = self.pointer(torch.cat((present(seen.context), seen.hidden, seen.embedded), dim=-1)).squeeze(-1)
+        return Outputs(self.readout(torch.cat(read, dim=-1) if len(read) > 1 else seen.hidden), seen.weights, gate)
+
+    def log_probs(self, outputs: Outputs, source: Source) -> Tensor:
+        """Log-probabilities (B, T, V) in nats."""
+        found = self.output.log_probs(outputs.features)
+        if outputs.gate is None:
+            return found
+        weights = present(outputs.weights).to(found.dtype)
+        copied = torch.zeros_like(found).scatter_add_(-1, source.ids.unsqueeze(1).expand_as(weights), weights)
+        return mixed(found, outputs.gate.unsqueeze(-1), copied)
+
+    def loss(self, outputs: Outputs, source: Source, labels: Tensor, real: Tensor, smoothing: float) -> Tensor:
+        """Sum over the tokens of labels (B, T) where real (B, T): minus their log-probability, in nats."""
+        if outputs.gate is None:
+            return self.output.loss(outputs.features[real], labels[real], smoothing)
+        found = self.output.label_log_probs(outputs.features[real], labels[real])
+        same = source.ids.unsqueeze(1) == labels.unsqueeze(-1)  # (B, T, S)
+        copied = (present(outputs.weights) * same).sum(-1)[real]
+        return -mixed(found, outputs.gate[real], copied).sum()
+
+    def masks(self, noise: Noise | None, steps: int, like: Tensor) -> Masks3:
+        """The dropout masks of all steps."""
+        bottom = self.recurrent.masks(noise, steps, like)
+        if self.above is None:
+            return Masks3(bottom, None, None)
+        between = self.between.mask(noise, steps, self.above.hidden_size, like)
+        return Masks3(bottom, between, self.above.masks(noise, steps, like))
+
+
+def recurrent_of(stack: Stack, inputs: int, layers: int, residual: int | None, extra: int = 0) -> Recurrent:
+    """Some layers of the decoder; those that another vector of length `extra` enters are above the attention."""
+    place = PLACE + 2 + (ABOVE if extra else 0)
+    return Recurrent(
+        stack.cell,
+        inputs,
+        stack.size,
+        layers,
+        False,
+        place,
+        stack.dropout,
+        stack.locked,
+        stack.recurrent_dropout,
+        residual,
+        False,
+        extra,
+    )
+
+
+def masked(values: Tensor, mask: Tensor | None, time: int) -> Tensor:
+    """Values (B, 1, H) of a step with the dropout mask (B, T or 1, H) of all steps."""
+    if mask is None:
+        return values
+    place = time if mask.shape[1] > 1 else 0
+    return values * mask[:, place : place + 1]
+
+
+def present(tensor: Tensor | None) -> Tensor:
+    """A tensor that is known to be there."""
+    if tensor is None:
+        raise InputError("the decoder has no attention")
+    return tensor

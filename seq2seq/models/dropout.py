@@ -20,23 +20,33 @@ class Dropout(nn.Module):
     """Zeroes units and scales the others up (Srivastava et al. 2014).
 
     Whether a unit stays is a hash of (seed, row, place in the network, step, unit): the same on every kind of device,
-    whichever rows are computed together.
+    whichever rows are computed together. A locked one knows no step: it zeroes the same units of a row at every step
+    (Gal and Ghahramani 2016).
     """
 
-    def __init__(self, probability: float, place: int) -> None:
+    def __init__(self, probability: float, place: int, locked: bool = False) -> None:
         """probability: share of units zeroed; place: a number of its own for each dropout of a network."""
         super().__init__()
-        self.probability, self.place = probability, place
+        self.probability, self.place, self.locked = probability, place, locked
 
     def forward(self, values: Tensor, noise: Noise | None) -> Tensor:
         """Values (B, T, H) with the masks of `noise`; unchanged outside training or without noise."""
+        mask = self.mask(noise, *values.shape[1:], values)
+        return values if mask is None else values * mask
+
+    def mask(self, noise: Noise | None, steps: int, units: int, like: Tensor) -> Tensor | None:
+        """What to multiply by, (B, steps, units), of a locked dropout (B, 1, units); None where nothing is dropped.
+
+        like: any tensor of the wanted kind and device.
+        """
         if not self.training or noise is None or not self.probability:
-            return values
+            return None
+        size = (len(noise.places), 1 if self.locked else steps, units)
         if self.probability >= 1:
-            return values * 0.0
-        kept = hashed(row_keys(noise, self.place).to(values.device), values.shape[1:].numel())
-        mask = (kept >= min(round((self.probability - 0.5) * 2**32), 2**31 - 1)).view(values.shape)
-        return values * mask.to(values.dtype).mul_(1 / (1 - self.probability))
+            return like.new_zeros(size)
+        kept = hashed(row_keys(noise, self.place).to(like.device), size[1] * units)
+        mask = (kept >= min(round((self.probability - 0.5) * 2**32), 2**31 - 1)).view(size)
+        return mask.to(like.dtype).mul_(1 / (1 - self.probability))
 
 
 def row_keys(noise: Noise, place: int) -> Tensor:

@@ -1,13 +1,39 @@
-"""The table of token vectors, begun alike on both sides."""
+"""Embedding: the table of token vectors, begun alike on both sides, and beside it those of features."""
+
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
-def token_embedding(vocabulary_size: int, embedding_size: int, padding: int) -> nn.Embedding:
-    """Ids to vectors of embedding_size, drawn with a standard deviation of 1 / sqrt(E); padding is zero."""
-    embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=padding)
-    nn.init.normal_(embedding.weight, std=embedding_size**-0.5)
-    with torch.no_grad():
-        embedding.weight[padding].zero_()
-    return embedding
+class Embedding(nn.Embedding):
+    """Ids to vectors: a token's, drawn with a standard deviation of 1 / sqrt(E), beside one for each of its features.
+
+    An id of a vocabulary with features is token + V (first feature + F1 (second feature + ...)).
+    """
+
+    def __init__(self, sizes: Sequence[int], embedding_size: int, feature_size: int, padding: int) -> None:
+        """sizes: tokens, then values of each feature; padding: the id of no token, whose vector is zero."""
+        super().__init__(sizes[0], embedding_size, padding_idx=padding)
+        self.sizes, self.tables = tuple(sizes), nn.ModuleList(nn.Embedding(one, feature_size) for one in sizes[1:])
+        self.size = embedding_size + feature_size * len(self.tables)
+        """Of a whole vector."""
+        nn.init.normal_(self.weight, std=embedding_size**-0.5)
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=feature_size**-0.5)
+        with torch.no_grad():
+            self.weight[padding].zero_()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) to (B, T, size)."""
+        if not self.tables:
+            return super().forward(ids)
+        return torch.cat((super().forward(ids % self.sizes[0]), self.features(ids)), dim=-1)
+
+    def features(self, ids: Tensor) -> Tensor:
+        """Ids of any shape to the vectors (..., features * feature_size) of their features."""
+        found, rest = [], ids // self.sizes[0]
+        for table, size in zip(self.tables, self.sizes[1:], strict=True):
+            found.append(table(rest % size))
+            rest = rest // size
+        return torch.cat(found, dim=-1)

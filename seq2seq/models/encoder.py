@@ -1,54 +1,111 @@
-"""Encoder: source ids to all states (the memory) and the final state, blind to padding and to neighbours."""
+"""Encoder: source ids to all states (the memory), the final state and the fixed vector, blind to padding."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from seq2seq.errors import InputError
-from seq2seq.models.cells import Cell, CellState, Recurrent
+from seq2seq.errors import InputError, check_range
+from seq2seq.models.cells import Cell, CellState
 from seq2seq.models.dropout import Dropout, Noise
-from seq2seq.models.embedding import token_embedding
+from seq2seq.models.embedding import Embedding
+from seq2seq.models.pooling import Last, Pooling
+from seq2seq.models.recurrent import Recurrent
+from seq2seq.parts import Settings
 
 PLACE = 0
 """Where the numbers of the encoder's dropouts begin."""
 
 
+class Stack(NamedTuple):
+    """The recurrent layers of one side of a network."""
+
+    cell: Cell
+    size: int
+    """Units, both directions together."""
+    layers: int
+    dropout: float = 0.0
+    locked: bool = False
+    recurrent_dropout: float = 0.0
+    residual_from: int | None = None
+
+
+@dataclass(frozen=True)
+class EncoderOptions(Settings):
+    """What the encoder does otherwise than the decoder.
+
+    Args:
+        bidirectional: read the source in both directions (Bahdanau et al. 2015).
+        hidden_size: units of each layer, both directions together; null for model.hidden_size.
+        reverse: feed the source last word first (Sutskever et al. 2014, sec. 3.3).
+        pooling: how the states become the fixed vector (Last, Mean, Max, Attentive).
+        learned_first_state: start from a learned state instead of zeros.
+        feature_size: length of the vector of each feature that a tokenizer adds to tokens or rows.
+    """
+
+    bidirectional: bool = True
+    hidden_size: int | None = None
+    reverse: bool = False
+    pooling: Pooling = field(default_factory=Last)
+    learned_first_state: bool = False
+    feature_size: int = 16
+
+    def __post_init__(self) -> None:
+        check_range("model.encoder.feature_size", self.feature_size, 1)
+        if self.hidden_size is not None:
+            check_range("model.encoder.hidden_size", self.hidden_size, 1)
+
+
+class Encoding(NamedTuple):
+    """What the encoder says about some sources."""
+
+    states: Tensor
+    """(B, S, H), of the top layer, in the order in which they were computed."""
+    final: CellState
+    """Tensors (L, B, H) to hand on to the decoder."""
+    vector: Tensor
+    """(B, H), the fixed vector."""
+    source: Tensor
+    """(B, S) ids in the order of `states`."""
+
+
 class Encoder(nn.Module):
     """Embedding and recurrence over the source (Sutskever et al. 2014), in both directions (Bahdanau et al. 2015)."""
 
-    def __init__(
-        self,
-        vocabulary_size: int,
-        embedding_size: int,
-        hidden_size: int,
-        cell: Cell,
-        layers: int = 1,
-        bidirectional: bool = True,
-        reverse: bool = False,
-        dropout: float = 0.0,
-        padding: int = 0,
-    ) -> None:
-        """hidden_size counts both directions together; reverse feeds the source last word first."""
+    def __init__(self, embedding: Embedding, stack: Stack, options: EncoderOptions, padding: int = 0) -> None:
+        """padding: the id that stands for no token."""
         super().__init__()
-        if bidirectional and hidden_size % 2:
-            raise InputError(f"hidden_size {hidden_size} is odd; a bidirectional encoder gives each direction one half")
-        self.reverse = reverse
-        self.embedding = token_embedding(vocabulary_size, embedding_size, padding)
-        self.dropout = Dropout(dropout, PLACE)
-        units = hidden_size // 2 if bidirectional else hidden_size
-        self.recurrent = Recurrent(cell, embedding_size, units, layers, dropout, bidirectional, PLACE + 1)
+        if options.bidirectional and stack.size % 2:
+            raise InputError(f"hidden_size {stack.size} is odd; a bidirectional encoder gives each direction one half")
+        self.reverse, self.padding = options.reverse, padding
+        self.embedding = embedding
+        self.dropout = Dropout(stack.dropout, PLACE, stack.locked)
+        self.recurrent = Recurrent(
+            stack.cell,
+            embedding.size,
+            stack.size // 2 if options.bidirectional else stack.size,
+            stack.layers,
+            options.bidirectional,
+            PLACE + 1,
+            stack.dropout,
+            stack.locked,
+            stack.recurrent_dropout,
+            stack.residual_from,
+            options.learned_first_state,
+        )
+        self.pool = options.pooling.module(stack.size)
 
-    def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> tuple[Tensor, CellState]:
-        """source (B, S) ids, lengths (B,) on the CPU; returns states (B, S, H) and the final state, tensors (L, B, H).
-
-        With `reverse`, states stand in the order in which they were computed.
-        """
+    def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Encoding:
+        """source (B, S) ids, lengths (B,) on the CPU."""
         if self.reverse:
             source = reversed_rows(source, lengths)
         inputs = self.dropout(self.embedding(source), noise)  # (B, S, E)
-        outputs, final = self.recurrent(inputs, lengths=lengths, noise=noise)
-        return outputs, tuple(self._join(tensor) for tensor in final)
+        states, after = self.recurrent(inputs, lengths=lengths, noise=noise)
+        vector, handed = self.pool(states, source == self.padding, tuple(self.join(tensor) for tensor in after))
+        return Encoding(states, handed, vector, source)
 
-    def _join(self, tensor: Tensor) -> Tensor:
+    def join(self, tensor: Tensor) -> Tensor:
         """(L * directions, B, units) to (L, B, H): the directions of a layer side by side."""
         if self.recurrent.directions == 1:
             return tensor

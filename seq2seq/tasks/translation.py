@@ -4,21 +4,23 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.batch import Batch
-from seq2seq.data.tokenizers import BOS, EOS, PAD, UNK, Tokenizers
+from seq2seq.data.tokenizers import BOS, EOS, PAD, Tokenizers
 from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import check_range
+from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention
 from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.cells import LSTM, Cell
-from seq2seq.models.decoder import Decoder, State
+from seq2seq.models.decoder import DecoderOptions, Outputs, State
 from seq2seq.models.dropout import Noise
-from seq2seq.models.encoder import Encoder
-from seq2seq.models.loss import vocabulary_loss
+from seq2seq.models.encoder import EncoderOptions, Stack
+from seq2seq.models.network import EncoderDecoder, Vocabularies
+from seq2seq.models.output import Normalizer
+from seq2seq.models.sampling import ScheduledSampling, drawn
 from seq2seq.tasks.base import Decoding, Task
 
 
@@ -32,87 +34,106 @@ class Translation(Task):
         embedding_size: int = 256,
         hidden_size: int = 512,
         layers: int = 1,
-        bidirectional: bool = True,
-        reverse_source: bool = False,
+        encoder: EncoderOptions = EncoderOptions(),
         bridge: Bridge = Copy(),
-        context_every_step: bool = False,
         attention: Attention | None = None,
-        tied_output: bool = False,
+        decoder: DecoderOptions = DecoderOptions(),
+        output: Normalizer = "softmax",
         dropout: float = 0.2,
+        locked_dropout: bool = False,
+        recurrent_dropout: float = 0.0,
+        residual_from: int | None = None,
         label_smoothing: float = 0.0,
+        coverage_loss: float = 0.0,
+        scheduled_sampling: ScheduledSampling | None = None,
         metrics: list[Metric] | None = None,
     ) -> None:
         """The network and its loss.
 
         Args:
             tokenizers: how texts become ids; given by the data.
-            cell: the recurrence of encoder and decoder (RNN, GRU, LSTM).
+            cell: the recurrence of encoder and decoder (RNN, GRU, LSTM, LayerNormLSTM, MinGRU, MinLSTM).
             embedding_size: length of a token's vector.
             hidden_size: units of each layer; a bidirectional encoder gives each direction one half.
             layers: recurrent layers of encoder and of decoder.
-            bidirectional: read the source in both directions.
-            reverse_source: feed the source last word first (Sutskever et al. 2014, sec. 3.3).
-            bridge: how the fixed vector becomes the decoder's first state (Copy, Linear, Zeros).
-            context_every_step: feed the fixed vector to each decoder step and to the output (Cho et al. 2014).
-            attention: what the decoder may look at besides (Dot, General, Additive); null for none.
-            tied_output: use the target embedding as output matrix too.
+            encoder: what the encoder does otherwise.
+            bridge: how the fixed vector becomes the decoder's first state (Copy, Linear, Zeros, Learned).
+            attention: what the decoder may look at besides (Dot, ScaledDot, General, Additive, Location, LocalP,
+                MultiHeadAdditive); null for none.
+            decoder: what the decoder does otherwise.
+            output: what makes probabilities; sparsemax and entmax15 leave most tokens none (Peters et al. 2019).
             dropout: share of units zeroed on embeddings, between layers and before the output.
+            locked_dropout: zero the same units at every step of a row (Gal and Ghahramani 2016).
+            recurrent_dropout: share of units of the state zeroed on their way into the recurrence, always locked.
+            residual_from: from this layer on, counted from 1, the input of a layer is added to its output.
             label_smoothing: share of probability spread over the vocabulary (Szegedy et al. 2016).
+            coverage_loss: weight of looking again at the same source tokens (See et al. 2017, eq. 12 and 13).
+            scheduled_sampling: how often the network reads its own tokens in training; null for never.
             metrics: scores of a split, the first of which selects the best checkpoint (Bleu, Chrf, ExactMatch); null
                 for these three.
         """
         super().__init__(tokenizers)
         self.metrics = metrics or [Bleu(), Chrf(), ExactMatch()]
         self.cell, self.embedding_size, self.hidden_size, self.layers = cell, embedding_size, hidden_size, layers
-        self.bidirectional, self.reverse_source, self.bridge = bidirectional, reverse_source, bridge
-        self.context_every_step, self.attention, self.tied_output = context_every_step, attention, tied_output
-        self.dropout, self.label_smoothing = dropout, label_smoothing
-        for name, value in (("embedding_size", embedding_size), ("hidden_size", hidden_size), ("layers", layers)):
-            check_range(f"model.{name}", value, 1)
-        check_range("model.dropout", dropout, 0, 1)
-        check_range("model.label_smoothing", label_smoothing, 0, 1)
-        self.encoder = Encoder(
-            len(tokenizers.source),
-            embedding_size,
-            hidden_size,
-            cell,
-            layers,
-            bidirectional,
-            reverse_source,
-            dropout,
-            PAD,
-        )
-        self.bridge_module = bridge.module(cell.states, hidden_size)
-        self.decoder = Decoder(
-            len(tokenizers.target),
-            embedding_size,
-            hidden_size,
-            cell,
-            layers,
+        self.encoder, self.bridge, self.attention, self.decoder, self.output = (
+            encoder,
+            bridge,
             attention,
-            context_every_step,
-            tied_output,
-            dropout,
-            PAD,
+            decoder,
+            output,
         )
+        self.dropout, self.locked_dropout, self.recurrent_dropout = dropout, locked_dropout, recurrent_dropout
+        self.residual_from, self.label_smoothing, self.coverage_loss = residual_from, label_smoothing, coverage_loss
+        self.scheduled_sampling = scheduled_sampling
+        self.refuse_wrong_numbers()
+        stack = Stack(cell, hidden_size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
+        sizes = Vocabularies(tokenizers.source.sizes, tokenizers.target.sizes, tokenizers.source is tokenizers.target)
+        self.register_buffer("unwritable", torch.from_numpy(tokenizers.target.unwritable), persistent=False)
+        self.network = EncoderDecoder(sizes, embedding_size, stack, encoder, bridge, attention, decoder, output, PAD)
+
+    unwritable: Tensor
+    """Ids that are no text, never predicted."""
+
+    def refuse_wrong_numbers(self) -> None:
+        """Raise InputError for a setting out of its range, or for losses that do not go together."""
+        for name in ("embedding_size", "hidden_size", "layers"):
+            check_range(f"model.{name}", getattr(self, name), 1)
+        for name in ("dropout", "recurrent_dropout", "label_smoothing"):
+            check_range(f"model.{name}", getattr(self, name), 0, 1)
+        check_range("model.coverage_loss", self.coverage_loss, 0)
+        if self.label_smoothing and (self.decoder.copy or self.output != "softmax"):
+            what = "decoder.copy" if self.decoder.copy else f"output {self.output}"
+            raise InputError(
+                f"model.label_smoothing goes with output softmax without copying, not with {what}; set it to 0"
+            )
+        if self.coverage_loss and self.attention is None:
+            raise InputError("model.coverage_loss is about attention; choose one such as Additive, or set it to 0")
 
     def encode(self, batch: Batch) -> State:
         """The decoder's first state: the fixed vector, and the memory if there is attention."""
-        memory, final = self.encoder(batch.source, batch.source_lengths, noise_of(batch))
-        return self.decoder.start(self.bridge_module(final), final[0][-1], memory, batch.source == PAD)
+        state: State = self.network.encode(batch.source, batch.source_lengths, noise_of(batch))
+        return state
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, T - 1, V) of the batch's target, each token given those before it."""
-        features = self.decoder(batch.target[:, :-1], self.encode(batch), noise_of(batch))
-        logits: Tensor = self.decoder.output(features)
-        return logits
+        """Log-probabilities (B, T - 1, V) in nats of the batch's target, each token given those before it."""
+        state, decoder = self.encode(batch), self.network.decoder
+        return decoder.log_probs(decoder(batch.target[:, :-1], state, noise_of(batch)), state.source)
 
     def loss(self, batch: Batch) -> Tensor:
-        features = self.decoder(batch.target[:, :-1], self.encode(batch), noise_of(batch))
-        labels = batch.target[:, 1:]
-        real = labels != PAD
-        output = self.decoder.output  # padding never reaches the vocabulary product
-        return vocabulary_loss(features[real], output.weight, output.bias, labels[real], self.label_smoothing)
+        state, decoder, labels = self.encode(batch), self.network.decoder, batch.target[:, 1:]
+        real = labels != PAD  # padding never reaches the vocabulary product
+        outputs: Outputs = decoder(batch.target[:, :-1], state, noise_of(batch), self.own_tokens(batch))
+        loss = decoder.loss(outputs, state.source, labels, real, self.label_smoothing)
+        if self.coverage_loss and outputs.weights is not None:
+            loss = loss + self.coverage_loss * repeated(outputs.weights)[real].sum()
+        return loss
+
+    def own_tokens(self, batch: Batch) -> Tensor | None:
+        """(B, T - 1), true where the network reads its own token instead of the target's; None for nowhere."""
+        if self.scheduled_sampling is None or not self.training:
+            return None
+        share = 1 - self.scheduled_sampling.reference_share(batch.step)
+        return drawn(share, noise_of(batch), batch.target.shape[1] - 1).to(batch.target.device) if share > 0 else None
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():
@@ -124,11 +145,17 @@ class Translation(Task):
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """One step of the search; tokens that are no text are never chosen."""
-        log_probs, state = self.decoder.step(tokens, state)
-        log_probs[..., [PAD, UNK, BOS]] = -torch.inf
+        log_probs, state = self.network.decoder.step(tokens, state)
+        log_probs[..., self.unwritable] = -torch.inf
         return log_probs, state
 
 
 def noise_of(batch: Batch) -> Noise:
     """What the dropout masks of a batch depend on."""
     return Noise(batch.seed, batch.places)
+
+
+def repeated(weights: Tensor) -> Tensor:
+    """How much of each step's attention (B, T, S) lies where earlier ones looked, (B, T) (See et al. 2017, eq. 12)."""
+    before = weights.cumsum(1) - weights
+    return torch.minimum(weights, before).sum(-1)

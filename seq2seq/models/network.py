@@ -1,0 +1,113 @@
+"""Network: encoder, bridge and decoder, and which of their settings go together."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from seq2seq.errors import InputError
+from seq2seq.models.attention import Attention
+from seq2seq.models.bridge import Bridge, StateShape
+from seq2seq.models.decoder import Decoder, DecoderOptions, Source, State
+from seq2seq.models.dropout import Noise
+from seq2seq.models.embedding import Embedding
+from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
+from seq2seq.models.output import Normalizer
+from seq2seq.models.pooling import Last
+
+
+class Vocabularies(NamedTuple):
+    """How many tokens there are, and of each feature how many values."""
+
+    source: Sequence[int]
+    target: Sequence[int]
+    shared: bool
+    """Whether they are one and the same."""
+
+
+class EncoderDecoder(nn.Module):
+    """An encoder compresses the source into a fixed vector, a decoder unfolds it (Cho et al. 2014)."""
+
+    def __init__(
+        self,
+        vocabularies: Vocabularies,
+        embedding_size: int,
+        stack: Stack,
+        encoder: EncoderOptions,
+        bridge: Bridge,
+        attention: Attention | None,
+        decoder: DecoderOptions,
+        normalizer: Normalizer = "softmax",
+        padding: int = 0,
+    ) -> None:
+        """stack: of the decoder, unless its options say otherwise; padding: the id that stands for no token."""
+        super().__init__()
+        refuse_contradictions(vocabularies, stack, encoder, bridge, attention, decoder, normalizer)
+        features = encoder.feature_size
+        embedding = Embedding(vocabularies.source, embedding_size, features, padding)
+        below = stack._replace(size=encoder.hidden_size or stack.size)
+        above = stack._replace(layers=decoder.layers or stack.layers)
+        self.padding, self.options = padding, decoder
+        self.encoder = Encoder(embedding, below, encoder, padding)
+        shapes = StateShape(below.layers, below.size), StateShape(above.layers, above.size)
+        self.bridge = bridge.module(stack.cell.states, *shapes)
+        if not decoder.tied_embeddings:
+            embedding = Embedding(vocabularies.target, embedding_size, features, padding)
+        outside = features * (len(vocabularies.source) - 1) * decoder.features
+        count = 1
+        for size in vocabularies.target:
+            count *= size
+        self.decoder = Decoder(embedding, count, above, decoder, below.size, attention, outside, normalizer)
+
+    def encode(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> State:
+        """source (B, S) ids, lengths (B,) on the CPU; returns the decoder's first state."""
+        encoding = self.encoder(source, lengths, noise)
+        attention = self.decoder.attention
+        seen = Source(
+            encoding.source,
+            encoding.vector if self.options.context_every_step else None,
+            self.encoder.embedding.features(source[:, 0]) if self.options.features else None,
+            None if attention is None else attention.memory(encoding.states, encoding.source == self.padding),
+        )
+        return self.decoder.start(self.bridge(encoding.final), seen)
+
+
+def refuse_contradictions(
+    vocabularies: Vocabularies,
+    stack: Stack,
+    encoder: EncoderOptions,
+    bridge: Bridge,
+    attention: Attention | None,
+    decoder: DecoderOptions,
+    normalizer: Normalizer,
+) -> None:
+    """Raise InputError for settings that do not go together."""
+    carried = bridge.informs or decoder.context_every_step
+    layers = decoder.layers or stack.layers
+    looks = "an attention such as Additive"
+    rules = [
+        (carried or attention is not None, f"model.bridge {type(bridge).__name__} tells the decoder nothing of the "
+         f"source; choose Copy or Linear, {looks}, or decoder.context_every_step true"),
+        (carried or isinstance(encoder.pooling, Last), f"nothing uses the vector of encoder.pooling "
+         f"{type(encoder.pooling).__name__}; choose bridge Copy or Linear, or decoder.context_every_step true"),
+        (attention is not None or decoder.attend_from == "top",
+         f"decoder.attend_from {decoder.attend_from} needs {looks}; without one only top is legal"),
+        (attention is not None or not decoder.input_feeding, f"decoder.input_feeding needs {looks}"),
+        (attention is not None or not decoder.copy, f"decoder.copy needs {looks}, whose weights choose what is copied"),
+        (vocabularies.shared or not decoder.copy, "decoder.copy needs data.shared_vocabulary true: a source id must "
+         "mean the same token in the target"),
+        (normalizer == "softmax" or not decoder.copy, f"decoder.copy needs output softmax, not {normalizer}"),
+        (vocabularies.shared or not decoder.tied_embeddings,
+         "decoder.tied_embeddings needs data.shared_vocabulary true: one table for two vocabularies has no meaning"),
+        (decoder.attend_from == "top" or not decoder.input_feeding, "decoder.input_feeding goes with attend_from top; "
+         f"with {decoder.attend_from} the context enters the recurrence anyway"),
+        (decoder.attend_from != "bottom" or layers > 1,
+         "decoder.attend_from bottom needs layers above it; set model.layers or decoder.layers to 2 or more"),
+        (not decoder.features or len(vocabularies.source) > 1, "decoder.features needs a source with features; "
+         "choose data.tokenizer RowFeatures or TokenFeatures"),
+        (not decoder.tied_output or len(vocabularies.target) == 1,
+         "decoder.tied_output has no meaning for a target with features; their tokens have no row of one table"),
+    ]  # fmt: skip
+    for legal, message in rules:
+        if not legal:
+            raise InputError(message)
