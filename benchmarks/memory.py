@@ -24,7 +24,7 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.synthetic import Adding, Copying, Generated, Reversal
 from seq2seq.data.tokenizers import Tokenizers, Words
 from seq2seq.diagnostics import memory_over_time
-from seq2seq.models.cells import GRU, LSTM, RNN, Cell, MinLSTM
+from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.rundir import write_text
 from seq2seq.tasks.base import Decoding
@@ -32,8 +32,12 @@ from seq2seq.tasks.translation import Translation
 
 CELLS: dict[str, tuple[Cell, int]] = {
     "RNN": (RNN(), 1),
+    "RNN relu": (RNN("relu"), 1),
     "GRU": (GRU(), 1),
     "LSTM": (LSTM(), 1),
+    "LayerNormLSTM": (LayerNormLSTM(), 1),
+    "MinGRU": (MinGRU(), 1),
+    "MinGRU x 3": (MinGRU(), 3),
     "MinLSTM": (MinLSTM(), 1),
     "MinLSTM x 3": (MinLSTM(), 3),
 }

@@ -208,7 +208,7 @@ def test_what_is_unknown_is_counted() -> None:
     assert rows_with_unknown(ids, tokenizer).tolist() == [1, 2]
     assert checks.unknown_rate(ids, tokenizer) == 2 / 5
     plain = Ragged.of([[4, UNK], [5]])
-    assert checks.unknown_rate(plain) == 1 / 3
+    assert checks.unknown_rate(plain, trained(Words())) == 1 / 3
     assert rows_with_unknown(plain, trained(Words())).tolist() == [0]
     assert LEARNT["both"].unknown_among(np.array(LEARNT["both"].encode(["en\tx/DET\ta/X\ta/DET"])[0])).tolist() == [
         True,

@@ -3,7 +3,6 @@
 The state of a layer is a tuple of (D, B, H) tensors for its D directions: two tensors for an LSTM, else one.
 """
 
-from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -157,20 +156,21 @@ class RNN(Cell):
     def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
         kind = self.nonlinearity
         layer = nn.RNN(input_size, hidden_size, nonlinearity=kind, batch_first=True, bidirectional=bidirectional)
-        return ElmanLayer(layer, torch.rnn_tanh_cell if kind == "tanh" else torch.rnn_relu_cell)
+        return ElmanLayer(layer)
 
 
 class ElmanLayer(Fused):
     """torch's nn.RNN."""
 
-    def __init__(self, layer: nn.RNN, function: Callable[..., Tensor]) -> None:
-        """function: torch's own step."""
+    def __init__(self, layer: nn.RNN) -> None:
         super().__init__(layer, 1)
-        self.function = function
+        self.bounded = layer.nonlinearity == "tanh"
+        """Whether units stay between -1 and 1."""
 
     def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
         hidden = state[0] if mask is None else state[0] * mask
-        return (self.function(inputs, hidden, *self.weights(direction)),)
+        function = torch.rnn_tanh_cell if self.bounded else torch.rnn_relu_cell
+        return (function(inputs, hidden, *self.weights(direction)),)
 
 
 class GRU(Cell):

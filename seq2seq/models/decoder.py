@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.attention import Attention, Memory, Scorer
 from seq2seq.models.cells import CellState
-from seq2seq.models.dropout import Dropout, Noise
+from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.encoder import Stack
 from seq2seq.models.output import Normalizer, Output, mixed
@@ -176,9 +176,8 @@ class Decoder(nn.Module):
             self.between = Dropout(stack.dropout, PLACE + ABOVE, stack.locked)
             residual = None if residual is None else max(1, residual - 1)
             self.above = recurrent_of(stack, stack.size, stack.layers - 1, residual, context)
-        self.output = Output(
-            self.readout.size, vocabulary_size, normalizer, embedding.weight if options.tied_output else None
-        )
+        shared = embedding.get_parameter("weight") if options.tied_output else None
+        self.output = Output(self.readout.size, vocabulary_size, normalizer, shared)
         self.pointer = nn.Linear(context + stack.size + embedding.size, 1) if options.copy else None
 
     @property
@@ -214,14 +213,15 @@ class Decoder(nn.Module):
     def unrolled(self, embedded: Tensor, state: State, noise: Noise | None, own: Tensor | None) -> Seen:
         """One step after the other over embedded tokens (B, T, E)."""
         steps = embedded.shape[1]
-        kept = None if own is None else self.dropout.mask(noise, *embedded.shape[1:], embedded)
-        masks, found = self.masks(noise, steps, embedded), []
+        kept = None if own is None else self.dropout.mask(noise, steps, embedded.shape[2], embedded)
+        masks = self.masks(noise, steps, embedded)
+        found: list[Seen] = []
         for time in range(steps):
             now = embedded[:, time : time + 1]
             if own is not None and found:
                 with torch.no_grad():
                     best = self.log_probs(self.outputs(found[-1], state.source), state.source).argmax(-1)  # (B, 1)
-                guessed = masked(self.embedding(best), kept, time)
+                guessed = masked(self.embedding(best).squeeze(1), kept, time).unsqueeze(1)
                 now = torch.where(own[:, time].view(-1, 1, 1), guessed.to(now.dtype), now)
             seen, state = self.advance(now, state, masks, time)
             found.append(seen)
@@ -248,7 +248,7 @@ class Decoder(nn.Module):
         if self.options.attend_from != "before":
             context, weights = self.look(hidden.view(*counts, -1), state)
         if self.above is not None:
-            entering = masked(hidden.unsqueeze(1), masks and masks.between, time).squeeze(1)
+            entering = masked(hidden, masks and masks.between, time)
             first = tuple(tensor[below:] for tensor in state.recurrent)
             extra = present(context).flatten(0, 1)
             hidden, upper = self.above.step(entering, first, extra, masks and masks.above, time)
@@ -335,14 +335,6 @@ def recurrent_of(stack: Stack, inputs: int, layers: int, residual: int | None, e
         False,
         extra,
     )
-
-
-def masked(values: Tensor, mask: Tensor | None, time: int) -> Tensor:
-    """Values (B, 1, H) of a step with the dropout mask (B, T or 1, H) of all steps."""
-    if mask is None:
-        return values
-    place = time if mask.shape[1] > 1 else 0
-    return values * mask[:, place : place + 1]
 
 
 def present(tensor: Tensor | None) -> Tensor:

@@ -31,7 +31,7 @@ class Dropout(nn.Module):
 
     def forward(self, values: Tensor, noise: Noise | None) -> Tensor:
         """Values (B, T, H) with the masks of `noise`; unchanged outside training or without noise."""
-        mask = self.mask(noise, *values.shape[1:], values)
+        mask = self.mask(noise, values.shape[1], values.shape[2], values)
         return values if mask is None else values * mask
 
     def mask(self, noise: Noise | None, steps: int, units: int, like: Tensor) -> Tensor | None:
@@ -47,6 +47,11 @@ class Dropout(nn.Module):
         kept = hashed(row_keys(noise, self.place).to(like.device), size[1] * units)
         mask = (kept >= min(round((self.probability - 0.5) * 2**32), 2**31 - 1)).view(size)
         return mask.to(like.dtype).mul_(1 / (1 - self.probability))
+
+
+def masked(values: Tensor, mask: Tensor | None, time: int) -> Tensor:
+    """Values (B, H) of one step with the mask (B, T or 1, H) of all steps."""
+    return values if mask is None else values * mask[:, min(time, mask.shape[1] - 1)]
 
 
 def row_keys(noise: Noise, place: int) -> Tensor:

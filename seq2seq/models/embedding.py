@@ -15,12 +15,13 @@ class Embedding(nn.Embedding):
     def __init__(self, sizes: Sequence[int], embedding_size: int, feature_size: int, padding: int) -> None:
         """sizes: tokens, then values of each feature; padding: the id of no token, whose vector is zero."""
         super().__init__(sizes[0], embedding_size, padding_idx=padding)
-        self.sizes, self.tables = tuple(sizes), nn.ModuleList(nn.Embedding(one, feature_size) for one in sizes[1:])
+        self.sizes = tuple(sizes)
+        self.tables = nn.ModuleList(nn.Embedding(one, feature_size) for one in sizes[1:])
         self.size = embedding_size + feature_size * len(self.tables)
         """Of a whole vector."""
         nn.init.normal_(self.weight, std=embedding_size**-0.5)
         for table in self.tables:
-            nn.init.normal_(table.weight, std=feature_size**-0.5)
+            nn.init.normal_(table.get_parameter("weight"), std=feature_size**-0.5)
         with torch.no_grad():
             self.weight[padding].zero_()
 

@@ -59,7 +59,7 @@ class Output(nn.Module):
     def label_log_probs(self, features: Tensor, labels: Tensor) -> Tensor:
         """features (N, R), labels (N,) to the labels' log-probabilities (N,); some tokens' logits are held at once."""
         rows = max(1, CHUNK.get(features.device.type, LARGE) // len(self.layer.weight))
-        pieces = zip(features.split(rows), labels.split(rows), strict=True)
+        pieces = zip(torch.split(features, rows), torch.split(labels, rows), strict=True)
         return torch.cat(
             [torch.as_tensor(checkpoint(self._of_labels, *piece, use_reentrant=False)) for piece in pieces]
         )

@@ -75,7 +75,8 @@ class AttentivePool(Pool):
         self.vector = nn.Linear(size, 1, bias=False)
 
     def forward(self, states: Tensor, padding: Tensor, final: CellState) -> tuple[Tensor, CellState]:
-        scores = self.vector(self.map(states).tanh()).squeeze(-1).float()  # (B, S)
+        scores = self.vector(self.map(states).tanh()).squeeze(-1)  # (B, S)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         weights = scores.masked_fill(padding, -torch.inf).softmax(-1).to(states.dtype)
         return everywhere((weights.unsqueeze(1) @ states).squeeze(1), final)
 

@@ -23,5 +23,5 @@ class Readout(nn.Module):
             return read
         mapped: Tensor = self.map(read)
         if self.kind == "maxout":
-            return mapped.unflatten(-1, (self.size, 2)).amax(-1)
+            return mapped.view(*mapped.shape[:-1], self.size, 2).amax(-1)
         return mapped.tanh() if self.kind == "tanh" else mapped

@@ -1,13 +1,13 @@
 """Recurrent: stacked layers of one cell, over all steps at once or step by step with the same numbers."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError
-from seq2seq.models.cells import Cell, CellState
-from seq2seq.models.dropout import Dropout, Noise
+from seq2seq.models.cells import Cell, CellState, Layer
+from seq2seq.models.dropout import Dropout, Noise, masked
 
 RECURRENT = 100
 """How much further the numbers of the recurrent dropouts begin."""
@@ -70,13 +70,11 @@ class Recurrent(nn.Module):
                 f"model.residual_from 1 adds the first layer's input, of size {input_size}, to its output, of size "
                 f"{units}; make them equal or choose 2"
             )
-        self.stack = nn.ModuleList(
-            cell.layer(extra + (units if index else input_size), hidden_size, bidirectional) for index in range(layers)
-        )
-        self.between = nn.ModuleList(Dropout(dropout, place + index, locked) for index in range(layers - 1))
-        self.within = nn.ModuleList(
-            Dropout(recurrent_dropout, place + RECURRENT + index, True) for index in range(layers)
-        )
+        sizes = [input_size] + [units] * (layers - 1)
+        self.stack = nn.ModuleList(cell.layer(size + extra, hidden_size, bidirectional) for size in sizes)
+        self.between = [Dropout(dropout, place + index, locked) for index in range(layers - 1)]
+        self.within = [Dropout(recurrent_dropout, place + RECURRENT + index, True) for index in range(layers)]
+        self.dropouts = nn.ModuleList(self.between + self.within)
         self.first = nn.ParameterList(
             torch.zeros(layers * self.directions, 1, hidden_size) for _ in range(cell.states * learned_first_state)
         )
@@ -121,10 +119,9 @@ class Recurrent(nn.Module):
         extra (B, extra): enters every layer beside its input; masks: of the batch; time: the number of the step.
         """
         after = []
-        for index, layer in enumerate(self.stack):
-            mask = None if masks is None or not index else masks.between[index - 1]
-            if mask is not None:
-                inputs = inputs * mask[:, min(time, mask.shape[1] - 1)]
+        for index, layer in enumerate(cast(list[Layer], list(self.stack))):
+            if masks is not None and index:
+                inputs = masked(inputs, masks.between[index - 1], time)
             read = inputs if extra is None else torch.cat((inputs, extra), dim=-1)
             within = None if masks is None else masks.recurrent[index]
             new = layer.step(read, tuple(tensor[index] for tensor in state), 0, within)

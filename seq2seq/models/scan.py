@@ -35,10 +35,10 @@ def gated_step(logits: Tensor, state: Tensor) -> Tensor:
 
 def parts_of(logits: Tensor, size: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """The share a of the state that stays, the new value n, and the gates i and f where there are two."""
-    gates, new = logits.split((logits.shape[-1] - size, size), -1)
+    gates, new = torch.split(logits, [logits.shape[-1] - size, size], -1)
     if gates.shape[-1] == size:
         return torch.sigmoid(-gates), new, ()
-    into, forget = gates.clamp(min=LOWEST).sigmoid_().split(size, -1)
+    into, forget = torch.split(gates.clamp(min=LOWEST).sigmoid_(), size, -1)
     return forget / (forget + into), new, (into, forget)
 
 
@@ -63,7 +63,7 @@ class GatedRecurrence(torch.autograd.Function):
             kept, new, gates = parts_of(logits[:, some], first.shape[-1])
             before = states[:, some.start - 1 : some.stop - 1] if some.start else shifted(states[:, some], first)
             by_state, carried = scan_back(kept, slope[:, some], carried)
-            *by_gates, by_new = found[:, some].split(first.shape[-1], -1)
+            *by_gates, by_new = torch.split(found[:, some], first.shape[-1], -1)
             torch.addcmul(by_state, by_state, kept, value=-1, out=by_new)
             by_share = (before - new).mul_(kept).mul_(by_new)  # by the logit of a
             if gates:  # of log f - log i
