@@ -8,15 +8,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
+from seq2seq.diagnostics import ROWS, memory_over_time
 from seq2seq.errors import InputError
 from seq2seq.learner import Learner
 from seq2seq.memory import device_tokens
 from seq2seq.rundir import RunDirectory, write_text
+from seq2seq.tasks.translation import Translation
 
 SHOWN = 3
 """Live examples at each validation."""
@@ -197,6 +200,37 @@ class Checkpoints(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.validated < trainer.global_step:  # steps after the last validation; they are validated next
             trainer.save_checkpoint(self.run.last)
+
+
+class Memory(Callback):
+    """Looks after each validation at what the encoder remembers; kept in the checkpoint and in results.json."""
+
+    def __init__(self, curves: Curves) -> None:
+        self.curves = curves
+        self.points: list[dict[str, Any]] = []
+        """Of each validation: its optimiser step, and what `memory_over_time` found."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"points": self.points}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.points = list(state_dict["points"])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        learner = learner_of(pl_module)
+        if not trainer.is_global_zero or not isinstance(learner.task, Translation):
+            return
+        rows = some_rows(len(learner.splits["validation"]))
+        with learner.averaged():
+            found = memory_over_time(learner.task, learner.splits["validation"].batch(rows).to(learner.device)).plain()
+        step = trainer.global_step
+        self.points = [*(point for point in self.points if point["step"] != step), {"step": step, **found}]
+        self.curves.add(step, {"effective_rank": found["effective_rank"]})
+
+
+def some_rows(count: int) -> np.ndarray:
+    """As many of `count` rows as are looked at, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, ROWS)).astype(np.int64))
 
 
 class Progress(Callback):

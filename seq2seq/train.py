@@ -22,7 +22,7 @@ from seq2seq.tasks.base import Task
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from seq2seq.callbacks import Checkpoints, Curves
+    from seq2seq.callbacks import Checkpoints, Curves, Memory
     from seq2seq.learner import Learner
 
 
@@ -41,6 +41,14 @@ class Job(NamedTuple):
     arguments: Sequence[str]
     """As they were given."""
     started: float
+
+
+class Records(NamedTuple):
+    """What a training has kept for its results."""
+
+    curves: "Curves"
+    memory: "Memory"
+    checkpoints: "Checkpoints"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -160,12 +168,13 @@ def read_tokenizers(data: DataModule, run: RunDirectory) -> Tokenizers:
 
 def fit_and_test(job: Job, learner: "Learner") -> None:
     """Train, then score the best checkpoint and write everything down."""
-    from seq2seq.callbacks import Budget, Checkpoints, Curves, Progress
+    from seq2seq.callbacks import Budget, Checkpoints, Curves, Memory, Progress
 
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     progress = Progress(curves, learner.task.metrics[0].name)
-    trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints])
+    memory = Memory(curves)
+    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints])
     job.parts.optimizer.schedule.check(learner.course(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
@@ -176,7 +185,7 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
         if checkpoints.validated < trainer.global_step:
             trainer.validate(learner, verbose=False)
         average = validate_average(job.run, trainer, learner, checkpoints)
-        test(job, trainer, learner, curves, checkpoints, prepared, average)
+        test(job, trainer, learner, Records(curves, memory, checkpoints), prepared, average)
         checkpoints.forget(trainer)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
@@ -257,8 +266,7 @@ def test(
     job: Job,
     trainer: "Trainer",
     learner: "Learner",
-    curves: "Curves",
-    checkpoints: "Checkpoints",
+    records: Records,
     prepared: float,
     average: dict[str, Any] | None,
 ) -> None:
@@ -272,14 +280,15 @@ def test(
     trainer.test(learner, learner.evaluation_batches("test", decoding), verbose=False)
     if not trainer.is_global_zero:
         return
-    train_seconds, test_seconds = round(curves.seconds, 2), round(time.monotonic() - started, 2)
+    train_seconds, test_seconds = round(records.curves.seconds, 2), round(time.monotonic() - started, 2)
     written = {
         "format": 1,
         "task": type(learner.task).__name__,
         "name": job.run.path.name,
         "splits": {"test": results.split_results(learner.predictions, learner.task, decoding)},
-        "curves": curves.points,
-        "best": checkpoints.best,
+        "curves": records.curves.points,
+        "memory": records.memory.points,
+        "best": records.checkpoints.best,
         "average": average,
         "config": job.settings,
         "environment": results.environment(results.device_name(trainer.strategy.root_device)),

@@ -48,7 +48,7 @@ def test_the_gradient_is_what_a_nudge_of_the_state_does(tokenizers: Tokenizers, 
         assert told.gradient_norm["forward"][after] == pytest.approx(float(slopes[0].norm()), rel=1e-6)
         if isinstance(cell, LSTM):  # its second state works through the first one, too: h = o tanh(c)
             through = slopes[0] * state[0] / state[1].tanh() * (1 - state[1].tanh() ** 2)
-            norm = float((slopes[1] + through).norm())
+            norm = float((slopes[1] + through).detach().norm())
             assert told.cell_gradient_norm["forward"][after] == pytest.approx(norm, rel=1e-6)
     alone = [memory_over_time(task, batch_of([pair], tokenizers)).gradient_norm["forward"] for pair in PAIRS[:5]]
     for after, mean in enumerate(found.gradient_norm["forward"]):

@@ -80,6 +80,20 @@ def test_a_run_holds_what_it_promises(run: RunDirectory) -> None:
     assert any(run.tensorboard.iterdir())
 
 
+def test_each_validation_says_what_is_remembered(run: RunDirectory) -> None:
+    results = results_of(run)
+    points, validated = results["memory"], [step for step, *_ in results["curves"]["validation_bleu"]]
+    assert [point["step"] for point in points] == validated
+    assert points[0]["gradient_norm"] != points[-1]["gradient_norm"]
+    for point in points:
+        assert set(point["gradient_norm"]) == {"forward", "backward"}
+        assert len(point["rows"]) == len(point["gradient_norm"]["forward"])
+        assert max(point["rows"]) == 20, "all rows of the small validation split"
+        assert set(point["saturation"]) == {"reset", "update"}
+        assert 1 < point["effective_rank"] < 20
+    assert [value for *_, value in results["curves"]["effective_rank"]] == [one["effective_rank"] for one in points]
+
+
 def test_curves_are_written_by_optimiser_step(run: RunDirectory) -> None:
     with open(run.metrics, newline="") as file:
         rows = list(csv.DictReader(file))

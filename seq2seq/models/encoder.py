@@ -1,6 +1,6 @@
 """Encoder: source ids to all states (the memory), the final state and the fixed vector, blind to padding."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -39,7 +39,7 @@ class EncoderOptions(Settings):
         bidirectional: read the source in both directions (Bahdanau et al. 2015).
         hidden_size: units of each layer, both directions together; null for model.hidden_size.
         reverse: feed the source last word first (Sutskever et al. 2014, sec. 3.3).
-        pooling: how the states become the fixed vector (Last, Mean, Max, Attentive).
+        pooling: how the states become the fixed vector (Last, Mean, Max, Attentive); null for Last.
         learned_first_state: start from a learned state instead of zeros.
         feature_size: length of the vector of each feature that a tokenizer adds to tokens or rows.
     """
@@ -47,7 +47,7 @@ class EncoderOptions(Settings):
     bidirectional: bool = True
     hidden_size: int | None = None
     reverse: bool = False
-    pooling: Pooling = field(default_factory=Last)
+    pooling: Pooling | None = None
     learned_first_state: bool = False
     feature_size: int = 16
 
@@ -94,7 +94,7 @@ class Encoder(nn.Module):
             stack.residual_from,
             options.learned_first_state,
         )
-        self.pool = options.pooling.module(stack.size)
+        self.pool = (options.pooling or Last()).module(stack.size)
 
     def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Encoding:
         """source (B, S) ids, lengths (B,) on the CPU."""

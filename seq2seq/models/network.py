@@ -88,7 +88,7 @@ def refuse_contradictions(
     rules = [
         (carried or attention is not None, f"model.bridge {type(bridge).__name__} tells the decoder nothing of the "
          f"source; choose Copy or Linear, {looks}, or decoder.context_every_step true"),
-        (carried or isinstance(encoder.pooling, Last), f"nothing uses the vector of encoder.pooling "
+        (carried or isinstance(encoder.pooling or Last(), Last), f"nothing uses the vector of encoder.pooling "
          f"{type(encoder.pooling).__name__}; choose bridge Copy or Linear, or decoder.context_every_step true"),
         (attention is not None or decoder.attend_from == "top",
          f"decoder.attend_from {decoder.attend_from} needs {looks}; without one only top is legal"),
