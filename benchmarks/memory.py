@@ -247,3 +247,63 @@ def table(measured: dict[str, Any]) -> str:
                     after = f"{missed['length']} | {missed['steps']:,}, {missed['accuracy']:.1f} %"
                 lines.append(f"| {name.lower()} | {cell} | {reached} | {after} |")
     return "\n".join(lines)
+
+
+def pictures(measured: dict[str, Any], folder: Path) -> None:
+    """memory_accuracy.svg: tokens right by length; memory_gradients.svg: how far back the loss reaches."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "memory", "svg.fonttype": "path", "font.size": 9})
+    colours = dict(zip(CELLS, matplotlib.colormaps["tab10"].colors, strict=False))
+    accuracy(measured, folder / "memory_accuracy.svg", colours)
+    reaching(measured, folder / "memory_gradients.svg", colours)
+
+
+def accuracy(measured: dict[str, Any], path: Path, colours: dict[str, Any]) -> None:
+    """One panel for each task."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.5, 3.4), layout="constrained")
+    shown = [name for name in TASKS if any(point["task"] == name for point in measured["points"].values())]
+    for name, axes in zip(shown, figure.subplots(1, len(shown), squeeze=False)[0], strict=True):
+        for cell in CELLS:
+            points = [one for one in measured["points"].values() if (one["task"], one["cell"]) == (name, cell)]
+            points.sort(key=lambda point: int(point["length"]))
+            if points:
+                lengths, right = [one["length"] for one in points], [one["accuracy"] for one in points]
+                axes.plot(lengths, right, marker="o", markersize=3, color=colours[cell], label=cell)
+        axes.axhline(ENOUGH, color="grey", linewidth=0.5)
+        axes.set(title=f"{name}, {TASKS[name].seconds:.0f} s", xlabel="length of the source", xscale="log")
+        axes.set_xticks([5, 10, 20, 40, 80, 160, 320, 640], [5, 10, 20, 40, 80, 160, 320, 640])
+        axes.minorticks_off()
+    figure.axes[0].set_ylabel("tokens right, percent")
+    figure.axes[0].legend(fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def reaching(measured: dict[str, Any], path: Path, colours: dict[str, Any]) -> None:
+    """Before training and after it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.5, 3.4), layout="constrained")
+    for when, axes in zip(("before", "after"), figure.subplots(1, 2, sharey=True), strict=True):
+        for cell, found in measured["gradients"].items():
+            norms = found[when]["gradient_norm"]["forward"]
+            axes.plot([norm / norms[0] for norm in norms], color=colours[cell], label=cell)
+        axes.set(title=f"{when} training", xlabel="tokens read after this one", yscale="log", ylim=(1e-8, 30))
+    figure.axes[0].set_ylabel("norm of dLoss/dh, last token = 1")
+    figure.axes[0].legend(fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def processor() -> str:
+    """What this machine calls its processor."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -177,9 +177,9 @@ class Checkpoints(Callback):
             if better:
                 trainer.save_checkpoint(self.run.best, weights_only=True)
             self.keep(trainer)
-        if trainer.state.fn == "fit":  # a validation after the end finds `last` written
+        if trainer.state.fn == "fit":  # a validation after the end finds `last` written, and what it names is needed
             trainer.save_checkpoint(self.run.last)
-        self.forget(trainer, self.kept)
+            self.forget(trainer, self.kept)
         if self.patience is not None and self.waited >= self.patience:
             trainer.should_stop = True
 
@@ -222,10 +222,9 @@ class Memory(Callback):
             return
         rows = some_rows(len(learner.splits["validation"]))
         with learner.averaged():
-            found = memory_over_time(learner.task, learner.splits["validation"].batch(rows).to(learner.device)).plain()
-        step = trainer.global_step
-        self.points = [*(point for point in self.points if point["step"] != step), {"step": step, **found}]
-        self.curves.add(step, {"effective_rank": found["effective_rank"]})
+            found = memory_over_time(learner.task, learner.splits["validation"].batch(rows).to(learner.device))
+        self.points.append({"step": trainer.global_step, **found.plain()})
+        self.curves.add(trainer.global_step, found.summary())
 
 
 def some_rows(count: int) -> np.ndarray:

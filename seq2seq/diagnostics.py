@@ -9,14 +9,17 @@ random number drawn.
 import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from seq2seq.data.batch import Batch
+from seq2seq.data.batch import Batch, Ragged
+from seq2seq.data.rows import Texts
+from seq2seq.data.split import Split
 from seq2seq.models.cells import CellState, ElmanLayer, Layer
 from seq2seq.models.encoder import Encoder
 from seq2seq.tasks.translation import Translation
@@ -47,6 +50,15 @@ class MemoryDiagnostics(NamedTuple):
     """Of the fixed vectors, from 1 to the smaller of `size` and the number of rows less one."""
     size: int
     """Units of the fixed vector."""
+
+    def summary(self) -> dict[str, float]:
+        """Three numbers for curves: the rank, the share of gates that are shut or open, and how much of the gradient
+        at the last token arrives where half of the rows have begun, in the direction where it is less."""
+        half = sum(count >= self.rows[0] / 2 for count in self.rows) - 1
+        arriving = [norms[half] / max(norms[0], 1e-30) for norms in self.gradient_norm.values()]
+        saturated = [shut + opened for shut, opened in self.saturation.values()]
+        numbers = {"effective_rank": self.effective_rank, "gradient_arriving": min(arriving)}
+        return numbers | ({"saturated_gates": sum(saturated) / len(saturated)} if saturated else {})
 
     def plain(self) -> dict[str, Any]:
         """As JSON with four significant digits; what is no number becomes null."""
@@ -184,3 +196,10 @@ def effective_rank(vectors: Tensor) -> float:
         return 1.0
     share = values / values.sum()
     return float(torch.special.entr(share).sum().exp())
+
+
+def memory_of(task: Translation, sources: Sequence[str], targets: Sequence[str]) -> MemoryDiagnostics:
+    """`memory_over_time` for some texts."""
+    ids = [Ragged.of(one.encode(texts)) for one, texts in zip(task.tokenizers, (sources, targets), strict=True)]
+    split = Split(Texts(sources, targets), *ids, max(int(one.lengths.max()) for one in ids) + 2)
+    return memory_over_time(task, split.batch(np.arange(len(sources))).to(next(task.parameters()).device))

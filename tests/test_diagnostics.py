@@ -7,7 +7,7 @@ import torch
 
 from seq2seq.data.batch import Batch
 from seq2seq.data.tokenizers import Tokenizers
-from seq2seq.diagnostics import by_tokens_after, effective_rank, memory_over_time, rounded
+from seq2seq.diagnostics import MemoryDiagnostics, by_tokens_after, effective_rank, memory_of, memory_over_time, rounded
 from seq2seq.models.bridge import Linear
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM
 from seq2seq.models.encoder import EncoderOptions
@@ -114,6 +114,19 @@ def test_the_effective_rank() -> None:
     assert effective_rank(line) == pytest.approx(1.0, abs=1e-5)
     cross = torch.cat((torch.eye(3), -torch.eye(3)))
     assert effective_rank(cross + 7.0) == pytest.approx(3.0)
+
+
+def test_texts_are_a_batch(tokenizers: Tokenizers) -> None:
+    task, batch = made(tokenizers, GRU())
+    sources, targets = zip(*PAIRS[:5], strict=True)
+    assert memory_of(task, sources, targets) == memory_over_time(task, batch)
+
+
+def test_the_summary() -> None:
+    norms = {"forward": [2.0, 1.0, 0.5, 9.0], "backward": [4.0, 1.0, 3.0, 9.0]}
+    found = MemoryDiagnostics(norms, {}, [6, 6, 3, 2], {"forget": (0.1, 0.2), "input": (0.0, 0.1)}, 3.0, 8)
+    assert found.summary() == pytest.approx({"effective_rank": 3.0, "gradient_arriving": 0.25, "saturated_gates": 0.2})
+    assert "saturated_gates" not in found._replace(saturation={}).summary()
 
 
 def test_numbers_in_json() -> None:

@@ -94,7 +94,7 @@ def adadelta(weights: Tensor, gradient: Tensor, step: int, kept: dict[str, Tenso
         (Adagrad(0.1), adagrad),
         (Adadelta(0.9, 1e-5), adadelta),
     ],
-    ids=repr,
+    ids=lambda value: repr(value) if isinstance(value, Algorithm) else "formula",
 )
 def test_an_algorithm_is_that_of_its_paper(algorithm: Algorithm, move: Move) -> None:
     parameter = nn.Parameter(torch.randn(3, 4, dtype=torch.float64))
@@ -151,7 +151,7 @@ COURSE = Course(warmup=10, total=110, epoch=20)
         (Halving(0.25, 3), lambda step: 2.0 ** -len(range(5, step + 1, 60))),
         (Plateau(), lambda step: 1.0),
     ],
-    ids=repr,
+    ids=lambda value: repr(value) if isinstance(value, Schedule) else "formula",
 )
 def test_a_schedule_is_its_formula(schedule: Schedule, formula: Callable[[int], float]) -> None:
     options = OptimizerOptions(2.0, schedule=schedule, warmup_steps=10)
