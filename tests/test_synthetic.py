@@ -85,10 +85,10 @@ def test_adding_is_the_sum_of_two_early_digits(length: int) -> None:
 
 
 def test_a_hundred_thousand_rows_take_seconds() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     texts = in_memory(Copying(100, train=100_000).rows("train", None))
     assert len(texts.source) == 100_000
-    assert time.monotonic() - started < 20  # one second on an idle core
+    assert time.process_time() - started < 20  # one second on an idle core
 
 
 def test_a_data_module_reads_them() -> None:

@@ -107,6 +107,13 @@ class Cell(Part):
         raise TypeError(f"{type(self).__name__} does not say how to build its layer")
 
 
+def lacks_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is asked for on a processor without it, where torch's LSTM fails instead of being slow."""
+    if device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return False
+    return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 class Fused(Layer):
     """A layer of torch, which computes all steps in one call."""
 
@@ -125,6 +132,13 @@ class Fused(Layer):
         """Rows of one length take the dense layer; a mixed batch is packed, so no padding ever enters a state."""
         if masks is not None:
             return super().forward(inputs, state, lengths, masks)
+        if lacks_bfloat16(inputs.device):
+            with torch.autocast("cpu", enabled=False):
+                return self.fused(inputs.float(), None if state is None else tuple(map(Tensor.float, state)), lengths)
+        return self.fused(inputs, state, lengths)
+
+    def fused(self, inputs: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
+        """All steps by torch's layer."""
         first = state if state is None or self.states > 1 else state[0]
         if lengths is None:
             outputs, last = self.torch(inputs, first)

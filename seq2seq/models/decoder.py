@@ -161,20 +161,18 @@ class Decoder(nn.Module):
         self.covers = attention is not None and attention.coverage
         context = 0 if self.attention is None else self.attention.context_size
         always = memory_size * options.context_every_step
-        read = (
-            stack.size + context + always + embedding.size * (options.context_every_step or options.readout == "maxout")
-        )
+        token = embedding.size * (options.context_every_step or options.readout == "maxout")
+        read = stack.size + context + always + token
         size = options.readout_size or (embedding.weight.shape[1] if options.tied_output else stack.size)
         self.readout = Readout(options.readout, read, size, read == stack.size)
         self.fed_size = self.readout.size if options.input_feeding else context if options.attend_from != "top" else 0
         inputs = embedding.size + always + features_size + self.fed_size
         below = 1 if options.attend_from == "bottom" else stack.layers
-        residual = stack.residual_from
-        self.recurrent = recurrent_of(stack, inputs, below, None if residual is None or residual > below else residual)
+        self.recurrent = recurrent_of(stack, inputs, below, stack.residual_from)
         self.above: Recurrent | None = None
         if options.attend_from == "bottom":
             self.between = Dropout(stack.dropout, PLACE + ABOVE, stack.locked)
-            residual = None if residual is None else max(1, residual - 1)
+            residual = None if stack.residual_from is None else max(1, stack.residual_from - 1)
             self.above = recurrent_of(stack, stack.size, stack.layers - 1, residual, context)
         shared = embedding.get_parameter("weight") if options.tied_output else None
         self.output = Output(self.readout.size, vocabulary_size, normalizer, shared)
@@ -188,9 +186,8 @@ class Decoder(nn.Module):
     def start(self, first: CellState, source: Source) -> State:
         """first: tensors (L, B, H). Returns the state before the first step, one hypothesis for each source."""
         count = len(source.ids)
-        fed = (
-            first[0].new_zeros(count, self.fed_size) if self.fed_size and self.options.attend_from != "before" else None
-        )
+        feeds = self.fed_size and self.options.attend_from != "before"
+        fed = first[0].new_zeros(count, self.fed_size) if feeds else None
         coverage = first[0].new_zeros(source.ids.shape) if self.covers else None
         return State(source, first, fed, coverage)
 

@@ -1,5 +1,6 @@
 """Network: encoder, bridge and decoder, and which of their settings go together."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -54,9 +55,7 @@ class EncoderDecoder(nn.Module):
         if not decoder.tied_embeddings:
             embedding = Embedding(vocabularies.target, embedding_size, features, padding)
         outside = features * (len(vocabularies.source) - 1) * decoder.features
-        count = 1
-        for size in vocabularies.target:
-            count *= size
+        count = math.prod(vocabularies.target)
         self.decoder = Decoder(embedding, count, above, decoder, below.size, attention, outside, normalizer)
 
     def encode(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> State:
