@@ -200,6 +200,8 @@ def effective_rank(vectors: Tensor) -> float:
 
 def memory_of(task: Translation, sources: Sequence[str], targets: Sequence[str]) -> MemoryDiagnostics:
     """`memory_over_time` for some texts."""
-    ids = [Ragged.of(one.encode(texts)) for one, texts in zip(task.tokenizers, (sources, targets), strict=True)]
-    split = Split(Texts(sources, targets), *ids, max(int(one.lengths.max()) for one in ids) + 2)
+    source, target = (
+        Ragged.of(one.encode(texts)) for one, texts in zip(task.tokenizers, (sources, targets), strict=True)
+    )
+    split = Split(Texts(sources, targets), source, target, int(max(source.lengths.max(), target.lengths.max())) + 2)
     return memory_over_time(task, split.batch(np.arange(len(sources))).to(next(task.parameters()).device))

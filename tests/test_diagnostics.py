@@ -27,7 +27,7 @@ def made(tokenizers: Tokenizers, cell: Cell, bidirectional: bool = False, **more
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_the_gradient_is_what_a_nudge_of_the_state_does(tokenizers: Tokenizers, cell: Cell) -> None:
     """A row's loss from a state onwards, differentiated at that state, has the norm that is told."""
-    task, batch = made(tokenizers, cell)
+    task, batch = made(tokenizers, cell, layers=2)
     task.double()
     found = memory_over_time(task, batch)
     task.eval()
@@ -45,10 +45,10 @@ def test_the_gradient_is_what_a_nudge_of_the_state_does(tokenizers: Tokenizers, 
         loss = task.network.decoder.loss(outputs, first.source, labels, labels > 0, 0.0)
         slopes = torch.autograd.grad(loss, state)
         told = memory_over_time(task, one)
-        assert told.gradient_norm["forward"][after] == pytest.approx(float(slopes[0].norm()), rel=1e-6)
+        assert told.gradient_norm["forward"][after] == pytest.approx(float(slopes[0][-1].norm()), rel=1e-6)
         if isinstance(cell, LSTM):  # its second state works through the first one, too: h = o tanh(c)
             through = slopes[0] * state[0] / state[1].tanh() * (1 - state[1].tanh() ** 2)
-            norm = float((slopes[1] + through).detach().norm())
+            norm = float((slopes[1] + through)[-1].detach().norm())
             assert told.cell_gradient_norm["forward"][after] == pytest.approx(norm, rel=1e-6)
     alone = [memory_over_time(task, batch_of([pair], tokenizers)).gradient_norm["forward"] for pair in PAIRS[:5]]
     for after, mean in enumerate(found.gradient_norm["forward"]):
@@ -101,6 +101,30 @@ def test_saturated_gates_are_counted(tokenizers: Tokenizers) -> None:
         layer.bias_ih_l0.copy_(torch.tensor([-3.0] + [3.0] * 2 + [0.0] * 5))
     assert memory_over_time(task, batch).saturation == {"hidden": (0.125, 0.25)}
     assert memory_over_time(*made(tokenizers, RNN("relu"))).saturation == {}
+
+
+@pytest.mark.parametrize("cell", [GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()], ids=repr)
+def test_gates_are_looked_at_token_by_token(tokenizers: Tokenizers, cell: Cell) -> None:
+    """Of rows of unlike length, each gate of each real token, with the state that it met."""
+    task, batch = made(tokenizers, cell)
+    task.eval()
+    layer = task.network.encoder.recurrent.stack[0]
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(6)
+    counts: dict[str, list[bool]] = {}
+    for row, length in enumerate(batch.source_lengths.tolist()):
+        state = (torch.zeros(1, 8),) * cell.states
+        for token in batch.source[row, :length]:
+            read = task.network.encoder.embedding(token.view(1))
+            for name, gate in layer.gates(read, state).items():
+                counts.setdefault(name, []).extend((gate > 0.9).flatten().tolist())
+            state = layer.step(read, state)
+    found = memory_over_time(task, batch).saturation
+    assert {name: opened for name, (_, opened) in found.items()} == pytest.approx(
+        {name: sum(values) / len(values) for name, values in counts.items()}
+    )
+    assert len(set(batch.source_lengths.tolist())) > 1
 
 
 def test_norms_are_sorted_by_what_is_read_after() -> None:

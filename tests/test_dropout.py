@@ -35,6 +35,17 @@ def test_units_are_unrelated() -> None:
     assert (rest[1:] * rest[:-1]).mean().abs() < noise
 
 
+def test_a_locked_mask_is_the_same_at_every_step() -> None:
+    noise = Noise(1, torch.arange(50))
+    found = Dropout(0.3, 3, locked=True)(torch.ones(50, 20, 64), noise)
+    assert found.equal(found[:, :1].expand_as(found))
+    assert (found == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert not found[0].equal(found[1])
+    free = Dropout(0.3, 3).mask(noise, 20, 64, found)
+    assert free is not None
+    assert not free[:, 0].equal(free[:, 1])
+
+
 def test_no_dropout_outside_training() -> None:
     values, noise = torch.randn(2, 3, 4), Noise(1, torch.arange(2))
     assert Dropout(0.5, 0).eval()(values, noise).equal(values)

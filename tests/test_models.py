@@ -121,6 +121,20 @@ def test_recurrent_dropout_hides_the_state_and_keeps_it(cell: Cell) -> None:
     torch.testing.assert_close(hidden_by_mask, without)
 
 
+@pytest.mark.parametrize("cell", CELLS[:4], ids=repr)
+def test_a_processor_without_bfloat16_computes_in_32_bits(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's LSTM raises there."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    layer, inputs, lengths = cell.layer(8, 8, True), torch.randn(4, 6, 8), torch.tensor([6, 2, 3, 1])
+    state = tuple(torch.randn(2, 4, 8) for _ in range(cell.states))
+    expected = layer(inputs, state, lengths), layer(inputs, state)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(inputs.bfloat16().float(), state, lengths), layer(inputs, state)
+        assert torch.is_autocast_enabled("cpu")
+    assert found[1][0].equal(expected[1][0])
+    torch.testing.assert_close(found[0], expected[0], atol=0.02, rtol=0.0)
+
+
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_gates_are_those_of_the_step(cell: Cell) -> None:
     layer, state = cell.layer(3, 4, True).double(), tuple(torch.randn(2, 4).double() for _ in range(cell.states))
@@ -185,6 +199,8 @@ def test_a_learned_first_state(cell: Cell) -> None:
     inputs, lengths = torch.randn(2, 5, 3), torch.tensor([5, 2])
     given = tuple(parameter.expand(-1, 2, -1).contiguous() for parameter in module.first)
     torch.testing.assert_close(module(inputs, None, lengths), module(inputs, given, lengths))
+    other = tuple(torch.randn(4, 2, 4) for _ in range(cell.states))
+    assert not module(inputs, other, lengths)[0].equal(module(inputs, None, lengths)[0]), "a given state goes first"
     module(inputs, None, lengths)[0].sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in module.first)
 
