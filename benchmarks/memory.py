@@ -52,6 +52,9 @@ LOOKS, ENOUGH = 24, 99.0
 HALVINGS = 2
 """Points between the last length that was reached and the first that was not."""
 
+TICKS = (3, 5, 10, 20, 40, 80, 160)
+"""Lengths that the pictures name."""
+
 GRADIENTS = 50
 """Length of the copying task on which gradients are looked at."""
 
@@ -274,11 +277,14 @@ def accuracy(measured: dict[str, Any], path: Path, colours: dict[str, Any]) -> N
                 lengths, right = [one["length"] for one in points], [one["accuracy"] for one in points]
                 axes.plot(lengths, right, marker="o", markersize=3, color=colours[cell], label=cell)
         axes.axhline(ENOUGH, color="grey", linewidth=0.5)
-        axes.set(title=f"{name}, {TASKS[name].seconds:.0f} s", xlabel="length of the source", xscale="log")
-        axes.set_xticks([5, 10, 20, 40, 80, 160, 320, 640], [5, 10, 20, 40, 80, 160, 320, 640])
+        axes.set(
+            title=f"{name}, {TASKS[name].seconds:.0f} s", xlabel="length of the source", xscale="log", ylim=(0, 103)
+        )
+        axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
         axes.minorticks_off()
+        axes.set_xlim(2.5, 200)
     figure.axes[0].set_ylabel("tokens right, percent")
-    figure.axes[0].legend(fontsize=7)
+    figure.legend(*by_name(figure.axes), loc="outside right upper", fontsize=7)
     figure.savefig(path, metadata={"Date": None})
 
 
@@ -293,8 +299,17 @@ def reaching(measured: dict[str, Any], path: Path, colours: dict[str, Any]) -> N
             axes.plot([norm / norms[0] for norm in norms], color=colours[cell], label=cell)
         axes.set(title=f"{when} training", xlabel="tokens read after this one", yscale="log", ylim=(1e-8, 30))
     figure.axes[0].set_ylabel("norm of dLoss/dh, last token = 1")
-    figure.axes[0].legend(fontsize=7)
+    figure.legend(*by_name(figure.axes), loc="outside right upper", fontsize=7)
     figure.savefig(path, metadata={"Date": None})
+
+
+def by_name(panels: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """The lines of all panels, and their cells, each cell once."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for line, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, line)
+    return [found[cell] for cell in CELLS if cell in found], [cell for cell in CELLS if cell in found]
 
 
 def processor() -> str:

@@ -138,7 +138,9 @@ class Budget(Callback):
         copies += trainer.world_size > 1  # the buckets in which gradients are exchanged
         train = learner.splits["train"]
         kept, sharers = plan.kept, trainer.num_devices
-        learner.device_tokens = device_tokens(learner.task, train, kept, data.batch_tokens, copies, precision, sharers)
+        learner.device_tokens = device_tokens(
+            learner.task, train, kept, data.batch_tokens, copies, precision, sharers, learner.loss
+        )
         if trainer.is_global_zero:
             print(f"a device holds {learner.device_tokens:,} tokens at once", file=sys.stderr)
 

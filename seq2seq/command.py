@@ -17,7 +17,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsin
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.explain import explain
-from seq2seq.options import OptimizerOptions, TrainerOptions
+from seq2seq.options import DistillationOptions, OptimizerOptions, TrainerOptions
 from seq2seq.parts import Settings, descendants
 from seq2seq.tasks.base import Decoding, Task
 from seq2seq.tasks.translation import Translation
@@ -48,6 +48,7 @@ def training_parser(task: type[Task] = Translation) -> ArgumentParser:
     parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
     parser.add_class_arguments(TrainerOptions, "trainer")
     parser.add_class_arguments(OptimizerOptions, "optimizer")
+    parser.add_class_arguments(DistillationOptions, "distillation")
     parser.add_class_arguments(DataModule, "data")
     parser.add_class_arguments(task, "model", skip={"tokenizers"}, instantiate=False)
     parser.add_class_arguments(Decoding, "decoding")

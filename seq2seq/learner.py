@@ -11,6 +11,7 @@ import torch.distributed as dist
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import ParallelStrategy
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from seq2seq import checkpoint
@@ -19,6 +20,7 @@ from seq2seq.data.batch import Batch
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.split import Split, Step
 from seq2seq.data.streaming import Place, StreamedSteps
+from seq2seq.distillation import Teacher
 from seq2seq.options import OptimizerOptions
 from seq2seq.results import Predicted, Prediction, best_texts, in_order, score
 from seq2seq.schedules import Course, Watch
@@ -38,8 +40,9 @@ class Learner(LightningModule):
         seed: int,
         clip: float | None = None,
         content: str = "",
+        teacher: Teacher | None = None,
     ) -> None:
-        """train: None when the corpus is streamed; content: the checksum of the training rows.
+        """train: None when the corpus is streamed; content: the checksum of the training rows as they were read.
 
         clip: the largest norm of the gradient.
         seed: of the batch plan, of subword sampling and of dropout.
@@ -58,6 +61,7 @@ class Learner(LightningModule):
         self.predictions: list[Prediction] = []
         self.scores: dict[str, float] = {}
         self.watch = Watch()
+        self.teacher = teacher
         self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
         self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
 
@@ -102,7 +106,7 @@ class Learner(LightningModule):
         seed, self.last_loss = step_seed(self.seed, self.global_step), torch.zeros((), device=self.device)
         for number, piece in enumerate(batch.batches):
             piece = piece._replace(seed=seed, step=self.global_step).to(self.device)
-            loss = self.task.loss(piece) / piece.step_tokens
+            loss = self.loss(piece) / piece.step_tokens
             self.last_loss += loss.detach()
             with self.unsynchronised() if number < len(batch.batches) - 1 else contextlib.nullcontext():
                 self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
@@ -113,6 +117,10 @@ class Learner(LightningModule):
         if self.moving is not None:
             self.moving.update(self.global_step)
         self.place = batch.place
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Of a micro-batch, summed over its real target tokens, in nats: the task's own, or what a teacher says too."""
+        return self.task.loss(batch) if self.teacher is None else self.teacher.loss(self.task, batch)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the task has the parameters that are validated: their moving average where there is one."""
@@ -129,6 +137,8 @@ class Learner(LightningModule):
     def on_fit_start(self) -> None:
         if self.moving is not None:
             self.moving.to(self.device)
+        if self.teacher is not None:
+            self.teacher.to(self.device)
 
     def on_validation_epoch_start(self) -> None:
         if self.moving is not None:
@@ -180,6 +190,7 @@ class Learner(LightningModule):
 
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.watch}
+        run["teacher"] = None if self.teacher is None else self.teacher.content
         checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
         if self.moving is not None and "optimizer_states" in checkpoint_content:  # one to go on from
             checkpoint_content["moving_average"] = self.moving.values

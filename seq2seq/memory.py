@@ -9,9 +9,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from seq2seq.data.batch import Batch
 from seq2seq.data.split import Split
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
+
+Loss = Callable[[Batch], torch.Tensor]
 
 SHARE = 0.85
 """How much of the free memory a training step may take; the rest is for what comes and goes."""
@@ -37,18 +40,25 @@ def largest(fits: Callable[[int], bool], least: int, most: int) -> int:
 
 
 def device_tokens(
-    task: Task, split: Split, rows: np.ndarray, most: int, copies: int, precision: torch.dtype | None, sharers: int = 1
+    task: Task,
+    split: Split,
+    rows: np.ndarray,
+    most: int,
+    copies: int,
+    precision: torch.dtype | None,
+    sharers: int = 1,
+    loss: Loss | None = None,
 ) -> int:
     """The most padded tokens, of at most `most`, that fit on the task's device, on all devices of this training.
 
     rows: those to train on; copies: how often the optimiser and the gradients' exchange hold the parameters besides;
-    precision: of autocast, None for none; sharers: processes that share main memory.
+    precision: of autocast, None for none; sharers: processes that share main memory; loss: that of the task when None.
     """
     lengths = split.lengths(rows)
     total = lengths.sum(axis=1)
     # The longest rows, the most rows, and the rows with the largest part before the vocabulary.
     extremes = {int(total.argmax()), int(total.argmin()), int((lengths[:, 1] / total).argmax())}
-    trial = Trial(task, split, [int(rows[place]) for place in extremes], precision, sharers)
+    trial = Trial(task, split, [int(rows[place]) for place in extremes], precision, sharers, loss)
     device = next(task.parameters()).device
     state = [torch.zeros_like(parameter) for parameter in task.parameters() for _ in range(copies)]
     fits = trial.fits_accelerator if device.type == "cuda" else trial.fits_processor
@@ -73,10 +83,16 @@ class Trial:
     """Training steps without an update, to see what they take."""
 
     def __init__(
-        self, task: Task, split: Split, rows: list[int], precision: torch.dtype | None, sharers: int = 1
+        self,
+        task: Task,
+        split: Split,
+        rows: list[int],
+        precision: torch.dtype | None,
+        sharers: int = 1,
+        loss: Loss | None = None,
     ) -> None:
-        """rows: of each a batch is made by repeating it; sharers: processes that share main memory."""
-        self.sharers = sharers
+        """rows: of each a batch is made by repeating it; the others as in `device_tokens`."""
+        self.sharers, self.loss = sharers, loss or task.loss
         self.task, self.split, self.rows, self.precision = task, split, rows, precision
         self.device = next(task.parameters()).device
         self.rate = 0.0
@@ -88,7 +104,7 @@ class Trial:
             batch = self.split.batch(np.repeat(one, max(1, tokens // int(self.split.lengths(one).sum()))))
             mixed = torch.autocast(self.device.type, self.precision) if self.precision else contextlib.nullcontext()
             with mixed:
-                loss = self.task.loss(batch.to(self.device))
+                loss = self.loss(batch.to(self.device))
             torch.autograd.backward(loss)
             self.task.zero_grad(set_to_none=False)  # the gradients stay allocated, as between micro-batches
 

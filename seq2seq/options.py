@@ -1,4 +1,4 @@
-"""What a configuration says about the machine and the optimisation. Light on purpose: `--help` imports it."""
+"""What a configuration says about machine, optimisation and a teacher. Light on purpose: `--help` imports it."""
 
 from typing import Any, Literal, final
 
@@ -105,3 +105,31 @@ class OptimizerOptions(Part):
         risen = step >= course.warmup
         factor = self.schedule.factor(step, course) if risen else (step + 1) / course.warmup
         return self.learning_rate * factor * watch.share
+
+
+@final
+class DistillationOptions(Part):
+    """Learning from a stronger model besides the corpus."""
+
+    def __init__(
+        self, teacher: str | None = None, weight: float = 0.5, temperature: float = 1.0, sequences: bool = False
+    ) -> None:
+        """The teacher and what is taken from it.
+
+        Args:
+            teacher: run directory or checkpoint to learn from, whose vocabularies the new model takes over; null for
+                none.
+            weight: share of the loss that is the distance from the teacher's probabilities of each token; the rest is
+                the usual loss (Kim and Rush 2016, sec. 3.1).
+            temperature: softens the probabilities of both for that distance (Hinton et al. 2015, sec. 2).
+            sequences: train on what the teacher predicts for each training source instead of the corpus's target (Kim
+                and Rush 2016, sec. 3.2); decoded once, as the teacher's checkpoint says, and kept with the prepared
+                data.
+        """
+        if not 0 <= weight <= 1:
+            raise InputError(f"distillation.weight is {weight}; it must be at least 0 and at most 1")
+        if not temperature > 0:
+            raise InputError(f"distillation.temperature is {temperature}; it must be above 0")
+        if sequences and teacher is None:
+            raise InputError("distillation.sequences needs distillation.teacher, a run whose predictions to train on")
+        self.teacher, self.weight, self.temperature, self.sequences = teacher, weight, temperature, sequences

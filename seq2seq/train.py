@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from jsonargparse import Namespace
 
-from seq2seq import checkpoint, command
+from seq2seq import checkpoint, command, inference
 from seq2seq.data import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.errors import InputError, Interrupted, check_range
+from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.processes import launch_id, process_rank
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.tasks.base import Task
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
     from seq2seq.callbacks import Checkpoints, Curves, Memory
+    from seq2seq.distillation import Teacher
     from seq2seq.learner import Learner
 
 
-OF_THE_MACHINE = ("path", "device_tokens", "workers", "cache")
-"""Settings of the data that may change when a run goes on."""
+OF_THE_MACHINE = ("data.path", "data.device_tokens", "data.workers", "data.cache", "distillation.teacher")
+"""Settings that may change when a run goes on; the rows and the teacher that are read must be the same."""
 
 
 class Job(NamedTuple):
@@ -88,7 +90,9 @@ def same_settings(job: Job) -> None:
     before = command.read_yaml(job.run.config)
     names = ["task", "seed", "model", "decoding", "optimizer", "trainer.gradient_clip_val"]
     names += ["trainer.max_epochs", "trainer.max_steps"] * job.parts.optimizer.schedule.needs_total
-    names += [f"data.{name}" for name in job.settings["data"] | before["data"] if name not in OF_THE_MACHINE]
+    for group in ("data", "distillation"):
+        both = job.settings[group] | before.get(group, {})
+        names += [f"{group}.{name}" for name in both if f"{group}.{name}" not in OF_THE_MACHINE]
     for name in names:
         if look_up(before, name) != look_up(job.settings, name):
             raise InputError(
@@ -97,14 +101,17 @@ def same_settings(job: Job) -> None:
             )
 
 
-def same_data(job: Job, content: dict[str, Any], texts: Texts) -> None:
-    """Refuse to resume on other training rows, wherever the same ones may be read from."""
-    before = checkpoint.stored(content, "content")
-    if before and texts.content != before:
-        raise InputError(
-            f"the training rows have changed since {job.run.last} was written, so this would be another experiment; "
-            "restore them, or start another --run"
-        )
+def same_origin(job: Job, content: dict[str, Any], texts: Texts, teacher: "Teacher | None") -> None:
+    """Refuse to resume on other training rows or with another teacher, wherever the same ones may be read from."""
+    now = {"content": texts.content, "teacher": teacher and teacher.content}
+    names = {"content": "the training rows have", "teacher": "distillation.teacher has"}
+    for name, value in now.items():
+        before = checkpoint.stored(content, name)
+        if value != before and (before or name == "teacher"):
+            raise InputError(
+                f"{names[name]} changed since {job.run.last} was written, so this would be another experiment; "
+                "bring back what was there, or start another --run"
+            )
 
 
 def look_up(settings: dict[str, Any], name: str) -> Any:
@@ -117,30 +124,57 @@ def look_up(settings: dict[str, Any], name: str) -> Any:
 def prepare(job: Job, kind: type[Task]) -> "Learner":
     """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
     data: DataModule = job.parts.data
-    first = process_rank() == 0
-    if first and job.parts.resume:
+    if process_rank() == 0 and job.parts.resume:
         same_settings(job)
+    teacher = read_teacher(job)
     train_texts, validation_texts = data.texts("train"), data.texts("validation")
-    if not first:
-        job.run.wait(launch_id())
-        tokenizers = read_tokenizers(data, job.run)
-    elif job.parts.resume:
-        content = checkpoint.read(job.run.last)
-        same_data(job, content, train_texts)
-        tokenizers = checkpoint.restore(content, job.run.last).tokenizers
-    else:
-        print(checks.two_lines(checks.cheap(train_texts, validation_texts), job.arguments), file=sys.stderr)
-        tokenizers = data.train_tokenizers(train_texts)
-    train = None if data.window is not None else data.encode(train_texts, tokenizers, "train")
-    validation = data.encode(validation_texts, tokenizers, "validation")
+    content = train_texts.content
+    tokenizers = vocabularies(job, train_texts, validation_texts, teacher)
     torch.manual_seed(job.parts.seed)
     task = kind(tokenizers, **vars(job.parts.model))
     task.decoding = job.parts.decoding
+    if teacher is not None:
+        teacher.check(task)
+        if job.parts.distillation.sequences:
+            train_texts = teacher.texts(train_texts, data, decoding_device(job))
+    train = None if data.window is not None else data.encode(train_texts, tokenizers, "train")
+    validation = data.encode(validation_texts, tokenizers, "validation")
 
     from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
 
     clip = job.parts.trainer.gradient_clip_val
-    return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, train_texts.content)
+    return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
+
+
+def read_teacher(job: Job) -> "Teacher | None":
+    """The run to learn from, if there is one."""
+    if job.parts.distillation.teacher is None:
+        return None
+    from seq2seq.distillation import Teacher
+
+    teacher = Teacher(job.parts.distillation, job.parts.data)
+    if job.run.path.resolve() in teacher.path.resolve().parents:
+        raise InputError(f"distillation.teacher {teacher.path} is in the run directory itself; choose another --run")
+    return teacher
+
+
+def decoding_device(job: Job) -> torch.device:
+    """Where a teacher decodes before the trainer exists."""
+    return inference.choose_device("cpu" if job.parts.trainer.accelerator == "cpu" else "auto")
+
+
+def vocabularies(job: Job, train: Texts, validation: Texts, teacher: "Teacher | None") -> Tokenizers:
+    """Those of the run that goes on, of the teacher, or learnt from the training rows."""
+    data: DataModule = job.parts.data
+    if process_rank() != 0:
+        job.run.wait(launch_id())
+        return read_tokenizers(data, job.run)
+    if job.parts.resume:
+        content = checkpoint.read(job.run.last)
+        same_origin(job, content, train, teacher)
+        return checkpoint.restore(content, job.run.last).tokenizers
+    print(checks.two_lines(checks.cheap(train, validation), job.arguments), file=sys.stderr)
+    return data.train_tokenizers(train) if teacher is None else teacher.tokenizers
 
 
 def begin(job: Job, tokenizers: Tokenizers) -> None:
@@ -179,6 +213,9 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
         describe(learner, job.run)
+        if trainer.precision == "bf16-mixed" and lacks_bfloat16(trainer.strategy.root_device):
+            hint = "--trainer.precision 32-true is faster here"
+            print(f"this processor has no bfloat16 arithmetic, so layers run in 32 bits; {hint}", file=sys.stderr)
     prepared = time.monotonic() - job.started
     try:
         trainer.fit(learner, ckpt_path=str(job.run.last) if job.parts.resume else None, weights_only=True)
@@ -290,6 +327,7 @@ def test(
         "memory": records.memory.points,
         "best": records.checkpoints.best,
         "average": average,
+        "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "config": job.settings,
         "environment": results.environment(results.device_name(trainer.strategy.root_device)),
         "model": {"parameters": learner.task.parameter_counts()},

@@ -98,6 +98,16 @@ def test_a_shared_vocabulary_is_one_object() -> None:
     assert restored.source is restored.target
 
 
+def test_a_target_may_have_its_own_tokenizer() -> None:
+    """One that has learnt nothing yet has no length, and must not be asked for it."""
+    data = DataModule(tokenizer=SentencePiece(90, "bpe"), target_tokenizer=SentencePiece(100, "bpe"))
+    trained = data.train_tokenizers(TEXTS)
+    assert [len(one) for one in trained] == [90, 100]
+    assert [one.state for one in data.restore_tokenizers([one.state for one in trained])] == [
+        one.state for one in trained
+    ]
+
+
 def test_vocabularies_and_ids_are_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learnt: list[Tokenizer] = []
     train, encode = SentencePiece.train, SentencePiece.encode

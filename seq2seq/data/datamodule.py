@@ -116,9 +116,14 @@ class DataModule(Part):
         """The splits that the corpus lacks, which are held out from its training rows."""
         return [split for split in ("validation", "test") if not self.corpus.has(split, self.path)]
 
+    @property
+    def kinds(self) -> Tokenizers:
+        """How source and target shall become ids, nothing learnt yet."""
+        return Tokenizers(self.tokenizer, self.tokenizer if self.target_tokenizer is None else self.target_tokenizer)
+
     def train_tokenizers(self, texts: Texts) -> Tokenizers:
         """Learn both vocabularies from the training split, or take those learnt from the same texts before."""
-        kinds = self.tokenizer, self.target_tokenizer or self.tokenizer
+        kinds = self.kinds
         with naming(kinds, texts):
             if self.shared_vocabulary:
                 shared = self._train(kinds[0], texts.content, "both", lambda: chain(texts.source, texts.target))
@@ -133,9 +138,7 @@ class DataModule(Part):
         if self.shared_vocabulary:
             shared = restored(self.tokenizer, states[0])
             return Tokenizers(shared, shared)
-        return Tokenizers(
-            restored(self.tokenizer, states[0]), restored(self.target_tokenizer or self.tokenizer, states[1])
-        )
+        return Tokenizers(*(restored(kind, state) for kind, state in zip(self.kinds, states, strict=True)))
 
     def _train(self, kind: Tokenizer, content: str, side: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
         tokenizer = build(Tokenizer, kind.specification())

@@ -108,10 +108,8 @@ class Cell(Part):
 
 
 def lacks_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is asked for on a processor without it, where torch's LSTM fails instead of being slow."""
-    if device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
-        return False
-    return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    """Whether it is a processor without arithmetic in bfloat16, where torch's LSTM fails instead of being slow."""
+    return device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class Fused(Layer):
@@ -132,7 +130,7 @@ class Fused(Layer):
         """Rows of one length take the dense layer; a mixed batch is packed, so no padding ever enters a state."""
         if masks is not None:
             return super().forward(inputs, state, lengths, masks)
-        if lacks_bfloat16(inputs.device):
+        if torch.is_autocast_enabled(inputs.device.type) and lacks_bfloat16(inputs.device):
             with torch.autocast("cpu", enabled=False):
                 return self.fused(inputs.float(), None if state is None else tuple(map(Tensor.float, state)), lengths)
         return self.fused(inputs, state, lengths)

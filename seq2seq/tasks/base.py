@@ -69,6 +69,14 @@ class Task(nn.Module, Part):
         """Sum over the batch's real target tokens, in nats."""
         raise TypeError(f"{type(self).__name__} does not say what its loss is")
 
+    def forward(self, batch: Batch) -> Tensor:
+        """Log-probabilities (B, T - 1, V) in nats of the batch's target, each token given those before it."""
+        raise TypeError(f"{type(self).__name__} does not say how likely each token is")
+
+    def loss_and_log_probs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What `loss` and `forward` return; a subclass may find both at once."""
+        return self.loss(batch), self.forward(batch)
+
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """The best hypotheses of each row, best first."""
         raise TypeError(f"{type(self).__name__} does not say how to predict")

@@ -15,7 +15,7 @@ from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention
 from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.cells import LSTM, Cell
-from seq2seq.models.decoder import DecoderOptions, Outputs, State
+from seq2seq.models.decoder import DecoderOptions, Outputs, Source, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions, Stack
 from seq2seq.models.network import EncoderDecoder, Vocabularies
@@ -115,15 +115,28 @@ class Translation(Task):
         return state
 
     def forward(self, batch: Batch) -> Tensor:
-        """Log-probabilities (B, T - 1, V) in nats of the batch's target, each token given those before it."""
         state, decoder = self.encode(batch), self.network.decoder
         return decoder.log_probs(decoder(batch.target[:, :-1], state, noise_of(batch)), state.source)
 
     def loss(self, batch: Batch) -> Tensor:
-        state, decoder, labels = self.encode(batch), self.network.decoder, batch.target[:, 1:]
+        return self.loss_of(batch, *self.read(batch))
+
+    def loss_and_log_probs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self.scheduled_sampling is not None:  # the loss reads the network's own tokens, the probabilities do not
+            return super().loss_and_log_probs(batch)
+        outputs, source = self.read(batch)
+        return self.loss_of(batch, outputs, source), self.network.decoder.log_probs(outputs, source)
+
+    def read(self, batch: Batch) -> tuple[Outputs, Source]:
+        """What the decoder has found at each step of the target, and what it knows of the source."""
+        state = self.encode(batch)
+        return self.network.decoder(batch.target[:, :-1], state, noise_of(batch), self.own_tokens(batch)), state.source
+
+    def loss_of(self, batch: Batch, outputs: Outputs, source: Source) -> Tensor:
+        """The loss of what has been found."""
+        labels = batch.target[:, 1:]
         real = labels != PAD  # padding never reaches the vocabulary product
-        outputs: Outputs = decoder(batch.target[:, :-1], state, noise_of(batch), self.own_tokens(batch))
-        loss = decoder.loss(outputs, state.source, labels, real, self.label_smoothing)
+        loss = self.network.decoder.loss(outputs, source, labels, real, self.label_smoothing)
         if self.coverage_loss and outputs.weights is not None:
             loss = loss + self.coverage_loss * repeated(outputs.weights)[real].sum()
         return loss
