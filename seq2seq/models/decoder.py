@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.attention import Attention, Memory, Scorer
+from seq2seq.models.attention import Attention, Memory, Normalizer, Scorer
 from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.encoder import Stack
-from seq2seq.models.output import Normalizer, Output, mixed
+from seq2seq.models.output import Output, mixed
 from seq2seq.models.readout import Readout, ReadoutKind
 from seq2seq.models.recurrent import Masks, Recurrent
 from seq2seq.parts import Settings

@@ -7,13 +7,12 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError
-from seq2seq.models.attention import Attention
+from seq2seq.models.attention import Attention, Normalizer
 from seq2seq.models.bridge import Bridge, StateShape
 from seq2seq.models.decoder import Decoder, DecoderOptions, Source, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
-from seq2seq.models.output import Normalizer
 from seq2seq.models.pooling import Last
 
 

@@ -1,17 +1,13 @@
 """Output: features to the probabilities of the next token, and to the loss."""
 
-from typing import Literal
-
 import torch
-from entmax import entmax15, entmax15_loss, sparsemax, sparsemax_loss
+from entmax import entmax15_loss, sparsemax_loss
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seq2seq.errors import InputError
 from seq2seq.models.loss import CHUNK, LARGE, vocabulary_loss
-
-Normalizer = Literal["softmax", "sparsemax", "entmax15"]
-"""What turns scores into probabilities; the sparse ones give most tokens none (Peters et al. 2019)."""
+from seq2seq.models.scorer import Normalizer, distribution
 
 TINY = 1e-30
 """Stands for a probability of zero where its logarithm is needed."""
@@ -42,8 +38,7 @@ class Output(nn.Module):
         if self.normalizer == "softmax":
             found: Tensor = logits.log_softmax(-1)
             return found
-        probabilities = sparsemax(logits, dim=-1) if self.normalizer == "sparsemax" else entmax15(logits, dim=-1)
-        return torch.as_tensor(probabilities).clamp_min(TINY).log()
+        return distribution(logits, self.normalizer).clamp_min(TINY).log()
 
     def loss(self, features: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """Summed over N tokens: cross-entropy in nats, or the loss that goes with the sparse output (eq. 7 there).

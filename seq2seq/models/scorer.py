@@ -10,6 +10,7 @@ from seq2seq.errors import InputError
 from seq2seq.parts import Part
 
 Normalizer = Literal["softmax", "sparsemax", "entmax15"]
+"""What turns scores into weights or probabilities; the sparse ones give most of them none (Peters et al. 2019)."""
 
 
 class Memory(NamedTuple):
@@ -27,18 +28,22 @@ class Memory(NamedTuple):
         return Memory(*(tensor.index_select(0, rows) for tensor in self))
 
 
+def distribution(scores: Tensor, normalizer: Normalizer) -> Tensor:
+    """Scores (..., N), in single precision or better, to probabilities (..., N)."""
+    if normalizer == "softmax":
+        return scores.softmax(-1)
+    # Both give nothing to a score two or more below the best (no probability exceeds one): cutting the scores below
+    # that changes nothing, and neither their squares nor their sums overflow.
+    scores = (scores - scores.detach().amax(-1, keepdim=True)).clamp(min=-3)
+    found: Tensor = (sparsemax if normalizer == "sparsemax" else entmax15)(scores, dim=-1)
+    return found
+
+
 def normalize(scores: Tensor, padding: Tensor, normalizer: Normalizer) -> Tensor:
     """Scores (..., S) to weights (..., S) in single precision or better; zero on padding and where a score is -inf."""
     scores = scores if scores.dtype == torch.double else scores.float()
     scores = scores.masked_fill(padding, torch.finfo(scores.dtype).min)
-    if normalizer == "softmax":
-        weights = scores.softmax(-1)
-    else:
-        # Both give no weight to a score two or more below the best (no weight exceeds one): cutting the scores below
-        # that changes nothing, and neither their squares nor their sums overflow.
-        scores = (scores - scores.detach().amax(-1, keepdim=True)).clamp(min=-3)
-        weights = (sparsemax if normalizer == "sparsemax" else entmax15)(scores, dim=-1)
-    return weights.masked_fill(padding, 0.0)
+    return distribution(scores, normalizer).masked_fill(padding, 0.0)
 
 
 class Attention(Part):

@@ -12,14 +12,13 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
-from seq2seq.models.attention import Attention
+from seq2seq.models.attention import Attention, Normalizer
 from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.decoder import DecoderOptions, Outputs, Source, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions, Stack
 from seq2seq.models.network import EncoderDecoder, Vocabularies
-from seq2seq.models.output import Normalizer
 from seq2seq.models.sampling import ScheduledSampling, drawn
 from seq2seq.tasks.base import Decoding, Task
 
