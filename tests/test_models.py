@@ -8,9 +8,9 @@ from seq2seq.errors import InputError
 from seq2seq.models import loss, scan
 from seq2seq.models.attention import Additive, Attention, Dot, General
 from seq2seq.models.bridge import Bridge, Copy, Learned, Linear, StateShape, Zeros
-from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Fused, Layer, LayerNormLSTM, MinGRU, MinLSTM
+from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Fused, Layer, LayerNormLSTM, MinGRU, MinLSTM, turned
 from seq2seq.models.embedding import Embedding
-from seq2seq.models.encoder import Encoder, EncoderOptions, Stack, reversed_rows
+from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
 from seq2seq.models.recurrent import Recurrent
 
 CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()]
@@ -46,7 +46,7 @@ def test_reversal_is_the_encoding_of_the_reversed_source() -> None:
     backward.load_state_dict(forward.state_dict())
     ids, lengths = padded([[4, 5, 6], [7, 8, 9, 10, 4]])
     flipped, _ = padded([[6, 5, 4], [4, 10, 9, 8, 7]])
-    assert reversed_rows(ids, lengths).equal(flipped)
+    assert turned(ids, lengths).equal(flipped)
     torch.testing.assert_close(backward(ids, lengths).final, forward(flipped, lengths).final)
     assert backward(ids, lengths).source.equal(flipped), "copying must see the ids that stand beside the states"
 

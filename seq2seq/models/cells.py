@@ -79,12 +79,13 @@ def present(steps: int, lengths: Tensor, like: Tensor) -> Tensor:
 
 
 def turned(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """Each row's own steps (B, T, H) in reverse order; padding stays where it is."""
+    """Each row's own steps, (B, T) or (B, T, H), in reverse order; padding stays where it is."""
     if lengths is None:
         return values.flip(1)
     steps = torch.arange(values.shape[1], device=values.device)
     last = lengths.to(values.device).unsqueeze(1) - 1
-    return values.gather(1, torch.where(steps <= last, last - steps, steps).unsqueeze(-1).expand_as(values))
+    places = torch.where(steps <= last, last - steps, steps)  # (B, T)
+    return values.gather(1, places if values.dim() == 2 else places.unsqueeze(-1).expand_as(values))
 
 
 def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.cells import Cell, CellState
+from seq2seq.models.cells import Cell, CellState, turned
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.pooling import Last, Pooling
@@ -99,7 +99,7 @@ class Encoder(nn.Module):
     def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Encoding:
         """source (B, S) ids, lengths (B,) on the CPU."""
         if self.reverse:
-            source = reversed_rows(source, lengths)
+            source = turned(source, lengths)
         inputs = self.dropout(self.embedding(source), noise)  # (B, S, E)
         states, after = self.recurrent(inputs, lengths=lengths, noise=noise)
         vector, handed = self.pool(states, source == self.padding, tuple(self.join(tensor) for tensor in after))
@@ -111,10 +111,3 @@ class Encoder(nn.Module):
             return tensor
         split = tensor.view(self.recurrent.layers, 2, *tensor.shape[1:])  # (L, 2, B, units)
         return torch.cat((split[:, 0], split[:, 1]), dim=-1)
-
-
-def reversed_rows(ids: Tensor, lengths: Tensor) -> Tensor:
-    """Each row's first `lengths` ids in reverse order, padding left where it is; ids (B, S), lengths (B,)."""
-    steps = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-    last = lengths.to(ids.device).unsqueeze(1) - 1
-    return ids.gather(1, torch.where(steps <= last, last - steps, steps))
