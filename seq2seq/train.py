@@ -215,7 +215,10 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
         describe(learner, job.run)
         if trainer.precision == "bf16-mixed" and lacks_bfloat16(trainer.strategy.root_device):
             hint = "--trainer.precision 32-true is faster here"
-            print(f"this processor has no bfloat16 arithmetic, so layers run in 32 bits; {hint}", file=sys.stderr)
+            print(
+                f"this processor has no bfloat16 arithmetic, so recurrent layers run in 32 bits; {hint}",
+                file=sys.stderr,
+            )
     prepared = time.monotonic() - job.started
     try:
         trainer.fit(learner, ckpt_path=str(job.run.last) if job.parts.resume else None, weights_only=True)

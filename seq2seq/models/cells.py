@@ -110,7 +110,9 @@ class Cell(Part):
 
 def lacks_bfloat16(device: torch.device) -> bool:
     """Whether it is a processor without arithmetic in bfloat16, where torch's LSTM fails instead of being slow."""
-    return device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    # Where oneDNN is missing, torch has a loop of its own that knows bfloat16.
+    fused = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return fused and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class Fused(Layer):

@@ -117,6 +117,8 @@ class Seen(NamedTuple):
     """(B, T, C) of the attention."""
     weights: Tensor | None
     """(B, T, S) of the attention."""
+    features: Tensor | None = None
+    """(B, T, R) of the readout, where the next step is fed them."""
 
 
 class Outputs(NamedTuple):
@@ -251,13 +253,15 @@ class Decoder(nn.Module):
             hidden, upper = self.above.step(entering, first, extra, masks and masks.above, time)
             recurrent = tuple(torch.cat(pair) for pair in zip(recurrent, upper, strict=True))
         seen = Seen(embedded, hidden.view(*counts, -1), context, weights)
+        if self.options.input_feeding:
+            seen = seen._replace(features=self.features(seen, state.source))
         return seen, self.after(seen, state, recurrent)
 
     def after(self, seen: Seen, state: State, recurrent: CellState) -> State:
         """The state for the next step."""
         fed = state.fed
-        if self.options.input_feeding:
-            fed = self.outputs(seen, state.source).features.flatten(0, 1)
+        if seen.features is not None:
+            fed = seen.features.flatten(0, 1)
         elif fed is not None:
             fed = present(seen.context).flatten(0, 1)
         coverage = None if state.coverage is None else state.coverage + present(seen.weights).flatten(0, 1)
@@ -275,18 +279,24 @@ class Decoder(nn.Module):
         context, weights = self.attention(queries, state.source.memory, coverage)
         return context, weights
 
-    def outputs(self, seen: Seen, source: Source) -> Outputs:
-        """What the output layer needs."""
+    def features(self, seen: Seen, source: Source) -> Tensor:
+        """What the readout makes of steps or hypotheses, (B, T, R)."""
         read = [] if seen.context is None else [seen.context]
         read.append(seen.hidden)
         if source.vector is not None:
             read += self.always(source._replace(features=None), seen.hidden.shape[1])
         if source.vector is not None or self.options.readout == "maxout":
             read.append(seen.embedded)
+        found: Tensor = self.readout(torch.cat(read, dim=-1) if len(read) > 1 else seen.hidden)
+        return found
+
+    def outputs(self, seen: Seen, source: Source) -> Outputs:
+        """What the output layer needs."""
+        features = self.features(seen, source) if seen.features is None else seen.features
         gate = None
         if self.pointer is not None:
             gate = self.pointer(torch.cat((present(seen.context), seen.hidden, seen.embedded), dim=-1)).squeeze(-1)
-        return Outputs(self.readout(torch.cat(read, dim=-1) if len(read) > 1 else seen.hidden), seen.weights, gate)
+        return Outputs(features, seen.weights, gate)
 
     def log_probs(self, outputs: Outputs, source: Source) -> Tensor:
         """Log-probabilities (B, T, V) in nats."""
