@@ -222,16 +222,25 @@ class Memory(Callback):
         learner = learner_of(pl_module)
         if not trainer.is_global_zero or not isinstance(learner.task, Translation):
             return
-        rows = some_rows(len(learner.splits["validation"]))
+        split, limit = learner.splits["validation"], learner.device_tokens or learner.data.batch_tokens
+        rows = some_rows(split.lengths(np.arange(len(split))), limit)
         with learner.averaged():
-            found = memory_over_time(learner.task, learner.splits["validation"].batch(rows).to(learner.device))
+            found = memory_over_time(learner.task, split.batch(rows).to(learner.device))
         self.points.append({"step": trainer.global_step, **found.plain()})
         self.curves.add(trainer.global_step, found.summary())
 
 
-def some_rows(count: int) -> np.ndarray:
-    """As many of `count` rows as are looked at, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, ROWS)).astype(np.int64))
+def some_rows(lengths: np.ndarray, limit: int) -> np.ndarray:
+    """ROWS of the rows with source and target lengths (N, 2), evenly spread; fewer if these exceed `limit` tokens.
+
+    Padding counts. A training step of so many tokens has fitted the device.
+    """
+    count = min(len(lengths), ROWS)
+    while True:
+        rows = np.linspace(0, len(lengths) - 1, count).astype(np.int64)
+        if count == 1 or count * lengths[rows].max(axis=0).sum() <= limit:
+            return rows
+        count //= 2
 
 
 class Progress(Callback):

@@ -28,7 +28,7 @@ LOW, HIGH = 0.1, 0.9
 """A gate is shut below the one and open above the other (Karpathy et al. 2015, sec. 4.2)."""
 
 ROWS = 64
-"""Rows of the validation split that are looked at during training."""
+"""Rows of the validation split that are looked at during training, at most."""
 
 DIRECTIONS = ("forward", "backward")
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from seq2seq.callbacks import some_rows
 from seq2seq.data.batch import Batch
 from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.diagnostics import MemoryDiagnostics, by_tokens_after, effective_rank, memory_of, memory_over_time, rounded
@@ -151,6 +153,17 @@ def test_the_summary() -> None:
     found = MemoryDiagnostics(norms, {}, [6, 6, 3, 2], {"forget": (0.1, 0.2), "input": (0.0, 0.1)}, 3.0, 8)
     assert found.summary() == pytest.approx({"effective_rank": 3.0, "gradient_arriving": 0.25, "saturated_gates": 0.2})
     assert "saturated_gates" not in found._replace(saturation={}).summary()
+
+
+def test_no_more_rows_are_looked_at_than_a_training_step_has_tokens() -> None:
+    lengths = np.array([[5, 5]] * 99 + [[300, 5]])
+    assert some_rows(lengths[:10], 4096).tolist() == list(range(10))
+    assert len(some_rows(lengths[:99], 4096)) == 64
+    for limit in (4096, 1000, 10):
+        rows = some_rows(lengths, limit)
+        assert len(set(rows.tolist())) == len(rows)
+        assert len(rows) * lengths[rows].max(axis=0).sum() <= limit or len(rows) == 1
+    assert len(some_rows(lengths, 10)) == 1
 
 
 def test_numbers_in_json() -> None:

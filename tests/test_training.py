@@ -88,9 +88,9 @@ def test_each_validation_says_what_is_remembered(run: RunDirectory) -> None:
     for point in points:
         assert set(point["gradient_norm"]) == {"forward", "backward"}
         assert len(point["rows"]) == len(point["gradient_norm"]["forward"])
-        assert max(point["rows"]) == 20, "all rows of the small validation split"
+        assert max(point["rows"]) == 10, "twice as many would hold more tokens than a training step"
         assert set(point["saturation"]) == {"reset", "update"}
-        assert 1 < point["effective_rank"] < 20
+        assert 1 < point["effective_rank"] < 10
     assert {"effective_rank", "gradient_arriving", "saturated_gates"} <= results["curves"].keys()
     assert [step for step, *_ in results["curves"]["effective_rank"]] == validated
 
