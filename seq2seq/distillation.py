@@ -35,7 +35,9 @@ class Teacher:
         if options.teacher is None:
             raise TypeError("there is no teacher to read")
         if options.sequences and data.window is not None:
-            raise InputError("distillation.sequences needs all training rows at hand; drop data.window or set it false")
+            raise InputError(
+                "distillation.sequences needs all training rows at hand; drop data.window, or set sequences false"
+            )
         self.path, self.options = checkpoint.find(options.teacher), options
         self.content = checksum(self.path)
         """Of the checkpoint's file."""

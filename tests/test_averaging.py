@@ -105,13 +105,13 @@ class Seen:
             self.validated[learner.trainer.global_step] = copy_of(learner.task)
             validation(learner, batch, index)
 
-        def test_and_see(learner: Learner, batch: Any, index: int) -> None:
+        def see_the_test(learner: Learner, batch: Any, index: int) -> None:
             self.tested = copy_of(learner.task)
             testing(learner, batch, index)
 
         patch.setattr(Learner, "training_step", train_and_see)
         patch.setattr(Learner, "validation_step", validate_and_see)
-        patch.setattr(Learner, "test_step", test_and_see)
+        patch.setattr(Learner, "test_step", see_the_test)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,10 @@
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from seq2seq.data.batch import Batch
 from seq2seq.data.tokenizers import BOS, PAD, Characters, Tokenizers
@@ -347,9 +345,3 @@ def test_three_ways_tied_is_one_table(letters: Tokenizers) -> None:
     separate = task_of(letters, decoder=DecoderOptions(tied_output=True))
     difference = separate.parameter_counts()["total"] - task.parameter_counts()["total"]
     assert difference == table.numel()
-
-
-def lettered(numbers: Tensor) -> np.ndarray:
-    """As plain numbers."""
-    found: np.ndarray = numbers.detach().numpy()
-    return found

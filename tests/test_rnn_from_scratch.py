@@ -50,7 +50,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
     for _, commands in fences("sh", "bash"):
         for line in commands.splitlines():
             quick = " --trainer.max_steps 4 --data.corpus.test 20" if "seq2seq.train" in line else ""
-            done = subprocess.run(
+            done = subprocess.run(  # by a shell, as a reader would: one line is a pipe
                 line + quick, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
             )
             assert done.returncode == 0, f"{line}\n{done.stderr[-1500:]}"

@@ -132,7 +132,7 @@ class Outputs(NamedTuple):
     """(B, T) logits of generating rather than copying, when there is copying."""
 
 
-class Masks3(NamedTuple):
+class Dropped(NamedTuple):
     """Dropout masks of all steps."""
 
     bottom: Masks | None
@@ -232,7 +232,9 @@ class Decoder(nn.Module):
         seen, after = self.advance(self.embedding(tokens), state)
         return self.log_probs(self.outputs(seen, state.source), state.source), after
 
-    def advance(self, embedded: Tensor, state: State, masks: Masks3 | None = None, time: int = 0) -> tuple[Seen, State]:
+    def advance(
+        self, embedded: Tensor, state: State, masks: Dropped | None = None, time: int = 0
+    ) -> tuple[Seen, State]:
         """One step of all hypotheses; embedded (B, K, E). What it has seen is (B, K, ...)."""
         counts, context, weights = embedded.shape[:2], None, None
         inputs = [embedded, *self.always(state.source, counts[1])]
@@ -316,13 +318,13 @@ class Decoder(nn.Module):
         copied = (present(outputs.weights) * same).sum(-1)[real]
         return -mixed(found, outputs.gate[real], copied).sum()
 
-    def masks(self, noise: Noise | None, steps: int, like: Tensor) -> Masks3:
+    def masks(self, noise: Noise | None, steps: int, like: Tensor) -> Dropped:
         """The dropout masks of all steps."""
         bottom = self.recurrent.masks(noise, steps, like)
         if self.above is None:
-            return Masks3(bottom, None, None)
+            return Dropped(bottom, None, None)
         between = self.between.mask(noise, steps, self.above.hidden_size, like)
-        return Masks3(bottom, between, self.above.masks(noise, steps, like))
+        return Dropped(bottom, between, self.above.masks(noise, steps, like))
 
 
 def recurrent_of(stack: Stack, inputs: int, layers: int, residual: int | None, extra: int = 0) -> Recurrent:
