@@ -18,6 +18,7 @@ from seq2seq.diagnostics import ROWS, memory_over_time
 from seq2seq.errors import InputError
 from seq2seq.learner import Learner
 from seq2seq.memory import device_tokens
+from seq2seq.results import lined_up, readable
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.tasks.translation import Translation
 
@@ -168,9 +169,9 @@ class Checkpoints(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         learner = learner_of(pl_module)
-        name = learner.task.metrics[0].name
-        value = learner.scores[name]
-        better = self.best is None or value > self.best["value"]
+        metric = learner.task.metrics[0]
+        name, value = metric.name, learner.scores[metric.name]
+        better = self.best is None or metric.rank(value) > metric.rank(self.best["value"])
         self.waited = 0 if better else self.waited + 1
         self.validated = trainer.global_step
         if better:
@@ -282,7 +283,9 @@ class Progress(Callback):
         count = len(learner.predictions)
         for place in range(min(SHOWN, count)):
             row = learner.predictions[(place * 7919 + 17) % count]  # the same spread of rows every time
-            self.say(f"    {row.source}\n      = {row.reference}\n      > {row.prediction}")
+            said = readable(row._asdict(), learner.task.tokenizers)
+            source, reference, prediction = lined_up([said[name] for name in ("source", "reference", "prediction")])
+            self.say(f"      {source}\n    = {reference}\n    > {prediction}")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is not None:
@@ -291,7 +294,7 @@ class Progress(Callback):
     def now(self) -> str:
         """The newest value of each curve that people watch."""
         shown = {"train_loss": "loss {:.3f}", "tokens_per_second": "{:,.0f} tokens/s"}
-        shown[f"validation_{self.metric}"] = f"validation {self.metric} {{:.1f}}"
+        shown[f"validation_{self.metric}"] = f"validation {self.metric} {{:.4g}}"
         points = self.curves.points
         return " | ".join(form.format(points[name][-1][2]) for name, form in shown.items() if name in points)
 

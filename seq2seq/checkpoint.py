@@ -98,9 +98,6 @@ def find(run: str | Path) -> Path:
 
 def restore(content: dict[str, Any], path: Path) -> Task:
     """The trained task of a checkpoint's content, ready to predict."""
-    # Every task of this package must be imported before a checkpoint can name it.
-    import seq2seq.tasks.translation  # noqa: F401
-
     try:
         task = unpack_task(content["seq2seq"])
         prefix = "task."

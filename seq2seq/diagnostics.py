@@ -19,7 +19,7 @@ from torch import Tensor
 
 from seq2seq.data.batch import Batch, Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split
+from seq2seq.data.split import Split, fitting
 from seq2seq.models.cells import CellState, ElmanLayer, Layer
 from seq2seq.models.encoder import Encoder
 from seq2seq.tasks.translation import Translation
@@ -203,5 +203,6 @@ def memory_of(task: Translation, sources: Sequence[str], targets: Sequence[str])
     source, target = (
         Ragged.of(one.encode(texts)) for one, texts in zip(task.tokenizers, (sources, targets), strict=True)
     )
-    split = Split(Texts(sources, targets), source, target, int(max(source.lengths.max(), target.lengths.max())) + 2)
+    longest, layout = int(max(source.lengths.max(), target.lengths.max())) + 2, fitting(task.layout, task.tokenizers)
+    split = Split(Texts(sources, targets), source, target, longest, layout)
     return memory_over_time(task, split.batch(np.arange(len(sources))).to(next(task.parameters()).device))

@@ -114,10 +114,10 @@ class Teacher:
         split, task = data.encode(texts, self.task.tokenizers, "train"), self.task.to(device)
         lines = [""] * count
         with tqdm(total=count, desc="predicting", unit="row", leave=False, disable=None) as bar:
-            for numbers, hypotheses in inference.decode(task, split, task.decoding, device):
-                for row, line, *_ in results.best_texts(task, numbers, hypotheses):
+            for batch in inference.batches(split, task.decoding, device):
+                for row, line, *_ in results.predicted(task, batch, task.decoding):
                     lines[row] = line
-                bar.update(len(numbers))
+                bar.update(len(batch.rows))
         rows.write((Row(*pair, row) for row, pair in enumerate(zip(texts.source, lines, strict=True), 1)), folder)
 
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from seq2seq import checkpoint, command, inference, results
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
+from seq2seq.metrics.base import Prediction
 from seq2seq.parts import build
 from seq2seq.rundir import REPORTED, RunDirectory
 from seq2seq.tasks.base import Decoding, Task
@@ -64,18 +65,19 @@ def main(arguments: Sequence[str]) -> None:
 
 def evaluate(
     task: Task, data: DataModule, decoding: Decoding, split: str, device_name: str
-) -> tuple[dict[str, Any], list[results.Prediction]]:
+) -> tuple[dict[str, Any], list[Prediction]]:
     """Decode a split and score it: the plain results, and the predictions in row order."""
     started = time.monotonic()
     device = inference.choose_device(device_name)
-    encoded = data.encode(data.texts(split), task.tokenizers, split)
+    encoded = data.encode(data.texts(split), task.tokenizers, split, task.layout)
     task.to(device)
-    predicted: list[results.Predicted] = []
+    found: list[results.Predicted] = []
     with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:
-        for rows, hypotheses in inference.decode(task, encoded, decoding, device):
-            predicted += results.best_texts(task, rows, hypotheses)
-            bar.update(len(rows))
-    predictions = results.in_order(predicted, encoded.texts)
+        predict = results.Predictor(task, decoding)
+        for batch in inference.batches(encoded, decoding, device, task.running):
+            found += predict(batch)
+            bar.update(len(batch.rows))
+    predictions = results.in_order(found, encoded.texts)
     scored = {
         "format": 1,
         "task": type(task).__name__,

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 
-from seq2seq.data.batch import Ragged
-from seq2seq.data.batching import evaluation_batches
+from seq2seq.data.batch import Batch, Ragged
+from seq2seq.data.batching import consecutive, evaluation_batches
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split
+from seq2seq.data.split import Split, fitting
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Decoding, Task
@@ -25,26 +26,31 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def decode(
-    task: Task, split: Split, decoding: Decoding, device: torch.device
-) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-    """Row numbers and their hypotheses, batch by batch; every row once, in the same batches as during training."""
-    for rows in evaluation_batches(split.source_lengths(), decoding.sources):
-        yield rows.tolist(), task.predict(split.batch(rows).to(device), decoding)
+def batches(split: Split, decoding: Decoding, device: torch.device, running: bool = False) -> Iterator[Batch]:
+    """Every row of a split once, in the same batches as during training; those of running text in order."""
+    order = consecutive(len(split), decoding.sources) if running else None
+    for rows in order or evaluation_batches(split.source_lengths(), decoding.sources):
+        yield split.batch(rows).to(device)
 
 
 def predict(
-    task: Task, texts: Sequence[str], decoding: Decoding, device: torch.device, max_length: int = 512
+    task: Task, texts: Sequence[str], decoding: Decoding, device: torch.device, max_length: int = 512, before: int = 0
 ) -> list[list[Hypothesis]]:
-    """The hypotheses of each text, best first; none for an empty one. Longer sources are cut to max_length tokens."""
-    filled = [row for row, text in enumerate(texts) if text.strip()]
+    """The hypotheses of each text, best first; none for an empty one, unless the task reads nothing else.
+
+    Longer sources are cut to max_length tokens. before: texts that came earlier; what is drawn depends on the place.
+    """
+    filled = [row for row, text in enumerate(texts) if text.strip() or task.reads_empty]
     kept = [texts[row] for row in filled]
     source = Ragged.of(task.tokenizers.source.encode(kept))
-    split = Split(Texts(kept, kept), source, Ragged.of([[]] * len(kept)), max_length)
+    nothing = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
+    target = Ragged(nothing, np.zeros(len(kept) + 1, dtype=np.int64))
+    split = Split(Texts(kept, kept), source, target, max_length, fitting(task.layout, task.tokenizers))
     split.warn_of_cuts()
     result: list[list[Hypothesis]] = [[] for _ in texts]
-    for rows, hypotheses in decode(task, split, decoding, device):
-        for row, found in zip(rows, hypotheses, strict=True):
+    for batch in batches(split, decoding, device):
+        batch = batch._replace(places=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
+        for row, found in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
             result[filled[row]] = found
     return result
 

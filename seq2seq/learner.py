@@ -17,14 +17,20 @@ from torch.utils.data import DataLoader
 from seq2seq import checkpoint
 from seq2seq.averaging import MovingAverage
 from seq2seq.data.batch import Batch
+from seq2seq.data.batching import Plan
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.lanes import Lanes
 from seq2seq.data.split import Split, Step
 from seq2seq.data.streaming import Place, StreamedSteps
 from seq2seq.distillation import Teacher
+from seq2seq.errors import InputError
+from seq2seq.metrics.base import Prediction
+from seq2seq.models.cells import CellState
 from seq2seq.options import OptimizerOptions
-from seq2seq.results import Predicted, Prediction, best_texts, in_order, score
+from seq2seq.results import Predicted, Predictor, in_order, score
 from seq2seq.schedules import Course, Watch
 from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.generation import Generation
 
 
 class Learner(LightningModule):
@@ -53,11 +59,19 @@ class Learner(LightningModule):
         if train is not None:
             self.splits["train"] = train
         self.options, self.seed, self.clip = optimizer, seed, float("inf") if clip is None else clip
-        self.plan = None if train is None else data.plan(train, seed)
+        self.plan: Plan | Lanes | None = None
+        if train is not None:
+            self.plan = data.running_plan(train, task.tokenizers, seed) if task.running else data.plan(train, seed)
+        elif task.running:
+            raise InputError("model.running needs all training rows at hand; drop data.window")
+        self.carried: CellState = ()
+        """Of running text the recurrent state (L, lanes, H) of every lane, the same on each device."""
+        self.next_carried: CellState = ()
         self.place: Place | None = None
         self.content = content
         self.device_tokens = None if data.device_tokens == "auto" else data.device_tokens
         self.predicted: list[Predicted] = []
+        self.predictor: Predictor | None = None
         self.predictions: list[Prediction] = []
         self.scores: dict[str, float] = {}
         self.watch = Watch()
@@ -78,19 +92,19 @@ class Learner(LightningModule):
         device = (self.trainer.global_rank, self.trainer.world_size)
         data, tokenizers = self.data, self.task.tokenizers
         if self.plan is None:
-            return data.streamed_steps(tokenizers, self.seed, self.place, *device, self.device_tokens)
-        train, trainer = self.splits["train"], self.trainer
-        position = partial(getattr, trainer, "global_step")
+            return data.streamed_steps(tokenizers, self.seed, self.place, *device, self.device_tokens, self.task.layout)
+        train = self.plan if isinstance(self.plan, Lanes) else self.splits["train"]
+        position = partial(getattr, self.trainer, "global_step")
         return data.training_steps(train, tokenizers, self.plan, position, *device, self.device_tokens)
 
     def val_dataloader(self) -> "DataLoader[Batch]":
         """This device's share of the validation split."""
-        return self.evaluation_batches("validation", greedy(self.task.decoding))
+        return self.evaluation_batches("validation", self.task.decoding.greedy())
 
     def evaluation_batches(self, split: str, decoding: Decoding) -> "DataLoader[Batch]":
         """This device's share of a split, as many rows at once as `decoding` says."""
         place = (self.trainer.global_rank, self.trainer.world_size)
-        return self.data.evaluation_batches(self.splits[split], decoding.sources, *place)
+        return self.data.evaluation_batches(self.splits[split], decoding.sources, *place, self.task.running)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         if isinstance(batch, Step):  # micro-batches go to the device one by one, in training_step
@@ -103,6 +117,7 @@ class Learner(LightningModule):
         if isinstance(optimizer, list):
             raise TypeError("a Learner has one optimiser")
         optimizer.zero_grad()
+        self.begin_lanes()
         seed, self.last_loss = step_seed(self.seed, self.global_step), torch.zeros((), device=self.device)
         for number, piece in enumerate(batch.batches):
             piece = piece._replace(seed=seed, step=self.global_step).to(self.device)
@@ -110,6 +125,7 @@ class Learner(LightningModule):
             self.last_loss += loss.detach()
             with self.unsynchronised() if number < len(batch.batches) - 1 else contextlib.nullcontext():
                 self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
+        self.share_lanes()
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip)
         for group in optimizer.param_groups:
             group["lr"] = self.options.rate(self.global_step, self.course(self.trainer), self.watch)
@@ -120,7 +136,37 @@ class Learner(LightningModule):
 
     def loss(self, batch: Batch) -> Tensor:
         """Of a micro-batch, summed over its real target tokens, in nats: the task's own, or what a teacher says too."""
+        if isinstance(self.task, Generation) and self.task.running:
+            return self.lane_loss(self.task, batch)
         return self.task.loss(batch) if self.teacher is None else self.teacher.loss(self.task, batch)
+
+    def begin_lanes(self) -> None:
+        """At the beginning of an epoch every lane starts from nothing; before a step, the states to fill in."""
+        if not isinstance(self.plan, Lanes) or not isinstance(self.task, Generation):
+            return
+        if self.global_step % len(self.plan) == 0:
+            self.carried = self.task.beginning(self.plan.lanes)
+        self.carried = tuple(tensor.to(self.device) for tensor in self.carried)
+        self.next_carried = tuple(torch.zeros_like(tensor) for tensor in self.carried)
+
+    def lane_loss(self, task: Generation, batch: Batch) -> Tensor:
+        """The loss of segments, which go on from the states of their lanes and leave new ones."""
+        lanes = batch.places.to(self.device)
+        state = task.resumed(tuple(tensor.index_select(1, lanes) for tensor in self.carried))
+        loss, after = task.carried_loss(batch, state)
+        if bool((batch.target_lengths > 0).all()):  # else the batch only keeps this device in step with the others
+            for tensor, new in zip(self.next_carried, after.recurrent, strict=True):
+                tensor[:, lanes] = new.detach().to(tensor.dtype)
+        return loss
+
+    def share_lanes(self) -> None:
+        """Every device learns the states of the lanes that others have read."""
+        if not isinstance(self.plan, Lanes):
+            return
+        if self.trainer.world_size > 1:
+            for tensor in self.next_carried:
+                dist.all_reduce(tensor)
+        self.carried = self.next_carried
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the task has the parameters that are validated: their moving average where there is one."""
@@ -145,14 +191,15 @@ class Learner(LightningModule):
             self.moving.swap()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collect(batch, greedy(self.task.decoding))
+        self.collect(batch, self.task.decoding.greedy())
 
     def on_validation_epoch_end(self) -> None:
         if self.moving is not None:
             self.moving.swap()
         self.gather_validation()
         if self.trainer.state.fn == "fit":
-            self.watch = self.options.schedule.watch(self.watch, self.scores[self.task.metrics[0].name])
+            metric = self.task.metrics[0]
+            self.watch = self.options.schedule.watch(self.watch, metric.rank(self.scores[metric.name]))
 
     def gather_validation(self) -> None:
         """The predictions of the validation split and their scores."""
@@ -161,7 +208,7 @@ class Learner(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Validate parameters that belong to no step, so that no callback takes them for the newest."""
-        self.collect(batch, greedy(self.task.decoding))
+        self.collect(batch, self.task.decoding.greedy())
 
     def on_predict_epoch_end(self) -> None:
         self.gather_validation()
@@ -175,12 +222,13 @@ class Learner(LightningModule):
 
     def collect(self, batch: Batch, decoding: Decoding) -> None:
         """Predict a batch; an empty one only keeps this device in step with the others."""
-        if len(batch.rows):
-            self.predicted += best_texts(self.task, batch.rows.tolist(), self.task.predict(batch, decoding))
+        if self.predictor is None or self.predictor.decoding != decoding:
+            self.predictor = Predictor(self.task, decoding)
+        self.predicted += self.predictor(batch)
 
     def gather(self, split: str) -> list[Prediction]:
         """The predictions of all devices in row order, the same list on each."""
-        mine, self.predicted = self.predicted, []
+        mine, self.predicted, self.predictor = self.predicted, [], None
         shares: list[list[Predicted] | None] = [mine]
         if self.trainer.world_size > 1:
             shares = [None] * self.trainer.world_size
@@ -192,21 +240,19 @@ class Learner(LightningModule):
         run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.watch}
         run["teacher"] = None if self.teacher is None else self.teacher.content
         checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
-        if self.moving is not None and "optimizer_states" in checkpoint_content:  # one to go on from
-            checkpoint_content["moving_average"] = self.moving.values
+        if "optimizer_states" in checkpoint_content:  # one to go on from
+            checkpoint_content["carried"] = [tensor.cpu() for tensor in self.carried]
+            if self.moving is not None:
+                checkpoint_content["moving_average"] = self.moving.values
 
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         self.place = checkpoint.stored(checkpoint_content, "place")
         self.watch = Watch(*checkpoint.stored(checkpoint_content, "watch"))
+        self.carried = tuple(checkpoint_content.get("carried", ()))
         if self.moving is not None:
             self.moving.values = dict(checkpoint_content["moving_average"])
         if self.data.device_tokens == "auto":
             self.device_tokens = checkpoint.stored(checkpoint_content, "device_tokens")
-
-
-def greedy(decoding: Decoding) -> Decoding:
-    """The same limits with greedy search."""
-    return Decoding(1, decoding.length_penalty, decoding.max_length_ratio, decoding.rows)
 
 
 def step_seed(seed: int, step: int) -> int:

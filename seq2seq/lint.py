@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 
 from seq2seq import command
 from seq2seq.data import checks
+from seq2seq.data.batch import Layout
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.findings import SEVERITIES, Encoded, Finding
 from seq2seq.data.schemes import scheme_of
@@ -36,12 +37,13 @@ def parser_for(task: type[Task]) -> ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Check as the arguments say."""
-    parser = parser_for(command.task_class(arguments))
+    kind = command.task_class(arguments)
+    parser = parser_for(kind)
     config = command.parse(parser, arguments)
     if not command.options(arguments, ("--config",)):
         raise InputError("give a configuration: python -m seq2seq.lint --config configs/translation_cldr.yaml")
     data: DataModule = command.instantiate(parser, config).data
-    header, findings = check(data)
+    header, findings = check(data, kind.layout)
     if config.json:
         found = [finding._asdict() | {"examples": [one._asdict() for one in finding.examples]} for finding in findings]
         print(json.dumps({"header": header, "findings": found, "verdict": verdict(findings)}, ensure_ascii=False))
@@ -51,16 +53,16 @@ def main(arguments: Sequence[str]) -> int:
     return int(any(finding.severity == "error" for finding in findings))
 
 
-def check(data: DataModule) -> tuple[dict[str, Any], list[Finding]]:
-    """The sizes of all splits, and the findings, worst first."""
+def check(data: DataModule, layout: Layout | None = None) -> tuple[dict[str, Any], list[Finding]]:
+    """The sizes of all splits, and the findings, worst first; layout: of the task, None for that of a translation."""
     texts = [data.texts(split) for split in SPLITS]
     tokenizers = data.train_tokenizers(texts[0])
     encoded = [
-        Encoded(split, data.encode(one, tokenizers, split), tokenizers)
+        Encoded(split, data.encode(one, tokenizers, split, layout), tokenizers)
         for split, one in zip(SPLITS, texts, strict=True)
     ]
     header: dict[str, Any] = {
-        "vocabulary": {side: tokenizer.sizes[0] for side, _, tokenizer, _ in encoded[0].sides()},
+        "extent": {side: tokenizer.extent() for side, _, tokenizer, _ in encoded[0].sides()},
         "labels": scheme_of(encoded[0]),
         "streamed": data.window is not None,
         "splits": {one.name: sizes(one) for one in encoded},
@@ -99,11 +101,11 @@ def head(header: dict[str, Any], folder: str | None) -> list[str]:
             place = within(longest["place"], folder)
             table.append([name, side, rows, f"{one['tokens']:,}", unknown, f"{longest['tokens']:,}", place])
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
-    vocabulary = "vocabulary of {source:,} for the source and {target:,} for the target".format(**header["vocabulary"])
+    extent = "{source} for the source and {target} for the target".format(**header["extent"])
     labels = f"; spans labelled as {header['labels']}" if header["labels"] else ""
     return [
         *([f"places are in {folder}"] if folder else []),
-        vocabulary + labels,
+        extent + labels,
         *(["of train only the first rows, as data.window streams it"] if header["streamed"] else []),
         "",
         *(cut("  ".join([*map(str.ljust, row[:2], widths), *map(str.rjust, row[2:-1], widths[2:]), row[-1]]), WIDTH)

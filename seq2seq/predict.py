@@ -1,13 +1,17 @@
 """python -m seq2seq.predict RUN < in.txt > out.txt: one line out for each line in, always, in order."""
 
+import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
-from seq2seq import checkpoint, command, inference
+from seq2seq import checkpoint, command, inference, stream
 from seq2seq.data.readers import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
@@ -33,6 +37,19 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
     parser.add_argument(
         "--scores", type=bool, default=False, nargs="?", const=True, help="put each score before its text"
     )
+    parser.add_argument(
+        "--token_scores", type=bool, default=False, nargs="?", const=True,
+        help="put the probability of each token or label, between blanks, after its text",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quantiles", type=bool, default=False, nargs="?", const=True,
+        help="write a JSON object with the forecast of each quantile",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stream", type=bool, default=False, nargs="?", const=True,
+        help="label tokens as they arrive: each gets a line with the token, its label and its probability",
+    )  # fmt: skip
+    parser.add_argument("--state", type=Path | None, help="with --stream: file to go on from, and to write at the end")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
     parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
@@ -52,8 +69,13 @@ def main(arguments: Sequence[str]) -> None:
     config = command.parse(parser, arguments)
     decoding: Decoding = command.instantiate(parser, config).decoding
     check_range("--n_best", config.n_best, 1)
+    if not task.searches:
+        decoding = replace(decoding, beam_size=config.n_best)
     if config.n_best > decoding.beam_size:
         raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
+    if config.stream:
+        task.to(inference.choose_device(config.device))
+        return stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
     max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
     device = inference.choose_device(config.device)
     task.to(device)
@@ -62,9 +84,9 @@ def main(arguments: Sequence[str]) -> None:
     number = 0
     for lines in chunks(sys.stdin.buffer):
         texts, problem = readable(task, lines, number)
+        found = inference.predict(task, texts, decoding, device, max_length, number)
         number += len(lines)
-        found = inference.predict(task, texts, decoding, device, max_length)
-        answers = [show(task, hypotheses[: config.n_best], config.scores) + "\n" for hypotheses in found]
+        answers = [show(task, hypotheses[: config.n_best], config) + "\n" for hypotheses in found]
         sys.stdout.buffer.write("".join(answers).encode())
         sys.stdout.buffer.flush()
         if problem is not None:
@@ -81,7 +103,7 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
             return texts, problem
         try:
             if text.strip():
-                task.tokenizers.source.check(text)
+                task.check(text)
         except InputError as problem:
             return texts, InputError(f"standard input:{number}: {problem}")
         texts.append(text)
@@ -102,14 +124,27 @@ def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:
         yield [rest]
 
 
-def show(task: Task, hypotheses: Sequence[Hypothesis], scores: bool) -> str:
+def show(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> str:
     """One output line."""
+    if config.quantiles and hypotheses:
+        return quantiles(task, hypotheses[0])
     texts = [task.text(one) for one in hypotheses]
-    if scores or len(texts) > 1:  # then a tab stands between them
+    if config.scores or config.token_scores or len(texts) > 1:  # then a tab stands between them
         texts = [text.replace("\t", " ") for text in texts]
-    if scores:
+    if config.scores:
         texts = [f"{one.score:.4f}\t{text}" for one, text in zip(hypotheses, texts, strict=True)]
+    if config.token_scores:
+        sure = (" ".join(f"{math.exp(score):.4f}" for score in one.token_scores) for one in hypotheses)
+        texts = [f"{text}\t{numbers}" for text, numbers in zip(texts, sure, strict=True)]
     return "\t".join(texts)
+
+
+def quantiles(task: Task, hypothesis: Hypothesis) -> str:
+    """The forecast of each quantile as one line."""
+    texts = task.quantile_texts(hypothesis)
+    if texts is None:
+        raise InputError("--quantiles is for a run of the task Forecasting with model.quantiles; leave it out")
+    return json.dumps(texts)
 
 
 if __name__ == "__main__":

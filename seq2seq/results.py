@@ -4,40 +4,62 @@ import json
 import os
 import platform
 import random
-import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
+from seq2seq.data.batch import Batch
 from seq2seq.data.rows import Texts
+from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
-from seq2seq.metrics.base import Metric, Score
+from seq2seq.metrics.base import Metric, Prediction, Score
+from seq2seq.models.cells import CellState
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.generation import Generation
 
-Predicted = tuple[int, str, float, list[float]]
-"""Row number, text, score and token scores: what devices send each other."""
+Predicted = tuple[int, str, float, list[float], list[float] | None, dict[str, str] | None]
+"""Row number, text, score, token scores, those of the reference, quantiles: what devices send each other."""
 
 LENGTHS = (1, 6, 11, 16, 21, 31, 51)
 """Where groups of source lengths begin, in words."""
 
 
-class Prediction(NamedTuple):
-    """A line of predictions/<split>.jsonl."""
+def predicted(task: Task, batch: Batch, decoding: Decoding) -> list[Predicted]:
+    """Of each row of a batch the best hypothesis as text, and what the task says of its reference."""
+    if not len(batch.rows):
+        return []
+    decoding = decoding if task.searches else decoding.greedy()
+    found = best_texts(task, batch.rows.tolist(), task.predict(batch, decoding))
+    references = task.reference_scores(batch)
+    if references is None:
+        return found
+    return [(*row[:4], scores, row[5]) for row, scores in zip(found, references, strict=True)]
 
-    id: int
-    source: str
-    reference: str
-    prediction: str
-    score: float
-    token_scores: list[float]
+
+class Predictor:
+    """Predicts batch after batch; of running text the state is carried over from one to the next."""
+
+    def __init__(self, task: Task, decoding: Decoding) -> None:
+        self.task, self.decoding = task, decoding
+        self.state: CellState | None = None
+
+    def __call__(self, batch: Batch) -> list[Predicted]:
+        """What is predicted for each row."""
+        if not self.task.running or not isinstance(self.task, Generation):
+            return predicted(self.task, batch, self.decoding)
+        if not len(batch.rows):
+            return []
+        hypotheses, scores, self.state = self.task.followed(batch, self.state, self.decoding)
+        found = best_texts(self.task, batch.rows.tolist(), hypotheses)
+        return [(*row[:4], one, None) for row, one in zip(found, scores, strict=True)]
 
 
 def best_texts(task: Task, rows: Sequence[int], hypotheses: Sequence[list[Hypothesis]]) -> list[Predicted]:
@@ -46,26 +68,22 @@ def best_texts(task: Task, rows: Sequence[int], hypotheses: Sequence[list[Hypoth
     if lost:
         raise InputError(f"row {lost[0]} has no prediction: the network's output is not a number; train it anew")
     return [
-        (row, task.text(best[0]), best[0].score, best[0].token_scores)
+        (row, task.text(best[0]), best[0].score, best[0].token_scores, None, task.quantile_texts(best[0]))
         for row, best in zip(rows, hypotheses, strict=True)
     ]
 
 
 def in_order(predicted: Iterable[Predicted], texts: Texts) -> list[Prediction]:
     """Predictions of a split in row order; every row must be there exactly once."""
-    by_row = sorted(predicted)
+    by_row = sorted(predicted, key=lambda one: one[0])
     if [row for row, *_ in by_row] != list(range(len(texts.source))):
         raise RuntimeError(f"{len(by_row)} predictions for {len(texts.source)} rows: some are missing or double")
-    return [
-        Prediction(row, texts.source[row], texts.target[row], text, score, scores)
-        for row, text, score, scores in by_row
-    ]
+    return [Prediction(one[0], texts.source[one[0]], texts.target[one[0]], *one[1:]) for one in by_row]
 
 
 def score(predictions: Sequence[Prediction], metrics: Sequence[Metric], interval: bool) -> dict[str, Score]:
     """Every metric over raw references."""
-    texts, references = [row.prediction for row in predictions], [row.reference for row in predictions]
-    return {metric.name: metric.compute(texts, references, interval) for metric in metrics}
+    return {metric.name: metric.score(predictions, interval) for metric in metrics}
 
 
 def split_results(predictions: Sequence[Prediction], task: Task, decoding: Decoding) -> dict[str, Any]:
@@ -73,16 +91,19 @@ def split_results(predictions: Sequence[Prediction], task: Task, decoding: Decod
     scores = score(predictions, task.metrics, interval=True)
     return {
         "rows": len(predictions),
-        "metrics": {name: value._asdict() for name, value in scores.items()},
-        "by_source_length": by_source_length(predictions, task.metrics[0]),
-        "examples": examples(predictions, task.metrics),
+        "metrics": {one.name: scores[one.name]._asdict() | {"unit": one.unit} for one in task.metrics},
+        "details": {one.name: found for one in task.metrics if (found := one.details(predictions))},
+        "by_source_length": by_source_length(predictions, task.metrics[0], task.tokenizers.source.length),
+        "examples": examples(predictions, task.metrics, task.tokenizers),
         "decoding": decoding.specification()["init_args"],
     }
 
 
-def by_source_length(predictions: Sequence[Prediction], metric: Metric) -> list[dict[str, Any]]:
-    """The first metric for groups of source lengths in words (Cho et al. 2014, fig. 4)."""
-    lengths = [words(row.source) for row in predictions]
+def by_source_length(
+    predictions: Sequence[Prediction], metric: Metric, length: Callable[[str], int]
+) -> list[dict[str, Any]]:
+    """The first metric for groups of source lengths in words (Cho et al. 2014, fig. 4), or in steps of vectors."""
+    lengths = [length(row.source) for row in predictions]
     result = []
     for low, after in zip(LENGTHS, (*LENGTHS[1:], 1 << 30), strict=True):
         group = [row for row, length in zip(predictions, lengths, strict=True) if low <= max(1, length) < after]
@@ -94,22 +115,38 @@ def by_source_length(predictions: Sequence[Prediction], metric: Metric) -> list[
     return result
 
 
-def examples(predictions: Sequence[Prediction], metrics: Sequence[Metric], count: int = 5) -> dict[str, Any]:
+def examples(
+    predictions: Sequence[Prediction], metrics: Sequence[Metric], tokenizers: Tokenizers, count: int = 5
+) -> dict[str, Any]:
     """The best, worst and some random rows, by sentence chrF where the task has it, else by its first metric."""
     metric = next((one for one in metrics if one.name == "chrf"), metrics[0])
-    values = metric.rows([row.prediction for row in predictions], [row.reference for row in predictions])
-    scored = [{**row._asdict(), metric.name: value} for row, value in zip(predictions, values, strict=True)]
+    scored = [
+        {**row._asdict(), metric.name: value} for row, value in zip(predictions, metric.each(predictions), strict=True)
+    ]
     for row in scored:
-        del row["token_scores"]
+        del row["token_scores"], row["reference_scores"], row["quantiles"]
     # Longer rows first among equals: a long sentence that is right says more than a short one.
-    ranked = sorted(scored, key=lambda row: (-row[metric.name], -len(row["source"]), row["id"]))
+    ranked = sorted(scored, key=lambda row: (-metric.rank(row[metric.name]), -len(row["source"]), row["id"]))
     drawn = random.Random(1).sample(scored, min(count, len(scored)))
-    return {"best": ranked[:count], "worst": ranked[::-1][:count], "random": drawn}
+    chosen = {"best": ranked[:count], "worst": ranked[::-1][:count], "random": drawn}
+    return {name: [readable(row, tokenizers) for row in rows] for name, rows in chosen.items()}
 
 
-def words(text: str) -> int:
-    """The number of blank-separated words."""
-    return len(re.findall(r"\S+", text))
+def readable(row: Mapping[str, Any], tokenizers: Tokenizers) -> dict[str, Any]:
+    """The same row as people look at it: of long sequences of numbers the first ones."""
+    source, target = tokenizers
+    sides = {"source": source, "reference": target, "prediction": target}
+    return {**row, **{name: tokenizer.shown(row[name]) for name, tokenizer in sides.items()}}
+
+
+def lined_up(texts: Sequence[str], width: int = 160) -> list[str]:
+    """Texts with as many tokens between tabs, each token above the same one of the next text; cut at `width`."""
+    rows = [text.split("\t") for text in texts]
+    if len(rows[0]) == 1 or len({len(row) for row in rows}) > 1:
+        return list(texts)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return [line if len(line) <= width else line[: width - 3] + "..." for line in lines]
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -182,15 +219,14 @@ def summary(results: Mapping[str, Any], split: str) -> str:
     """The score table and five examples, for the terminal."""
     part = results["splits"][split]
     lines = [f"{results['task']} {results['name']}: {part['rows']:,} {split} rows", ""]
-    lines.append(f"{'metric':<12} {'value':>6}  {'95 % interval':<15} signature")
+    width = max(map(len, ("metric", *part["metrics"])))
+    lines.append(f"{'metric':<{width}}  {'value':>6}  {'95 % interval':<15}  signature")
     for name, one in part["metrics"].items():
-        interval = "" if one["low"] is None else f"{one['low']:.1f} to {one['high']:.1f}"
-        lines.append(f"{name:<12} {one['value']:>6.1f}  {interval:<15} {one['signature']}")
+        places = 1 if one["unit"] == "percent" else 3
+        value = f"{one['value']:.{places}f}"
+        interval = "" if one["low"] is None else f"{one['low']:.{places}f} to {one['high']:.{places}f}"
+        lines.append(f"{name:<{width}}  {value:>6}  {interval:<15}  {one['signature']}")
     for row in part["examples"]["random"][:5]:
-        lines += [
-            "",
-            f"  source      {row['source']}",
-            f"  reference   {row['reference']}",
-            f"  prediction  {row['prediction']}",
-        ]
+        source, reference, prediction = lined_up([row[name] for name in ("source", "reference", "prediction")])
+        lines += ["", f"  source      {source}", f"  reference   {reference}", f"  prediction  {prediction}"]
     return "\n".join(lines)

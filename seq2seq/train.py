@@ -129,16 +129,18 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     teacher = read_teacher(job)
     train_texts, validation_texts = data.texts("train"), data.texts("validation")
     content = train_texts.content
-    tokenizers = vocabularies(job, train_texts, validation_texts, teacher)
+    tokenizers = vocabularies(job, kind, train_texts, validation_texts, teacher)
     torch.manual_seed(job.parts.seed)
     task = kind(tokenizers, **vars(job.parts.model))
     task.decoding = job.parts.decoding
+    if not job.parts.resume:
+        task.initialise()
     if teacher is not None:
         teacher.check(task)
         if job.parts.distillation.sequences:
             train_texts = teacher.texts(train_texts, data, decoding_device(job))
-    train = None if data.window is not None else data.encode(train_texts, tokenizers, "train")
-    validation = data.encode(validation_texts, tokenizers, "validation")
+    train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.layout)
+    validation = data.encode(validation_texts, tokenizers, "validation", task.layout)
 
     from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
 
@@ -163,7 +165,7 @@ def decoding_device(job: Job) -> torch.device:
     return inference.choose_device("cpu" if job.parts.trainer.accelerator == "cpu" else "auto")
 
 
-def vocabularies(job: Job, train: Texts, validation: Texts, teacher: "Teacher | None") -> Tokenizers:
+def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, teacher: "Teacher | None") -> Tokenizers:
     """Those of the run that goes on, of the teacher, or learnt from the training rows."""
     data: DataModule = job.parts.data
     if process_rank() != 0:
@@ -173,7 +175,8 @@ def vocabularies(job: Job, train: Texts, validation: Texts, teacher: "Teacher | 
         content = checkpoint.read(job.run.last)
         same_origin(job, content, train, teacher)
         return checkpoint.restore(content, job.run.last).tokenizers
-    print(checks.two_lines(checks.cheap(train, validation), job.arguments), file=sys.stderr)
+    findings = checks.cheap(train, validation, kind.layout.conditions)
+    print(checks.two_lines(findings, job.arguments), file=sys.stderr)
     return data.train_tokenizers(train) if teacher is None else teacher.tokenizers
 
 
@@ -243,8 +246,9 @@ def validate_average(
         return None
     learner.load_state_dict(mean([run.at_step(step) for step in steps]))
     trainer.predict(learner, learner.val_dataloader(), return_predictions=False)
-    value = learner.scores[learner.task.metrics[0].name]
-    chosen = value >= best["value"]
+    metric = learner.task.metrics[0]
+    value = learner.scores[metric.name]
+    chosen = metric.rank(value) >= metric.rank(best["value"])
     if trainer.is_global_zero:
         verdict = "it is the best checkpoint" if chosen else f"the one of step {best['step']:,} stays the best"
         print(
@@ -294,8 +298,8 @@ def describe(learner: "Learner", run: RunDirectory) -> None:
     rows = "streamed" if plan is None else f"{card['rows']['train']:,}"
     steps = "the corpus is streamed" if plan is None else f"{len(plan):,} steps an epoch"
     print(
-        f"{rows} training rows, {card['rows']['validation']:,} for validation; vocabulary "
-        f"{card['vocabulary']['source']:,} and {card['vocabulary']['target']:,}; "
+        f"{rows} training rows, {card['rows']['validation']:,} for validation; "
+        f"{' and '.join(one.extent() for one in learner.task.tokenizers)}; "
         f"{learner.task.parameter_counts()['total']:,} parameters\n"
         f"{steps}; writing to {run.path}",
         file=sys.stderr,
@@ -315,7 +319,8 @@ def test(
 
     started = time.monotonic()
     learner.task.load_state_dict(checkpoint.load(job.run.best).state_dict())
-    learner.splits["test"] = learner.data.encode(learner.data.texts("test"), learner.task.tokenizers, "test")
+    task, texts = learner.task, learner.data.texts("test")
+    learner.splits["test"] = learner.data.encode(texts, task.tokenizers, "test", task.layout)
     decoding = learner.task.decoding
     trainer.test(learner, learner.evaluation_batches("test", decoding), verbose=False)
     if not trainer.is_global_zero:
@@ -345,10 +350,11 @@ def test(
 
 def data_card(learner: "Learner") -> dict[str, Any]:
     """Sizes of the data, for the report."""
-    source, target = (one.sizes[0] for one in learner.task.tokenizers)
+    sides = learner.task.tokenizers._asdict().items()
     return {
         "rows": {name: len(split) for name, split in learner.splits.items()},
-        "vocabulary": {"source": source, "target": target},
+        "vocabulary": {side: one.sizes[0] for side, one in sides if one.width is None},
+        "numbers_of_a_step": {side: one.width for side, one in sides if one.width is not None},
     }
 
 

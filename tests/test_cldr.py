@@ -125,14 +125,14 @@ def test_the_only_white_or_invisible_character_is_the_space(source: str, target:
 def test_no_code_of_cldr_shows_through() -> None:
     for source, target in PAIRS:
         for _, said, _, _ in sides(generate(source, target, FEW)):
-            assert not [code for code in (*phrases._UNITS, "¤", "{") if code in said], said
+            assert not [code for code in (*phrases.UNITS, "¤", "{") if code in said], said
 
 
 def test_every_kind_of_phrase_and_every_field_of_english_occurs() -> None:
     said = {word.field for kind in KINDS for word in words(kind(Random(0))(phrases.locale_named("en")))}
     functions = inspect.getmembers(phrases, inspect.isfunction)
     defined = {function for _, function in functions if list(inspect.signature(function).parameters) == ["random"]}
-    assert set(KINDS) == defined - {phrases.utterance, phrases._number, phrases._day, phrases._clock}
+    assert set(KINDS) == defined - {phrases.utterance, phrases.drawn_number, phrases.drawn_day, phrases._clock}
     assert said >= {"weekday", "day", "month", "year", "hour", "number", "unit", "currency", "territory", "language"}
     made = {field for _, _, _, fields in sides(generate(rows=FEW)) for field in fields}
     assert made == set(FIELDS) - {"era", "minute"}  # English and German write neither as a word of its own
@@ -205,7 +205,7 @@ def test_pieces_add_up_to_what_babel_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["en", "de", "ja", "tr", "hi"])
 def test_an_interval_is_babels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phrases, "_day", lambda random: DAY)
+    monkeypatch.setattr(phrases, "drawn_day", lambda random: DAY)
     random = Random(4)
     copy = Random(4)
     first = DAY.replace(day=copy.randint(1, 24))
@@ -230,7 +230,7 @@ def test_plurals_and_direction() -> None:
 def test_an_amount_of_money_is_babels() -> None:
     for seed in range(20):
         random, copy = Random(seed), Random(seed)
-        number, currency = phrases._number(copy), copy.choice(phrases._CURRENCIES)
+        number, currency = phrases.drawn_number(copy), copy.choice(phrases.CURRENCIES)
         said = format_currency(number, currency, locale="de", format_type="name", currency_digits=False)
         found = words(phrases.money(random)(phrases.locale_named("de")))
         assert " ".join(word.text for word in found) == plain(said)

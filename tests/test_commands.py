@@ -11,8 +11,15 @@ import yaml
 from seq2seq import command, train
 from seq2seq.errors import InputError
 from seq2seq.rundir import RunDirectory
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.classification import Classification
+from seq2seq.tasks.forecasting import Forecasting
+from seq2seq.tasks.generation import Generation
+from seq2seq.tasks.tagging import Tagging
+from seq2seq.tasks.translation import Translation
 
 ROOT = Path(__file__).resolve().parents[1]
+TASKS = [Translation, Tagging, Classification, Generation, Forecasting]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 
@@ -195,14 +202,15 @@ def test_shipped_configurations_parse_and_say_what_they_are(path: Path) -> None:
     assert text.startswith("# ")
     assert len(text.splitlines()) <= 40
     arguments = ["--config", str(path)]
-    config = command.parse(command.training_parser(command.task_class(arguments)), arguments)
-    resolved = command.plain_settings(command.training_parser(), config)
+    parser = command.training_parser(command.task_class(arguments))
+    resolved = command.plain_settings(parser, command.parse(parser, arguments))
     for group, values in yaml.safe_load(text).items():  # every line of a shipped file must change something
         assert resolved[group] is not None
         assert values
 
 
-def test_help_text_is_there_for_every_setting() -> None:
-    parser = command.training_parser()
+@pytest.mark.parametrize("kind", TASKS, ids=lambda kind: kind.__name__)
+def test_help_text_is_there_for_every_setting(kind: type[Task]) -> None:
+    parser = command.training_parser(kind)
     silent = [a.dest for a in parser._actions if not a.help and not a.dest.endswith(".help")]
     assert [name for name in silent if "." in name] == []

@@ -288,8 +288,8 @@ def test_training_asks_the_teacher(
 def test_the_lines_of_a_teacher_are_decoded_once(
     taught: Path, arguments: list[str], student: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, calls, decode = ["--data.cache", str(tmp_path / "cache")], [], inference.decode
-    monkeypatch.setattr(inference, "decode", lambda *given: calls.append(1) or decode(*given))
+    cache, calls, batches = ["--data.cache", str(tmp_path / "cache")], [], inference.batches
+    monkeypatch.setattr(inference, "batches", lambda *given: calls.append(1) or batches(*given))
     arguments = [*arguments, "--run", str(tmp_path / "run"), *cache]
     learner = learner_of(arguments, monkeypatch)
     assert calls == [1]

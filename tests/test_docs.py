@@ -111,6 +111,6 @@ def test_documented_settings_are_legal(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page, "yaml")):
         file = tmp_path / f"{number}.yaml"
         file.write_text(block)
-        parser = command.training_parser()
+        parser = command.training_parser(command.task_class(["--config", str(file)]))
         parts = command.instantiate(parser, command.parse(parser, ["--config", str(file)]))
         assert isinstance(parts.data, DataModule)

@@ -1,12 +1,30 @@
-"""Scores equal what sacreBLEU says, and intervals hold the value."""
+"""Scores equal what other libraries say, add up over devices, and their intervals hold the value."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import sacrebleu
 
-from seq2seq.metrics.accuracy import ExactMatch
+from seq2seq.data.tokenizers import Characters
+from seq2seq.errors import InputError
+from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
+from seq2seq.metrics.base import Counted, Metric, Prediction
 from seq2seq.metrics.bleu import Bleu, Chrf
-from seq2seq.results import words
+from seq2seq.metrics.calibration import CalibrationError
+from seq2seq.metrics.edits import EditDistance, SymbolErrorRate, WordErrorRate
+from seq2seq.metrics.forecast import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
+from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
+from seq2seq.metrics.rouge import Rouge
+from seq2seq.metrics.spans import SpanF1
+from seq2seq.parts import build
+
+with warnings.catch_warnings():  # nltk imports parts of scipy and of itself that warn; the scores do not depend on them
+    warnings.simplefilter("ignore")
+    from rouge_score.rouge_scorer import RougeScorer
 
 TEXTS = ["the cat sat on the mat .", "a dog", "", "birds sing loudly in the morning", "one two three four five"]
 TRUTHS = ["the cat sat on a mat .", "the dog", "something", "birds sing in the morning", "one two three four five"]
@@ -27,8 +45,8 @@ def test_signatures_say_what_changes_the_number() -> None:
     assert "bs:1000" in lower.signature
 
 
-@pytest.mark.parametrize("metric", [Bleu(), Chrf(), ExactMatch()], ids=lambda metric: metric.name)
-def test_intervals_and_rows(metric: Bleu | Chrf | ExactMatch) -> None:
+@pytest.mark.parametrize("metric", [Bleu(), Chrf()], ids=lambda metric: metric.name)
+def test_intervals_and_rows(metric: Bleu | Chrf) -> None:
     texts, truths = TEXTS * 8, TRUTHS * 8
     score = metric.compute(texts, truths, interval=True)
     assert score.low is not None
@@ -54,17 +72,193 @@ def test_intervals_of_tiny_and_hopeless_sets(metric: Bleu | Chrf) -> None:
         assert score.low is None or score.low <= score.high  # type: ignore[operator]
 
 
+def prediction(
+    prediction: str, reference: str, source: str = "", scores: Sequence[float] = (), row: int = 0
+) -> Prediction:
+    return Prediction(row, source, reference, prediction, 0.0, list(scores))
+
+
 def test_exact_match_is_the_share_of_equal_rows() -> None:
-    score = ExactMatch().compute(["a", " b", "c "], ["a", "b", "x"])
+    score = ExactMatch().score([prediction("a", "a"), prediction(" b", "b"), prediction("c ", "x")])
     assert score.value == pytest.approx(200 / 3)
-    assert ExactMatch().compute([], []).value == 0
-    right = ["yes"] * 70 + ["no"] * 30
-    wide = ExactMatch().compute(right, ["yes"] * 100, interval=True)
+    assert score.signature == "exact_match|strip:yes"
+    rows = [prediction("yes", "yes")] * 70 + [prediction("no", "yes")] * 30
+    wide = ExactMatch().score(rows, interval=True)
     half = 1.96 * np.sqrt(0.7 * 0.3 / 100) * 100
     assert wide.low == pytest.approx(70 - half, abs=2)
     assert wide.high == pytest.approx(70 + half, abs=2)
+    assert wide.signature == "exact_match|strip:yes|bs:1000|seed:12345"
+
+
+def labelled(random: np.random.Generator, labels: Sequence[str], count: int = 40) -> list[Prediction]:
+    """Rows of labels, half of which are right."""
+    rows = []
+    for row in range(count):
+        length = int(random.integers(1, 8))
+        reference = random.choice(labels, length)
+        wrong = random.choice(labels, length)
+        texts = " ".join(np.where(random.random(length) < 0.5, reference, wrong)), " ".join(reference)
+        scores = np.log(random.uniform(0.01, 1, length)).tolist()
+        more = np.log(random.uniform(0.01, 1, length + 1)).tolist()
+        rows.append(Prediction(row, f"{'xyz'[row % 3]}\tword", texts[1], texts[0], -1.0, scores, more))
+    return rows
+
+
+def numeric(random: np.random.Generator, count: int = 40) -> list[Prediction]:
+    rows = []
+    for row in range(count):
+        source, reference, guess = (
+            "\t".join(" ".join(f"{value:.3f}" for value in step) for step in random.normal(size=(steps, 2)))
+            for steps in (9, 3, 3)
+        )
+        rows.append(Prediction(row, source, reference, guess, 0.0, []))
+    return rows
+
+
+ON_LABELS: list[Counted] = [
+    ExactMatch(),
+    Accuracy(),
+    MacroF1(),
+    MacroF1(sets=True),
+    MicroF1(),
+    CalibrationError(bins=5),
+    SpanF1(),
+    WordErrorRate(),
+    WordErrorRate(grouped=True),
+    SymbolErrorRate(),
+    SymbolErrorRate(grouped=True),
+    EditDistance(),
+    Rouge("1"),
+    Rouge("2", stem=False),
+    Rouge(),
+    Perplexity(),
+    BitsPerCharacter(),
+]
+ON_NUMBERS: list[Counted] = [MeanAbsoluteError(), RootMeanSquaredError(), MeanAbsoluteScaledError(2)]
+EVERY = [*ON_LABELS, *ON_NUMBERS]
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=repr)
+def test_counts_add_up_over_devices_and_rows_are_scored_as_if_alone(metric: Counted) -> None:
+    random = np.random.default_rng(3)
+    rows = numeric(random) if metric in ON_NUMBERS else labelled(random, ["O", "B-a", "I-a", "B-b"])
+    whole = metric.statistics(rows)
+    assert whole.shape[0] == len(rows)
+    # Each third holds every label and group, so that its columns are those of the whole.
+    parts = [metric.statistics(rows[start : start + 14]).sum(axis=0) for start in (0, 14, 28)]
+    assert sum(parts) == pytest.approx(whole.sum(axis=0))
+    assert float(metric.value(sum(parts))) == pytest.approx(metric.score(rows).value)
+    assert metric.each(rows) == pytest.approx([metric.each([row])[0] for row in rows])
+    if not isinstance(metric, (MacroF1, MicroF1, SpanF1)):  # which find nothing where there is nothing
+        assert metric.each(rows) == pytest.approx([metric.score([row]).value for row in rows])
+    score = metric.score(rows, interval=True)
+    assert score.low is not None
+    assert score.high is not None
+    # Resampling makes a distance between means larger: its interval may lie above the value.
+    assert score.low < score.high
+    assert isinstance(metric, CalibrationError) or score.low < score.value < score.high
+    assert metric.score(rows, interval=True) == score
+    assert score.signature == metric.score(rows).signature + "|bs:1000|seed:12345"
+    assert score.signature.startswith(metric.settings())
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=repr)
+def test_nothing_and_empty_texts_have_a_score(metric: Counted) -> None:
+    empty = Prediction(0, "a\t", "", "", 0.0, [], [])
+    nothing = 1.0 if metric.name == "perplexity" else 100.0 if metric.name == "exact_match" else 0.0
+    assert metric.score([], interval=True).value in (0.0, 1.0)
+    assert metric.each([]) == []
+    metric.details([])
+    score = metric.score([empty] * 3, interval=True)
+    assert (score.value, score.low, score.high) == (nothing,) * 3
+    assert len(metric.each([empty] * 3)) == 3
+    metric.details([empty])
+    if metric not in ON_NUMBERS:
+        assert math.isfinite(metric.score([empty._replace(reference="O", reference_scores=[-1.0])]).value)
+        assert math.isfinite(metric.score([empty._replace(prediction="O", token_scores=[-1.0])]).value)
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=repr)
+def test_metrics_describe_themselves(metric: Metric) -> None:
+    again = build(Metric, metric.specification())
+    assert repr(again) == repr(metric)
+    assert again.name == metric.name
+    assert metric.name
+
+
+def test_settings_that_change_the_number_stand_in_the_signature() -> None:
+    pairs: list[tuple[Counted, Counted]] = [
+        (Accuracy(), Accuracy(2)),
+        (Accuracy(), Accuracy(separator="\t")),
+        (MacroF1(), MacroF1(sets=True)),
+        (CalibrationError(), CalibrationError(bins=10)),
+        (WordErrorRate(), WordErrorRate(grouped=True)),
+        (Rouge("1"), Rouge("2")),
+        (Rouge(), Rouge(stem=False)),
+        (MeanAbsoluteScaledError(), MeanAbsoluteScaledError(12)),
+    ]
+    for one, other in pairs:
+        assert one.settings() != other.settings()
+    assert {metric.name for metric in EVERY if not metric.higher_is_better} == {
+        *("calibration_error", "wer", "per", "edit_distance", "mae", "rmse", "mase", "perplexity", "bits_per_character")
+    }
+
+
+SENTENCES = [
+    ("The cats were sitting on the mat.", "The cat sat on the mats"),
+    ("Running quickly", "He ran quickly; running is healthy"),
+    ("naïve Über-Straße", "naive uber strasse"),
+    ("", "something"),
+    ("42 apples", "42 apples and 7 pears"),
+    ("Привет мир", "Привет мир"),
+]
+
+
+@pytest.mark.parametrize("stem", [True, False])
+@pytest.mark.parametrize("kind", ["1", "2", "L"])
+def test_rouge_equals_rouge_score(kind: Any, stem: bool) -> None:
+    metric = Rouge(kind, stem)
+    scorer = RougeScorer([f"rouge{kind}"], use_stemmer=stem)
+    expected = [100 * scorer.score(target, guess)[f"rouge{kind}"].fmeasure for guess, target in SENTENCES]
+    rows = [prediction(guess, target) for guess, target in SENTENCES]
+    assert metric.name == f"rouge{kind}"
+    assert metric.each(rows) == pytest.approx(expected)
+    assert metric.score(rows).value == pytest.approx(float(np.mean(expected)))
+    assert expected[-1] == 0, "the library knows no letters but a to z"
+    assert f"stem:{'yes' if stem else 'no'}" in metric.score(rows).signature
+    assert "rouge_score:" in metric.score(rows).signature
+
+
+def test_stems_matter_to_rouge() -> None:
+    rows = [prediction("sitting gas", "sits ga")]
+    assert Rouge("1", stem=False).score(rows).value == 0
+    assert Rouge("1").score(rows).value == pytest.approx(50), "words of three letters keep their endings"
+
+
+def test_likelihoods_are_those_of_the_references() -> None:
+    half, quarter = math.log(0.5), math.log(0.25)
+    rows = [
+        Prediction(0, "", "abc", "zzz", 0.0, [-9.0], [half, half, half, half]),
+        Prediction(1, "", "d", "", 0.0, [], [quarter, quarter]),
+    ]
+    assert Perplexity().score(rows).value == pytest.approx(2 ** (8 / 6))
+    assert Perplexity().each(rows) == pytest.approx([2, 4])
+    assert BitsPerCharacter().score(rows).value == pytest.approx(8 / 6)
+    assert BitsPerCharacter().each(rows) == pytest.approx([1, 2])
+    assert BitsPerCharacter().score([rows[0]._replace(reference="abcdefg")]).value == pytest.approx(0.5)
+    for metric in (Perplexity(), BitsPerCharacter()):
+        with pytest.raises(InputError, match=f"row 1 has no reference_scores, of which {metric.name}"):
+            metric.score([rows[0], rows[1]._replace(reference_scores=None)])
+
+
+def test_an_impossible_reference_has_an_endless_perplexity_that_is_a_number() -> None:
+    rows = [Prediction(0, "", "a", "", 0.0, [], [-math.inf, -1.0]), Prediction(1, "", "a", "", 0.0, [], [-1.0, -1.0])]
+    score = Perplexity().score(rows, interval=True)
+    assert math.inf > score.value > 1e300
+    assert score.high == score.value
+    assert score.low == pytest.approx(math.e), "a resample without the row"
 
 
 def test_words_are_what_stands_between_blanks() -> None:
-    assert words(" one  two\u00a0three ") == 3
-    assert words("") == 0
+    assert Characters().length(" one  two\u00a0three ") == 3
+    assert Characters().length("") == 0

@@ -14,7 +14,7 @@ from seq2seq.errors import InputError
 from seq2seq.models import attention as attentions
 from seq2seq.models import bridge as bridges
 from seq2seq.models import pooling as poolings
-from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM
+from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM, turned
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
@@ -345,3 +345,16 @@ def test_three_ways_tied_is_one_table(letters: Tokenizers) -> None:
     separate = task_of(letters, decoder=DecoderOptions(tied_output=True))
     difference = separate.parameter_counts()["total"] - task.parameter_counts()["total"]
     assert difference == table.numel()
+
+
+def test_copying_sees_the_ids_beside_the_states(letters: Tokenizers) -> None:
+    batch = batch_of(PAIRS[:4], letters)
+    for reverse in (True, False):
+        task = task_of(
+            letters,
+            attention=attentions.Additive(),
+            encoder=EncoderOptions(reverse=reverse),
+            decoder=DecoderOptions(copy=True),
+        )
+        beside = turned(batch.source, batch.source_lengths) if reverse else batch.source
+        assert task.encode(batch).source.ids.equal(beside)

@@ -166,7 +166,7 @@ def published(parts: Namespace) -> Tokenizers:
     """As much of two tokenizers as a network is built from: as many tokens as the preset lets them have."""
     kinds = (parts.data.tokenizer, parts.data.target_tokenizer or parts.data.tokenizer)
     sizes = [vars(kind).get("max_size") or kind.vocabulary_size for kind in kinds]
-    source, target = (SimpleNamespace(sizes=(size,), unwritable=np.arange(3)) for size in sizes)
+    source, target = (SimpleNamespace(sizes=(size,), width=None, unwritable=np.arange(3)) for size in sizes)
     return Tokenizers(source, source if parts.data.shared_vocabulary else target)  # type: ignore[arg-type]
 
 

@@ -25,7 +25,7 @@ LAYERS: dict[str, set[str]] = {
     "explain": {"parts"},
     "tasks": BASE | {"data", "models", "decoding", "metrics"},
 }
-COMMANDS = {"train", "evaluate", "predict", "lint"}
+COMMANDS = {"train", "evaluate", "predict", "lint", "midi"}
 
 
 def imports_of(path: Path) -> set[str]:

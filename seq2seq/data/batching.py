@@ -4,7 +4,7 @@ One batch of the plan is one optimiser step. Devices and micro-batches slice it;
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -210,10 +210,20 @@ def pieces(lengths: np.ndarray, device_tokens: int | None, devices: int) -> list
         number += devices
 
 
+class Steps(Protocol):
+    """The optimiser steps of an epoch."""
+
+    def __len__(self) -> int: ...
+
+    def step(self, step: int) -> Rows:
+        """The rows of an optimiser step, counted from the start of training."""
+        ...
+
+
 class TrainingSampler(Sampler[Rows]):
     """The optimiser steps from where training stands to the end of the epoch."""
 
-    def __init__(self, plan: Plan, position: Callable[[], int]) -> None:
+    def __init__(self, plan: Steps, position: Callable[[], int]) -> None:
         """position: optimiser steps taken so far, asked at each epoch."""
         self.plan, self.position = plan, position
 
@@ -235,3 +245,9 @@ def evaluation_batches(source_lengths: np.ndarray, rows: int, rank: int = 0, wor
     batches = [order[start : start + rows] for start in range(0, len(order), rows)]
     batches += [order[:0]] * (-len(batches) % world_size)
     return batches[rank::world_size]
+
+
+def consecutive(count: int, rows: int, rank: int = 0) -> list[np.ndarray]:
+    """All rows in their order, so many at once, for the first device; as many empty batches for the others."""
+    batches = [np.arange(start, min(start + rows, count)) for start in range(0, count, rows)]
+    return batches if rank == 0 else [batch[:0] for batch in batches]

@@ -332,9 +332,11 @@ def too_long(one: Encoded) -> list[Finding]:
 
 def thorough(encoded: Sequence[Encoded]) -> list[Finding]:
     """Every check of training, validation and test, worst first."""
+    conditions = encoded[0].split.layout.conditions
     scans = [scan(one.name, one.split.texts) for one in encoded]
     labels = isinstance(encoded[0].tokenizers.target, Labels)
-    findings = [finding for one in scans for finding in within(one)]
+    vectors = any(tokenizer.width is not None for tokenizer in encoded[0].tokenizers)
+    findings = [finding for one in scans for finding in within(one, conditions)]
     scheme = scheme_of(encoded[0])
     for one in encoded:
         for check in (misaligned, unseen_labels, unknown, too_long):
@@ -342,24 +344,29 @@ def thorough(encoded: Sequence[Encoded]) -> list[Finding]:
         findings += spans(one, scheme)
     for one_scan in scans:
         findings += copied(one_scan)
-        if not labels:  # a label is short whatever the text
+        if not labels and not vectors:  # a label is short whatever the text, and numbers are not counted in characters
             findings += odd_lengths(one_scan)
     for other in scans[1:]:
-        findings += overlap(scans[0], other) + casing(scans[0], other, (0,) if labels else (0, 1))
+        findings += [] if conditions else overlap(scans[0], other)
+        findings += casing(scans[0], other, (0,) if labels else (0, 1))
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def within(one: Scan) -> list[Finding]:
-    """What is quickly seen of one split."""
-    checks = (empty, damaged, hidden_breaks, line_feeds, duplicates, ambiguous)
+def within(one: Scan, conditions: bool = False) -> list[Finding]:
+    """What is quickly seen of one split; conditions: its sources are such, so many rows share one or have none."""
+    checks = [damaged, hidden_breaks, line_feeds, duplicates] + ([] if conditions else [empty, ambiguous])
     return [finding for check in checks for finding in check(one)]
 
 
-def cheap(train: Texts, validation: Texts) -> list[Finding]:
-    """What training looks at first, worst first: the first rows of each split, in a second or two; it never fails."""
+def cheap(train: Texts, validation: Texts, conditions: bool = False) -> list[Finding]:
+    """What training looks at first, worst first: the first rows of each split, in a second or two; it never fails.
+
+    conditions: as in `within`.
+    """
     try:
         scans = scan("train", first_rows(train)), scan("validation", first_rows(validation))
-        findings = [finding for one in scans for finding in within(one)] + overlap(*scans)
+        findings = [finding for one in scans for finding in within(one, conditions)]
+        findings += [] if conditions else overlap(*scans)
     except Exception as problem:  # a check that breaks is no reason not to train
         return [Finding("unchecked", "note", "train", 0, 0, f"not checked: {' '.join(str(problem).split())}")]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -12,13 +12,25 @@ import numpy as np
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from seq2seq.data import files, synthetic  # noqa: F401  their corpora must be known by name
-from seq2seq.data.batch import Batch
-from seq2seq.data.batching import Plan, TrainingSampler, evaluation_batches
-from seq2seq.data.cache import Cache, code_of
+from seq2seq.data import (  # noqa: F401  their parts must be known by name
+    arrays,
+    digits,
+    features,
+    files,
+    melodies,
+    numbers,
+    questions,
+    series,
+    spelling,
+    synthetic,
+)
+from seq2seq.data.batch import Batch, Layout
+from seq2seq.data.batching import Plan, TrainingSampler, consecutive, evaluation_batches
+from seq2seq.data.cache import Cache, checksum, code_of
+from seq2seq.data.lanes import Lanes
 from seq2seq.data.rows import Row, Texts, in_memory
 from seq2seq.data.sources import Cldr, Corpus, Take, load, take
-from seq2seq.data.split import Evaluation, Split, Step, Training, encode
+from seq2seq.data.split import Evaluation, Split, Step, Training, encode, fitting, refuse_unequal
 from seq2seq.data.streaming import BEGINNING, Place, StreamedSteps, Windows
 from seq2seq.data.tokenizers import SentencePiece, Tokenizer, Tokenizers
 from seq2seq.errors import InputError, check_range
@@ -48,8 +60,11 @@ class DataModule(Part):
         shared_vocabulary: bool = False,
         batch_tokens: int = 4096,
         device_tokens: int | Literal["auto"] | None = None,
+        lanes: int = 32,
+        segment: int = 128,
         window: int | None = None,
         max_length: int = 512,
+        cut_sources: bool = False,
         workers: int = 0,
         cache: str | None = None,
     ) -> None:
@@ -66,13 +81,18 @@ class DataModule(Part):
             batch_tokens: padded tokens, source and target together, of one optimiser step over all devices.
             device_tokens: padded tokens that one device holds at once, into which a step is cut; auto for as many as
                 fit into its memory, null for the whole share of a device.
+            lanes: of running text (model.running), the parts that are read side by side, one row of each step.
+            segment: of running text, the tokens of a lane that a step reads, and through which its gradient goes back.
             window: rows pooled at once from a corpus that is streamed instead of read before training; null to read it.
             max_length: tokens; longer training rows are left out with a warning, longer sources to predict are cut.
+            cut_sources: cut longer training sources too instead of leaving their rows out (See et al. 2017, sec. 5).
             workers: processes that prepare batches; 0 prepares them in the training process.
             cache: folder for prepared data; null for $SEQ2SEQ_CACHE, else ~/.cache/seq2seq.
         """
         check_range("data.batch_tokens", batch_tokens, 2)
         check_range("data.max_length", max_length, 3)
+        check_range("data.lanes", lanes, 1)
+        check_range("data.segment", segment, 1)
         check_range("data.workers", workers, 0)
         check_range("data.holdout", holdout, 0, 0.5)
         for name, value in (("device_tokens", device_tokens), ("window", window)):
@@ -96,6 +116,7 @@ class DataModule(Part):
         self.tokenizer, self.target_tokenizer = tokenizer, target_tokenizer
         self.shared_vocabulary, self.batch_tokens, self.device_tokens = shared_vocabulary, batch_tokens, device_tokens
         self.window, self.max_length, self.workers, self.cache = window, max_length, workers, cache
+        self.cut_sources, self.lanes, self.segment = cut_sources, lanes, segment
 
     def texts(self, split: str) -> Texts:
         """The raw rows of a split, of a streamed one the first so many; an empty one is an error."""
@@ -154,25 +175,40 @@ class DataModule(Part):
         if not content:
             train()
             return tokenizer
-        key = [VERSION, content, side, kind.specification(), code_of(kind)]
+        key = [VERSION, content, side, kind.specification(), code_of(kind), [checksum(file) for file in kind.files]]
         return restored(kind, (Cache(self.cache).folder("vocabulary", key, learn) / "state").read_bytes())
 
-    def encode(self, texts: Texts, tokenizers: Tokenizers, name: str) -> Split:
-        """Ids of all rows of the split called `name`; sources to predict that will be cut are counted in a warning."""
+    def encode(self, texts: Texts, tokenizers: Tokenizers, name: str, layout: Layout | None = None) -> Split:
+        """Ids of all rows of the split called `name`, for a task with `layout`, None for that of a translation.
+
+        Sources to predict that will be cut are counted in a warning, and so are labels that can never be predicted.
+        """
         cache = Cache(self.cache)
         with naming(tokenizers, texts):
             source, target = (
                 encode(column, texts.content, tokenizer, cache, side)
                 for column, tokenizer, side in zip(texts[:2], tokenizers, Tokenizers._fields, strict=True)
             )
-        split = Split(texts, source, target, self.max_length)
+        split = Split(texts, source, target, self.max_length, fitting(layout, tokenizers), self.cut_sources)
+        refuse_unequal(split, tokenizers)
         if name != "train":
             split.warn_of_cuts()
+            if split.layout.labels:
+                warn_of_labels(split, tokenizers.target, name)
         return split
+
+    def running_plan(self, train: Split, tokenizers: Tokenizers, seed: int) -> Lanes:
+        """The optimiser steps over a training split of running text, which is cut into lanes."""
+        if self.device_tokens == "auto" or self.window is not None or tokenizers.target.samples:
+            raise InputError(
+                "model.running goes with a number or null as data.device_tokens, without data.window and without "
+                "sampling of subwords"
+            )
+        return Lanes(train.texts, train.target, self.lanes, self.segment, seed)
 
     def plan(self, train: Split, seed: int) -> Plan:
         """The optimiser steps over the training split; rows too long for it are left out with a warning."""
-        source, target = train.source.lengths + 1, train.target_lengths()
+        source, target = train.source_lengths(), train.target_lengths()
         fits = train.fits()
         kept = None if fits.all() else np.flatnonzero(fits)
         if kept is not None:
@@ -202,9 +238,9 @@ class DataModule(Part):
 
     def training_steps(
         self,
-        split: Split,
+        split: Split | Lanes,
         tokenizers: Tokenizers,
-        plan: Plan,
+        plan: Plan | Lanes,
         position: Callable[[], int],
         rank: int = 0,
         world_size: int = 1,
@@ -223,18 +259,36 @@ class DataModule(Part):
         rank: int = 0,
         world_size: int = 1,
         device_tokens: int | None = None,
+        layout: Layout | None = None,
     ) -> StreamedSteps:
         """The same of a corpus that is streamed; place: where it stood after the last step, None at the beginning."""
         if self.window is None:
             raise TypeError("a corpus is streamed only if there is a data.window")
         stream = partial(self.corpus.streamed, self._take("train"), self.path)
         windows = Windows(stream, tokenizers, self.window, self.max_length, seed, place or BEGINNING)
-        return StreamedSteps(windows, self.workers, self.batch_tokens, rank, world_size, device_tokens)
+        place_of_device = (rank, world_size, device_tokens)
+        return StreamedSteps(windows, self.workers, self.batch_tokens, *place_of_device, layout, self.cut_sources)
 
-    def evaluation_batches(self, split: Split, rows: int, rank: int = 0, world_size: int = 1) -> "DataLoader[Batch]":
-        """One device's share of a split, `rows` at once."""
-        batches = evaluation_batches(split.source_lengths(), rows, rank, world_size)
+    def evaluation_batches(
+        self, split: Split, rows: int, rank: int = 0, world_size: int = 1, running: bool = False
+    ) -> "DataLoader[Batch]":
+        """One device's share of a split, `rows` at once; running: all of it on the first device, in order."""
+        if running:
+            batches = consecutive(len(split), rows, rank)
+        else:
+            batches = evaluation_batches(split.source_lengths(), rows, rank, world_size)
         return DataLoader(Evaluation(split, batches), batch_size=None, num_workers=self.workers)
+
+
+def warn_of_labels(split: Split, tokenizer: Tokenizer, name: str) -> None:
+    """Say which labels of a split the training rows lack."""
+    unknown = np.flatnonzero(tokenizer.unknown_among(split.target.flat))
+    if len(unknown):
+        row = int(np.searchsorted(split.target.starts, unknown[0], side="right")) - 1
+        log.warning(
+            "%d of %d %s labels never occur in training, the first at %s; they count as wrong",
+            len(unknown), len(split.target.flat), name, split.texts.place(row),
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -244,9 +298,10 @@ def naming(tokenizers: Sequence[Tokenizer], texts: Texts) -> Iterator[None]:
         yield
     except InputError:
         for tokenizer, column in zip(tokenizers, texts[:2], strict=True):
+            check = tokenizer.checker()
             for row, text in enumerate(column):
                 try:
-                    tokenizer.check(text)
+                    check(text)
                 except InputError as problem:
                     raise InputError(f"{texts.place(row)}: {problem}") from problem
         raise

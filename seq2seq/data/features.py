@@ -46,6 +46,8 @@ class Features(Tokenizer):
     def __init__(self, text: Tokenizer, features: int) -> None:
         """text: the tokenizer of what carries the features; features: how many there are."""
         check_range("data.tokenizer.features", features, 1)
+        if text.width is not None:
+            raise InputError(f"data.tokenizer.text is {text!r}, but vectors carry no features; choose such as Words")
         self.text, self.features = text, features
         self._names: list[Values] = []
         self._numbers: list[Known] = []
@@ -66,6 +68,11 @@ class Features(Tokenizer):
         if math.prod(self.sizes) > MOST:
             counts = " x ".join(map(str, self.sizes))
             raise InputError(f"{counts} tokens and features have more than 2^31 ids; drop a feature or rare values")
+
+    @property
+    def names(self) -> Sequence[Values]:
+        """The values of each feature, in the order of their ids, the first of which is 2."""
+        return self._names
 
     @property
     def sizes(self) -> tuple[int, ...]:

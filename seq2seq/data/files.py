@@ -158,6 +158,20 @@ class Tsv(Files):
         return readers.table(records, shard[0], *named(self.source, self.target, self.header))
 
 
+class Lines(Files):
+    """Plain text: each line is a target, its source is empty."""
+
+    endings = (".txt", "")
+
+    def __init__(self, files: dict[str, str | list[str]] | None = None, encoding: str = "utf-8") -> None:
+        """files: the files of each split in the folder data.path; patterns may match many."""
+        self.files, self.encoding = files, encoding
+
+    def read(self, shard: Shard) -> Iterator[Pair]:
+        for number, line in enumerate(readers.lines(shard[0], self.encoding), 1):
+            yield "", line, number
+
+
 class Csv(Files):
     """A table with a delimiter, in which quotation marks protect fields that hold delimiters or line ends."""
 
@@ -222,21 +236,23 @@ class Conllu(Files):
 
     def __init__(
         self,
-        source: str = "form",
-        target: str = "upos",
+        source: str | list[str] = "form",
+        target: str | list[str] = "upos",
         files: dict[str, str | list[str]] | None = None,
     ) -> None:
         """source, target: columns: id, form, lemma, upos, xpos, feats, head, deprel, deps, misc.
 
-        files: the files of each split in the folder data.path; patterns may match many.
+        Several are joined by ￨ in each word, as the tokenizer TokenFeatures wants them. files: the files of each split
+        in the folder data.path; patterns may match many.
         """
-        for name, column in (("source", source), ("target", target)):
-            if column not in readers.COLUMNS:
-                raise InputError(f"data.corpus.{name} is {column!r}; CoNLL-U has {', '.join(readers.COLUMNS)}")
+        for name, columns in (("source", source), ("target", target)):
+            for column in readers.listed(columns):
+                if column not in readers.COLUMNS:
+                    raise InputError(f"data.corpus.{name} is {column!r}; CoNLL-U has {', '.join(readers.COLUMNS)}")
         self.source, self.target, self.files = source, target, files
 
     def read(self, shard: Shard) -> Iterator[Pair]:
-        return readers.conllu(shard[0], self.source, self.target)
+        return readers.conllu(shard[0], readers.listed(self.source), readers.listed(self.target))
 
 
 class Conll(Files):
@@ -246,24 +262,27 @@ class Conll(Files):
 
     def __init__(
         self,
-        source: int = 1,
-        target: int = 2,
+        source: int | list[int] = 1,
+        target: int | list[int] = 2,
         delimiter: str | None = None,
         files: dict[str, str | list[str]] | None = None,
         encoding: str = "utf-8",
     ) -> None:
         """source, target: columns, counted from 1; delimiter: what divides them, null for any blanks.
 
-        files: the files of each split in the folder data.path; patterns may match many.
+        Several columns are joined by ￨ in each word, as the tokenizer TokenFeatures wants them. files: the files of
+        each split in the folder data.path; patterns may match many.
         """
-        for name, column in (("source", source), ("target", target)):
-            check_range(f"data.corpus.{name}", column, 1)
+        for name, columns in (("source", source), ("target", target)):
+            for column in readers.listed(columns):
+                check_range(f"data.corpus.{name}", column, 1)
         if delimiter is not None:
             check_delimiter(delimiter)
         self.source, self.target, self.delimiter, self.files, self.encoding = source, target, delimiter, files, encoding
 
     def read(self, shard: Shard) -> Iterator[Pair]:
-        return readers.conll(shard[0], self.source, self.target, self.delimiter, self.encoding)
+        columns = readers.listed(self.source), readers.listed(self.target)
+        return readers.conll(shard[0], *columns, self.delimiter, self.encoding)
 
 
 def find(

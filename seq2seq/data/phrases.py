@@ -184,7 +184,7 @@ def _tokens(pattern: str) -> list[str | tuple[str, int]]:
     return [token for _, token in tokenize_pattern(pattern)]
 
 
-def _day(random: Random) -> datetime.date:
+def drawn_day(random: Random) -> datetime.date:
     return datetime.date(1990, 1, 1) + datetime.timedelta(days=random.randrange(50 * 365 + 12))
 
 
@@ -199,44 +199,44 @@ def _by_skeleton(value: datetime.date | datetime.time, skeleton: str) -> Phrase:
 
 def full_date(random: Random) -> Phrase:
     """Monday, May 3, 2010"""
-    day = _day(random)
+    day = drawn_day(random)
     return lambda locale: dated(day, str(get_date_format("full", locale)), locale)
 
 
 def long_date(random: Random) -> Phrase:
     """May 3, 2010"""
-    day = _day(random)
+    day = drawn_day(random)
     return lambda locale: dated(day, str(get_date_format("long", locale)), locale)
 
 
 def short_date(random: Random) -> Phrase:
     """Aug 3, 2010"""
-    return _by_skeleton(_day(random), "yMMMd")
+    return _by_skeleton(drawn_day(random), "yMMMd")
 
 
 def weekday_date(random: Random) -> Phrase:
     """Tue, Aug 3"""
-    return _by_skeleton(_day(random), "MMMEd")
+    return _by_skeleton(drawn_day(random), "MMMEd")
 
 
 def month_day(random: Random) -> Phrase:
     """August 3"""
-    return _by_skeleton(_day(random), "MMMMd")
+    return _by_skeleton(drawn_day(random), "MMMMd")
 
 
 def month_of_year(random: Random) -> Phrase:
     """August 2010"""
-    return _by_skeleton(_day(random), "yMMMM")
+    return _by_skeleton(drawn_day(random), "yMMMM")
 
 
 def quarter_of_year(random: Random) -> Phrase:
     """3rd quarter 2010"""
-    return _by_skeleton(_day(random), "yQQQQ")
+    return _by_skeleton(drawn_day(random), "yQQQQ")
 
 
 def days_of_month(random: Random) -> Phrase:
     """Aug 3 – 5"""
-    first = _day(random).replace(day=random.randint(1, 24))
+    first = drawn_day(random).replace(day=random.randint(1, 24))
     last = first + datetime.timedelta(days=random.randint(1, 4))
 
     def say(locale: Locale) -> Pieces:
@@ -281,7 +281,7 @@ _SPANS: tuple[Span, ...] = ("year", "month", "week", "day", "hour", "minute", "s
 _SECONDS = dict(TIMEDELTA_UNITS)
 
 # fmt: off
-_UNITS = (
+UNITS = (
     "acceleration-g-force", "angle-degree", "area-hectare", "area-square-foot", "area-square-kilometer",
     "area-square-meter", "area-square-mile", "digital-byte", "digital-gigabyte", "digital-kilobyte", "digital-megabyte",
     "duration-day", "duration-hour", "duration-minute", "duration-month", "duration-second", "duration-week",
@@ -292,7 +292,7 @@ _UNITS = (
     "speed-meter-per-second", "speed-mile-per-hour", "temperature-celsius", "temperature-fahrenheit",
     "volume-cubic-meter", "volume-cup", "volume-gallon", "volume-liter", "volume-milliliter",
 )
-_CURRENCIES = (
+CURRENCIES = (
     "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HUF", "INR", "JPY", "KRW", "MXN", "NOK", "PLN",
     "RUB", "SEK", "TRY", "USD", "ZAR",
 )
@@ -305,7 +305,7 @@ _PRICES = (
 # fmt: on
 
 
-def _number(random: Random) -> Decimal:
+def drawn_number(random: Random) -> Decimal:
     """Mostly 1 to 99, at times a half or a round number up to 2,000: few enough words for each to be seen."""
     draw = random.random()
     if draw < 0.7:
@@ -346,7 +346,7 @@ def _since(number: int, unit: Span, locale: Locale) -> str:
 
 def measure(random: Random) -> Phrase:
     """21 kilometers"""
-    number, unit = _number(random), random.choice(_UNITS)
+    number, unit = drawn_number(random), random.choice(UNITS)
     return lambda locale: measured(number, unit, locale)
 
 
@@ -392,7 +392,7 @@ def price(random: Random) -> Phrase:
 
 def money(random: Random) -> Phrase:
     """45 Swiss francs"""
-    number, currency = _number(random), random.choice(_CURRENCIES)
+    number, currency = drawn_number(random), random.choice(CURRENCIES)
 
     def say(locale: Locale) -> Pieces:
         text = format_currency(number, currency, locale=locale, format_type="name", currency_digits=False)

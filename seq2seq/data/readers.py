@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from seq2seq.data.numbers import text_of_list
 from seq2seq.errors import InputError
 
 Pair = tuple[str, str, int]
@@ -19,6 +20,9 @@ Pair = tuple[str, str, int]
 
 JOINER = "\t"
 """What stands between the tokens of a sentence or the columns of a source: no format lets it be part of one."""
+
+DIVIDER = "￨"
+"""What stands between several columns of one token."""
 
 BLANKS = " \t"
 """What may stand on a line that ends a sentence. Wider blanks, such as U+00A0, are text."""
@@ -200,11 +204,17 @@ def pick(content: Any, name: str, where: str) -> Any:
 
 
 def text_of(value: Any, where: str, name: str) -> str:
-    """A value as text: a text itself, a number, or a list of texts, which become tokens."""
+    """A value as text: a text itself, a number, a list of texts, which become tokens, or of numbers or vectors."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
+    if isinstance(value, list):
+        try:
+            numbers = text_of_list(value)
+        except InputError as problem:
+            raise InputError(f"{where}: {name}: {problem}") from problem
+        value = value if numbers is None else numbers
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         if any(JOINER in one for one in value):
             raise InputError(f"{where}: {name} holds a token with a tab inside, which divides tokens; replace it")
@@ -249,9 +259,9 @@ def parquet(file: Path, wanted: Sequence[Sequence[str]]) -> Iterator[Pair]:
         ) from problem
 
 
-def conllu(file: Path, source: str, target: str) -> Iterator[Pair]:
-    """Two columns of each sentence, tokens joined by tabs; multiword tokens and empty nodes are no words."""
-    places = [COLUMNS.index(source), COLUMNS.index(target)]
+def conllu(file: Path, source: Sequence[str], target: Sequence[str]) -> Iterator[Pair]:
+    """Columns of each sentence, tokens joined by tabs; multiword tokens and empty nodes are no words."""
+    places = [[COLUMNS.index(name) for name in side] for side in (source, target)]
     words: list[list[str]] = []
     start = 0
     for number, line in enumerate(lines(file), 1):
@@ -271,15 +281,18 @@ def conllu(file: Path, source: str, target: str) -> Iterator[Pair]:
                     "an empty line must end each sentence"
                 )
             start = number if not words else start
-            words.append(tokens([fields[place] for place in places], f"{file}:{number}"))
+            words.append(tokens(fields, places, f"{file}:{number}"))
     if words:
         yield *joined(words), start
 
 
-def conll(file: Path, source: int, target: int, delimiter: str | None, encoding: str) -> Iterator[Pair]:
-    """Two columns of each sentence, tokens joined by tabs; a line of blanks ends a sentence."""
+def conll(
+    file: Path, source: Sequence[int], target: Sequence[int], delimiter: str | None, encoding: str
+) -> Iterator[Pair]:
+    """Columns of each sentence, tokens joined by tabs; a line of blanks ends a sentence."""
     words: list[list[str]] = []
     start = width = 0
+    places, last = [[column - 1 for column in side] for side in (source, target)], max(*source, *target)
     for number, line in enumerate(lines(file, encoding), 1):
         if not line.strip(BLANKS) or line.startswith("-DOCSTART-"):
             if words:
@@ -288,24 +301,24 @@ def conll(file: Path, source: int, target: int, delimiter: str | None, encoding:
             continue
         fields = line.split(delimiter) if delimiter else re.split(f"[{BLANKS}]+", line.strip(BLANKS))
         width = width or len(fields)
-        if len(fields) != width or width < max(source, target):
-            wanted = f"column {max(source, target)} is wanted" if len(fields) == width else f"{width} before"
+        if len(fields) != width or width < last:
+            wanted = f"column {last} is wanted" if len(fields) == width else f"{width} before"
             raise InputError(
                 f"{file}:{number}: {len(fields)} columns, but {wanted}; mend the line, or "
                 "set data.corpus.delimiter if tokens and tags are divided otherwise"
             )
         start = number if not words else start
-        words.append(tokens([fields[source - 1], fields[target - 1]], f"{file}:{number}"))
+        words.append(tokens(fields, places, f"{file}:{number}"))
     if words:
         yield *joined(words), start
 
 
-def tokens(cells: list[str], where: str) -> list[str]:
+def tokens(fields: Sequence[str], places: Sequence[Sequence[int]], where: str) -> list[str]:
     """The cells of a word, unless one could not be told from its neighbours once they are joined."""
-    for cell in cells:
+    for cell in (fields[place] for side in places for place in side):
         if not cell or JOINER in cell:
             raise InputError(f"{where}: {cell!r} is no token: it must hold something, but no tab; mend the line")
-    return cells
+    return [DIVIDER.join(fields[place] for place in side) for side in places]
 
 
 def joined(words: Sequence[Sequence[str]]) -> tuple[str, str]:

@@ -34,7 +34,7 @@ class Corpus(Part):
         """The rows that `wanted` describes."""
         rows = self.rows(wanted.split, path)
         if not wanted.everything:
-            rows = (row for row in rows if wanted.has(row.source))
+            rows = (row for row in rows if wanted.has(row.source or row.target))
         return itertools.islice(rows, wanted.limit)
 
     def streamed(self, wanted: "Take", path: str | None, order: Sequence[int]) -> Any:

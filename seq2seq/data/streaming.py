@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from seq2seq.data.batch import Ragged
+from seq2seq.data.batch import Layout, Ragged
 from seq2seq.data.batching import Plan
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split, Step, Training, draw
+from seq2seq.data.split import Split, Step, Training, draw, fitting, refuse_unequal
 from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.errors import InputError
 
@@ -107,8 +107,15 @@ class StreamedSteps:
         rank: int = 0,
         devices: int = 1,
         device_tokens: int | None = None,
+        layout: Layout | None = None,
+        cut: bool = False,
     ) -> None:
-        """batch_tokens: padded tokens of a step; device_tokens: of a micro-batch."""
+        """batch_tokens: padded tokens of a step; device_tokens: of a micro-batch; layout: of the task.
+
+        cut: whether rows with sources that are too long are trained on.
+        """
+        self.cut = cut
+        self.layout = fitting(layout, windows.tokenizers)
         self.windows, self.workers, self.batch_tokens = windows, workers, batch_tokens
         self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
         self.left_out, self.said = 0, 0
@@ -121,13 +128,14 @@ class StreamedSteps:
 
     def steps(self, window: Window, start: int) -> Iterator[Step]:
         """The steps of a window, without those taken before."""
-        split = Split(Texts((), ()), window.source, window.target, self.windows.longest)
+        split = Split(Texts((), ()), window.source, window.target, self.windows.longest, self.layout, self.cut)
+        refuse_unequal(split, self.windows.tokenizers)
         fits = split.fits()
         self.tell(int((~fits).sum()))
         if not fits.any():
             return
         key = np.random.SeedSequence([self.windows.seed, window.place["window"]]).generate_state(1)[0]
-        lengths = window.source.lengths + 1, split.target_lengths()
+        lengths = split.source_lengths(), split.target_lengths()
         plan = Plan(*lengths, self.batch_tokens, int(key), np.flatnonzero(fits))
         training = Training(split, None, self.rank, self.devices, self.device_tokens)
         for number in range(start, len(plan)):

@@ -8,15 +8,19 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from seq2seq.data.subwords import Dropout, Regularisation
 from seq2seq.errors import InputError, check_range
 from seq2seq.parts import Part
+
+if TYPE_CHECKING:  # torch, which it imports, takes its time
+    from seq2seq.data.batch import Ragged
 
 PAD, UNK, BOS, EOS = range(4)
 SPECIAL = 4
@@ -31,6 +35,12 @@ LEARNT_FROM = 200_000
 class Tokenizer(Part):
     """Text to ids and back. Trained on the training split only; its state travels inside the checkpoint."""
 
+    width: int | None = None
+    """Of a tokenizer that makes vectors instead of ids, the numbers of each; see `Vectors`."""
+
+    ends: bool = True
+    """Whether an end token may follow a source."""
+
     def train(self, texts: Iterable[str]) -> None:
         """Learn the vocabulary."""
         raise TypeError(f"{type(self).__name__} does not say how to train")
@@ -42,9 +52,18 @@ class Tokenizer(Part):
     def check(self, text: str) -> None:
         """Raise InputError if a text cannot be encoded."""
 
+    def checker(self) -> Callable[[str], None]:
+        """`check` for the texts of a split in order, where what one holds may depend on those before."""
+        return self.check
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, on one line."""
         raise TypeError(f"{type(self).__name__} does not say how to decode")
+
+    @property
+    def files(self) -> list[Path]:
+        """What is read besides the texts when the vocabulary is learnt."""
+        return []
 
     @property
     def samples(self) -> bool:
@@ -67,6 +86,10 @@ class Tokenizer(Part):
         """
         return (len(self),)
 
+    def units(self, ids: "Ragged") -> np.ndarray:
+        """(rows,) how many tokens each row has for a task that labels tokens."""
+        return ids.lengths
+
     @property
     def unwritable(self) -> np.ndarray:
         """The ids that are no text and never to be predicted, in order; made anew at each call."""
@@ -76,6 +99,18 @@ class Tokenizer(Part):
         """Whether each of some ids (n,) stands for something that training lacked."""
         found: np.ndarray = ids == UNK
         return found
+
+    def extent(self) -> str:
+        """What a text is made of, for a line about the data."""
+        return f"vocabulary of {self.sizes[0]:,}"
+
+    def length(self, text: str) -> int:
+        """How long a text is for people: its blank-separated words."""
+        return len(text.split())
+
+    def shown(self, text: str) -> str:
+        """A text as examples show it."""
+        return text
 
     @property
     def state(self) -> bytes:
@@ -251,6 +286,11 @@ class Listed(Tokenizer):
     _units: tuple[str, ...] = ()
     _ids: Known = Known()
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The units in the order of their ids, the first of which is 4."""
+        return self._units
+
     def split(self, text: str) -> Iterable[str]:
         """The units of a text."""
         raise TypeError(f"{type(self).__name__} does not say what its units are")
@@ -351,6 +391,31 @@ class Separated(Listed):
             raise InputError(f"{tabs} of {rows} texts have tabs between their tokens; {remedy}")
 
 
+class Nothing(Tokenizer):
+    """No ids at all, whatever the text: for sources that a task shall not read."""
+
+    ends = False
+
+    def train(self, texts: Iterable[str]) -> None:
+        """There is nothing to learn."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[] for _ in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return ""
+
+    def __len__(self) -> int:
+        return SPECIAL
+
+    @property
+    def state(self) -> bytes:
+        return b"nothing"
+
+    def restore(self, state: bytes) -> None:
+        """Nothing was learnt."""
+
+
 class Words(Separated):
     """Whatever stands between separators."""
 
@@ -397,6 +462,8 @@ class Columns(Tokenizer):
         if not parts:
             raise InputError("data.tokenizer.parts is empty; name a tokenizer for each column")
         for part in parts:
+            if part.width is not None:
+                raise InputError(f"data.tokenizer.parts holds {part!r}, but columns have tokens; choose another one")
             if isinstance(part, Columns) or (isinstance(part, (Words, Labels)) and part.separator == "\t"):
                 raise InputError(
                     f"data.tokenizer.parts holds {part!r}, but no column holds a tab; choose another separator"

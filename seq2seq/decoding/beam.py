@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.decoding.hypotheses import Hypothesis, S, Step
+from seq2seq.decoding.rules import Rules
 
 NEVER = -torch.inf
 
@@ -47,8 +48,9 @@ def beam_search(
     end: int,
     beam_size: int,
     length_penalty: float = 1.0,
+    rules: Rules | None = None,
 ) -> list[list[Hypothesis]]:
-    """The best hypotheses of each source, best first, at most `beam_size`.
+    """The best hypotheses of each source, best first, at most `beam_size`, that keep to the rules.
 
     limits (B,): the most tokens of each, its end included; the end is forced there. Hypotheses are ranked by
     log-probability / length ** length_penalty (length with the end). At each step the best 2 K continuations are
@@ -66,6 +68,8 @@ def beam_search(
     state = state.select(sources.unsqueeze(1).expand(-1, beam_size))
     for position in range(int(limits.max())):
         log_probs, state = step(beam.last, state)  # (B, K, V)
+        if rules is not None:
+            log_probs = rules.forbid(log_probs, beam.tokens, sources, end)
         forced = limits[sources] <= position + 1
         beam, rows = advance(beam, log_probs, forced, position + 1, end, length_penalty)
         over = complete(beam, limits[sources], position + 1, length_penalty)

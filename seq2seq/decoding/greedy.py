@@ -4,13 +4,20 @@ import torch
 from torch import Tensor
 
 from seq2seq.decoding.hypotheses import Hypothesis, S, Step
+from seq2seq.decoding.rules import Rules
 
 
 @torch.inference_mode()
 def greedy(
-    step: Step[S], state: S, limits: Tensor, begin: int, end: int, length_penalty: float = 1.0
+    step: Step[S],
+    state: S,
+    limits: Tensor,
+    begin: int,
+    end: int,
+    length_penalty: float = 1.0,
+    rules: Rules | None = None,
 ) -> list[list[Hypothesis]]:
-    """One hypothesis for each source.
+    """One hypothesis for each source, which keeps to the rules.
 
     limits (B,): the most tokens of each, its end included; the end is forced there. Finished rows leave the batch.
     """
@@ -21,6 +28,8 @@ def greedy(
     last = torch.full((count, 1), begin, device=limits.device)
     for position in range(longest):
         log_probs, state = step(last, state)  # (alive, 1, V)
+        if rules is not None:
+            log_probs = rules.forbid(log_probs, tokens[alive, :position].unsqueeze(1), alive, end)
         best, last = log_probs.squeeze(1).max(-1, keepdim=True)  # (alive, 1)
         forced = (limits[alive] == position + 1).unsqueeze(1)
         last = last.masked_fill(forced, end)

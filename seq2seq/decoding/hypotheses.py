@@ -1,5 +1,6 @@
 """What search needs from a model (`Step`, `SearchState`) and what it returns (`Hypothesis`)."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
@@ -14,6 +15,8 @@ class Hypothesis(NamedTuple):
     """What search ranks by: the sum of the log-probabilities in nats, divided by the length penalty."""
     token_scores: list[float]
     """Log-probability of each token in nats, the end of the sequence included."""
+    values: Mapping[str, list[list[float]]] | None = None
+    """In place of tokens, by tasks that forecast: of each quantile the vectors (steps, numbers)."""
 
 
 S = TypeVar("S", bound="SearchState")

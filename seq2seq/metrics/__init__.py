@@ -1,1 +1,8 @@
-"""How predictions become a number: always on raw text, always with a signature."""
+"""How predictions become a number: always on raw text, always with a signature.
+
+All are imported, so that a configuration may name any; what takes long to import is imported where it is used.
+"""
+
+from seq2seq.metrics import accuracy, bleu, calibration, coverage, edits, forecast, likelihood, rouge, spans
+
+__all__ = ["accuracy", "bleu", "calibration", "coverage", "edits", "forecast", "likelihood", "rouge", "spans"]

@@ -1,29 +1,167 @@
-"""Exact match: the share of rows whose prediction is the reference."""
+"""How often labels and whole rows are right: exact match, accuracy, macro- and micro-averaged F1."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from seq2seq.metrics.base import RESAMPLES, Metric, Score
+from seq2seq.errors import check_range
+from seq2seq.metrics.base import Prediction
+from seq2seq.metrics.labels import check_separator, described, in_column, labels_of
+from seq2seq.metrics.ratios import F1, Ratio, by_label, divided, f1
+
+SHOWN = 30
+"""Labels of a confusion matrix; rarer ones are pooled."""
+
+OTHER = "other"
+"""What the pooled labels are called."""
 
 
-class ExactMatch(Metric):
+class ExactMatch(Ratio):
     """Percent of rows equal to their reference once outer blanks are stripped."""
 
     name = "exact_match"
 
-    def compute(self, predictions: Sequence[str], references: Sequence[str], interval: bool = False) -> Score:
-        """The interval is the 2.5th and 97.5th percentile of the resampled means, seed 12345."""
-        right = np.array(self.rows(predictions, references))
-        value = float(right.mean()) if len(right) else 0.0
-        if not interval or len(right) < 2:
-            return Score(value, None, None, "exact_match|strip:yes")
-        # Resampling rows that are right or wrong is drawing from a binomial distribution.
-        hits = np.random.default_rng(12345).binomial(len(right), value / 100, RESAMPLES)
-        low, high = np.percentile(hits / len(right) * 100, [2.5, 97.5])
-        return Score(value, float(low), float(high), f"exact_match|strip:yes|bs:{RESAMPLES}|seed:12345")
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 2): whether it is right, and 1."""
+        right = [row.prediction.strip() == row.reference.strip() for row in rows]
+        return np.stack([np.array(right, dtype=float), np.ones(len(rows))], axis=1)
 
-    def rows(self, predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-        """100 where a row is right, else 0."""
-        pairs = zip(predictions, references, strict=True)
-        return [100.0 * (prediction.strip() == reference.strip()) for prediction, reference in pairs]
+    def settings(self) -> str:
+        return f"{self.name}|strip:yes"
+
+
+class Accuracy(Ratio):
+    """Percent of the labels of all references whose prediction, at the same place, is equal.
+
+    A prediction that is too short misses the labels it lacks; what it has too many counts for nothing.
+    """
+
+    name = "accuracy"
+
+    def __init__(self, column: int | None = None, separator: str | None = None) -> None:
+        """What a label is.
+
+        Args:
+            column: look only at this one of the columns that ￨ divides in each label, counted from 1; null for whole
+                labels.
+            separator: what stands between labels; null for tabs where a reference holds any, else blanks.
+        """
+        if column is not None:
+            check_range("column", column, 1)
+            self.name = f"accuracy_{column}"
+        check_separator(separator)
+        self.column, self.separator = column, separator
+
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 2): right labels, and labels of the reference."""
+        counts = np.zeros((len(rows), 2))
+        for place, row in enumerate(rows):
+            labels = labels_of(row, self.separator)
+            if self.column is not None:
+                labels = in_column(labels, self.column, row.id)
+            counts[place] = sum(map(str.__eq__, labels.predicted, labels.reference)), len(labels.reference)
+        return counts
+
+    def settings(self) -> str:
+        return f"accuracy|column:{self.column or 'all'}|{described(self.separator)}"
+
+
+class MacroF1(F1):
+    """The mean of the F1 of each label that occurs in the references, all labels weighing the same, percent.
+
+    A label that is only ever predicted takes no part in the mean; the predictions themselves still count, as a miss
+    of the label that should have stood there.
+    """
+
+    name = "macro_f1"
+
+    def __init__(self, sets: bool = False, separator: str | None = None) -> None:
+        """What is compared.
+
+        Args:
+            sets: whether a row has any number of labels in no order; else they are compared place by place.
+            separator: what stands between labels; null for tabs where a reference holds any, else blanks.
+        """
+        check_separator(separator)
+        self.sets, self.separator = sets, separator
+
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 3 * labels): of each label that occurs in these rows, in order, right, predicted and reference."""
+        return self.counts(rows)[1].reshape(len(rows), -1) if rows else np.zeros((0, 0))
+
+    def value(self, totals: np.ndarray) -> np.ndarray:
+        counts = totals.reshape(*totals.shape[:-1], totals.shape[-1] // 3, 3)
+        occurs = counts[..., 2] > 0
+        return divided((f1(counts) * occurs).sum(-1), occurs.sum(-1))
+
+    def settings(self) -> str:
+        return f"{self.name}|labels:reference|sets:{'yes' if self.sets else 'no'}|{described(self.separator)}"
+
+    def counts(self, rows: Sequence[Prediction]) -> tuple[list[str], np.ndarray]:
+        """The labels of the rows in order, and right, predicted and reference of each (N, labels, 3)."""
+        found = [labels_of(row, self.separator) for row in rows]
+        names = sorted({label for labels in found for side in labels for label in side})
+        places = {name: place for place, name in enumerate(names)}
+        counts = np.zeros((len(rows), len(names), 3))
+        for count, (predicted, reference) in zip(counts, found, strict=True):
+            if self.sets:
+                several, wanted = set(predicted), set(reference)
+                kinds: Sequence[Iterable[str]] = several & wanted, several, wanted
+            else:
+                right = [one for one, other in zip(predicted, reference, strict=False) if one == other]
+                kinds = right, predicted, reference
+            for kind, labels in enumerate(kinds):
+                for label in labels:
+                    count[places[label], kind] += 1
+        return names, counts
+
+    def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
+        """Precision, recall, F1 (percent) and support of each label, and which is taken for which."""
+        names, counts = self.counts(rows)
+        found: dict[str, Any] = {"labels": by_label(names, counts.sum(axis=0))}
+        if not self.sets:
+            found["confusion"] = self.confusion(rows, list(found["labels"]))
+        return found
+
+    def confusion(self, rows: Sequence[Prediction], names: Sequence[str]) -> dict[str, Any]:
+        """How often each label (row) was taken for each (column); `names` start with the most frequent.
+
+        Places that prediction or reference lacks are left out.
+        """
+        shown = [*names[:SHOWN], OTHER] if len(names) > SHOWN else list(names)
+        places = {name: min(place, SHOWN) for place, name in enumerate(names)}
+        pairs: Counter[tuple[str, str]] = Counter()
+        for row in rows:
+            predicted, reference = labels_of(row, self.separator)
+            pairs.update(zip(reference, predicted, strict=False))
+        counts = np.zeros((len(shown), len(shown)), dtype=int)
+        for (reference_label, predicted_label), count in pairs.items():
+            counts[places[reference_label], places[predicted_label]] += count
+        return {"labels": shown, "counts": counts.tolist()}
+
+
+class MicroF1(F1):
+    """F1 over the labels of all rows together, each of which has any number of them in no order, percent.
+
+    With one label in each row it would be the accuracy.
+    """
+
+    name = "micro_f1"
+
+    def __init__(self, separator: str | None = None) -> None:
+        """separator: what stands between labels; null for tabs where a reference holds any, else blanks."""
+        check_separator(separator)
+        self.separator = separator
+
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 3): right, predicted and reference labels."""
+        counts = np.zeros((len(rows), 3))
+        for place, row in enumerate(rows):
+            predicted, reference = map(set, labels_of(row, self.separator))
+            counts[place] = len(predicted & reference), len(predicted), len(reference)
+        return counts
+
+    def settings(self) -> str:
+        return f"{self.name}|sets:yes|{described(self.separator)}"

@@ -29,6 +29,8 @@ class Prediction(NamedTuple):
     """Log-probability in nats of each predicted token or label."""
     reference_scores: list[float] | None = None
     """The same of each token of the reference, by tasks that look at them."""
+    quantiles: dict[str, str] | None = None
+    """The forecast of each quantile, by tasks that make several."""
 
 
 class Score(NamedTuple):
@@ -48,6 +50,10 @@ class Metric(Part):
     name: str = ""
     higher_is_better: ClassVar[bool] = True
     unit: ClassVar[str] = "percent"
+
+    def rank(self, value: float) -> float:
+        """The value, or minus it where a lower one is better: what to compare checkpoints and rows by."""
+        return value if self.higher_is_better else -value
 
     def score(self, rows: Sequence[Prediction], interval: bool = False) -> Score:
         """Score the rows of a split; `interval` adds the bootstrap."""

@@ -199,14 +199,22 @@ class Decoder(nn.Module):
         own (B, T): true where the network reads its own likeliest token instead (Bengio et al. 2015); then, and where
         a step feeds the next, steps are taken one by one, otherwise the recurrence runs over all at once.
         """
-        embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
         if own is None and not self.feeds_back:
-            inputs = torch.cat([embedded, *self.always(state.source, tokens.shape[1])], dim=-1)
-            hidden, _ = self.recurrent(inputs, state.recurrent, noise=noise)  # (B, T, H)
-            seen = Seen(embedded, hidden, *self.look(hidden, state))
-        else:
-            seen = self.unrolled(embedded, state, noise, own)
-        outputs = self.outputs(seen, state.source)
+            return self.over(tokens, state, noise)[0]
+        embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
+        return self.dropped(self.unrolled(embedded, state, noise, own), state.source, noise)
+
+    def over(self, tokens: Tensor, state: State, noise: Noise | None = None) -> tuple[Outputs, State]:
+        """The same where no step feeds the next, and the state after the last token of (B, T)."""
+        embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
+        inputs = torch.cat([embedded, *self.always(state.source, tokens.shape[1])], dim=-1)
+        hidden, after = self.recurrent(inputs, state.recurrent, noise=noise)  # (B, T, H)
+        seen = Seen(embedded, hidden, *self.look(hidden, state))
+        return self.dropped(seen, state.source, noise), state._replace(recurrent=after)
+
+    def dropped(self, seen: Seen, source: Source, noise: Noise | None) -> Outputs:
+        """What the output layer needs, with the last dropout."""
+        outputs = self.outputs(seen, source)
         return outputs._replace(features=self.last_dropout(outputs.features, noise))
 
     def unrolled(self, embedded: Tensor, state: State, noise: Noise | None, own: Tensor | None) -> Seen:

@@ -1,9 +1,40 @@
 """Embedding: the table of token vectors, begun alike on both sides, and beside it those of features."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+from seq2seq.models.dropout import Noise
+
+
+class Reader(Protocol):
+    """What an encoder needs of the sources' vectors."""
+
+    size: int
+
+    def read(self, source: Tensor, lengths: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
+        """A batch's sources and their lengths to vectors (B, S, size) and how many there are of each, on the CPU."""
+        ...
+
+
+class Projection(nn.Module):
+    """Vectors (B, S, D) of real numbers to vectors (B, S, size), by a linear map and tanh."""
+
+    def __init__(self, width: int, size: int) -> None:
+        """width: numbers of a vector, D."""
+        super().__init__()
+        self.map, self.size = nn.Linear(width, size), size
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, S, D) to (B, S, size)."""
+        mapped: Tensor = self.map(values)
+        return mapped.tanh()
+
+    def read(self, source: Tensor, lengths: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
+        """What an encoder reads."""
+        return self(source), lengths
 
 
 class Embedding(nn.Embedding):
@@ -30,6 +61,11 @@ class Embedding(nn.Embedding):
         if not self.tables:
             return super().forward(ids)
         return torch.cat((super().forward(ids % self.sizes[0]), self.features(ids)), dim=-1)
+
+    def read(self, source: Tensor, lengths: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
+        """What an encoder reads of sources (B, S): vectors (B, S, size), and how many there are, (B,) on the CPU."""
+        vectors: Tensor = self(source)
+        return vectors, lengths
 
     def features(self, ids: Tensor) -> Tensor:
         """Ids of any shape to the vectors (..., features * feature_size) of their features."""

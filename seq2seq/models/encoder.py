@@ -1,15 +1,16 @@
 """Encoder: source ids to all states (the memory), the final state and the fixed vector, blind to padding."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import Cell, CellState, turned
 from seq2seq.models.dropout import Dropout, Noise
-from seq2seq.models.embedding import Embedding
+from seq2seq.models.embedding import Reader
 from seq2seq.models.pooling import Last, Pooling
 from seq2seq.models.recurrent import Recurrent
 from seq2seq.parts import Settings
@@ -66,24 +67,24 @@ class Encoding(NamedTuple):
     """Tensors (L, B, H) to hand on to the decoder."""
     vector: Tensor
     """(B, H), the fixed vector."""
-    source: Tensor
-    """(B, S) ids in the order of `states`."""
+    padding: Tensor
+    """(B, S), true where a row has no state."""
 
 
 class Encoder(nn.Module):
     """Embedding and recurrence over the source (Sutskever et al. 2014), in both directions (Bahdanau et al. 2015)."""
 
-    def __init__(self, embedding: Embedding, stack: Stack, options: EncoderOptions, padding: int = 0) -> None:
-        """padding: the id that stands for no token."""
+    def __init__(self, embedding: nn.Module, stack: Stack, options: EncoderOptions, lookahead: int = 0) -> None:
+        """embedding: a `Reader`; lookahead: tokens that are read before the state of a token is taken."""
         super().__init__()
         if options.bidirectional and stack.size % 2:
             raise InputError(f"hidden_size {stack.size} is odd; a bidirectional encoder gives each direction one half")
-        self.reverse, self.padding = options.reverse, padding
+        self.reverse, self.lookahead = options.reverse, lookahead
         self.embedding = embedding
         self.dropout = Dropout(stack.dropout, PLACE, stack.locked)
         self.recurrent = Recurrent(
             stack.cell,
-            embedding.size,
+            cast(Reader, embedding).size,
             stack.size // 2 if options.bidirectional else stack.size,
             stack.layers,
             options.bidirectional,
@@ -97,13 +98,21 @@ class Encoder(nn.Module):
         self.pool = (options.pooling or Last()).module(stack.size)
 
     def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Encoding:
-        """source (B, S) ids, lengths (B,) on the CPU."""
+        """Sources as the embedding reads them, lengths (B,) on the CPU."""
+        vectors, lengths = cast(Reader, self.embedding).read(source, lengths, noise)
         if self.reverse:
-            source = turned(source, lengths)
-        inputs = self.dropout(self.embedding(source), noise)  # (B, S, E)
-        states, after = self.recurrent(inputs, lengths=lengths, noise=noise)
-        vector, handed = self.pool(states, source == self.padding, tuple(self.join(tensor) for tensor in after))
-        return Encoding(states, handed, vector, source)
+            vectors = turned(vectors, lengths)
+        padding = torch.arange(vectors.shape[1], device=vectors.device) >= lengths.clamp(min=1).to(
+            vectors.device
+        ).unsqueeze(1)
+        inputs = self.dropout(vectors, noise)  # (B, S, E)
+        if self.lookahead:  # zeros follow the end of a row
+            inputs = functional.pad(inputs.masked_fill(padding.unsqueeze(-1), 0), (0, 0, 0, self.lookahead))
+        read = (lengths + self.lookahead).clamp(min=1)  # of an empty row one step of zeros is read
+        states, after = self.recurrent(inputs, lengths=read, noise=noise)
+        states = states[:, self.lookahead :]
+        vector, handed = self.pool(states, padding, tuple(self.join(tensor) for tensor in after))
+        return Encoding(states, handed, vector, padding)
 
     def join(self, tensor: Tensor) -> Tensor:
         """(L * directions, B, units) to (L, B, H): the directions of a layer side by side."""

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Attention, Normalizer
 from seq2seq.models.bridge import Bridge, StateShape
+from seq2seq.models.cells import turned
 from seq2seq.models.decoder import Decoder, DecoderOptions, Source, State
 from seq2seq.models.dropout import Noise
-from seq2seq.models.embedding import Embedding
+from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
 from seq2seq.models.pooling import Last
 
@@ -23,6 +24,8 @@ class Vocabularies(NamedTuple):
     target: Sequence[int]
     shared: bool
     """Whether they are one and the same."""
+    width: int | None = None
+    """Of a source of vectors instead of ids, the numbers of each."""
 
 
 class EncoderDecoder(nn.Module):
@@ -44,28 +47,36 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         refuse_contradictions(vocabularies, stack, encoder, bridge, attention, decoder, normalizer)
         features = encoder.feature_size
-        embedding = Embedding(vocabularies.source, embedding_size, features, padding)
+        reader: Embedding | Projection
+        if vocabularies.width is None:
+            reader = Embedding(vocabularies.source, embedding_size, features, padding)
+        else:
+            reader = Projection(vocabularies.width, embedding_size)
         below = stack._replace(size=encoder.hidden_size or stack.size)
         above = stack._replace(layers=decoder.layers or stack.layers)
         self.padding, self.options = padding, decoder
-        self.encoder = Encoder(embedding, below, encoder, padding)
+        self.encoder = Encoder(reader, below, encoder)
         shapes = StateShape(below.layers, below.size), StateShape(above.layers, above.size)
         self.bridge = bridge.module(stack.cell.states, *shapes)
-        if not decoder.tied_embeddings:
+        embedding = reader if isinstance(reader, Embedding) and decoder.tied_embeddings else None
+        if embedding is None:
             embedding = Embedding(vocabularies.target, embedding_size, features, padding)
         outside = features * (len(vocabularies.source) - 1) * decoder.features
         count = math.prod(vocabularies.target)
         self.decoder = Decoder(embedding, count, above, decoder, below.size, attention, outside, normalizer)
 
     def encode(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> State:
-        """source (B, S) ids, lengths (B,) on the CPU; returns the decoder's first state."""
+        """source (B, S) ids or (B, S, D) vectors, lengths (B,) on the CPU; returns the decoder's first state."""
         encoding = self.encoder(source, lengths, noise)
         attention = self.decoder.attention
+        ids = encoding.padding.long()  # stand for the tokens where none can be copied
+        if self.options.copy:
+            ids = turned(source, lengths) if self.encoder.reverse else source
         seen = Source(
-            encoding.source,
+            ids,
             encoding.vector if self.options.context_every_step else None,
-            self.encoder.embedding.features(source[:, 0]) if self.options.features else None,
-            None if attention is None else attention.memory(encoding.states, encoding.source == self.padding),
+            cast(Embedding, self.encoder.embedding).features(source[:, 0]) if self.options.features else None,
+            None if attention is None else attention.memory(encoding.states, encoding.padding),
         )
         return self.decoder.start(self.bridge(encoding.final), seen)
 
@@ -83,7 +94,12 @@ def refuse_contradictions(
     carried = bridge.informs or decoder.context_every_step
     layers = decoder.layers or stack.layers
     looks = "an attention such as Additive"
+    ids = vocabularies.width is None
+    vectors = f"a source of tokens, but this one is of vectors of {vocabularies.width} numbers; set it to false"
     rules = [
+        (ids or not decoder.copy, f"decoder.copy needs {vectors}"),
+        (ids or not decoder.features, f"decoder.features needs {vectors}"),
+        (ids or not decoder.tied_embeddings, f"decoder.tied_embeddings needs {vectors}"),
         (carried or attention is not None, f"model.bridge {type(bridge).__name__} tells the decoder nothing of the "
          f"source; choose Copy or Linear, {looks}, or decoder.context_every_step true"),
         (carried or isinstance(encoder.pooling or Last(), Last), f"nothing uses the vector of encoder.pooling "

@@ -45,6 +45,9 @@ class ScheduledSampling(Part):
         return max(self.least, share)
 
 
-def drawn(share: float, noise: Noise, steps: int) -> Tensor:
-    """(B, steps), true with probability `share`; a hash of the optimiser step, the row and the place in it."""
-    return hashed(row_keys(noise, PLACE), steps) < round((share - 0.5) * 2**32)
+def drawn(share: float, noise: Noise, steps: int, place: int = PLACE) -> Tensor:
+    """(B, steps), true with probability `share`; a hash of the optimiser step, the row and the place in it.
+
+    place: a number of its own for each use in a network.
+    """
+    return hashed(row_keys(noise, place), steps) < round((share - 0.5) * 2**32)

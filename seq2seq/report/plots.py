@@ -100,7 +100,7 @@ def curves(
 
 
 def by_length(buckets: Sequence[Bucket], *, name: str, title: str, unit: str) -> str:
-    """Scores with their intervals above, rows per bucket below, over the source length in words; as inline SVG."""
+    """Scores with their intervals above, rows per bucket below, over the source length; as inline SVG."""
 
     def draw(figure: Figure) -> None:
         scores, rows = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
@@ -114,10 +114,10 @@ def by_length(buckets: Sequence[Bucket], *, name: str, title: str, unit: str) ->
         scores.tick_params(axis="x", length=0)
         _count_bars(rows, [bucket.rows for bucket in buckets])
         rows.set_xticks(list(places), [bucket.label for bucket in buckets], rotation=45 if len(buckets) > 9 else 0)
-        rows.set_xlabel("words in the source")
+        rows.set_xlabel("words or steps in the source")
         rows.set_xlim(-0.6, len(buckets) - 0.4)
 
-    told = "; ".join(f"{bucket.label} words: {bucket.value:.1f} over {bucket.rows:,} rows" for bucket in buckets)
+    told = "; ".join(f"length {bucket.label}: {bucket.value:.1f} over {bucket.rows:,} rows" for bucket in buckets)
     return _svg(draw, size=(5.0, 3.4), name=name, title=title, description=told)
 
 

@@ -3,17 +3,22 @@
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from seq2seq.data.batch import Batch
-from seq2seq.data.tokenizers import Tokenizer, Tokenizers
-from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import check_range
+from seq2seq.data.batch import Batch, Layout
+from seq2seq.data.tokenizers import BOS, EOS, Tokenizer, Tokenizers
+from seq2seq.decoding.beam import beam_search
+from seq2seq.decoding.greedy import greedy
+from seq2seq.decoding.hypotheses import Hypothesis, S, Step
+from seq2seq.decoding.rules import Rules
+from seq2seq.decoding.sampling import Draw, sample
+from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
+from seq2seq.models.dropout import Noise
 from seq2seq.parts import Part, build, plain
 
 
@@ -26,12 +31,29 @@ class Decoding(Part):
         beam_size: hypotheses kept for each source; 1 is greedy search.
         length_penalty: hypotheses are ranked by log-probability / length ** length_penalty.
         max_length_ratio: the most target tokens for each source token (10 more are always allowed).
+        max_length: the most target tokens of all, the end not counted; null for no such limit.
+        min_length: the fewest target tokens, the end not counted.
+        prefix: text that every prediction begins with.
+        no_repeat_ngram: no sequence of so many tokens occurs twice in a prediction; 0 allows all.
+        temperature: draw beam_size predictions at random, with log-probabilities divided by this, instead of searching
+            for the best; null to search.
+        top_k: draw from the likeliest so many tokens; null for all.
+        top_p: draw from the fewest likeliest tokens that together have this probability; null for all.
+        seed: of what is drawn.
         rows: hypotheses of all sources computed at once; more are faster and need more memory.
     """
 
     beam_size: int = 5
     length_penalty: float = 1.0
     max_length_ratio: float = 2.0
+    max_length: int | None = None
+    min_length: int = 0
+    prefix: str = ""
+    no_repeat_ngram: int = 0
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 1
     rows: int = 256
 
     def __post_init__(self) -> None:
@@ -39,6 +61,21 @@ class Decoding(Part):
         check_range("decoding.rows", self.rows, 1)
         check_range("decoding.max_length_ratio", self.max_length_ratio, 0, 1000)
         check_range("decoding.length_penalty", self.length_penalty, 0, 10)
+        check_range("decoding.min_length", self.min_length, 0)
+        check_range("decoding.no_repeat_ngram", self.no_repeat_ngram, 0)
+        check_range("decoding.seed", self.seed, 0)
+        if self.max_length is not None:
+            check_range("decoding.max_length", self.max_length, max(1, self.min_length))
+        if self.top_k is not None:
+            check_range("decoding.top_k", self.top_k, 1)
+        for name in ("temperature", "top_p"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= (1 if name == "top_p" else 100):
+                raise InputError(
+                    f"decoding.{name} is {value}; it must be above 0 and at most {1 if name == 'top_p' else 100}"
+                )
+        if self.temperature is None and (self.top_k is not None or self.top_p is not None):
+            raise InputError("decoding.top_k and decoding.top_p draw at random; set decoding.temperature, such as 1.0")
 
     @property
     def sources(self) -> int:
@@ -47,7 +84,22 @@ class Decoding(Part):
 
     def limits(self, source_lengths: Tensor) -> Tensor:
         """(B,) source lengths to (B,) the most target tokens, the end included."""
-        return (source_lengths * self.max_length_ratio).long() + 10
+        limits = ((source_lengths * self.max_length_ratio).long() + 10).clamp(min=self.min_length + 1)
+        return limits if self.max_length is None else limits.clamp(max=self.max_length + 1)
+
+    def rules(self, limits: Tensor) -> Rules | None:
+        """What else predictions keep to; None for nothing. limits (B,) as above."""
+        if not self.min_length and not self.no_repeat_ngram:
+            return None
+        return Rules(torch.full_like(limits, self.min_length), self.no_repeat_ngram)
+
+    def draw(self) -> Draw:
+        """From what tokens are drawn."""
+        return Draw(self.temperature or 1.0, self.top_k, self.top_p, self.seed)
+
+    def greedy(self) -> "Decoding":
+        """The same with one hypothesis and nothing random."""
+        return replace(self, beam_size=1, temperature=None, top_k=None, top_p=None)
 
 
 class Task(nn.Module, Part):
@@ -56,14 +108,23 @@ class Task(nn.Module, Part):
     Every argument of `__init__` but the tokenizers is kept in an attribute of the same name.
     """
 
+    layout: ClassVar[Layout] = Layout()
+    """What stands around the sequences of a row."""
+
+    running: bool = False
+    """Whether the rows are one text, so that a state is carried from row to row."""
+
     metrics: Sequence[Metric] = ()
-    """Scores of a split; the first one selects the best checkpoint, higher is better."""
+    """Scores of a split; the first one selects the best checkpoint."""
 
     def __init__(self, tokenizers: Tokenizers) -> None:
         super().__init__()
         self.tokenizers = tokenizers
         self.decoding = Decoding()
         """How to search unless told otherwise; part of the checkpoint, not of the network."""
+
+    def initialise(self) -> None:
+        """What is done once, before a new training: load vectors, say."""
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum over the batch's real target tokens, in nats."""
@@ -81,9 +142,62 @@ class Task(nn.Module, Part):
         """The best hypotheses of each row, best first."""
         raise TypeError(f"{type(self).__name__} does not say how to predict")
 
+    def search(
+        self, step: Step[S], state: S, limits: Tensor, places: Tensor, decoding: Decoding, rules: Rules | None = None
+    ) -> list[list[Hypothesis]]:
+        """The best hypotheses of each source, or drawn ones. limits (B,); places (B,) tell the rows apart.
+
+        rules: None for those that `decoding` says.
+        """
+        if decoding.prefix:
+            return self.continued(step, state, limits, places, decoding)
+        ends, penalty = (BOS, EOS), decoding.length_penalty
+        rules = rules or decoding.rules(limits)
+        if decoding.temperature is not None:
+            return sample(step, state, limits, *ends, decoding.beam_size, decoding.draw(), places, rules)
+        if decoding.beam_size == 1:
+            return greedy(step, state, limits, *ends, penalty, rules)
+        return beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules)
+
+    def continued(
+        self, step: Step[S], state: S, limits: Tensor, places: Tensor, decoding: Decoding
+    ) -> list[list[Hypothesis]]:
+        """What `search` finds after the tokens of decoding.prefix, and these before it."""
+        given = self.tokenizers.target.encode([decoding.prefix])[0]
+        for token in [BOS, *given[:-1]]:
+            _, state = step(torch.full((len(limits), 1), token, device=limits.device), state)
+
+        def after(tokens: Tensor, state: S) -> tuple[Tensor, S]:
+            return step(tokens.masked_fill(tokens == BOS, given[-1]), state)
+
+        found = self.search(after, state, limits, places, replace(decoding, prefix=""))
+        return [[one._replace(tokens=[*given, *one.tokens]) for one in row] for row in found]
+
+    @property
+    def reads_empty(self) -> bool:
+        """Whether an empty source has a prediction."""
+        return False
+
+    @property
+    def searches(self) -> bool:
+        """Whether more hypotheses make a better best one; where they do not, no more are made than are asked for."""
+        return True
+
+    def reference_scores(self, batch: Batch) -> list[list[float]] | None:
+        """The log-probability in nats of each token of each reference, by tasks whose metrics ask for it."""
+        return None
+
     def text(self, hypothesis: Hypothesis) -> str:
         """A hypothesis as one line of text."""
         return self.tokenizers.target.decode(hypothesis.tokens)
+
+    def quantile_texts(self, hypothesis: Hypothesis) -> dict[str, str] | None:
+        """The forecast of each quantile as text, by tasks that make several."""
+        return None
+
+    def check(self, text: str) -> None:
+        """Raise InputError if nothing can be predicted from a source."""
+        self.tokenizers.source.check(text)
 
     def specification(self) -> dict[str, Any]:
         names = [name for name in inspect.signature(type(self)).parameters if name != "tokenizers"]
@@ -95,6 +209,11 @@ class Task(nn.Module, Part):
         counts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
         counts = {name: count for name, count in counts.items() if count}
         return counts | {"total": sum(p.numel() for p in self.parameters())}
+
+
+def noise_of(batch: Batch) -> Noise:
+    """What the dropout masks of a batch depend on."""
+    return Noise(batch.seed, batch.places)
 
 
 def pack_task(task: Task) -> dict[str, Any]:
@@ -123,4 +242,4 @@ def unpack_task(packed: dict[str, Any]) -> Task:
 
 def as_tensor(data: bytes) -> Tensor:
     """(length,) bytes."""
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)

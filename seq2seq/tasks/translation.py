@@ -4,9 +4,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.batch import Batch
-from seq2seq.data.tokenizers import BOS, EOS, PAD, Tokenizers
-from seq2seq.decoding.beam import beam_search
-from seq2seq.decoding.greedy import greedy
+from seq2seq.data.tokenizers import PAD, Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
@@ -16,11 +14,10 @@ from seq2seq.models.attention import Attention, Normalizer
 from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.decoder import DecoderOptions, Outputs, Source, State
-from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions, Stack
 from seq2seq.models.network import EncoderDecoder, Vocabularies
 from seq2seq.models.sampling import ScheduledSampling, drawn
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.base import Decoding, Task, noise_of
 
 
 class Translation(Task):
@@ -86,7 +83,8 @@ class Translation(Task):
         self.scheduled_sampling = scheduled_sampling
         self.refuse_wrong_numbers()
         stack = Stack(cell, hidden_size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
-        sizes = Vocabularies(tokenizers.source.sizes, tokenizers.target.sizes, tokenizers.source is tokenizers.target)
+        source, target = tokenizers
+        sizes = Vocabularies(source.sizes, target.sizes, source is target, source.width)
         self.register_buffer("unwritable", torch.from_numpy(tokenizers.target.unwritable), persistent=False)
         self.network = EncoderDecoder(sizes, embedding_size, stack, encoder, bridge, attention, decoder, output, PAD)
 
@@ -100,6 +98,8 @@ class Translation(Task):
         for name in ("dropout", "recurrent_dropout", "label_smoothing"):
             check_range(f"model.{name}", getattr(self, name), 0, 1)
         check_range("model.coverage_loss", self.coverage_loss, 0)
+        if self.tokenizers.target.width is not None:
+            raise InputError("the target is made of vectors, but a translation writes text; set task: Forecasting")
         if self.label_smoothing and (self.decoder.copy or self.output != "softmax"):
             what = "decoder.copy" if self.decoder.copy else f"output {self.output}"
             raise InputError(
@@ -151,20 +151,13 @@ class Translation(Task):
         with torch.inference_mode():
             state = self.encode(batch)
         limits = decoding.limits(batch.source_lengths).to(batch.source.device)
-        if decoding.beam_size == 1:
-            return greedy(self.step, state, limits, BOS, EOS, decoding.length_penalty)
-        return beam_search(self.step, state, limits, BOS, EOS, decoding.beam_size, decoding.length_penalty)
+        return self.search(self.step, state, limits, batch.places, decoding)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """One step of the search; tokens that are no text are never chosen."""
         log_probs, state = self.network.decoder.step(tokens, state)
         log_probs[..., self.unwritable] = -torch.inf
         return log_probs, state
-
-
-def noise_of(batch: Batch) -> Noise:
-    """What the dropout masks of a batch depend on."""
-    return Noise(batch.seed, batch.places)
 
 
 def repeated(weights: Tensor) -> Tensor:

@@ -1,0 +1,195 @@
+"""Other questions about the generated phrases: which field a word is, which language it is, how to say it shorter."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from random import Random
+
+from babel import Locale
+from babel.dates import get_date_format, get_day_names
+from babel.numbers import format_currency, format_percent
+from babel.units import format_unit
+
+from seq2seq.data import cldr, phrases
+from seq2seq.data.phrases import Phrase, Piece, Pieces, dated, listed, locale_named, words
+from seq2seq.data.readers import JOINER
+from seq2seq.data.rows import Row
+from seq2seq.data.sources import Corpus
+from seq2seq.errors import InputError, check_range
+
+SPLITS = ("train", "validation", "test")
+
+PATIENCE = 10_000
+"""After so many draws without a new row there are held to be no more."""
+
+
+class Localised(Corpus):
+    """A corpus that is generated from CLDR; a subclass writes `made`."""
+
+    train: int
+    validation: int
+    test: int
+
+    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """The sources and targets of each split."""
+        raise TypeError(f"{type(self).__name__} does not say how to make rows")
+
+    def rows(self, split: str, path: str | None) -> Iterator[Row]:
+        if path is not None:
+            name = type(self).__name__
+            raise InputError(f"the corpus {name} is generated and reads no data.path; choose another data.corpus")
+        try:
+            pairs = self.made()[split]
+        except ValueError as problem:
+            raise InputError(f"{problem}; choose another locale in data.corpus") from problem
+        for number, (source, target) in enumerate(pairs, 1):
+            yield Row(source, target, number)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows of each split."""
+        for name in SPLITS:
+            check_range(f"data.corpus.{name}", getattr(self, name), 1)
+        return {name: getattr(self, name) for name in SPLITS}
+
+
+class Fields(Localised):
+    """The words of a phrase, each with its field: weekday, month, number, unit, territory and so on."""
+
+    def __init__(
+        self, locale: str = "en", train: int = 4_000, validation: int = 500, test: int = 1_000, seed: int = 1
+    ) -> None:
+        """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
+        self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
+
+    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+        rows = cldr.generate(self.locale, self.locale, self.counts, self.seed)
+        return {
+            split: [(JOINER.join(row["source_words"]), JOINER.join(row["source_fields"])) for row in some]
+            for split, some in rows.items()
+        }
+
+
+class Languages(Localised):
+    """A phrase, and the locale in which it is said."""
+
+    def __init__(
+        self,
+        locales: list[str] | None = None,
+        train: int = 12_000,
+        validation: int = 600,
+        test: int = 1_200,
+        seed: int = 1,
+    ) -> None:
+        """locales: null for twelve of Europe, some of them near relatives; train, validation, test: rows of each split,
+        as many of each locale.
+        """
+        self.locales, self.train, self.validation, self.test, self.seed = locales, train, validation, test, seed
+
+    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+        locales = self.locales or ["cs", "de", "en", "es", "fi", "fr", "it", "nl", "no", "pl", "pt", "sv"]
+        each = {name: -(-count // len(locales)) for name, count in self.counts.items()}
+        rows = [cldr.generate(locale, locale, each, self.seed) for locale in locales]
+        return {
+            split: [
+                (some[split][place]["source"], locale)
+                for place in range(each[split])
+                for locale, some in zip(locales, rows, strict=True)
+            ][:count]
+            for split, count in self.counts.items()
+        }
+
+
+class Phrases(Languages):
+    """The same the other way round: a locale, and something that is said in it (one-to-many)."""
+
+    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+        return {split: [(locale, phrase) for phrase, locale in some] for split, some in super().made().items()}
+
+
+class ShortForms(Localised):
+    """A phrase written out, and the same in figures and signs: Monday, May 3, 2010 and 5/3/10."""
+
+    def __init__(
+        self, locale: str = "en", train: int = 8_000, validation: int = 500, test: int = 1_000, seed: int = 1
+    ) -> None:
+        """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
+        self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
+
+    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+        locale, counts = locale_named(self.locale), self.counts
+        found: dict[str, dict[str, str]] = {name: {} for name in counts}
+        number = last = 0
+        while any(len(found[name]) < counts[name] for name in counts):
+            if number - last > PATIENCE:
+                raise ValueError(f"{locale} has too few different phrases; ask for fewer rows")
+            source, target = both_forms(Random(f"{self.seed} {number}"), locale)
+            split = cldr.split_of(source)
+            if source not in found[split] and len(found[split]) < counts[split]:
+                found[split][source] = target
+                last = number
+            number += 1
+        return {name: list(some.items()) for name, some in found.items()}
+
+
+def both_forms(random: Random, locale: Locale) -> tuple[str, str]:
+    """One to three things in a list, written out and short."""
+    (number,) = random.choices((1, 2, 3), weights=(3, 4, 3))
+    pairs = [kind(random) for kind in random.sample(FORMS, number)]
+    long, short = (listed(list(side), "standard")(locale) for side in zip(*pairs, strict=True))
+    return spoken(long), spoken(short)
+
+
+def spoken(pieces: Pieces) -> str:
+    """The text of pieces, with single blanks."""
+    return " ".join(word.text for word in words(pieces))
+
+
+def date(random: Random) -> tuple[Phrase, Phrase]:
+    """Monday, May 3, 2010 and 5/3/10"""
+    day = phrases.drawn_day(random)
+    return (
+        lambda locale: dated(day, str(get_date_format("full", locale)), locale),
+        lambda locale: dated(day, str(get_date_format("short", locale)), locale),
+    )
+
+
+def weekday(random: Random) -> tuple[Phrase, Phrase]:
+    """Tuesday and Tue"""
+    number = random.randrange(7)
+    return (
+        lambda locale: (Piece(get_day_names("wide", "stand-alone", locale)[number], "weekday"),),
+        lambda locale: (Piece(get_day_names("abbreviated", "stand-alone", locale)[number], "weekday"),),
+    )
+
+
+def measure(random: Random) -> tuple[Phrase, Phrase]:
+    """21 kilometers and 21 km"""
+    number, unit = phrases.drawn_number(random), random.choice(phrases.UNITS)
+    return (
+        lambda locale: (Piece(format_unit(number, unit, "long", locale=locale), "unit"),),
+        lambda locale: (Piece(format_unit(number, unit, "short", locale=locale), "unit"),),
+    )
+
+
+def money(random: Random) -> tuple[Phrase, Phrase]:
+    """45 Swiss francs and CHF45.00"""
+    number, currency = phrases.drawn_number(random), random.choice(phrases.CURRENCIES)
+    form = partial(format_currency, number, currency)
+    return (
+        lambda locale: (Piece(form(locale=locale, format_type="name", currency_digits=False), "currency"),),
+        lambda locale: (Piece(form(locale=locale), "currency"),),
+    )
+
+
+def share(random: Random) -> tuple[Phrase, Phrase]:
+    """45 percent and 45%"""
+    number = Decimal(random.randint(1, 100))
+    return (
+        lambda locale: (Piece(format_unit(number, "concentr-percent", "long", locale=locale), "percent"),),
+        lambda locale: (Piece(format_percent(number / 100, locale=locale), "percent"),),
+    )
+
+
+FORMS = (date, weekday, measure, money, share)
+"""What can be said in both forms; each docstring is an example."""

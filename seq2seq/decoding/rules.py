@@ -1,0 +1,35 @@
+"""Rules: which tokens a hypothesis may not take next."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Rules(NamedTuple):
+    """What the search must keep to besides the limits."""
+
+    least: Tensor
+    """(B,) tokens before a hypothesis of each source may end."""
+    no_repeat: int = 0
+    """No sequence of so many tokens occurs twice in a hypothesis; 0 for any number (Paulus et al. 2018, sec. 2.5)."""
+
+    def forbid(self, log_probs: Tensor, tokens: Tensor, sources: Tensor, end: int) -> Tensor:
+        """log_probs (N, K, V) with minus infinity for what may not follow tokens (N, K, t), of the sources (N,)."""
+        early = self.least[sources] > tokens.shape[-1]
+        ending = log_probs[..., end].masked_fill(early.unsqueeze(1), -torch.inf)
+        size = self.no_repeat
+        if size and tokens.shape[-1] >= size:
+            again = repeated(tokens, size)
+            rows, hypotheses, places = again.nonzero(as_tuple=True)
+            log_probs = log_probs.clone()
+            log_probs[rows, hypotheses, tokens[rows, hypotheses, places + size - 1]] = -torch.inf
+        return torch.cat((log_probs[..., :end], ending.unsqueeze(-1), log_probs[..., end + 1 :]), dim=-1)
+
+
+def repeated(tokens: Tensor, size: int) -> Tensor:
+    """(N, K, t - size + 1), true where the first size - 1 tokens of a window are those that (N, K, t) ends with."""
+    windows = tokens.unfold(-1, size, 1)  # (N, K, windows, size)
+    last = tokens[..., tokens.shape[-1] - size + 1 :].unsqueeze(-2)
+    found: Tensor = (windows[..., :-1] == last).all(-1)
+    return found

@@ -1,0 +1,132 @@
+"""How many edits lead from a prediction to its reference: error rates of transcriptions, distance in characters."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from seq2seq.errors import InputError
+from seq2seq.metrics.base import Counted, Prediction
+from seq2seq.metrics.ratios import Ratio, divided
+
+
+def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """The fewest symbols to insert, delete or replace that make `one` into `other` (Levenshtein 1966).
+
+    A column of the table of distances is kept as the bits of two integers, in which rows the distance grows and in
+    which it shrinks, so that a symbol of `other` takes a few operations however long `one` is (Myers 1999, fig. 4, as
+    Hyyro 2003 writes it).
+    """
+    if not one:
+        return len(other)
+    places: dict[str, int] = {}
+    for place, symbol in enumerate(one):
+        places[symbol] = places.get(symbol, 0) | 1 << place
+    every, last, distance = (1 << len(one)) - 1, 1 << len(one) - 1, len(one)
+    grows, shrinks = every, 0
+    for symbol in other:
+        same = places.get(symbol, 0)
+        diagonal = (((same & grows) + grows) ^ grows) | same | shrinks  # where a step along it costs nothing
+        wider, narrower = shrinks | ~(diagonal | grows) & every, diagonal & grows
+        distance += bool(wider & last) - bool(narrower & last)
+        wider, narrower = wider << 1 | 1, narrower << 1
+        grows, shrinks = (narrower | ~(diagonal | wider)) & every, wider & diagonal & every
+    return distance
+
+
+class ErrorRate(Counted):
+    """Errors over what could be wrong, percent; or the mean of that over groups of rows, each weighing the same."""
+
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(self, grouped: bool = False) -> None:
+        """grouped: take the mean over groups of rows that share the source before its first tab, such as languages."""
+        self.grouped = grouped
+
+    def errors(self, row: Prediction) -> tuple[int, int]:
+        """The errors of a row and what they are divided by."""
+        raise TypeError(f"{type(self).__name__} does not say what an error is")
+
+    def groups(self, rows: Sequence[Prediction]) -> list[str]:
+        """The group of each row."""
+        if not self.grouped:
+            return [""] * len(rows)
+        for row in rows:
+            if "\t" not in row.source:
+                raise InputError(
+                    f"row {row.id}: the source {row.source!r} has no tab, before which {self.name} looks for its "
+                    "group; set grouped to false"
+                )
+        return [row.source.partition("\t")[0] for row in rows]
+
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 2 * groups): of each group that occurs in these rows, in order, errors and what they are divided by."""
+        groups = self.groups(rows)
+        places = {name: place for place, name in enumerate(sorted({*groups}))}
+        counts = np.zeros((len(rows), len(places), 2))
+        for place, (row, group) in enumerate(zip(rows, groups, strict=True)):
+            counts[place, places[group]] = self.errors(row)
+        return counts.reshape(len(rows), 2 * len(places))
+
+    def value(self, totals: np.ndarray) -> np.ndarray:
+        counts = totals.reshape(*totals.shape[:-1], totals.shape[-1] // 2, 2)
+        occurs = counts.any(-1)  # a resample may lack a group
+        return divided(rates(counts).sum(-1), occurs.sum(-1))
+
+    def settings(self) -> str:
+        return f"{self.name}|mean:{'groups' if self.grouped else 'all'}"
+
+    def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
+        """The score of each group."""
+        if not self.grouped:
+            return {}
+        names, totals = sorted({*self.groups(rows)}), self.statistics(rows).sum(axis=0)
+        values = rates(totals.reshape(len(names), 2)).tolist()
+        return {"groups": dict(zip(names, values, strict=True))}
+
+
+def rates(counts: np.ndarray) -> np.ndarray:
+    """(..., 2) errors and what they are divided by to percent (...); nothing to be divided by counts as one."""
+    return np.asarray(100.0 * counts[..., 0] / np.maximum(counts[..., 1], 1))
+
+
+class WordErrorRate(ErrorRate):
+    """Percent of rows that are not exactly the reference, symbol by symbol, as SIGMORPHON counts transcriptions.
+
+    Each row is one word (Gorman et al. 2020); this is not the edit distance over words of speech recognition.
+    """
+
+    name = "wer"
+
+    def errors(self, row: Prediction) -> tuple[int, int]:
+        return int(row.prediction.split() != row.reference.split()), 1
+
+
+class SymbolErrorRate(ErrorRate):
+    """Edits over the symbols of all references, percent: the phoneme error rate where symbols are phonemes.
+
+    Symbols stand between blanks.
+    """
+
+    name = "per"
+
+    def errors(self, row: Prediction) -> tuple[int, int]:
+        reference = row.reference.split()
+        return edit_distance(row.prediction.split(), reference), len(reference)
+
+
+class EditDistance(Ratio):
+    """The mean edit distance between a row and its reference, both stripped, in characters."""
+
+    name = "edit_distance"
+    higher_is_better: ClassVar[bool] = False
+    unit: ClassVar[str] = "characters"
+    scale: ClassVar[float] = 1.0
+
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 2): edits, and 1."""
+        edits = [edit_distance(row.prediction.strip(), row.reference.strip()) for row in rows]
+        return np.stack([np.array(edits, dtype=float), np.ones(len(rows))], axis=1)
+
+    def settings(self) -> str:
+        return f"{self.name}|strip:yes"

@@ -1,0 +1,135 @@
+"""Errors of predicted numbers: texts whose steps stand between tabs and the numbers of a step between blanks."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from seq2seq.errors import InputError, check_range
+from seq2seq.metrics.base import Counted, Prediction, Score
+from seq2seq.metrics.ratios import Ratio, divided
+
+
+def numbers(text: str, row: int, side: str) -> np.ndarray:
+    """(steps, width) of a text, (0, 0) of an empty one; `row` and `side` say where a mistake is."""
+    if not text.strip():
+        return np.zeros((0, 0))
+    try:
+        steps = np.array([list(map(float, step.split())) for step in text.split("\t")])
+    except ValueError as problem:
+        remedy = "write steps between tabs and as many numbers in each between blanks"
+        raise InputError(f"row {row}: the {side} is no sequence of numbers ({problem}); {remedy}") from problem
+    if not np.isfinite(steps).all():
+        raise InputError(f"row {row}: the {side} holds a number that is not finite; mend or drop the row")
+    return steps
+
+
+def difference(row: Prediction) -> np.ndarray:
+    """(steps, width) what the prediction is above the reference."""
+    predicted, reference = (numbers(getattr(row, side), row.id, side) for side in ("prediction", "reference"))
+    if predicted.shape != reference.shape:
+        raise InputError(
+            f"row {row.id}: the prediction has {' x '.join(map(str, predicted.shape))} numbers (steps x width), the "
+            f"reference {' x '.join(map(str, reference.shape))}; errors of numbers need as many"
+        )
+    found: np.ndarray = predicted - reference
+    return found
+
+
+class MeanAbsoluteError(Ratio):
+    """The mean absolute error over all numbers of all rows, in their own unit."""
+
+    name = "mae"
+    higher_is_better: ClassVar[bool] = False
+    unit: ClassVar[str] = ""
+    scale: ClassVar[float] = 1.0
+
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 2): the sum of absolute errors, and of how many numbers."""
+        errors = [difference(row) for row in rows]
+        return np.array([(np.abs(one).sum(), one.size) for one in errors], dtype=float).reshape(len(rows), 2)
+
+
+class RootMeanSquaredError(Ratio):
+    """The root of the mean squared error over all numbers of all rows, in their own unit."""
+
+    name = "rmse"
+    higher_is_better: ClassVar[bool] = False
+    unit: ClassVar[str] = ""
+    scale: ClassVar[float] = 1.0
+
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 2): the sum of squared errors, and of how many numbers."""
+        errors = [difference(row) for row in rows]
+        return np.array([(np.square(one).sum(), one.size) for one in errors], dtype=float).reshape(len(rows), 2)
+
+    def value(self, totals: np.ndarray) -> np.ndarray:
+        return np.asarray(np.sqrt(super().value(totals)))
+
+
+class MeanAbsoluteScaledError(Counted):
+    """The mean absolute error as a multiple of that of repeating the last season within the row's own source.
+
+    Hyndman and Koehler 2006, section 3 (scaled errors), with the seasonal naive forecast as the scale; the mean over
+    rows, in each of which every step weighs the same. A series whose source repeats itself exactly has no scale: it is
+    left out, and the signature says how many are. The signature also gives the score of repeating the last season of
+    the source in the same rows.
+    """
+
+    name = "mase"
+    higher_is_better: ClassVar[bool] = False
+    unit: ClassVar[str] = ""
+
+    def __init__(self, season: int = 1) -> None:
+        """season: steps after which a series is expected to repeat itself; 1 compares with the last value."""
+        check_range("season", season, 1)
+        self.season = season
+
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 4): over the series of a row scaled errors, those of the naive forecast, how many, how many left out."""
+        return np.array([self.scaled(row) for row in rows], dtype=float).reshape(len(rows), 4)
+
+    def scaled(self, row: Prediction) -> tuple[float, float, int, int]:
+        """The four numbers of a row."""
+        errors = difference(row)
+        if not errors.size:
+            return 0.0, 0.0, 0, 0
+        history = self.history(row, errors.shape[1])
+        scale = np.abs(history[self.season :] - history[: -self.season]).mean(axis=0)  # (width,)
+        season = history[np.arange(len(errors)) % self.season - self.season]
+        naive = season - numbers(row.reference, row.id, "reference")
+        usable = scale > 0
+        own, other = (
+            float(divided(np.abs(one).mean(axis=0), np.where(usable, scale, 0)).sum()) for one in (errors, naive)
+        )
+        return own, other, int(usable.sum()), int((~usable).sum())
+
+    def history(self, row: Prediction, width: int) -> np.ndarray:
+        """(steps, width) the source, if it is long enough and tells of the same series as the reference."""
+        history = numbers(row.source, row.id, "source")
+        if len(history) <= self.season:
+            raise InputError(
+                f"row {row.id}: the source has {len(history)} steps, but mase with season {self.season} needs "
+                f"{self.season + 1}; lower season, give longer sources or choose mae"
+            )
+        if history.shape[1] != width:
+            raise InputError(
+                f"row {row.id}: a step has {history.shape[1]} numbers in the source and {width} in the reference, so "
+                "mase does not know the history of each; choose mae"
+            )
+        return history
+
+    def value(self, totals: np.ndarray) -> np.ndarray:
+        """(..., 4) to (...)."""
+        return divided(totals[..., 0], totals[..., 2])
+
+    def score(self, rows: Sequence[Prediction], interval: bool = False) -> Score:
+        """As of any counts; what the rows tell of the naive forecast joins the signature."""
+        found, totals = super().score(rows, interval), self.statistics(rows).sum(axis=0)
+        told = f"{self.settings()}|naive:{float(divided(totals[1], totals[2])):.4g}"
+        if totals[3]:
+            told += f"|left_out:{int(totals[3])}"
+        return found._replace(signature=told + found.signature.removeprefix(self.settings()))
+
+    def settings(self) -> str:
+        return f"{self.name}|season:{self.season}|scale:source"

@@ -1,0 +1,64 @@
+"""Scores that are one sum over another: shares, means and F1."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from seq2seq.metrics.base import Counted, Prediction
+
+
+def divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Elementwise above / below, both of one shape; 0 where `below` is 0, so that nothing scores nothing."""
+    result = np.zeros(np.shape(below))
+    np.divide(above, below, out=result, where=np.asarray(below) != 0)
+    return result
+
+
+class Ratio(Counted):
+    """The sum of a row's first number over the sum of its second, times `scale`."""
+
+    scale: ClassVar[float] = 100.0
+
+    def value(self, totals: np.ndarray) -> np.ndarray:
+        """(..., 2) to (...)."""
+        return self.scale * divided(totals[..., 0], totals[..., 1])
+
+
+def f1(counts: np.ndarray) -> np.ndarray:
+    """F1 in percent (...) of (..., 3) numbers of right, predicted and reference things: 2 right / (the other two).
+
+    That is the harmonic mean of precision, right / predicted, and recall, right / reference (van Rijsbergen 1979).
+    """
+    return 200.0 * divided(counts[..., 0], counts[..., 1] + counts[..., 2])
+
+
+class F1(Counted):
+    """F1 of the sums of (right, predicted, reference), percent."""
+
+    def value(self, totals: np.ndarray) -> np.ndarray:
+        """(..., 3) to (...)."""
+        return f1(totals)
+
+    def each(self, rows: Sequence[Prediction]) -> list[float]:
+        """The score of each row by itself; 100 where there was nothing to find and nothing was found.
+
+        Such rows are right, so they must not stand among the worst examples.
+        """
+        counts = self.statistics(rows)
+        found: list[float] = np.where(counts.any(axis=1), self.value(counts), 100.0).tolist()
+        return found
+
+
+def by_label(names: Sequence[str], counts: np.ndarray) -> dict[str, dict[str, float]]:
+    """Percent and support of each name, the most frequent first; counts (names, 3) as `f1` takes them."""
+    precision, recall = (100.0 * divided(counts[:, 0], counts[:, place]) for place in (1, 2))
+    table: dict[str, dict[str, Any]] = {}
+    for place in sorted(range(len(names)), key=lambda place: (-counts[place, 2], names[place])):
+        table[names[place]] = {
+            "precision": float(precision[place]),
+            "recall": float(recall[place]),
+            "f1": float(f1(counts[place])),
+            "support": int(counts[place, 2]),
+        }
+    return table

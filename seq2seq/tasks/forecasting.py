@@ -1,0 +1,246 @@
+"""Forecasting: the next values of a series from those before (asynchronous many-to-many, real numbers)."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seq2seq.data.batch import Batch, Layout
+from seq2seq.data.numbers import Vectors
+from seq2seq.data.tokenizers import Tokenizers
+from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.errors import InputError, check_range
+from seq2seq.metrics.base import Metric
+from seq2seq.metrics.coverage import Coverage
+from seq2seq.metrics.forecast import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
+from seq2seq.models.attention import Attention
+from seq2seq.models.bridge import Bridge, Linear, StateShape
+from seq2seq.models.cells import GRU, Cell
+from seq2seq.models.embedding import Projection
+from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
+from seq2seq.models.forecasting import Forecaster, Known, pinball
+from seq2seq.tasks.base import Decoding, Task, noise_of
+
+MEDIAN = 0.5
+
+LEAST = 1e-3
+"""The least standard deviation of a history, in units of that of training: one that never changes has none."""
+
+
+class Forecasting(Task):
+    """An RNN encoder reads the history, an RNN decoder writes as many steps as the targets of training have."""
+
+    layout: ClassVar[Layout] = Layout(source_end=False, target_ends=False, steady=True, newest=True)
+
+    def __init__(
+        self,
+        tokenizers: Tokenizers,
+        cell: Cell = GRU(),
+        embedding_size: int = 32,
+        hidden_size: int = 64,
+        layers: int = 1,
+        encoder: EncoderOptions = EncoderOptions(),
+        bridge: Bridge = Linear(),
+        attention: Attention | None = None,
+        quantiles: list[float] | None = [0.1, 0.5, 0.9],  # noqa: B006  never changed
+        relative: Literal["none", "last", "season"] = "last",
+        rescale: bool = False,
+        season: int = 1,
+        dropout: float = 0.1,
+        locked_dropout: bool = False,
+        recurrent_dropout: float = 0.0,
+        residual_from: int | None = None,
+        metrics: list[Metric] | None = None,
+    ) -> None:
+        """The network and its loss.
+
+        Args:
+            tokenizers: how texts become vectors; given by the data.
+            cell: the recurrence of encoder and decoder (RNN, GRU, LSTM, LayerNormLSTM, MinGRU, MinLSTM).
+            embedding_size: length of what is made of a step's numbers.
+            hidden_size: units of each layer; a bidirectional encoder gives each direction one half.
+            layers: recurrent layers of encoder and of decoder.
+            encoder: what the encoder does otherwise.
+            bridge: how the fixed vector becomes the decoder's first state (Copy, Linear, Zeros, Learned).
+            attention: what the decoder may look at besides (Dot, ScaledDot, General, Additive, LocalP, ...).
+            quantiles: which ones are forecast (Koenker and Bassett 1978), in rising order; the one of 0.5, the median,
+                is the forecast. null for the mean, which the squared error teaches.
+            relative: what the network corrects: nothing (none), the last value repeated (last) or the last season
+                repeated (season); with the last two it sees values only less the last one, so that levels it has
+                never seen do not matter.
+            rescale: with relative, divide what is read by the standard deviation of the row's own history and
+                multiply the forecast by it (Kim et al. 2022, sec. 3), so that a series may swing more than it ever did.
+            season: steps after which a series is alike: 12 for months. Also that of the metric mase.
+            dropout: share of units zeroed on what is read, between layers and before the output.
+            locked_dropout: zero the same units at every step of a row (Gal and Ghahramani 2016).
+            recurrent_dropout: share of units of the state zeroed on their way into the recurrence, always locked.
+            residual_from: from this layer on, counted from 1, the input of a layer is added to its output.
+            metrics: scores of a split, the first of which selects the best checkpoint; null for
+                MeanAbsoluteScaledError, MeanAbsoluteError, RootMeanSquaredError and, of quantiles, Coverage.
+        """
+        super().__init__(tokenizers)
+        self.cell, self.embedding_size, self.hidden_size, self.layers = cell, embedding_size, hidden_size, layers
+        self.encoder, self.bridge, self.attention = encoder, bridge, attention
+        self.quantiles, self.relative, self.rescale, self.season = quantiles, relative, rescale, season
+        self.dropout, self.locked_dropout, self.recurrent_dropout = dropout, locked_dropout, recurrent_dropout
+        self.residual_from = residual_from
+        self.refuse_wrong_settings()
+        ours: list[Metric] = [MeanAbsoluteScaledError(season), MeanAbsoluteError(), RootMeanSquaredError()]
+        self.metrics = metrics or [*ours, *([] if quantiles is None else [Coverage()])]
+        self.levels = quantiles or [MEDIAN]
+        size = encoder.hidden_size or hidden_size
+        stack = Stack(cell, hidden_size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
+        source, target = sides_of(tokenizers)
+        self.horizon = target.steps[1]
+        """T, steps."""
+        self.reader = Encoder(Projection(source.width, embedding_size), stack._replace(size=size), encoder)
+        self.handed = bridge.module(cell.states, StateShape(layers, size), StateShape(layers, hidden_size))
+        looking = None if attention is None else attention.module(hidden_size, size)
+        middle = self.levels.index(MEDIAN)
+        self.forecaster = Forecaster(target.width, embedding_size, len(self.levels), middle, stack, looking)
+        same = source.width == target.width
+        gain = source.deviation / target.deviation if same else np.zeros(0)
+        shift = (source.mean - target.mean) / target.deviation if same else np.zeros(0)
+        self.register_buffer("gain", torch.from_numpy(gain).float(), persistent=False)
+        self.register_buffer("shift", torch.from_numpy(shift).float(), persistent=False)
+
+    gain: Tensor
+    """(D,) with `shift` what turns the normalised numbers of a source into those of a target; empty where these have
+    another width."""
+    shift: Tensor
+
+    def refuse_wrong_settings(self) -> None:
+        """Raise InputError for settings out of their range or that do not go together."""
+        for name in ("embedding_size", "hidden_size", "layers", "season"):
+            check_range(f"model.{name}", getattr(self, name), 1)
+        for name in ("dropout", "recurrent_dropout"):
+            check_range(f"model.{name}", getattr(self, name), 0, 1)
+        levels = self.quantiles or [MEDIAN]
+        if levels != sorted(set(levels)) or MEDIAN not in levels or levels[0] <= 0 or levels[-1] >= 1:
+            raise InputError(f"model.quantiles is {levels}; they must rise from above 0 to below 1 and hold 0.5")
+        if self.attention is not None and self.attention.coverage:
+            raise InputError("model.attention.coverage is for the attention of a translation; set it to false")
+        if not self.bridge.informs and self.attention is None:
+            raise InputError(
+                f"model.bridge {type(self.bridge).__name__} tells the decoder nothing of the history; choose Copy or "
+                "Linear, or an attention such as Additive"
+            )
+        if self.rescale and self.relative == "none":
+            raise InputError("model.rescale goes with model.relative last or season; choose one, or set it to false")
+        source, target = sides_of(self.tokenizers)
+        if self.relative != "none" and source.width != target.width:
+            raise InputError(
+                f"model.relative {self.relative} needs forecasts of the numbers that are known, but a step of the "
+                f"source has {source.width} and one of the target {target.width}; set it to none"
+            )
+        if self.relative == "season" and source.steps[0] < self.season:
+            raise InputError(
+                f"model.relative season needs a season of {self.season} steps, but the shortest history of training "
+                f"has {source.steps[0]}; give longer ones, or set it to last"
+            )
+
+    def check(self, text: str) -> None:
+        super().check(text)
+        steps = self.tokenizers.source.length(text)
+        if self.relative == "season" and steps < self.season:
+            raise InputError(f"{steps} steps, but model.season is {self.season}; give a history of a season or more")
+
+    def known(self, batch: Batch) -> Known:
+        """What is known of the future: the encoder's final state, and what the network corrects."""
+        source, lengths = batch.source, batch.source_lengths
+        newest, spread = self.newest(batch), self.spread(batch)
+        read = source if self.relative == "none" else (source - newest) / spread
+        encoding = self.reader(read, lengths, noise_of(batch))
+        scorer = self.forecaster.attention
+        memory = None if scorer is None else scorer.memory(encoding.states, encoding.padding)
+        first = newest.new_zeros(len(source), self.forecaster.width)
+        base = first.unsqueeze(1).expand(-1, self.horizon, -1)
+        if self.relative == "season":
+            base = (self.last_season(batch) - newest) / spread
+        elif self.relative == "none" and len(self.gain):
+            first = self.translated(newest).squeeze(1)
+        return Known(self.handed(encoding.final), first, base, memory)
+
+    def newest(self, batch: Batch) -> Tensor:
+        """(B, 1, D) the last value of each history."""
+        last = (batch.source_lengths - 1).to(batch.source.device)
+        return batch.source[torch.arange(len(last), device=last.device), last].unsqueeze(1)
+
+    def last_season(self, batch: Batch) -> Tensor:
+        """(B, T, D) the last value that is known a whole number of seasons before each forecast."""
+        source, shortest = batch.source, int(batch.source_lengths.min())
+        if shortest < self.season:
+            raise InputError(f"a history of {shortest} steps is shorter than model.season {self.season}")
+        steps = torch.arange(self.horizon) % self.season - self.season
+        places = (batch.source_lengths.unsqueeze(1) + steps).to(source.device)  # (B, T)
+        return source.gather(1, places.unsqueeze(-1).expand(-1, -1, source.shape[2]))
+
+    def spread(self, batch: Batch) -> Tensor:
+        """(B, 1, D) the standard deviation of each history, by which it is divided, or one."""
+        source, lengths = batch.source, batch.source_lengths.to(batch.source.device).view(-1, 1, 1)
+        if not self.rescale:
+            return source.new_ones(len(source), 1, source.shape[2])
+        real = (torch.arange(source.shape[1], device=source.device).view(1, -1, 1) < lengths).to(source.dtype)
+        mean = (source * real).sum(1, keepdim=True) / lengths
+        variance: Tensor = ((source - mean) * real).square().sum(1, keepdim=True) / lengths
+        return torch.clamp(variance.sqrt(), min=LEAST)
+
+    def translated(self, values: Tensor) -> Tensor:
+        """Normalised numbers of a source (..., D) as those of a target."""
+        return values * self.gain + self.shift
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The forecasts (B, T, D, Q) of each quantile, or of the mean alone, normalised as the target is."""
+        found: Tensor = self.forecaster(self.known(batch), noise_of(batch))
+        found = found.to(torch.promote_types(found.dtype, torch.float32))
+        if self.relative == "none":
+            return found
+        corrected = found * self.spread(batch).unsqueeze(-1) + self.newest(batch).unsqueeze(-1)
+        return self.translated(corrected.transpose(-1, -2)).transpose(-1, -2)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Sum over steps, numbers and quantiles of the pinball loss, or over steps and numbers of the squared error."""
+        real = torch.arange(self.horizon) < batch.target_lengths.unsqueeze(1)  # (B, T)
+        found, wanted = self(batch)[real.to(batch.target.device)], batch.target[real.to(batch.target.device)]
+        if self.quantiles is None:
+            return torch.sum(torch.square(found.squeeze(-1) - wanted))
+        return pinball(found, wanted, self.quantiles).sum()
+
+    @property
+    def searches(self) -> bool:
+        return False
+
+    def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        """One forecast for each row; nothing ranks it, so its score is 0."""
+        with torch.inference_mode():
+            found = self(batch).movedim(-1, 1)  # (B, Q, T, D)
+        names = [f"{level:g}" for level in self.levels]
+        return [[Hypothesis([], 0.0, [], dict(zip(names, row, strict=True)))] for row in found.tolist()]
+
+    def text(self, hypothesis: Hypothesis) -> str:
+        return self.tokenizers.target.decode(present(hypothesis)[f"{MEDIAN:g}"])
+
+    def quantile_texts(self, hypothesis: Hypothesis) -> dict[str, str] | None:
+        if self.quantiles is None:
+            return None
+        return {name: self.tokenizers.target.decode(values) for name, values in present(hypothesis).items()}
+
+
+def sides_of(tokenizers: Tokenizers) -> tuple[Vectors, Vectors]:
+    """The tokenizers of source and target, refused where they make no vectors or are one and the same."""
+    source, target = tokenizers
+    for name, tokenizer in (("tokenizer", source), ("target_tokenizer", target)):
+        if not isinstance(tokenizer, Vectors):
+            raise InputError(f"data.{name} is {type(tokenizer).__name__}; a forecast reads and writes Vectors")
+    if not isinstance(source, Vectors) or not isinstance(target, Vectors) or source is target:
+        raise InputError("a forecast has a horizon of its own, which data.shared_vocabulary hides; set it to false")
+    return source, target
+
+
+def present(hypothesis: Hypothesis) -> Mapping[str, Any]:
+    """The values of a forecast."""
+    if hypothesis.values is None:
+        raise TypeError("this hypothesis holds no values")
+    return hypothesis.values

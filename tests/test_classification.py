@@ -1,0 +1,208 @@
+"""Classification: the loss, labels and checkpoint; pooling, several labels, and labels that cannot be told apart."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from seq2seq.data.batch import Batch, Layout, Ragged
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.files import Jsonl, Tsv
+from seq2seq.data.rows import Texts
+from seq2seq.data.split import Split, fitting
+from seq2seq.data.tokenizers import SPECIAL, Characters, Labels, Tokenizer, Tokenizers, Words
+from seq2seq.errors import InputError
+from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.pooling import Attentive, Last, Max, Mean, Pooling
+from seq2seq.tasks.base import Decoding, pack_task, unpack_task
+from seq2seq.tasks.classification import Classification
+from seq2seq.tasks.tagging import Tagging
+
+ROWS = [("good fun", "1"), ("bad and long", "0"), ("fun", "1"), ("what a bad film it is", "0"), ("so long", "2")] * 3
+SEVERAL = [("red car", "red car"), ("red", "red"), ("a car", "car"), ("nothing", ""), ("blue red", "red blue")] * 3
+
+
+def learnt(rows: list[tuple[str, str]], target: Tokenizer | None = None) -> Tokenizers:
+    made = Tokenizers(Characters(), target or Labels())
+    for tokenizer, side in zip(made, zip(*rows, strict=True), strict=True):
+        tokenizer.train(side)
+    return made
+
+
+def batch_of(rows: list[tuple[str, str]], tokenizers: Tokenizers, layout: Layout = Classification.layout) -> Batch:
+    texts = Texts(*zip(*rows, strict=True))
+    ids = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
+    return Split(texts, *ids, 512, fitting(layout, tokenizers)).batch(np.arange(len(rows)))
+
+
+def tiny(tokenizers: Tokenizers, **settings: Any) -> Classification:
+    return Classification(tokenizers, **{"embedding_size": 12, "hidden_size": 16, "dropout": 0.0, **settings})
+
+
+def trained(task: Classification, batch: Batch, steps: int = 80) -> Classification:
+    optimizer = torch.optim.Adam(task.parameters(), 0.02)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (task.loss(batch) / len(batch.rows)).backward()
+        optimizer.step()
+    return task.eval()
+
+
+@pytest.mark.parametrize("pooling", [Last(), Mean(), Max(), Attentive()], ids=repr)
+def test_overfits_rows(pooling: Pooling) -> None:
+    tokenizers = learnt(ROWS)
+    batch = batch_of(ROWS, tokenizers)
+    task = trained(tiny(tokenizers, encoder=EncoderOptions(pooling=pooling)), batch)
+    found = task.predict(batch, Decoding(3))
+    assert [task.text(one[0]) for one in found] == [label for _, label in ROWS]
+    for one in found:
+        assert sum(math.exp(each.score) for each in one) == pytest.approx(1, abs=1e-5)
+        assert [each.score for each in one] == sorted((each.score for each in one), reverse=True)
+
+
+def test_overfits_rows_of_several_labels() -> None:
+    tokenizers = learnt(SEVERAL)
+    task = tiny(tokenizers, multi_label=True)
+    batch = batch_of(SEVERAL, tokenizers, task.layout)
+    found = trained(task, batch).predict(batch, Decoding())
+    assert [set(task.text(one[0]).split()) for one in found] == [set(labels.split()) for _, labels in SEVERAL]
+    assert all(len(one) == 1 and len(one[0].token_scores) == len(one[0].tokens) for one in found)
+
+
+def test_the_loss_is_that_of_torch() -> None:
+    tokenizers = learnt(ROWS)
+    task, batch = tiny(tokenizers, label_smoothing=0.1), batch_of(ROWS, tokenizers)
+    wanted = functional.cross_entropy(
+        task.logits(batch), batch.target[:, 0] - SPECIAL, reduction="sum", label_smoothing=0.1
+    )
+    torch.testing.assert_close(task.loss(batch), wanted)
+    torch.testing.assert_close(torch.stack([task.loss(batch_of([row], tokenizers)) for row in ROWS]).sum(), wanted)
+    several = tiny(learnt(SEVERAL), multi_label=True)
+    batch = batch_of(SEVERAL, several.tokenizers, several.layout)
+    whole = torch.stack([several.loss(batch_of([row], several.tokenizers, several.layout)) for row in SEVERAL]).sum()
+    torch.testing.assert_close(several.loss(batch), whole)
+    names = several.tokenizers.target.vocabulary  # type: ignore[attr-defined]
+    marks = torch.tensor([[float(name in labels.split()) for name in names] for _, labels in SEVERAL])
+    by_hand = functional.binary_cross_entropy_with_logits(several.logits(batch), marks, reduction="sum")
+    torch.testing.assert_close(several.loss(batch), by_hand)
+
+
+def test_neighbours_do_not_matter() -> None:
+    tokenizers = learnt(ROWS)
+    for pooling in (Last(), Mean(), Max(), Attentive()):
+        task = tiny(tokenizers, encoder=EncoderOptions(pooling=pooling), layers=2).eval()
+        together = task.logits(batch_of(ROWS, tokenizers))
+        alone = torch.cat([task.logits(batch_of([row], tokenizers)) for row in ROWS])
+        torch.testing.assert_close(together, alone)
+
+
+def test_a_checkpoint_predicts_the_same() -> None:
+    tokenizers = learnt(SEVERAL)
+    task = tiny(tokenizers, multi_label=True).eval()
+    again = unpack_task(pack_task(task))
+    again.load_state_dict(task.state_dict())
+    batch = batch_of(SEVERAL, tokenizers, task.layout)
+    assert again.eval().predict(batch, Decoding()) == task.predict(batch, Decoding())
+    assert again.layout == task.layout != Classification.layout
+
+
+def test_a_step_is_divided_by_its_rows() -> None:
+    assert Classification.layout.summands(np.array([1, 1, 1])) == 3
+    assert Layout(per_row=True).summands(np.array([0, 4])) == 2
+    assert Tagging.layout.summands(np.array([2, 4])) == 6
+    assert Layout().summands(np.array([3, 5])) == 6  # the beginning is not predicted
+
+
+# Data as users have it
+
+
+def corpus(folder: Path, **files: str) -> str:
+    for name, text in files.items():
+        (folder / f"{name}.tsv").write_text(text, encoding="utf-8")
+    return str(folder)
+
+
+def encoded(data: DataModule, kind: Any, split: str = "train") -> Split:
+    tokenizers = data.train_tokenizers(data.texts("train"))
+    return data.encode(data.texts(split), tokenizers, split, kind.layout)
+
+
+def test_a_label_may_be_a_number(tmp_path: Path) -> None:
+    rows = ['{"source": "so", "target": 3}', '{"source": "no", "target": 2.5}', '{"source": "ok", "target": true}']
+    (tmp_path / "train.jsonl").write_text("\n".join(rows * 4))
+    data = DataModule(Jsonl(), str(tmp_path), tokenizer=Characters(), target_tokenizer=Labels())
+    tokenizers = data.train_tokenizers(data.texts("train"))
+    assert tokenizers.target.vocabulary == ("2.5", "3", "true")  # type: ignore[attr-defined]
+    task = tiny(tokenizers)
+    assert {task.text(one) for one in task.predict(batch_of([("so", "3")], tokenizers), Decoding(3))[0]} == {
+        "2.5",
+        "3",
+        "true",
+    }
+
+
+def test_one_class_only() -> None:
+    with pytest.raises(InputError, match="every training row has the label '1'; there is nothing to tell apart"):
+        tiny(learnt([("a", "1"), ("b", "1")]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (
+            Tagging,
+            "the cat sat\tDET NOUN\na dog\tDET NOUN\n",
+            r"train\.tsv:1: 3 tokens but 2 labels; give each token one label",
+        ),
+        (
+            Tagging,
+            "the cat\tDET NOUN\na dog\tDET NOUN VERB\nb\tB C\n",
+            r"train\.tsv:2: 2 tokens but 3 labels \(and 1 more rows\)",
+        ),
+        (
+            Classification,
+            "so\tgood\nno\tvery bad\n",
+            r"train\.tsv:2: 2 labels where a row has one; .* to a tab if labels hold blanks",
+        ),
+        (Classification, "so\tgood\nno\t\n", r"train\.tsv:2: 0 labels where a row has one"),
+    ],
+)
+def test_labels_of_the_wrong_number(tmp_path: Path, kind: Any, text: str, message: str) -> None:
+    path = corpus(tmp_path, train=text)
+    data = DataModule(Tsv(), path, tokenizer=Words(), target_tokenizer=Labels(), holdout=0)
+    with pytest.raises(InputError, match=message):
+        encoded(data, kind)
+
+
+@pytest.mark.parametrize(("kind", "labels"), [(Tagging, "DET NEW"), (Classification, "NEW")])
+def test_a_label_that_training_lacks(tmp_path: Path, kind: Any, labels: str, caplog: pytest.LogCaptureFixture) -> None:
+    known = "DET NOUN" if kind is Tagging else "NOUN"
+    path = corpus(
+        tmp_path, train=f"the cat\t{known}\na dog\t{known}\nI\tDET\n", test=f"the cat\t{known}\nan ox\t{labels}\n" * 2
+    )
+    data = DataModule(Tsv(), path, tokenizer=Words(), target_tokenizer=Labels(), holdout=0.0)
+    split = encoded(data, kind, "test")
+    [warning] = [record.getMessage() for record in caplog.records if "never occur" in record.getMessage()]
+    count = len(split.target.flat)
+    assert warning.startswith(f"2 of {count} test labels never occur in training, the first at ")
+    assert warning.endswith("test.tsv:2; they count as wrong")
+    tokenizers = data.train_tokenizers(data.texts("train"))
+    task = kind(tokenizers, embedding_size=4, hidden_size=4)
+    for found, wanted in zip(
+        task.eval().predict(split.batch(np.arange(4)), Decoding(1)), split.texts.target, strict=True
+    ):
+        text = task.text(found[0])
+        assert "NEW" not in text
+        assert len(text.split()) == len(wanted.split())
+
+
+def test_target_tokenizers_that_do_not_fit() -> None:
+    made = learnt(ROWS, Words())
+    with pytest.raises(InputError, match=r"data\.target_tokenizer is Words; a classification needs Labels"):
+        tiny(made)
+    with pytest.raises(InputError, match=r"model\.label_smoothing is for one label a row"):
+        tiny(learnt(SEVERAL), multi_label=True, label_smoothing=0.1)

@@ -1,0 +1,117 @@
+"""Edit distances equal the textbook's table; rates over groups are means over groups."""
+
+import time
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from seq2seq.errors import InputError
+from seq2seq.metrics.base import Prediction
+from seq2seq.metrics.edits import EditDistance, SymbolErrorRate, WordErrorRate, edit_distance
+
+
+def by_definition(one: str, other: str) -> int:
+    """The recursion of Levenshtein 1966."""
+
+    @cache
+    def distance(left: int, right: int) -> int:
+        if not left or not right:
+            return left + right
+        replaced = distance(left - 1, right - 1) + (one[left - 1] != other[right - 1])
+        return min(replaced, distance(left - 1, right) + 1, distance(left, right - 1) + 1)
+
+    return distance(len(one), len(other))
+
+
+TEXTS = st.text(alphabet="abc", max_size=12)
+LONG = st.text(alphabet="ab", min_size=60, max_size=90)
+
+
+@settings(max_examples=400, deadline=None)
+@given(TEXTS, TEXTS)
+@example("kitten", "sitting")
+def test_distance_is_that_of_the_definition(one: str, other: str) -> None:
+    assert edit_distance(one, other) == by_definition(one, other)
+
+
+@settings(max_examples=20, deadline=None)
+@given(LONG, LONG)
+def test_distance_of_texts_longer_than_a_machine_word(one: str, other: str) -> None:
+    assert edit_distance(one, other) == by_definition(one, other)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXTS, TEXTS, TEXTS)
+def test_distance_is_a_distance(one: str, other: str, third: str) -> None:
+    assert (edit_distance(one, other) == 0) == (one == other)
+    assert edit_distance(one, other) == edit_distance(other, one)
+    assert edit_distance(one, third) <= edit_distance(one, other) + edit_distance(other, third)
+
+
+def rows_of(*rows: tuple[str, str, str]) -> list[Prediction]:
+    """Rows of source, prediction and reference."""
+    return [Prediction(place, source, other, one, 0.0, []) for place, (source, one, other) in enumerate(rows)]
+
+
+ROWS = rows_of(
+    ("ady\tx", "a b", "a b"),
+    ("ady\ty", "a c", "a b"),
+    ("bul\tz", "", "a b c d"),
+    ("bul\tw", "tʃ a a", "tʃ a"),
+    ("bul\tv", "x  y ", "x y"),
+)
+
+
+def test_rates_over_all_rows() -> None:
+    assert WordErrorRate().score(ROWS).value == pytest.approx(60)
+    assert SymbolErrorRate().score(ROWS).value == pytest.approx(100 * 6 / 12)
+    assert SymbolErrorRate().each(ROWS) == pytest.approx([0, 50, 100, 50, 0])
+    assert WordErrorRate().details(ROWS) == {}
+
+
+def test_rates_over_groups_are_the_mean_of_the_groups() -> None:
+    wer, per = WordErrorRate(grouped=True), SymbolErrorRate(grouped=True)
+    assert wer.details(ROWS)["groups"] == pytest.approx({"ady": 50, "bul": 200 / 3})
+    assert wer.score(ROWS).value == pytest.approx((50 + 200 / 3) / 2)
+    assert per.details(ROWS)["groups"] == pytest.approx({"ady": 25, "bul": 500 / 8})
+    assert per.score(ROWS).value == pytest.approx((25 + 500 / 8) / 2)
+    assert wer.each(ROWS) == pytest.approx([0, 100, 100, 100, 0])
+    with pytest.raises(InputError, match="row 0: the source 'word' has no tab, before which wer"):
+        wer.score(rows_of(("word", "a", "a")))
+
+
+def test_a_group_without_errors_weighs_as_much_as_others() -> None:
+    rows = rows_of(("a\tx", "a", "a"), ("b\tx", "z", "a"), ("b\ty", "z", "a"))
+    for metric in (WordErrorRate(grouped=True), SymbolErrorRate(grouped=True)):
+        assert metric.score(rows).value == pytest.approx(50)
+
+
+def test_a_mean_over_groups_that_a_resample_lacks_is_over_the_others() -> None:
+    rows = rows_of(*[("a\tx", "z", "a")] * 3, ("b\tx", "z", "a"))
+    score = WordErrorRate(grouped=True).score(rows, interval=True)
+    assert (score.low, score.value, score.high) == (100, 100, 100)
+
+
+def test_edit_distance_is_in_characters_of_stripped_texts() -> None:
+    rows = rows_of(("", "kitten ", "sitting"), ("", " same", "same"), ("", "", "été"))
+    assert EditDistance().each(rows) == [3, 0, 3]
+    assert EditDistance().score(rows).value == pytest.approx(2)
+    assert EditDistance.unit == "characters"
+
+
+def test_a_test_set_is_scored_at_once() -> None:
+    random = np.random.default_rng(2)
+    rows = rows_of(
+        *(
+            (" ".join(random.choice(list("abcdef"), 10)), " ".join(random.choice(list("abcdef"), 10)), "")
+            for _ in range(4500)
+        )
+    )
+    rows = [row._replace(reference=row.source) for row in rows]
+    start = time.process_time()
+    value = SymbolErrorRate().score(rows).value
+    assert time.process_time() - start < 1
+    assert 40 < value < 100
