@@ -1,4 +1,4 @@
-"""CRF: equal to enumerating all sequences, exact gradients, blind to padding and neighbours, never against the rules."""
+"""CRF: equal to enumerating all sequences, exact gradients, blind to padding and neighbours, never against rules."""
 
 import itertools
 import math
