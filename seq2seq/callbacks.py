@@ -285,7 +285,7 @@ class Progress(Callback):
             row = learner.predictions[(place * 7919 + 17) % count]  # the same spread of rows every time
             said = readable(row._asdict(), learner.task.tokenizers)
             source, reference, prediction = lined_up([said[name] for name in ("source", "reference", "prediction")])
-            self.say(f"      {source}\n    = {reference}\n    > {prediction}")
+            self.say(f"      {source}\n" * bool(source) + f"    = {reference}\n    > {prediction}")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is not None:

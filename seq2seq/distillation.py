@@ -63,6 +63,8 @@ class Teacher:
 
     def check(self, student: Task) -> None:
         """Refuse tasks between which there is no distance."""
+        if student.running:
+            raise InputError("model.running learns from a text as it is; drop distillation.teacher or model.running")
         if not self.options.weight:
             return
         for name, task in (("distillation.teacher", self.task), ("the student", student)):

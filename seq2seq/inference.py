@@ -1,6 +1,7 @@
 """Predictions outside training: a loaded task, rows, a device."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -36,11 +37,13 @@ def batches(split: Split, decoding: Decoding, device: torch.device, running: boo
 def predict(
     task: Task, texts: Sequence[str], decoding: Decoding, device: torch.device, max_length: int = 512, before: int = 0
 ) -> list[list[Hypothesis]]:
-    """The hypotheses of each text, best first; none for an empty one, unless the task reads nothing else.
+    """The hypotheses of each text, best first; none for an empty source.
 
     Longer sources are cut to max_length tokens. before: texts that came earlier; what is drawn depends on the place.
     """
-    filled = [row for row, text in enumerate(texts) if text.strip() or task.reads_empty]
+    if task.continues:
+        return continued(task, texts, decoding, device, before)
+    filled = [row for row, text in enumerate(texts) if text.strip()]
     kept = [texts[row] for row in filled]
     source = Ragged.of(task.tokenizers.source.encode(kept))
     nothing = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
@@ -52,6 +55,26 @@ def predict(
         batch = batch._replace(places=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
         for row, found in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
             result[filled[row]] = found
+    return result
+
+
+def continued(
+    task: Task, openings: Sequence[str], decoding: Decoding, device: torch.device, before: int
+) -> list[list[Hypothesis]]:
+    """What a task without sources makes of the beginnings of its predictions; equal ones go together."""
+    rows: dict[str, list[int]] = {}
+    for row, opening in enumerate(openings):
+        rows.setdefault(opening or decoding.prefix, []).append(row)
+    result: list[list[Hypothesis]] = [[] for _ in openings]
+    for opening, places in rows.items():
+        for start in range(0, len(places), decoding.sources):
+            some = torch.tensor(places[start : start + decoding.sources])
+            none = torch.zeros(len(some), 0, dtype=torch.long, device=device)
+            lengths = torch.zeros(len(some), dtype=torch.long)
+            batch = Batch(some, some + before, none, lengths, none, lengths, 0)
+            found = task.predict(batch, replace(decoding, prefix=opening))
+            for row, hypotheses in zip(some.tolist(), found, strict=True):
+                result[row] = hypotheses
     return result
 
 

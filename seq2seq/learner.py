@@ -65,7 +65,7 @@ class Learner(LightningModule):
         elif task.running:
             raise InputError("model.running needs all training rows at hand; drop data.window")
         self.carried: CellState = ()
-        """Of running text the recurrent state (L, lanes, H) of every lane, the same on each device."""
+        """Of running text the recurrent state (L, lanes, H) of every lane, the same on each device; none at its beginning."""
         self.next_carried: CellState = ()
         self.place: Place | None = None
         self.content = content
@@ -144,7 +144,7 @@ class Learner(LightningModule):
         """At the beginning of an epoch every lane starts from nothing; before a step, the states to fill in."""
         if not isinstance(self.plan, Lanes) or not isinstance(self.task, Generation):
             return
-        if self.global_step % len(self.plan) == 0:
+        if not self.carried:
             self.carried = self.task.beginning(self.plan.lanes)
         self.carried = tuple(tensor.to(self.device) for tensor in self.carried)
         self.next_carried = tuple(torch.zeros_like(tensor) for tensor in self.carried)
@@ -166,7 +166,8 @@ class Learner(LightningModule):
         if self.trainer.world_size > 1:
             for tensor in self.next_carried:
                 dist.all_reduce(tensor)
-        self.carried = self.next_carried
+        ended = (self.global_step + 1) % len(self.plan) == 0
+        self.carried = () if ended else self.next_carried
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the task has the parameters that are validated: their moving average where there is one."""

@@ -16,6 +16,7 @@ from seq2seq.data.readers import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.generation import Generation
 
 CHUNK = 1 << 17
 """Bytes read at once: bounds what is held in memory, and what waits for its neighbours."""
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
     config = command.parse(parser, arguments)
     decoding: Decoding = command.instantiate(parser, config).decoding
     check_range("--n_best", config.n_best, 1)
-    if not task.searches:
+    if not task.searches or decoding.temperature is not None:
         decoding = replace(decoding, beam_size=config.n_best)
     if config.n_best > decoding.beam_size:
         raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
@@ -81,10 +82,13 @@ def main(arguments: Sequence[str]) -> None:
     task.to(device)
     if sys.stdin is None or sys.stdout is None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
-    number = 0
+    number, carried = 0, None
     for lines in chunks(sys.stdin.buffer):
         texts, problem = readable(task, lines, number)
-        found = inference.predict(task, texts, decoding, device, max_length, number)
+        if task.running and isinstance(task, Generation):
+            found, carried = task.told(texts, number, carried, decoding)
+        else:
+            found = inference.predict(task, texts, decoding, device, max_length, number)
         number += len(lines)
         answers = [show(task, hypotheses[: config.n_best], config) + "\n" for hypotheses in found]
         sys.stdout.buffer.write("".join(answers).encode())
@@ -102,7 +106,7 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
         except InputError as problem:
             return texts, problem
         try:
-            if text.strip():
+            if text and (text.strip() or task.continues):
                 task.check(text)
         except InputError as problem:
             return texts, InputError(f"standard input:{number}: {problem}")

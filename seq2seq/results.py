@@ -93,7 +93,9 @@ def split_results(predictions: Sequence[Prediction], task: Task, decoding: Decod
         "rows": len(predictions),
         "metrics": {one.name: scores[one.name]._asdict() | {"unit": one.unit} for one in task.metrics},
         "details": {one.name: found for one in task.metrics if (found := one.details(predictions))},
-        "by_source_length": by_source_length(predictions, task.metrics[0], task.tokenizers.source.length),
+        "by_source_length": []
+        if task.layout.conditions
+        else by_source_length(predictions, task.metrics[0], task.tokenizers.source.length),
         "examples": examples(predictions, task.metrics, task.tokenizers),
         "decoding": decoding.specification()["init_args"],
     }
@@ -228,5 +230,6 @@ def summary(results: Mapping[str, Any], split: str) -> str:
         lines.append(f"{name:<{width}}  {value:>6}  {interval:<15}  {one['signature']}")
     for row in part["examples"]["random"][:5]:
         source, reference, prediction = lined_up([row[name] for name in ("source", "reference", "prediction")])
-        lines += ["", f"  source      {source}", f"  reference   {reference}", f"  prediction  {prediction}"]
+        lines += ["", *([f"  source      {source}"] if source else [])]
+        lines += [f"  reference   {reference}", f"  prediction  {prediction}"]
     return "\n".join(lines)

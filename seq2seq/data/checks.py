@@ -354,7 +354,8 @@ def thorough(encoded: Sequence[Encoded]) -> list[Finding]:
 
 def within(one: Scan, conditions: bool = False) -> list[Finding]:
     """What is quickly seen of one split; conditions: its sources are such, so many rows share one or have none."""
-    checks = [damaged, hidden_breaks, line_feeds, duplicates] + ([] if conditions else [empty, ambiguous])
+    checks = [empty, damaged, hidden_breaks, line_feeds, duplicates, ambiguous]
+    checks = checks[1:-1] if conditions else checks
     return [finding for check in checks for finding in check(one)]
 
 

@@ -73,7 +73,8 @@ class DataModule(Part):
         Args:
             corpus: where rows come from.
             path: a local folder or file to read instead of the corpus's default place.
-            holdout: share of the training rows, chosen by hash of the source, for each split that the corpus lacks.
+            holdout: share of the training rows, mostly chosen by hash of the source, for each split that the corpus
+                lacks.
             max_rows: the most rows of train, validation and test, of a mixture those of each corpus.
             tokenizer: how text becomes ids.
             target_tokenizer: the same for the target, where it differs.
@@ -203,6 +204,11 @@ class DataModule(Part):
             raise InputError(
                 "model.running goes with a number or null as data.device_tokens, without data.window and without "
                 "sampling of subwords"
+            )
+        if self.device_tokens is not None and self.device_tokens <= self.segment:
+            raise InputError(
+                f"a segment has {self.segment + 1} tokens with the one before it, more than data.device_tokens "
+                f"{self.device_tokens}; raise it or lower data.segment"
             )
         return Lanes(train.texts, train.target, self.lanes, self.segment, seed)
 

@@ -42,7 +42,7 @@ class DigitStrings(Corpus):
         self,
         shortest: int = 3,
         longest: int = 6,
-        train_strings: int = 5_000,
+        train_strings: int = 8_000,
         validation_strings: int = 300,
         test_strings: int = 1_000,
         seed: int = 1,

@@ -1,5 +1,6 @@
 """Corpora in local files of every common form, gzipped or not."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from seq2seq.data import readers
 from seq2seq.data.hub import Hub
 from seq2seq.data.readers import Pair
 from seq2seq.data.rows import Row
-from seq2seq.data.sources import Corpus
+from seq2seq.data.sources import Corpus, Take
 from seq2seq.errors import InputError, check_range
 
 SPLITS: Mapping[str, Sequence[str]] = {
@@ -163,9 +164,24 @@ class Lines(Files):
 
     endings = (".txt", "")
 
-    def __init__(self, files: dict[str, str | list[str]] | None = None, encoding: str = "utf-8") -> None:
-        """files: the files of each split in the folder data.path; patterns may match many."""
-        self.files, self.encoding = files, encoding
+    def __init__(
+        self, running: bool = False, files: dict[str, str | list[str]] | None = None, encoding: str = "utf-8"
+    ) -> None:
+        """running: the lines are one text: what is held out is its beginning for validation and its end for the test.
+
+        files: the files of each split in the folder data.path; patterns may match many.
+        """
+        self.running, self.files, self.encoding = running, files, encoding
+        self.held_out = "its beginning and its end" if running else "by hash of the line"
+
+    def taken(self, wanted: Take, path: str | None) -> Iterator[Row]:
+        if not self.running or wanted.everything:
+            return super().taken(wanted, path)
+        count = sum(1 for _ in self.rows(wanted.split, path))
+        first, after = round(wanted.low * count), round(wanted.high * count)
+        if wanted.limit is not None:
+            after = min(after, first + wanted.limit)
+        return itertools.islice(self.rows(wanted.split, path), first, max(first, after))
 
     def read(self, shard: Shard) -> Iterator[Pair]:
         for number, line in enumerate(readers.lines(shard[0], self.encoding), 1):

@@ -23,14 +23,14 @@ class Lanes:
         self.texts, self.lanes, self.segment, self.seed = texts, lanes, segment, seed
         self.layout = Layout(source_end=False)
         self.stream = joined(target)
-        self.span = -(-(len(self.stream) - 1) // lanes)
-        """Tokens of a lane; the last one may have fewer."""
-        if self.span < 1 or (lanes - 1) * self.span >= len(self.stream) - 1:
-            raise InputError(f"the training text has {len(self.stream) - 1} tokens, too few for data.lanes {lanes}")
+        self.tokens = len(self.stream) - 1
+        """Those to predict in an epoch; lanes have as many, some of them one more."""
+        if self.tokens < lanes:
+            raise InputError(f"the training text has {self.tokens} tokens, too few for data.lanes {lanes}")
 
     def __len__(self) -> int:
         """Optimiser steps in an epoch, as of a `Plan`."""
-        return -(-self.span // self.segment)
+        return -(-self.tokens // (self.lanes * self.segment))
 
     @property
     def kept(self) -> np.ndarray:
@@ -46,8 +46,8 @@ class Lanes:
     def bounds(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where segments begin and end, as places of the tokens to predict."""
         place, lane = np.divmod(numbers, self.lanes)
-        end = np.minimum((lane + 1) * self.span, len(self.stream) - 1)
-        start = np.minimum(lane * self.span + place * self.segment, end)
+        end = (lane + 1) * self.tokens // self.lanes
+        start = np.minimum(lane * self.tokens // self.lanes + place * self.segment, end)
         return start, np.minimum(start + self.segment, end)
 
     def lengths(self, numbers: np.ndarray) -> np.ndarray:
@@ -59,9 +59,9 @@ class Lanes:
         """The given segments, padded."""
         start, end = self.bounds(numbers)
         lengths = end - start + 1
-        steps = np.arange(int(lengths.max(initial=1)))
+        steps = np.arange(int(lengths.max(initial=2)))  # a lane that has ended reads padding
         inside = steps < lengths[:, None]
-        at = np.minimum(start[:, None] + steps, len(self.stream) - 1)
+        at = np.minimum(start[:, None] + steps, self.tokens)
         target = torch.from_numpy(np.where(inside, self.stream[at], PAD).astype(np.int64))
         nothing = torch.zeros(len(numbers), 0, dtype=torch.long)
         keys = torch.from_numpy(numbers if places is None else places)

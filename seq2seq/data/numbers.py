@@ -106,8 +106,9 @@ class Vectors(Tokenizer):
         words = text.split(maxsplit=SHOWN)
         if len(words) <= SHOWN:
             return text
-        steps = self.length(text)
-        return f"{steps} steps of {len(text.split()) // steps}: {' '.join(words[:SHOWN])} ..."
+        steps, count = self.length(text), len(text.split())
+        what = f"{count} numbers" if count == steps else f"{steps} steps of {count // steps} numbers"
+        return f"{what}: {' '.join(words[:SHOWN])} ..."
 
     @property
     def state(self) -> bytes:

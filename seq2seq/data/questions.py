@@ -57,7 +57,7 @@ class Fields(Localised):
     """The words of a phrase, each with its field: weekday, month, number, unit, territory and so on."""
 
     def __init__(
-        self, locale: str = "en", train: int = 4_000, validation: int = 500, test: int = 1_000, seed: int = 1
+        self, locale: str = "en", train: int = 20_000, validation: int = 500, test: int = 1_000, seed: int = 1
     ) -> None:
         """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
         self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
@@ -76,9 +76,9 @@ class Languages(Localised):
     def __init__(
         self,
         locales: list[str] | None = None,
-        train: int = 12_000,
-        validation: int = 600,
-        test: int = 1_200,
+        train: int = 20_000,
+        validation: int = 500,
+        test: int = 1_000,
         seed: int = 1,
     ) -> None:
         """locales: null for twelve of Europe, some of them near relatives; train, validation, test: rows of each split,
@@ -111,7 +111,7 @@ class ShortForms(Localised):
     """A phrase written out, and the same in figures and signs: Monday, May 3, 2010 and 5/3/10."""
 
     def __init__(
-        self, locale: str = "en", train: int = 8_000, validation: int = 500, test: int = 1_000, seed: int = 1
+        self, locale: str = "en", train: int = 20_000, validation: int = 500, test: int = 1_000, seed: int = 1
     ) -> None:
         """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
         self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed

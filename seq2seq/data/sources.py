@@ -22,6 +22,9 @@ VERSION = 1
 class Corpus(Part):
     """Where rows come from. A subclass writes `rows`; one that reads files writes `shards` and `read`."""
 
+    held_out: str = "by hash of the source"
+    """How the rows of a split that is missing are chosen."""
+
     def has(self, split: str, path: str | None) -> bool:
         """Whether there is a split "train", "validation" or "test"; what is missing is held out from the first."""
         return True
@@ -34,14 +37,14 @@ class Corpus(Part):
         """The rows that `wanted` describes."""
         rows = self.rows(wanted.split, path)
         if not wanted.everything:
-            rows = (row for row in rows if wanted.has(row.source or row.target))
+            rows = (row for row in rows if wanted.takes(row.source, row.target))
         return itertools.islice(rows, wanted.limit)
 
     def streamed(self, wanted: "Take", path: str | None, order: Sequence[int]) -> Any:
         """The same as a `datasets.IterableDataset`; shards in their own order when only the first rows are wanted."""
         rows = self.stream(wanted.split, path, None if wanted.limit else order)
         if not wanted.everything:
-            rows = rows.filter(wanted.has, input_columns="source")
+            rows = rows.filter(wanted.takes, input_columns=["source", "target"])
         return rows if wanted.limit is None else rows.take(wanted.limit)
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
@@ -184,9 +187,9 @@ class Take(NamedTuple):
         """Whether no row is left for another split."""
         return (self.low, self.high) == (0.0, 1.0)
 
-    def has(self, source: str) -> bool:
-        """Whether rows with this source are taken; equal sources are taken or left together."""
-        return round(self.low * (1 << 32)) <= zlib.crc32(source.encode()) < round(self.high * (1 << 32))
+    def takes(self, source: str, target: str) -> bool:
+        """Whether a row is taken; those of equal sources or, without one, targets are taken or left together."""
+        return round(self.low * (1 << 32)) <= zlib.crc32((source or target).encode()) < round(self.high * (1 << 32))
 
 
 def take(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None = None) -> Take:

@@ -408,6 +408,9 @@ class Nothing(Tokenizer):
     def __len__(self) -> int:
         return SPECIAL
 
+    def extent(self) -> str:
+        return "sources that are not read"
+
     @property
     def state(self) -> bytes:
         return b"nothing"

@@ -38,8 +38,8 @@ def sample(
     """`count` hypotheses for each source, in the order in which they are drawn.
 
     limits (B,): the most tokens of each, its end included; the end is forced there. places (B,): numbers that tell
-    the rows apart: what is drawn for a row depends on the seed and its place alone, not on its neighbours. A
-    hypothesis's scores are the network's own log-probabilities.
+    the rows apart: what is drawn for a row depends on the seed and its place alone, not on its neighbours, nor on how
+    many are drawn after it. A hypothesis's scores are the network's own log-probabilities.
     """
     sources, longest = len(limits), int(limits.max()) if len(limits) else 0
     if not sources:
@@ -88,5 +88,6 @@ def drawn(log_probs: Tensor, numbers: Tensor, draw: Draw) -> Tensor:
 
 def uniform(seed: int, places: Tensor, count: int, steps: int) -> Tensor:
     """(B, count, steps) random numbers from 0 to 1, those of a row by the seed and its place alone."""
-    found = [np.random.default_rng([seed, place]).random((steps, count)) for place in places.tolist()]
-    return torch.from_numpy(np.stack(found).transpose(0, 2, 1).astype(np.float32))
+    found = [[np.random.default_rng([seed, place, which]).random(steps) for which in range(count)]
+             for place in places.tolist()]  # fmt: skip
+    return torch.from_numpy(np.array(found, dtype=np.float32).reshape(len(places), count, steps))

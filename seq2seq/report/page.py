@@ -19,11 +19,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from seq2seq.report import plots
+from seq2seq.report.behind import Behind, behind
 
-NAMES = {"bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "f1": "F1"}
+NAMES = {
+    "bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "f1": "F1",
+    "wer": "WER", "per": "PER", "mae": "MAE", "rmse": "RMSE", "mase": "MASE", "span_f1": "span F1",
+    "macro_f1": "macro-F1", "micro_f1": "micro-F1",
+}  # fmt: skip
 """Metrics whose usual spelling differs from their key; any other key is shown with spaces for underscores."""
 
-SCORES = {*NAMES, "exact_match", "accuracy", "precision", "recall"}
+SCORES = {*NAMES} - {"mae", "rmse", "mase"} | {"exact_match", "accuracy", "precision", "recall"}
 """Metrics from 0 to 100, drawn together on one scale and shown with one decimal."""
 
 PERCENT = {"percent", "%"}
@@ -65,6 +70,7 @@ class Split(NamedTuple):
     rows: str
     scores: list[Score]
     decoding: str
+    behind: list[Behind]
     lengths: list[Lengths]
     examples: list[tuple[str, list[Example]]]
 
@@ -286,10 +292,19 @@ def _split(name: str, part: Mapping[str, Any], place: int) -> Split:
         name=name,
         rows=count(part.get("rows"), "row"),
         scores=[_score(key, _part(metrics, key)) for key in metrics],
-        decoding=phrase(_part(part, "decoding")),
+        decoding=phrase({key: value for key, value in _part(part, "decoding").items() if value not in (None, "")}),
+        behind=list(_behind(part, place)),
         lengths=list(_lengths(name, part.get("by_source_length") or (), place)),
         examples=[(group, rows) for group, rows in groups if rows],
     )
+
+
+def _behind(part: Mapping[str, Any], place: int) -> Iterator[Behind]:
+    """What lies behind each metric of a split."""
+    details = _part(part, "details")
+    for index, key in enumerate(details):
+        for one in behind(label(key), _part(details, key), f"behind-{place}-{index}"):
+            yield one._replace(picture=None if one.picture is None else Markup(one.picture))
 
 
 def _lengths(split: str, rows: Sequence[Mapping[str, Any]], place: int) -> Iterator[Lengths]:

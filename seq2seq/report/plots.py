@@ -121,6 +121,78 @@ def by_length(buckets: Sequence[Bucket], *, name: str, title: str, unit: str) ->
     return _svg(draw, size=(5.0, 3.4), name=name, title=title, description=told)
 
 
+def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], *, name: str, title: str) -> str:
+    """How often each label (rows) was predicted as each other one (columns), as shares of the row; as inline SVG."""
+    shares = [[count / max(1, sum(row)) for count in row] for row in counts]
+    size = len(labels)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for row, column in ((row, column) for row in range(size) for column in range(size)):
+            share = shares[row][column]
+            if share > 0:
+                axes.add_patch(_square(column, row, SERIES[0] if row == column else SERIES[1], 0.12 + 0.75 * share))
+            if share >= 0.005 and size <= 14:
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8)
+        axes.set_xlim(-0.5, size - 0.5)
+        axes.set_ylim(size - 0.5, -0.5)
+        axes.set_aspect("equal")
+        axes.set_xticks(range(size), [_short(label) for label in labels], rotation=90, fontsize=8)
+        axes.set_yticks(range(size), [_short(label) for label in labels], fontsize=8)
+        axes.tick_params(length=0)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("reference")
+
+    wrong = sorted(
+        (
+            (shares[row][column], labels[row], labels[column])
+            for row in range(size)
+            for column in range(size)
+            if row != column
+        ),
+        reverse=True,
+    )
+    told = "; ".join(f"{one} predicted as {other}: {100 * share:.0f} %" for share, one, other in wrong[:5] if share)
+    side = min(6.5, 2.6 + 0.17 * size)
+    return _svg(draw, size=(side, side), name=name, title=title, description=told or "nothing is confused")
+
+
+def _square(column: int, row: int, colour: str, opacity: float) -> Any:
+    """A cell of a heat map."""
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, alpha=opacity, linewidth=0)
+
+
+def _short(label: str) -> str:
+    """A label that fits beside an axis."""
+    return label if len(label) <= 14 else label[:13] + "…"
+
+
+def reliability(bins: Sequence[Mapping[str, Any]], *, name: str, title: str) -> str:
+    """How many labels of each confidence are right, and how many there are; as inline SVG (Guo et al. 2017, fig. 1)."""
+
+    def draw(figure: Figure) -> None:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+        above.plot([0, 1], [0, 1], color=MUTED, linestyle=":", linewidth=1)
+        above.plot(
+            [one["confidence"] for one in bins], [one["accuracy"] for one in bins], "o-", color=SERIES[0], markersize=5
+        )
+        above.set_ylabel("share that is right")
+        above.grid(axis="y")
+        middles, width = [(one["low"] + one["high"]) / 2 for one in bins], bins[0]["high"] - bins[0]["low"]
+        below.bar(middles, [one["count"] for one in bins], width=0.8 * width, color=LINE)
+        below.set_yticks([])
+        below.set_ylabel("labels")
+        below.set_xlim(0, 1.02)
+        below.set_xlabel("confidence")
+
+    told = "; ".join(
+        f"confidence {one['confidence']:.2f}: {one['accuracy']:.2f} right of {one['count']:,}" for one in bins
+    )
+    return _svg(draw, size=(4.4, 3.6), name=name, title=title, description=told)
+
+
 def _line(axes: Axes, label: str, points: Sequence[Point], index: int) -> None:
     """One curve; few points get dots, very many are averaged, and the legend says so."""
     size = -(-len(points) // MOST_POINTS)

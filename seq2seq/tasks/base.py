@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -163,7 +164,7 @@ class Task(nn.Module, Part):
         self, step: Step[S], state: S, limits: Tensor, places: Tensor, decoding: Decoding
     ) -> list[list[Hypothesis]]:
         """What `search` finds after the tokens of decoding.prefix, and these before it."""
-        given = self.tokenizers.target.encode([decoding.prefix])[0]
+        given = self.opening(decoding.prefix)
         for token in [BOS, *given[:-1]]:
             _, state = step(torch.full((len(limits), 1), token, device=limits.device), state)
 
@@ -173,9 +174,17 @@ class Task(nn.Module, Part):
         found = self.search(after, state, limits, places, replace(decoding, prefix=""))
         return [[one._replace(tokens=[*given, *one.tokens]) for one in row] for row in found]
 
+    def opening(self, prefix: str) -> list[int]:
+        """The tokens of a text that predictions begin with; what training lacks cannot be gone on from."""
+        target = self.tokenizers.target
+        ids = target.encode([prefix])[0]
+        if not ids or target.unknown_among(np.array(ids)).any():
+            raise InputError(f"no training target has all the tokens of {prefix!r}; begin with another text")
+        return ids
+
     @property
-    def reads_empty(self) -> bool:
-        """Whether an empty source has a prediction."""
+    def continues(self) -> bool:
+        """Whether a source is no source, but the beginning of the prediction, which may be empty."""
         return False
 
     @property

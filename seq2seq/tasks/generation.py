@@ -1,12 +1,15 @@
 """Generation: text from a label, a vector or nothing (one-to-many), and the likelihood of text."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seq2seq.data.batch import Batch, Layout
-from seq2seq.data.tokenizers import BOS, EOS, PAD, Nothing, Tokenizers
+from seq2seq.data.tokenizers import BOS, EOS, PAD, Listed, Nothing, Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
@@ -100,13 +103,22 @@ class Generation(Task):
             )
         if self.condition_every_step and isinstance(source, Nothing):
             raise InputError("model.condition_every_step needs a condition; choose another data.tokenizer than Nothing")
-
         if self.running and not isinstance(source, Nothing):
             raise InputError("model.running is for text without conditions; set data.tokenizer to Nothing")
 
     @property
-    def reads_empty(self) -> bool:
+    def continues(self) -> bool:
         return isinstance(self.tokenizers.source, Nothing)
+
+    def check(self, text: str) -> None:
+        if self.continues:
+            self.opening(text)
+            return
+        super().check(text)
+        source = self.tokenizers.source
+        if isinstance(source, Listed) and source.unknown_among(np.array(source.encode([text])[0])).any():
+            known = ", ".join(source.vocabulary[:20]) + ", ..." * (len(source.vocabulary) > 20)
+            raise InputError(f"no training row has a condition like {text!r}; known are {known}")
 
     def start(self, batch: Batch) -> State:
         """The state before the first token."""
@@ -186,3 +198,20 @@ class Generation(Task):
                 scores += self.scores(features, tokens[:, 1:])
             joined = tuple(torch.cat(tensors, dim=1) for tensors in zip(*before, strict=True))
             return self.written(self.resumed(joined), batch.places, decoding, EOS), scores, state.recurrent
+
+    def told(
+        self, openings: Sequence[str], before: int, recurrent: CellState | None, decoding: Decoding
+    ) -> tuple[list[list[Hypothesis]], CellState]:
+        """Running text, a row for each opening, which may be empty: each goes on from the best one before it.
+
+        before: rows told earlier, of which `recurrent` is the state (L, 1, H); None at the beginning of the text.
+        """
+        told = []
+        with torch.inference_mode():
+            state = self.resumed(self.beginning(1) if recurrent is None else recurrent)
+            for place, opening in enumerate(openings, before):
+                begun = replace(decoding, prefix=opening or decoding.prefix)
+                told.append(self.written(state, torch.tensor([place]), begun, EOS)[0])
+                tokens = torch.tensor([[EOS, *told[-1][0].tokens]], device=self.unwritable.device)
+                _, state = self.network(tokens, state, None)
+        return told, state.recurrent

@@ -12,7 +12,7 @@ from seq2seq.data.tokenizers import BOS, EOS, PAD, SPECIAL, Labels, Separated, T
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.decoding.rules import Rules
 from seq2seq.errors import InputError, check_range
-from seq2seq.metrics.accuracy import Accuracy
+from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding, Stack
@@ -61,14 +61,14 @@ class Tagging(Task):
             recurrent_dropout: share of units of the state zeroed on their way into the recurrence, always locked.
             residual_from: from this layer on, counted from 1, the input of a layer is added to its output.
             metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, MacroF1,
-                CalibrationError); null for Accuracy.
+                CalibrationError); null for accuracy and macro-F1.
         """
         super().__init__(tokenizers)
         self.cell, self.embedding_size, self.hidden_size, self.layers = cell, embedding_size, hidden_size, layers
         self.encoder, self.words, self.tagger, self.lookahead = encoder, words, tagger, lookahead
         self.dropout, self.locked_dropout, self.recurrent_dropout = dropout, locked_dropout, recurrent_dropout
         self.residual_from = residual_from
-        self.metrics = metrics or [Accuracy()]
+        self.metrics = metrics or [Accuracy(), MacroF1()]
         self.refuse_wrong_settings()
         size = encoder.hidden_size or hidden_size
         stack = Stack(cell, size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
