@@ -65,7 +65,7 @@ class Learner(LightningModule):
         elif task.running:
             raise InputError("model.running needs all training rows at hand; drop data.window")
         self.carried: CellState = ()
-        """Of running text the recurrent state (L, lanes, H) of every lane, the same on each device; none at its beginning."""
+        """Of running text the state (L, lanes, H) of every lane, the same on each device; none at its beginning."""
         self.next_carried: CellState = ()
         self.place: Place | None = None
         self.content = content

@@ -64,7 +64,13 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     elif "runs/demo" in words and "seq2seq.train" in words:
         program += ["--overwrite", "true"]
     reads = re.search(r" < (\S+)", line)
-    text = (folder / reads[1]).read_text() if reads else typed[1].replace(r"\t", "\t") if typed else ""
+    text = (
+        (folder / reads[1]).read_text()
+        if reads
+        else typed[1].replace(r"\t", "\t").replace(r"\n", "\n")
+        if typed
+        else ""
+    )
     environment = {k: v for k, v in os.environ.items() if k != "SEQ2SEQ_LAUNCH"} | {"PYTHONPATH": str(folder)}
     return subprocess.run(program, cwd=folder, input=text, capture_output=True, text=True, env=environment, timeout=300)
 

@@ -47,7 +47,14 @@ def behind(metric: str, details: Mapping[str, Any], name: str) -> Iterator[Behin
             for one in bins
         ]
         picture = drawing(plots.reliability, bins, name=f"{name}-bins", title="Confidence and what came of it")
-        yield Behind(f"{metric}: is the confidence deserved?", header, rows, 0, picture, "On the dotted line confidence is deserved: of labels with 80 %, four in five are right.")
+        yield Behind(
+            f"{metric}: is the confidence deserved?",
+            header,
+            rows,
+            0,
+            picture,
+            "On the dotted line confidence is deserved: of labels with 80 %, four in five are right.",
+        )
     groups = details.get("groups")
     if isinstance(groups, Mapping) and groups:
         rows = [[str(group), f"{value:.1f}"] for group, value in groups.items() if finite(value)]
