@@ -379,6 +379,7 @@ def test_a_student_cannot_leave_its_teacher(
     assert (taught / "results.json").is_file()
 
 
+@pytest.mark.slow
 def test_two_processes_learn_from_one_teacher(arguments: list[str], student: RunDirectory, tmp_path: Path) -> None:
     """The same steps as one process, also of averages."""
     averages = ["--optimizer.ema_decay", "0.8", "--optimizer.average", "2"]

@@ -98,6 +98,7 @@ def test_the_gradient_of_a_step_is_the_sum_of_its_pieces(
     assert difference < (1e-6 if kind == torch.float32 else 1e-14)
 
 
+@pytest.mark.slow
 def test_the_gradient_on_two_processes(tmp_path: Path) -> None:
     """Processes and micro-batches together, by the road that training takes."""
     config = tmp_path / "tiny.yaml"

@@ -72,7 +72,16 @@ def test_a_run_holds_what_it_promises(run: RunDirectory) -> None:
     assert results["environment"]["packages"]["torch"] == torch.__version__
     lines = [json.loads(line) for line in (run.predictions / "test.jsonl").read_text().split("\n")[:-1]]
     assert [line["id"] for line in lines] == list(range(30))
-    assert set(lines[0]) == {"id", "source", "reference", "prediction", "score", "token_scores", "reference_scores"}
+    assert set(lines[0]) == {
+        "id",
+        "source",
+        "reference",
+        "prediction",
+        "score",
+        "token_scores",
+        "reference_scores",
+        "quantiles",
+    }
     page = run.report.read_text()
     assert f"{part['metrics']['bleu']['value']:.1f}" in page
     assert run.best.is_file()
@@ -188,6 +197,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert [(p[0], p[2]) for p in curves["train_loss"]] == [(p[0], p[2]) for p in whole["train_loss"]]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_elsewhere(
     run: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
