@@ -74,14 +74,15 @@ def main(arguments: Sequence[str]) -> None:
         decoding = replace(decoding, beam_size=config.n_best)
     if config.n_best > decoding.beam_size:
         raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
-    if config.stream:
-        task.to(inference.choose_device(config.device))
-        return stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
+    if config.state is not None and not config.stream:
+        raise InputError(f"--state {config.state} is where a stream stands; add --stream, or leave it out")
     max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
     device = inference.choose_device(config.device)
     task.to(device)
     if sys.stdin is None or sys.stdout is None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
+    if config.stream:
+        return stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
     number, carried = 0, None
     for lines in chunks(sys.stdin.buffer):
         texts, problem = readable(task, lines, number)

@@ -133,9 +133,11 @@ def test_what_is_asked_for_is_written() -> None:
     """Classes and vectors that training has not seen decide between words, at random within a class."""
     random = np.random.default_rng(0)
     words = {-1: ("no", "never"), 1: ("yes", "always")}
-    points = [(sign, float(random.uniform(0.3, 1)) * sign) for sign in (-1, 1) for _ in range(40)]
-    vectors = [(f"{value:.3f} {random.normal():.3f}", words[sign][row % 2]) for row, (sign, value) in enumerate(points)]
-    classes = [("on" if sign > 0 else "off", text) for (sign, _), (_, text) in zip(points, vectors, strict=True)]
+    points = [
+        (sign, f"{random.uniform(0.3, 1) * sign:.3f} {random.normal():.3f}") for sign in (-1, 1) for _ in range(20)
+    ]
+    vectors = [(point, text) for sign, point in points for text in words[sign]]  # no point tells its words apart
+    classes = [("on" if sign > 0 else "off", text) for sign, _ in points for text in words[sign]]
     for rows, source, asked in ((vectors, Vectors(), ["-0.7 0.4", "0.6 -1"]), (classes, Labels(), ["off", "on"])):
         tokenizers = learnt(rows, source)
         task = tiny(tokenizers)

@@ -57,7 +57,7 @@ class Layer(nn.Module):
             outputs.append(turned(run[0], lengths) if direction else run[0])
         joined = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
         if lengths is not None:
-            joined = joined * present(joined.shape[1], lengths, joined).unsqueeze(-1)
+            joined = joined * inside(lengths, joined).unsqueeze(-1)
         return joined, tuple(torch.stack(tensors) for tensors in zip(*last, strict=True))
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
@@ -73,9 +73,9 @@ class Layer(nn.Module):
         return (inputs.new_zeros(len(inputs), self.hidden_size),) * self.states
 
 
-def present(steps: int, lengths: Tensor, like: Tensor) -> Tensor:
-    """(B, steps), one where a row has a token, else zero."""
-    return (torch.arange(steps, device=like.device) < lengths.to(like.device).unsqueeze(1)).to(like.dtype)
+def inside(lengths: Tensor, like: Tensor) -> Tensor:
+    """(B, T), true where a row of `like` (B, T, ...) has a token; lengths (B,)."""
+    return torch.arange(like.shape[1], device=like.device) < lengths.to(like.device).unsqueeze(1)
 
 
 def turned(values: Tensor, lengths: Tensor | None) -> Tensor:

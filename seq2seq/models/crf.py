@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.cells import turned
+from seq2seq.models.cells import inside, turned
 
 SPAN = re.compile("([BIESLU])(?:-(.+))?")
 """A label that begins a span, is inside, or ends it; S and U are whole spans, L ends like E."""
@@ -92,7 +92,7 @@ class ConditionalRandomField(nn.Module):
 
     def broken(self, tags: Tensor, lengths: Tensor) -> Tensor:
         """Which of the tags (B, T) break the constraints, (B,)."""
-        present = real(tags, lengths)
+        present = inside(lengths, tags)
         first, last, pairs = places(present)
         tags = tags.masked_fill(~present, 0)
         wrong = (first & ~self.start_allowed[tags]) | (last & ~self.end_allowed[tags])
@@ -157,14 +157,9 @@ def precise(values: Tensor) -> Tensor:
     return values if values.dtype == torch.double else values.float()
 
 
-def real(steps: Tensor, lengths: Tensor) -> Tensor:
-    """(B, T), true at the steps (B, T, ...) of a row itself."""
-    return torch.arange(steps.shape[1], device=steps.device) < lengths.to(steps.device).unsqueeze(1)
-
-
 def prepared(emissions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Emissions (B, T, C) in precise numbers, zero where padded, and `real`."""
-    present = real(emissions, lengths)
+    """Emissions (B, T, C) in precise numbers, zero where padded, and where they are not, (B, T)."""
+    present = inside(lengths, emissions)
     return precise(emissions).masked_fill(~present.unsqueeze(2), 0.0), present
 
 

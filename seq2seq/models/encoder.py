@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.cells import Cell, CellState, turned
+from seq2seq.models.cells import Cell, CellState, inside, turned
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import Reader
 from seq2seq.models.pooling import Last, Pooling
@@ -102,9 +102,7 @@ class Encoder(nn.Module):
         vectors, lengths = cast(Reader, self.embedding).read(source, lengths, noise)
         if self.reverse:
             vectors = turned(vectors, lengths)
-        padding = torch.arange(vectors.shape[1], device=vectors.device) >= lengths.clamp(min=1).to(
-            vectors.device
-        ).unsqueeze(1)
+        padding = ~inside(lengths.clamp(min=1), vectors)
         inputs = self.dropout(vectors, noise)  # (B, S, E)
         if self.lookahead:  # zeros follow the end of a row
             inputs = functional.pad(inputs.masked_fill(padding.unsqueeze(-1), 0), (0, 0, 0, self.lookahead))

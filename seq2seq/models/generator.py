@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from seq2seq.models.cells import CellState
+from seq2seq.models.bridge import Linear, StateShape, Zeros
+from seq2seq.models.cells import CellState, inside
 from seq2seq.models.decoder import Decoder, DecoderOptions, Source, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
@@ -18,28 +19,23 @@ class Generator(nn.Module):
     ) -> None:
         """condition: what reads it; None to begin with zeros. every_step: feed it to each step too."""
         super().__init__()
-        self.states, self.layers, self.units = stack.cell.states, stack.layers, stack.size
-        self.every_step = every_step
+        self.states, self.every_step = stack.cell.states, every_step
         size = 0 if condition is None else condition.size
         options = DecoderOptions(context_every_step=every_step, tied_output=tied)
         count = target.num_embeddings
         self.decoder = Decoder(target, count, stack, options, size)
         self.condition = condition
-        numbers = self.states * self.layers * self.units
-        self.map = None if condition is None else nn.Linear(size, numbers)
+        bridge = Zeros() if condition is None else Linear()
+        self.bridge = bridge.module(self.states, StateShape(1, size), StateShape(stack.layers, stack.size))
 
     def start(self, source: Tensor, lengths: Tensor) -> State:
         """The state before the first token, of conditions (B, S) or (B, S, D), the mean of whose vectors is taken."""
-        vector = None
-        if self.condition is not None and self.map is not None:
-            real = torch.arange(source.shape[1], device=source.device) < lengths.to(source.device).unsqueeze(1)
-            vectors = self.condition(source) * real.unsqueeze(-1)
-            vector = vectors.sum(1) / lengths.clamp(min=1).to(vectors).unsqueeze(1)  # (B, E)
-            numbers = self.map(vector).tanh()
+        if self.condition is None:
+            vector = self.decoder.embedding.weight.new_zeros(len(source), 0)
         else:
-            numbers = self.decoder.embedding.weight.new_zeros(len(source), self.states * self.layers * self.units)
-        shape = len(source), self.states, self.layers, self.units
-        first = tuple(numbers.view(shape).permute(1, 2, 0, 3).contiguous().unbind(0))
+            vectors = self.condition(source) * inside(lengths, source).unsqueeze(-1)
+            vector = vectors.sum(1) / lengths.clamp(min=1).to(vectors).unsqueeze(1)  # (B, E)
+        first = self.bridge((vector.unsqueeze(0),) * self.states)
         return self.decoder.start(first, self.seen(len(source), first[0], vector))
 
     def resumed(self, recurrent: CellState) -> State:

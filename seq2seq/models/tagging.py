@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.cells import CellState
+from seq2seq.models.cells import CellState, inside
 from seq2seq.models.crf import SPAN, ConditionalRandomField, constraints
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import Embedding
@@ -134,7 +134,7 @@ class Outputs(nn.Module):
         """Minus the log-probability of the labels (B, S) of states (B, S, H), summed, in nats; lengths (B,)."""
         states = self.dropout(states, noise)
         total = states.new_zeros((), dtype=torch.promote_types(states.dtype, torch.float32))
-        real = present(lengths, states)
+        real = inside(lengths, states)
         for place, ids in enumerate(digits(labels, self.sizes)):
             found = exact(self.maps[place](states))
             ids = (ids - self.columns[place].first).clamp(min=0)
@@ -165,7 +165,7 @@ class Outputs(nn.Module):
     def tag_column(self, place: int, emissions: Tensor, lengths: Tensor, count: int) -> Tagged:
         """The best classes of one column."""
         field = self.field(place)
-        real = present(lengths, emissions)
+        real = inside(lengths, emissions)
         if not self.learned:
             emissions = emissions.log_softmax(-1)
         if not self.learned and count == 1 and not (self.constrained and place == 0):
@@ -229,7 +229,7 @@ class AlignedDecoder(nn.Module):
         inputs = torch.cat((self.dropout(states, noise), self.embedding(before)), dim=-1)
         hidden, _ = self.recurrent(inputs, noise=noise)
         found = exact(self.map(self.last_dropout(hidden, noise)))
-        real = present(lengths, states)
+        real = inside(lengths, states)
         ids = (labels - self.column.first).clamp(min=0)
         return functional.cross_entropy(found[real], ids[real], reduction="sum")
 
@@ -252,11 +252,6 @@ class AlignedDecoder(nn.Module):
         return functional.pad(found, (self.column.first, 0), value=-torch.inf), state._replace(
             recurrent=recurrent, time=state.time + 1
         )
-
-
-def present(lengths: Tensor, like: Tensor) -> Tensor:
-    """(B, S), true where a row has a token; like (B, S, ...)."""
-    return torch.arange(like.shape[1], device=like.device) < lengths.to(like.device).unsqueeze(1)
 
 
 def exact(values: Tensor) -> Tensor:

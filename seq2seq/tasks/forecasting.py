@@ -17,7 +17,7 @@ from seq2seq.metrics.coverage import Coverage
 from seq2seq.metrics.forecast import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
 from seq2seq.models.attention import Attention
 from seq2seq.models.bridge import Bridge, Linear, StateShape
-from seq2seq.models.cells import GRU, Cell
+from seq2seq.models.cells import GRU, Cell, inside
 from seq2seq.models.embedding import Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
 from seq2seq.models.forecasting import Forecaster, Known, pinball
@@ -179,10 +179,11 @@ class Forecasting(Task):
 
     def spread(self, batch: Batch) -> Tensor:
         """(B, 1, D) the standard deviation of each history, by which it is divided, or one."""
-        source, lengths = batch.source, batch.source_lengths.to(batch.source.device).view(-1, 1, 1)
+        source = batch.source
         if not self.rescale:
             return source.new_ones(len(source), 1, source.shape[2])
-        real = (torch.arange(source.shape[1], device=source.device).view(1, -1, 1) < lengths).to(source.dtype)
+        real = inside(batch.source_lengths, source).unsqueeze(-1).to(source.dtype)
+        lengths = real.sum(1, keepdim=True)
         mean = (source * real).sum(1, keepdim=True) / lengths
         variance: Tensor = ((source - mean) * real).square().sum(1, keepdim=True) / lengths
         return torch.clamp(variance.sqrt(), min=LEAST)
@@ -202,8 +203,8 @@ class Forecasting(Task):
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum over steps, numbers and quantiles of the pinball loss, or over steps and numbers of the squared error."""
-        real = torch.arange(self.horizon) < batch.target_lengths.unsqueeze(1)  # (B, T)
-        found, wanted = self(batch)[real.to(batch.target.device)], batch.target[real.to(batch.target.device)]
+        real = inside(batch.target_lengths, batch.target)  # (B, T)
+        found, wanted = self(batch)[real], batch.target[real]
         if self.quantiles is None:
             return torch.sum(torch.square(found.squeeze(-1) - wanted))
         return pinball(found, wanted, self.quantiles).sum()
