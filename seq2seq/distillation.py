@@ -114,10 +114,10 @@ class Teacher:
         count = len(texts.source)
         print(f"{self.path} predicts {count:,} training rows; they are kept for other runs", file=sys.stderr)
         split, task = data.encode(texts, self.task.tokenizers, "train"), self.task.to(device)
-        lines = [""] * count
+        lines, predict = [""] * count, results.Predictor(task, task.decoding)
         with tqdm(total=count, desc="predicting", unit="row", leave=False, disable=None) as bar:
             for batch in inference.batches(split, task.decoding, device):
-                for row, line, *_ in results.predicted(task, batch, task.decoding):
+                for row, line, *_ in predict(batch):
                     lines[row] = line
                 bar.update(len(batch.rows))
         rows.write((Row(*pair, row) for row, pair in enumerate(zip(texts.source, lines, strict=True), 1)), folder)

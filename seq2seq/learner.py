@@ -223,7 +223,7 @@ class Learner(LightningModule):
 
     def collect(self, batch: Batch, decoding: Decoding) -> None:
         """Predict a batch; an empty one only keeps this device in step with the others."""
-        if self.predictor is None or self.predictor.decoding != decoding:
+        if self.predictor is None:  # the first batch of a split
             self.predictor = Predictor(self.task, decoding)
         self.predicted += self.predictor(batch)
 

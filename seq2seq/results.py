@@ -23,7 +23,6 @@ from seq2seq.metrics.base import Metric, Prediction, Score
 from seq2seq.models.cells import CellState
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.tasks.base import Decoding, Task
-from seq2seq.tasks.generation import Generation
 
 Predicted = tuple[int, str, float, list[float], list[float] | None, dict[str, str] | None]
 """Row number, text, score, token scores, those of the reference, quantiles: what devices send each other."""
@@ -32,34 +31,22 @@ LENGTHS = (1, 6, 11, 16, 21, 31, 51)
 """Where groups of source lengths begin, in words."""
 
 
-def predicted(task: Task, batch: Batch, decoding: Decoding) -> list[Predicted]:
-    """Of each row of a batch the best hypothesis as text, and what the task says of its reference."""
-    if not len(batch.rows):
-        return []
-    decoding = decoding if task.searches else decoding.greedy()
-    found = best_texts(task, batch.rows.tolist(), task.predict(batch, decoding))
-    references = task.reference_scores(batch)
-    if references is None:
-        return found
-    return [(*row[:4], scores, row[5]) for row, scores in zip(found, references, strict=True)]
-
-
 class Predictor:
     """Predicts batch after batch; of running text the state is carried over from one to the next."""
 
     def __init__(self, task: Task, decoding: Decoding) -> None:
-        self.task, self.decoding = task, decoding
+        self.task, self.decoding = task, decoding if task.searches else decoding.greedy()
         self.state: CellState | None = None
 
     def __call__(self, batch: Batch) -> list[Predicted]:
-        """What is predicted for each row."""
-        if not self.task.running or not isinstance(self.task, Generation):
-            return predicted(self.task, batch, self.decoding)
+        """Of each row of a batch the best hypothesis as text, and what the task says of its reference."""
         if not len(batch.rows):
             return []
         hypotheses, scores, self.state = self.task.followed(batch, self.state, self.decoding)
         found = best_texts(self.task, batch.rows.tolist(), hypotheses)
-        return [(*row[:4], one, None) for row, one in zip(found, scores, strict=True)]
+        if scores is None:
+            return found
+        return [(*row[:4], one, row[5]) for row, one in zip(found, scores, strict=True)]
 
 
 def best_texts(task: Task, rows: Sequence[int], hypotheses: Sequence[list[Hypothesis]]) -> list[Predicted]:

@@ -30,7 +30,7 @@ from seq2seq.models.bridge import Zeros
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.forecasting import pinball, rising
-from seq2seq.results import Predicted, in_order, predicted
+from seq2seq.results import Predicted, Predictor, in_order
 from seq2seq.tasks.base import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 
@@ -264,7 +264,7 @@ def test_predictions_hold_every_quantile() -> None:
     tokenizers = learnt(rows)
     task = tiny(tokenizers).eval()
     split = split_of(rows, tokenizers)
-    found: list[Predicted] = predicted(task, split.batch(np.arange(16)), task.decoding)
+    found: list[Predicted] = Predictor(task, task.decoding)(split.batch(np.arange(16)))
     predictions = in_order(found, split.texts)
     for row in predictions:
         assert row.quantiles is not None

@@ -19,6 +19,7 @@ from seq2seq.decoding.rules import Rules
 from seq2seq.decoding.sampling import Draw, sample
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
+from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Noise
 from seq2seq.parts import Part, build, plain
 
@@ -70,11 +71,9 @@ class Decoding(Part):
         if self.top_k is not None:
             check_range("decoding.top_k", self.top_k, 1)
         for name in ("temperature", "top_p"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= (1 if name == "top_p" else 100):
-                raise InputError(
-                    f"decoding.{name} is {value}; it must be above 0 and at most {1 if name == 'top_p' else 100}"
-                )
+            value, most = getattr(self, name), 1 if name == "top_p" else 100
+            if value is not None and not 0 < value <= most:
+                raise InputError(f"decoding.{name} is {value}; it must be above 0 and at most {most}")
         if self.temperature is None and (self.top_k is not None or self.top_p is not None):
             raise InputError("decoding.top_k and decoding.top_p draw at random; set decoding.temperature, such as 1.0")
 
@@ -192,6 +191,16 @@ class Task(nn.Module, Part):
         """Whether more hypotheses make a better best one; where they do not, no more are made than are asked for."""
         return True
 
+    def followed(
+        self, batch: Batch, state: CellState | None, decoding: Decoding
+    ) -> tuple[list[list[Hypothesis]], list[list[float]] | None, CellState | None]:
+        """What is predicted for rows, what is said of their references, and the state after them.
+
+        state: after the row before, of running text; None at its beginning and where rows have nothing to do with
+        each other.
+        """
+        return self.predict(batch, decoding), self.reference_scores(batch), None
+
     def reference_scores(self, batch: Batch) -> list[list[float]] | None:
         """The log-probability in nats of each token of each reference, by tasks whose metrics ask for it."""
         return None
@@ -218,6 +227,14 @@ class Task(nn.Module, Part):
         counts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
         counts = {name: count for name, count in counts.items() if count}
         return counts | {"total": sum(p.numel() for p in self.parameters())}
+
+
+def check_numbers(task: Task, *shares: str) -> None:
+    """Raise InputError for sizes below 1, and for dropouts and other `shares` that are none."""
+    for name in ("embedding_size", "hidden_size", "layers"):
+        check_range(f"model.{name}", getattr(task, name), 1)
+    for name in ("dropout", "recurrent_dropout", *shares):
+        check_range(f"model.{name}", getattr(task, name), 0, 1)
 
 
 def noise_of(batch: Batch) -> Noise:

@@ -9,7 +9,7 @@ from torch.nn import functional
 from seq2seq.data.batch import Batch, Layout
 from seq2seq.data.tokenizers import SPECIAL, Labels, Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import InputError, check_range
+from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.calibration import CalibrationError
@@ -17,7 +17,7 @@ from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.dropout import Dropout
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
 from seq2seq.models.words import WordOptions
-from seq2seq.tasks.base import Decoding, Task, noise_of
+from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
 from seq2seq.tasks.reading import load_vectors, reader_of
 
 PLACE = 2000
@@ -84,10 +84,7 @@ class Classification(Task):
 
     def refuse_wrong_settings(self) -> None:
         """Raise InputError for settings out of their range, and for labels that cannot be told apart."""
-        for name in ("embedding_size", "hidden_size", "layers"):
-            check_range(f"model.{name}", getattr(self, name), 1)
-        for name in ("dropout", "recurrent_dropout", "label_smoothing"):
-            check_range(f"model.{name}", getattr(self, name), 0, 1)
+        check_numbers(self, "label_smoothing")
         target = self.tokenizers.target
         if not isinstance(target, Labels):
             raise InputError(f"data.target_tokenizer is {type(target).__name__}; a classification needs Labels")

@@ -21,7 +21,7 @@ from seq2seq.models.cells import GRU, Cell, inside
 from seq2seq.models.embedding import Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
 from seq2seq.models.forecasting import Forecaster, Known, pinball
-from seq2seq.tasks.base import Decoding, Task, noise_of
+from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
 
 MEDIAN = 0.5
 
@@ -113,10 +113,8 @@ class Forecasting(Task):
 
     def refuse_wrong_settings(self) -> None:
         """Raise InputError for settings out of their range or that do not go together."""
-        for name in ("embedding_size", "hidden_size", "layers", "season"):
-            check_range(f"model.{name}", getattr(self, name), 1)
-        for name in ("dropout", "recurrent_dropout"):
-            check_range(f"model.{name}", getattr(self, name), 0, 1)
+        check_numbers(self)
+        check_range("model.season", self.season, 1)
         levels = self.quantiles or [MEDIAN]
         if levels != sorted(set(levels)) or MEDIAN not in levels or levels[0] <= 0 or levels[-1] >= 1:
             raise InputError(f"model.quantiles is {levels}; they must rise from above 0 to below 1 and hold 0.5")

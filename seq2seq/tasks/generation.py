@@ -11,7 +11,7 @@ from torch import Tensor
 from seq2seq.data.batch import Batch, Layout
 from seq2seq.data.tokenizers import BOS, EOS, PAD, Listed, Nothing, Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import InputError, check_range
+from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
 from seq2seq.models.cells import LSTM, Cell, CellState
@@ -19,7 +19,7 @@ from seq2seq.models.decoder import State
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.encoder import Stack
 from seq2seq.models.generator import Generator
-from seq2seq.tasks.base import Decoding, Task, noise_of
+from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
 
 LONGEST = 200
 """Tokens of a text, its end not counted, where decoding.max_length is null."""
@@ -91,10 +91,7 @@ class Generation(Task):
 
     def refuse_wrong_settings(self) -> None:
         """Raise InputError for a setting out of its range, or for what cannot be generated."""
-        for name in ("embedding_size", "hidden_size", "layers"):
-            check_range(f"model.{name}", getattr(self, name), 1)
-        for name in ("dropout", "recurrent_dropout"):
-            check_range(f"model.{name}", getattr(self, name), 0, 1)
+        check_numbers(self)
         source, target = self.tokenizers
         if target.width is not None or len(target.sizes) > 1:
             kind = type(target).__name__
@@ -180,13 +177,15 @@ class Generation(Task):
         return self.search(step, state, limits, places, decoding)
 
     def followed(
+        self, batch: Batch, state: CellState | None, decoding: Decoding
+    ) -> tuple[list[list[Hypothesis]], list[list[float]] | None, CellState | None]:
+        """Of running text, with states (L, 1, H): for each row how the text might have gone on instead."""
+        return self.read_on(batch, state, decoding) if self.running else super().followed(batch, state, decoding)
+
+    def read_on(
         self, batch: Batch, recurrent: CellState | None, decoding: Decoding
     ) -> tuple[list[list[Hypothesis]], list[list[float]], CellState]:
-        """Rows of running text, one after the other.
-
-        recurrent: the state (L, 1, H) after the row before the first, None at the beginning of the text. Returns for
-        each row how the text might have gone on instead, and the log-probabilities of its tokens; and the last state.
-        """
+        """The same for running text alone: its rows are read one after the other."""
         before, scores = [], []
         with torch.inference_mode():
             state = self.resumed(self.beginning(1) if recurrent is None else recurrent)

@@ -18,7 +18,7 @@ from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding, Stack
 from seq2seq.models.tagging import AlignedDecoder, AlignedState, Column, Outputs, Softmax, Tagger
 from seq2seq.models.words import WordOptions
-from seq2seq.tasks.base import Decoding, Task, noise_of
+from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
 from seq2seq.tasks.reading import load_vectors, reader_of
 
 
@@ -78,10 +78,7 @@ class Tagging(Task):
 
     def refuse_wrong_settings(self) -> None:
         """Raise InputError for settings out of their range or that do not go together."""
-        for name in ("embedding_size", "hidden_size", "layers"):
-            check_range(f"model.{name}", getattr(self, name), 1)
-        for name in ("dropout", "recurrent_dropout"):
-            check_range(f"model.{name}", getattr(self, name), 0, 1)
+        check_numbers(self)
         check_range("model.lookahead", self.lookahead, 0)
         if self.lookahead and (self.encoder.bidirectional or self.encoder.reverse):
             raise InputError(

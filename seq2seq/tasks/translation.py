@@ -17,7 +17,7 @@ from seq2seq.models.decoder import DecoderOptions, Outputs, Source, State
 from seq2seq.models.encoder import EncoderOptions, Stack
 from seq2seq.models.network import EncoderDecoder, Vocabularies
 from seq2seq.models.sampling import ScheduledSampling, drawn
-from seq2seq.tasks.base import Decoding, Task, noise_of
+from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
 
 
 class Translation(Task):
@@ -93,10 +93,7 @@ class Translation(Task):
 
     def refuse_wrong_numbers(self) -> None:
         """Raise InputError for a setting out of its range, or for losses that do not go together."""
-        for name in ("embedding_size", "hidden_size", "layers"):
-            check_range(f"model.{name}", getattr(self, name), 1)
-        for name in ("dropout", "recurrent_dropout", "label_smoothing"):
-            check_range(f"model.{name}", getattr(self, name), 0, 1)
+        check_numbers(self, "label_smoothing")
         check_range("model.coverage_loss", self.coverage_loss, 0)
         if self.tokenizers.target.width is not None:
             raise InputError("the target is made of vectors, but a translation writes text; set task: Forecasting")
