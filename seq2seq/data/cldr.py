@@ -9,10 +9,10 @@ pattern of each.
 Each word carries its field, so the same rows serve tagging, classification by locale and generation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from types import MappingProxyType
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 from zlib import crc32
 
 from babel import Locale
@@ -24,6 +24,9 @@ ROWS: Mapping[str, int] = MappingProxyType({"train": 20_000, "validation": 500, 
 
 PATIENCE = 10_000
 """After so many draws without a new row, `generate` holds that there are no more."""
+
+
+T = TypeVar("T")
 
 
 class Row(TypedDict):
@@ -52,21 +55,36 @@ def generate(
     source, target = locale_named(source_locale), locale_named(target_locale)
     if unknown := [f"{name!r}: {number}" for name, number in rows.items() if name not in ROWS or number < 0]:
         raise ValueError(f"rows has {', '.join(unknown)}; it maps {', '.join(ROWS)} to counts of at least 0")
-    wanted = {name: rows.get(name, 0) for name in ROWS}
-    made: dict[str, list[Row]] = {name: [] for name in ROWS}
+
+    def draw(random: Random) -> tuple[str, Callable[[int], Row]]:
+        say = utterance(random)
+        said = words(say(source))
+        return " ".join(word.text for word in said), lambda number: _row(
+            number, source, target, said, words(say(target))
+        )
+
+    return filled({name: rows.get(name, 0) for name in ROWS}, draw, seed, source)
+
+
+def filled(
+    wanted: Mapping[str, int], draw: Callable[[Random], tuple[str, Callable[[int], T]]], seed: int, locale: Locale
+) -> dict[str, list[T]]:
+    """So many rows of each split, none of whose sources occurs twice.
+
+    draw: from random numbers to a source, and to what makes its row, given the number of the draw.
+    """
+    made: dict[str, list[T]] = {name: [] for name in wanted}
     seen: set[str] = set()
     last = number = 0
-    while any(len(made[name]) < wanted[name] for name in ROWS):
+    while any(len(made[name]) < wanted[name] for name in wanted):
         if number - last > PATIENCE:
-            reached = ", ".join(f"{len(made[name])} of {wanted[name]} {name}" for name in ROWS)
-            raise ValueError(f"{source} has too few different phrases: made {reached} rows; ask for fewer")
-        say = utterance(Random(f"{seed} {number}"))  # a text seed is hashed by SHA-512, the same in every process
-        said = words(say(source))
-        text = " ".join(word.text for word in said)
+            reached = ", ".join(f"{len(made[name])} of {wanted[name]} {name}" for name in wanted)
+            raise ValueError(f"{locale} has too few different phrases: made {reached} rows; ask for fewer")
+        text, row = draw(Random(f"{seed} {number}"))  # a text seed is hashed by SHA-512, the same in every process
         split = split_of(text)
         if text not in seen and len(made[split]) < wanted[split]:
             seen.add(text)
-            made[split].append(_row(number, source, target, said, words(say(target))))
+            made[split].append(row(number))
             last = number
         number += 1
     return made

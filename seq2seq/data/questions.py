@@ -1,6 +1,6 @@
 """Other questions about the generated phrases: which field a word is, which language it is, how to say it shorter."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from random import Random
@@ -13,44 +13,7 @@ from babel.units import format_unit
 from seq2seq.data import cldr, phrases
 from seq2seq.data.phrases import Phrase, Piece, Pieces, dated, listed, locale_named, words
 from seq2seq.data.readers import JOINER
-from seq2seq.data.rows import Row
-from seq2seq.data.sources import Corpus
-from seq2seq.errors import InputError, check_range
-
-SPLITS = ("train", "validation", "test")
-
-PATIENCE = 10_000
-"""After so many draws without a new row there are held to be no more."""
-
-
-class Localised(Corpus):
-    """A corpus that is generated from CLDR; a subclass writes `made`."""
-
-    train: int
-    validation: int
-    test: int
-
-    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
-        """The sources and targets of each split."""
-        raise TypeError(f"{type(self).__name__} does not say how to make rows")
-
-    def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        if path is not None:
-            name = type(self).__name__
-            raise InputError(f"the corpus {name} is generated and reads no data.path; choose another data.corpus")
-        try:
-            pairs = self.made()[split]
-        except ValueError as problem:
-            raise InputError(f"{problem}; choose another locale in data.corpus") from problem
-        for number, (source, target) in enumerate(pairs, 1):
-            yield Row(source, target, number)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Rows of each split."""
-        for name in SPLITS:
-            check_range(f"data.corpus.{name}", getattr(self, name), 1)
-        return {name: getattr(self, name) for name in SPLITS}
+from seq2seq.data.sources import Localised
 
 
 class Fields(Localised):
@@ -62,8 +25,8 @@ class Fields(Localised):
         """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
         self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
 
-    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
-        rows = cldr.generate(self.locale, self.locale, self.counts, self.seed)
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        rows = cldr.generate(self.locale, self.locale, counts, self.seed)
         return {
             split: [(JOINER.join(row["source_words"]), JOINER.join(row["source_fields"])) for row in some]
             for split, some in rows.items()
@@ -86,9 +49,9 @@ class Languages(Localised):
         """
         self.locales, self.train, self.validation, self.test, self.seed = locales, train, validation, test, seed
 
-    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
         locales = self.locales or ["cs", "de", "en", "es", "fi", "fr", "it", "nl", "no", "pl", "pt", "sv"]
-        each = {name: -(-count // len(locales)) for name, count in self.counts.items()}
+        each = {name: -(-count // len(locales)) for name, count in counts.items()}
         rows = [cldr.generate(locale, locale, each, self.seed) for locale in locales]
         return {
             split: [
@@ -96,15 +59,15 @@ class Languages(Localised):
                 for place in range(each[split])
                 for locale, some in zip(locales, rows, strict=True)
             ][:count]
-            for split, count in self.counts.items()
+            for split, count in counts.items()
         }
 
 
 class Phrases(Languages):
     """The same the other way round: a locale, and something that is said in it (one-to-many)."""
 
-    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
-        return {split: [(locale, phrase) for phrase, locale in some] for split, some in super().made().items()}
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        return {split: [(locale, phrase) for phrase, locale in some] for split, some in super().made(counts).items()}
 
 
 class ShortForms(Localised):
@@ -116,20 +79,14 @@ class ShortForms(Localised):
         """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
         self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
 
-    def made(self) -> Mapping[str, Sequence[tuple[str, str]]]:
-        locale, counts = locale_named(self.locale), self.counts
-        found: dict[str, dict[str, str]] = {name: {} for name in counts}
-        number = last = 0
-        while any(len(found[name]) < counts[name] for name in counts):
-            if number - last > PATIENCE:
-                raise ValueError(f"{locale} has too few different phrases; ask for fewer rows")
-            source, target = both_forms(Random(f"{self.seed} {number}"), locale)
-            split = cldr.split_of(source)
-            if source not in found[split] and len(found[split]) < counts[split]:
-                found[split][source] = target
-                last = number
-            number += 1
-        return {name: list(some.items()) for name, some in found.items()}
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        locale = locale_named(self.locale)
+
+        def draw(random: Random) -> tuple[str, Callable[[int], tuple[str, str]]]:
+            both = both_forms(random, locale)
+            return both[0], lambda number: both
+
+        return cldr.filled(counts, draw, self.seed, locale)
 
 
 def both_forms(random: Random, locale: Locale) -> tuple[str, str]:

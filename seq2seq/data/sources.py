@@ -72,8 +72,33 @@ def examples(corpus: Corpus, split: str, path: str | None) -> Iterator[dict[str,
         yield {"source": row.source, "target": row.target}
 
 
-class Cldr(Corpus):
-    """Localised phrases of two languages, generated from Unicode CLDR: no download, any locale pair."""
+class Localised(Corpus):
+    """A corpus that is generated from Unicode CLDR: no download. A subclass writes `made`."""
+
+    train: int
+    validation: int
+    test: int
+    _rows: Mapping[str, Sequence[tuple[str, str]]] | None = None
+
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """So many sources and targets of each split; ValueError for a locale that cannot give them."""
+        raise TypeError(f"{type(self).__name__} does not say how to make rows")
+
+    def rows(self, split: str, path: str | None) -> Iterator[Row]:
+        if path is not None:
+            name = type(self).__name__
+            raise InputError(f"the corpus {name} is generated and reads no data.path; choose data.corpus Parallel")
+        if self._rows is None:  # all splits are drawn together
+            try:
+                self._rows = self.made({"train": self.train, "validation": self.validation, "test": self.test})
+            except ValueError as problem:
+                raise InputError(f"{problem}; choose another locale in data.corpus") from problem
+        for number, (source, target) in enumerate(self._rows[split], 1):
+            yield Row(source, target, number)
+
+
+class Cldr(Localised):
+    """Localised phrases of two languages, of any locale pair."""
 
     def __init__(
         self,
@@ -87,19 +112,10 @@ class Cldr(Corpus):
         """source_locale, target_locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
         self.source_locale, self.target_locale, self.seed = source_locale, target_locale, seed
         self.train, self.validation, self.test = train, validation, test
-        self._rows: Mapping[str, Sequence[cldr.Row]] = {}
 
-    def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        if path is not None:
-            raise InputError("the cldr corpus is generated and reads no data.path; choose data.corpus Parallel")
-        if not self._rows:
-            counts = {"train": self.train, "validation": self.validation, "test": self.test}
-            try:
-                self._rows = cldr.generate(self.source_locale, self.target_locale, counts, self.seed)
-            except ValueError as problem:
-                raise InputError(f"{problem}; choose another locale in data.corpus") from problem
-        for number, row in enumerate(self._rows[split], 1):
-            yield Row(row["source"], row["target"], number)
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        made = cldr.generate(self.source_locale, self.target_locale, counts, self.seed)
+        return {split: [(row["source"], row["target"]) for row in rows] for split, rows in made.items()}
 
 
 class Mixture(Corpus):
