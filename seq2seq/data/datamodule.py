@@ -51,7 +51,7 @@ class DataModule(Part):
 
     def __init__(
         self,
-        corpus: Corpus = Cldr(),
+        corpus: Corpus | None = None,
         path: str | None = None,
         holdout: float = 0.05,
         max_rows: dict[str, int] | None = None,
@@ -71,7 +71,7 @@ class DataModule(Part):
         """All that a run reads and how it is batched.
 
         Args:
-            corpus: where rows come from.
+            corpus: where rows come from; null for Cldr.
             path: a local folder or file to read instead of the corpus's default place.
             holdout: share of the training rows, mostly chosen by hash of the source, for each split that the corpus
                 lacks.
@@ -113,7 +113,7 @@ class DataModule(Part):
             )
         if shared_vocabulary and target_tokenizer is not None:
             raise InputError("data.shared_vocabulary excludes data.target_tokenizer; drop one of them")
-        self.corpus, self.path, self.holdout, self.max_rows = corpus, path, holdout, max_rows
+        self.corpus, self.path, self.holdout, self.max_rows = corpus or Cldr(), path, holdout, max_rows
         self.tokenizer, self.target_tokenizer = tokenizer, target_tokenizer
         self.shared_vocabulary, self.batch_tokens, self.device_tokens = shared_vocabulary, batch_tokens, device_tokens
         self.window, self.max_length, self.workers, self.cache = window, max_length, workers, cache
