@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from seq2seq.report.page import duration, number, outline, render, write
+from seq2seq.report.page import render, write
 from seq2seq.report.plots import Bucket, Point, by_length, curves
+from seq2seq.report.wording import duration, number, outline
 
 SIGNATURE = "nrefs:1|bs:1000|seed:12345|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
 ATTACKS = (
@@ -87,10 +88,20 @@ def everything() -> dict[str, Any]:
         {"low": 1, "high": 5, "rows": 1120, "bleu": 93.04, "bleu_low": 91.5, "bleu_high": 94.5},
         {"low": 6, "high": None, "rows": 30, "bleu": 70.0, "bleu_low": 60.0, "bleu_high": 80.0},
     ]
+    labels = {"NOUN": {"precision": 91.3, "recall": 80.0, "f1": 85.3, "support": 1200}, "VERB": {"support": 7}}
+    details = {
+        "macro_f1": {"labels": labels, "confusion": {"labels": ["NOUN", "VERB"], "counts": [[960, 240], [0, 7]]}},
+        "calibration_error": {
+            "bins": [{"low": 0.5, "high": 0.75, "count": 1150, "confidence": 0.625, "accuracy": 0.5},
+                     {"low": 0.75, "high": 1.0, "count": 0, "confidence": 0.0, "accuracy": 0.0}]
+        },
+        "wer": {"groups": {"ice": 11.6, "kor": 25.3}},
+    }  # fmt: skip
     bleu = {"value": 91.23, "low": 90.11, "high": 92.34, "signature": SIGNATURE, "unit": "BLEU points"}
     test = {
         "rows": 1000,
         "metrics": {"bleu": bleu, "exact_match": {"value": 84.0, "unit": "percent", "signature": "case:mixed"}},
+        "details": details,
         "by_source_length": lengths,
         "examples": {"best": [example(1)], "worst": [example(2, "שלוש")], "random": [example(n) for n in range(9)]},
         "decoding": {"beam_size": 5, "length_penalty": 1.0},
@@ -151,10 +162,23 @@ def test_page_says_what_was_measured(html: str) -> None:
     assert f"<code>{SIGNATURE}</code>" in html
 
 
+def test_what_lies_behind_a_score(html: str) -> None:
+    page = Page(html)
+    words = page.words()
+    for shown in (
+        "macro-F1 by label, test", "NOUN 91.3 80.0 85.3 1,200", "VERB n/a n/a n/a 7", "each row adds up to 100 %",
+        "calibration error: is the confidence deserved?, test", "0.50 to 0.75 1,150 62.5 % 50.0 %",
+        "WER by group, test", "ice 11.6", "kor 25.3", "NOUN predicted as VERB: 20 %",
+        "confidence 0.62: 0.50 right of 1,150",
+    ):  # fmt: skip
+        assert shown in words, shown
+    assert "0.75 to 1.00" not in words, "no label is that sure"
+
+
 def test_pictures_are_there_and_named(html: str) -> None:
     page = Page(html)
     pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
-    assert len(pictures) == 4  # loss, score, gradient norm, lengths
+    assert len(pictures) == 6  # confusions, confidence, loss, score, gradient norm, lengths
     assert all(picture["role"] == "img" and picture["aria-labelledby"] for picture in pictures)
     assert "best checkpoint" in page.words()
     assert "step (1,200 steps in 2.0 minutes)" in page.words()
@@ -219,6 +243,9 @@ def test_nothing_in_the_data_breaks_out(results: dict[str, Any], hostile: str) -
     test["metrics"][hostile] = {"value": 1.0}
     test["decoding"][hostile] = hostile
     test["by_source_length"][0][hostile] = 3.0
+    test["details"]["macro_f1"]["labels"][hostile] = {"f1": 1.0}
+    test["details"]["wer"]["groups"][hostile] = 2.0
+    test["details"][hostile] = test["details"]["macro_f1"]
     test["examples"]["best"][0].update(id=hostile, source=hostile, reference=hostile, prediction=hostile, chrf=hostile)
     test["examples"][hostile] = [example(3, hostile * 40)]
     page = Page(render(results))
@@ -297,6 +324,9 @@ def test_oldest_results_still_make_a_page() -> None:
         {"rows": 1, "metrics": {}, "examples": {"best": [], "worst": None}, "by_source_length": []},
         {"by_source_length": [{"low": None, "high": None, "rows": None, "bleu": None}, {"rows": 2}]},
         {"examples": {"best": [{}]}},
+        {"details": {"macro_f1": {"labels": {}, "confusion": None, "bins": None, "groups": {}}, "wer": None}},
+        {"details": {"macro_f1": {"labels": {"A": None, "B": {}}, "confusion": {"labels": ["A", "B"]}}}},
+        {"details": {"calibration_error": {"bins": [{}, {"count": 3}]}, "wer": {"groups": {"a": None}}}},
     ],
 )
 def test_gaps_in_a_split_do_not_crash(split: dict[str, Any]) -> None:

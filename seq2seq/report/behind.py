@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from seq2seq.report import plots
+from seq2seq.report.plots import picture
+from seq2seq.report.wording import is_number, number
+
+BIN = ("low", "high", "count", "confidence", "accuracy")
+"""What is known of each group of labels of like confidence."""
 
 MOST = 40
 """Rows of a table that are shown."""
@@ -18,75 +24,50 @@ class Behind(NamedTuple):
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    left_out: int
+    left_out: int = 0
     """Rows that are not shown."""
-    picture: str | None
-    caption: str
+    picture: Markup | None = None
+    caption: str = ""
 
 
 def behind(metric: str, details: Mapping[str, Any], name: str) -> Iterator[Behind]:
     """The parts of one metric's details; metric: in words; name: of the pictures, unique on the page."""
-    labels, confusion = details.get("labels"), details.get("confusion")
+    labels, bins, groups = (details.get(key) for key in ("labels", "bins", "groups"))
     if isinstance(labels, Mapping) and labels:
-        rows = [[str(label), *scores(numbers)] for label, numbers in labels.items()]
-        drawn = isinstance(confusion, Mapping) and 1 < len(confusion.get("labels") or ()) <= 31
-        picture = confusion_picture(confusion, name) if drawn and isinstance(confusion, Mapping) else None
-        header = ["Label", "Precision", "Recall", "F1", "In the references"]
-        caption = "Rows are the references, columns what was predicted; each row adds up to 100 %."
-        yield Behind(f"{metric} by label", header, rows[:MOST], max(0, len(rows) - MOST), picture, caption)
-    bins = [one for one in details.get("bins") or () if one.get("count")]
-    if bins:
-        header = ["Confidence", "Labels", "Mean confidence", "Right"]
-        rows = [
-            [
-                f"{one['low']:.2f} to {one['high']:.2f}",
-                f"{one['count']:,}",
-                percent(one["confidence"]),
-                percent(one["accuracy"]),
-            ]
-            for one in bins
-        ]
-        picture = drawing(plots.reliability, bins, name=f"{name}-bins", title="Confidence and what came of it")
-        yield Behind(
-            f"{metric}: is the confidence deserved?",
-            header,
-            rows,
-            0,
-            picture,
-            "On the dotted line confidence is deserved: of labels with 80 %, four in five are right.",
-        )
-    groups = details.get("groups")
+        yield by_label(metric, labels, details.get("confusion"), name)
+    whole = [one for one in bins or () if one.get("count") and all(is_number(one.get(key)) for key in BIN)]
+    if whole:
+        yield deserved(metric, whole, name)
     if isinstance(groups, Mapping) and groups:
-        rows = [[str(group), f"{value:.1f}"] for group, value in groups.items() if finite(value)]
-        yield Behind(f"{metric} by group", ["Group", metric], rows, 0, None, "")
+        rows = [[str(group), number(value, 1)] for group, value in groups.items()]
+        yield Behind(f"{metric} by group", ["Group", metric], rows)
 
 
-def confusion_picture(confusion: Mapping[str, Any], name: str) -> str | None:
-    """The confusions as a heat map."""
-    labels = [str(label) for label in confusion["labels"]]
-    return drawing(plots.confusion, labels, confusion["counts"], name=f"{name}-confusion", title="Confusions")
+def by_label(metric: str, labels: Mapping[str, Any], confusion: Any, name: str) -> Behind:
+    """Precision, recall, F1 and support of each label, and which is taken for which."""
+    keys = {"precision": 1, "recall": 1, "f1": 1, "support": 0}
+    rows = [[str(label), *(number((one or {}).get(key), places) for key, places in keys.items())]
+            for label, one in labels.items()]  # fmt: skip
+    drawn, pairs = None, confusion if isinstance(confusion, Mapping) else {}
+    if len(pairs.get("labels") or ()) > 1 and len(pairs.get("counts") or ()) == len(pairs["labels"]):
+        drawn = picture(plots.confusion, pairs["labels"], pairs["counts"], name=name, title="Confusions")
+    header = ["Label", "Precision", "Recall", "F1", "In the references"]
+    caption = "Rows are the references, columns what was predicted; each row adds up to 100 %."
+    return Behind(f"{metric} by label", header, rows[:MOST], max(0, len(rows) - MOST), drawn, caption)
 
 
-def drawing(draw: Any, *arguments: Any, **options: Any) -> str | None:
-    """A picture, or nothing where matplotlib is not installed."""
-    try:
-        return str(draw(*arguments, **options))
-    except ImportError:
-        return None
+def deserved(metric: str, bins: Sequence[Mapping[str, Any]], name: str) -> Behind:
+    """How many labels of each confidence are right."""
+    rows = []
+    for one in bins:
+        shares = [percent(one["confidence"]), percent(one["accuracy"])]
+        rows.append([f"{number(one['low'], 2)} to {number(one['high'], 2)}", number(one["count"], 0), *shares])
+    drawn = picture(plots.reliability, bins, name=f"{name}-bins", title="Confidence and what came of it")
+    header = ["Confidence", "Labels", "Mean confidence", "Right"]
+    caption = "On the dotted line confidence is deserved: of labels with 80 %, four in five are right."
+    return Behind(f"{metric}: is the confidence deserved?", header, rows, 0, drawn, caption)
 
 
-def scores(numbers: Mapping[str, Any]) -> list[str]:
-    """Precision, recall, F1 and support in words."""
-    found = [f"{numbers[key]:.1f}" if finite(numbers.get(key)) else "n/a" for key in ("precision", "recall", "f1")]
-    support = numbers.get("support")
-    return [*found, f"{int(support):,}" if finite(support) and support is not None else "n/a"]
-
-
-def percent(share: float) -> str:
+def percent(share: object) -> str:
     """A share of one as percent."""
-    return f"{100 * share:.1f} %"
-
-
-def finite(value: object) -> bool:
-    """Whether it is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return f"{number(100 * share, 1)} %" if is_number(share) else number(share)

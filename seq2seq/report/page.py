@@ -7,32 +7,35 @@ The page is built in two steps: this module turns the plain results into a few s
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from seq2seq.report import plots
 from seq2seq.report.behind import Behind, behind
-
-NAMES = {
-    "bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "f1": "F1",
-    "wer": "WER", "per": "PER", "mae": "MAE", "rmse": "RMSE", "mase": "MASE", "span_f1": "span F1",
-    "macro_f1": "macro-F1", "micro_f1": "micro-F1",
-}  # fmt: skip
-"""Metrics whose usual spelling differs from their key; any other key is shown with spaces for underscores."""
-
-SCORES = {*NAMES} - {"mae", "rmse", "mase"} | {"exact_match", "accuracy", "precision", "recall"}
-"""Metrics from 0 to 100, drawn together on one scale and shown with one decimal."""
-
-PERCENT = {"percent", "%"}
-NOT_AVAILABLE = "n/a"
+from seq2seq.report.plots import picture
+from seq2seq.report.wording import (
+    NAMES,
+    NOT_AVAILABLE,
+    PERCENT,
+    SCORES,
+    count,
+    duration,
+    finite,
+    heading,
+    is_number,
+    label,
+    number,
+    outline,
+    phrase,
+    places_of,
+)  # fmt: skip
 
 
 class Score(NamedTuple):
@@ -143,106 +146,6 @@ def _template() -> Template:
     return environment.get_template("page.html")
 
 
-def number(value: object, places: int | None = None) -> str:
-    """A number as people write it: thousands apart, a real minus, about three digits unless `places` says otherwise."""
-    if not _is_number(value):
-        return NOT_AVAILABLE
-    if places is None and isinstance(value, int):
-        places = 0
-    elif places is None and value != 0 and not 0.001 <= abs(value) < 1e9:
-        return f"{value:.3g}".replace("-", "−")
-    return f"{value:,.{_places(value) if places is None else places}f}".replace("-", "−")
-
-
-def _places(value: float) -> int:
-    """The decimals that leave about three digits."""
-    size = abs(value)
-    return 0 if size >= 1000 else 1 if size >= 10 or size == 0 else 2 if size >= 1 else 3
-
-
-def count(value: object, noun: str) -> str:
-    """`1 row`, `1,000 rows`, or nothing when the number is not known."""
-    return f"{number(value, 0)} {noun}{'' if value == 1 else 's'}" if _is_number(value) else ""
-
-
-def duration(seconds: object) -> str:
-    """A time in the unit a person would choose."""
-    if not _is_number(seconds):
-        return NOT_AVAILABLE
-    if seconds < 99.5:
-        return f"{seconds:.1f} seconds"
-    minutes = seconds / 60
-    if minutes < 99.5:
-        return f"{minutes:.1f} minutes"
-    return f"{int(minutes) // 60:,} h {int(minutes) % 60} min"
-
-
-def label(key: object) -> str:
-    """A key as words: `max_length_ratio` reads `max length ratio`, `bleu` reads `BLEU`."""
-    return NAMES.get(str(key), str(key).replace("_", " ").strip())
-
-
-def heading(key: object) -> str:
-    """A key at the start of a line: `exact_match` reads `Exact match`, `chrf` still reads `chrF`."""
-    return NAMES.get(str(key)) or label(key)[:1].upper() + label(key)[1:]
-
-
-def phrase(value: object) -> str:
-    """Any plain value in one line: `train 20,000, test 1,000`."""
-    if isinstance(value, Mapping):
-        inner = ((label(key), item) for key, item in value.items())
-        return ", ".join(f"{key} ({phrase(item)})" if _nested(item) else f"{key} {phrase(item)}" for key, item in inner)
-    if isinstance(value, list | tuple):
-        return ", ".join(phrase(item) for item in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return NOT_AVAILABLE
-    if isinstance(value, int):
-        return number(value)
-    return str(value)
-
-
-def outline(value: Mapping[Any, Any], indent: int = 0) -> str:
-    """Nested settings as YAML, in their own order."""
-    return "".join(f"{'  ' * indent}{_scalar(str(key))}:{_below(item, indent)}" for key, item in value.items())
-
-
-def _below(value: object, indent: int) -> str:
-    """What follows `key:`, on the same line or in deeper lines."""
-    if isinstance(value, Mapping) and value:
-        return "\n" + outline(value, indent + 1)
-    if isinstance(value, list | tuple) and any(_nested(item) for item in value):
-        inner = (_below(item, indent + 1).lstrip() for item in value)  # the first key stands beside its dash
-        return "\n" + "".join(f"{'  ' * (indent + 1)}- {text}" for text in inner)
-    if isinstance(value, list | tuple):
-        return f" [{', '.join(_scalar(item) for item in value)}]\n"
-    return " {}\n" if isinstance(value, Mapping) else f" {_scalar(value)}\n"
-
-
-def _scalar(value: object) -> str:
-    """A single YAML value; text is quoted only where YAML would read it as something else."""
-    if not isinstance(value, str):
-        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    plain = value.replace("_", "").replace(".", "").replace("/", "").replace("-", "").replace(" ", "")
-    means_itself = plain.isalnum() and not plain[0].isdigit() and value[0].isalnum() and value == value.strip()
-    if means_itself and value.lower() not in {"true", "false", "null", "yes", "no", "on", "off", "nan", "inf"}:
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _nested(value: object) -> bool:
-    return isinstance(value, Mapping | list | tuple)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _finite(value: object) -> float | None:
-    return float(value) if _is_number(value) else None
-
-
 def _part(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """The mapping under `key`; empty when an older file lacks it."""
     found = holder.get(key)
@@ -262,8 +165,8 @@ def _score(key: str, metric: Mapping[str, Any]) -> Score:
     value, low, high = metric.get("value"), metric.get("low"), metric.get("high")
     unit = str(metric.get("unit") or "")
     hundred = key in SCORES or unit in PERCENT or "points" in unit
-    places = 1 if hundred or not _is_number(value) else _places(value)
-    known = _is_number(low) and _is_number(high)
+    places = 1 if hundred or not is_number(value) else places_of(value)
+    known = is_number(low) and is_number(high)
     return Score(
         name=heading(key),
         value=number(value, places),
@@ -303,8 +206,7 @@ def _behind(part: Mapping[str, Any], place: int) -> Iterator[Behind]:
     """What lies behind each metric of a split."""
     details = _part(part, "details")
     for index, key in enumerate(details):
-        for one in behind(label(key), _part(details, key), f"behind-{place}-{index}"):
-            yield one._replace(picture=None if one.picture is None else Markup(one.picture))
+        yield from behind(label(key), _part(details, key), f"behind-{place}-{index}")
 
 
 def _lengths(split: str, rows: Sequence[Mapping[str, Any]], place: int) -> Iterator[Lengths]:
@@ -316,26 +218,26 @@ def _lengths(split: str, rows: Sequence[Mapping[str, Any]], place: int) -> Itera
         drawn = [bucket for bucket in buckets if math.isfinite(bucket.value)]
         name, unit = f"length-{place}-{index}", label(metric)
         title = f"{unit} by source length, {split}"
-        picture = _picture(plots.by_length, drawn, name=name, title=title, unit=unit) if drawn else None
-        yield Lengths(metric=unit, buckets=buckets, picture=picture)
+        curve = picture(plots.by_length, drawn, name=name, title=title, unit=unit) if drawn else None
+        yield Lengths(metric=unit, buckets=buckets, picture=curve)
 
 
 def _bucket(row: Mapping[str, Any], metric: str) -> plots.Bucket:
     """A length bucket; a value that is missing is not a number, so that the table says so and the picture skips it."""
     low, high = row.get("low"), row.get("high")
-    if _is_number(low) and _is_number(high):
+    if is_number(low) and is_number(high):
         words = number(low) if low == high else f"{number(low)}–{number(high)}"
-    elif _is_number(high):
+    elif is_number(high):
         words = f"up to {number(high)}"
     else:
-        words = f"{number(low)} and more" if _is_number(low) else NOT_AVAILABLE
-    value = _finite(row.get(metric))
+        words = f"{number(low)} and more" if is_number(low) else NOT_AVAILABLE
+    value = finite(row.get(metric))
     return plots.Bucket(
         label=words,
-        rows=int(_finite(row.get("rows")) or 0),
+        rows=int(finite(row.get("rows")) or 0),
         value=math.nan if value is None else value,
-        low=_finite(row.get(f"{metric}_low")),
-        high=_finite(row.get(f"{metric}_high")),
+        low=finite(row.get(f"{metric}_low")),
+        high=finite(row.get(f"{metric}_high")),
     )
 
 
@@ -378,15 +280,15 @@ def _panel(
     """One picture; the kept checkpoint is marked where its own curve is drawn."""
     if not series:
         return None
-    step, value = _finite(best.get("step")), _finite(best.get("value"))
+    step, value = finite(best.get("step")), finite(best.get("value"))
     mark = (step, value) if step is not None and value is not None and best.get("metric") in series else None
     named = {_curve_name(key): points for key, points in series.items()}
-    return _picture(plots.curves, named, name=name, title=title, unit=unit, best=mark)
+    return picture(plots.curves, named, name=name, title=title, unit=unit, best=mark)
 
 
 def _points(rows: Sequence[Sequence[Any]]) -> list[plots.Point]:
     """The measurements that are numbers, in their own order."""
-    return [plots.Point(*map(float, row)) for row in rows if len(row) == 3 and all(map(_is_number, row))]
+    return [plots.Point(*map(float, row)) for row in rows if len(row) == 3 and all(map(is_number, row))]
 
 
 def _curve(key: str, points: Sequence[plots.Point]) -> Curve:
@@ -403,18 +305,10 @@ def _curve_name(key: str) -> str:
 
 def _best(best: Mapping[str, Any]) -> str:
     """Where the kept checkpoint lies, in one sentence."""
-    if not _is_number(best.get("step")):
+    if not is_number(best.get("step")):
         return ""
     metric = f", {_curve_name(str(best['metric']))} {number(best.get('value'))}" if best.get("metric") else ""
     return f"step {number(best['step'], 0)}{metric}"
-
-
-def _picture(draw: Callable[..., str], *arguments: Any, **options: Any) -> Markup | None:
-    """A picture for the page, or nothing where matplotlib is not installed."""
-    try:
-        return Markup(draw(*arguments, **options))
-    except ImportError:
-        return None
 
 
 def _pictures_missing(splits: Sequence[Split], training: Training) -> bool:
@@ -448,9 +342,9 @@ def _highlights(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _parameters(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Parts of the model with their parameters and share of the total."""
     parts = _part(_part(results, "model"), "parameters")
-    total = _finite(parts.get("total"))
+    total = finite(parts.get("total"))
     return [
-        (heading(key), number(size, 0), f"{number(100 * size / total, 1)} %" if total and _is_number(size) else "")
+        (heading(key), number(size, 0), f"{number(100 * size / total, 1)} %" if total and is_number(size) else "")
         for key, size in parts.items()
     ]
 

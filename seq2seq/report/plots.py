@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from markupsafe import Markup
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -119,6 +121,14 @@ def by_length(buckets: Sequence[Bucket], *, name: str, title: str, unit: str) ->
 
     told = "; ".join(f"length {bucket.label}: {bucket.value:.1f} over {bucket.rows:,} rows" for bucket in buckets)
     return _svg(draw, size=(5.0, 3.4), name=name, title=title, description=told)
+
+
+def picture(draw: Callable[..., str], *arguments: Any, **options: Any) -> Markup | None:
+    """A picture by `draw` for the page, or nothing where matplotlib is not installed."""
+    try:
+        return Markup(draw(*arguments, **options))
+    except ImportError:
+        return None
 
 
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], *, name: str, title: str) -> str:
