@@ -30,7 +30,7 @@ from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.lanes import Lanes
 from seq2seq.data.rows import Row, Texts, in_memory
 from seq2seq.data.sources import Cldr, Corpus, Take, load, take
-from seq2seq.data.split import Evaluation, Split, Step, Training, encode, fitting, refuse_unequal
+from seq2seq.data.split import Evaluation, Split, Step, Training, encode, fitting, refuse_wrong_lengths
 from seq2seq.data.streaming import BEGINNING, Place, StreamedSteps, Windows
 from seq2seq.data.tokenizers import SentencePiece, Tokenizer, Tokenizers
 from seq2seq.errors import InputError, check_range
@@ -191,7 +191,7 @@ class DataModule(Part):
                 for column, tokenizer, side in zip(texts[:2], tokenizers, Tokenizers._fields, strict=True)
             )
         split = Split(texts, source, target, self.max_length, fitting(layout, tokenizers), self.cut_sources)
-        refuse_unequal(split, tokenizers)
+        refuse_wrong_lengths(split, tokenizers)
         if name != "train":
             split.warn_of_cuts()
             if split.layout.labels:

@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from seq2seq.data.readers import DIVIDER
 from seq2seq.data.tokenizers import (
     EOS,
     PAD,
@@ -189,7 +190,7 @@ class RowFeatures(Features):
 class TokenFeatures(Features):
     """Words with features of their own, written as OpenNMT does: Hund￨NOUN￨Nom."""
 
-    def __init__(self, text: Separated, features: int = 1, divider: str = "￨") -> None:
+    def __init__(self, text: Separated, features: int = 1, divider: str = DIVIDER) -> None:
         """text: the words' tokenizer, Words or Labels; features: how many each has; divider: stands before each."""
         if not isinstance(text, Separated):
             raise InputError(f"data.tokenizer.text is {text!r}, but features of tokens need Words or Labels")

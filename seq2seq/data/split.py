@@ -104,8 +104,8 @@ class Split:
         return Split(self.texts, sides[0], sides[1], self.longest, self.layout, self.cut)
 
 
-def refuse_unequal(split: Split, tokenizers: Tokenizers) -> None:
-    """Raise InputError where a row has not one label for each token, or not one in all, if the task wants that."""
+def refuse_wrong_lengths(split: Split, tokenizers: Tokenizers) -> None:
+    """Raise InputError where a row has not the labels or steps that the task wants: one for each token, one, all."""
     if split.layout.steady:
         refuse_unsteady(split, tokenizers.target)
     if not split.layout.aligned and not split.layout.single:
@@ -188,9 +188,8 @@ class Training(Dataset[Step]):
 
     def __getitem__(self, rows: Rows) -> Step:
         split, numbers = self.split, rows.numbers
-        if self.drawn is not None and isinstance(
-            split, Split
-        ):  # all rows of the step, because their number of tokens divides its loss
+        # Running text is never drawn. All rows of the step, because their number of tokens divides its loss.
+        if self.drawn is not None and isinstance(split, Split):
             split, numbers = split.drawn(rows, *self.drawn), np.arange(len(numbers))
         lengths = split.lengths(numbers)
         tokens = split.layout.summands(lengths[:, 1])

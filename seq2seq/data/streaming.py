@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from seq2seq.data.batch import Layout, Ragged
 from seq2seq.data.batching import Plan
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split, Step, Training, draw, fitting, refuse_unequal
+from seq2seq.data.split import Split, Step, Training, draw, fitting, refuse_wrong_lengths
 from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.errors import InputError
 
@@ -129,7 +129,7 @@ class StreamedSteps:
     def steps(self, window: Window, start: int) -> Iterator[Step]:
         """The steps of a window, without those taken before."""
         split = Split(Texts((), ()), window.source, window.target, self.windows.longest, self.layout, self.cut)
-        refuse_unequal(split, self.windows.tokenizers)
+        refuse_wrong_lengths(split, self.windows.tokenizers)
         fits = split.fits()
         self.tell(int((~fits).sum()))
         if not fits.any():

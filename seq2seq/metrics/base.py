@@ -96,9 +96,12 @@ class Counted(Metric):
 
     def score(self, rows: Sequence[Prediction], interval: bool = False) -> Score:
         """The interval is the 2.5th and 97.5th percentile over resampled rows."""
-        counts = self.statistics(rows)
+        return self.scored(self.statistics(rows), interval)
+
+    def scored(self, counts: np.ndarray, interval: bool) -> Score:
+        """The score of statistics (N, K)."""
         value = float(self.value(counts.sum(axis=0)))
-        if not interval or len(rows) < 2:
+        if not interval or len(counts) < 2:
             return Score(value, None, None, self.settings())
         low, high = np.percentile(self.value(resampled(counts)), [2.5, 97.5])
         return Score(value, float(low), float(high), f"{self.settings()}|bs:{RESAMPLES}|seed:{SEED}")

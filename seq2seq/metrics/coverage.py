@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from seq2seq.errors import InputError
-from seq2seq.metrics.base import Counted, Prediction
+from seq2seq.metrics.base import Prediction
+from seq2seq.metrics.ratios import Ratio
 
 
-class Coverage(Counted):
+class Coverage(Ratio):
     """Percent of the reference's numbers from the lowest forecast quantile to the highest; 80 for 0.1 and 0.9.
 
     Neither higher nor lower is better: it should be what the two quantiles leave between them.
@@ -19,10 +20,6 @@ class Coverage(Counted):
     def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
         """Numbers inside, and all numbers."""
         return np.array([counts_of(row) for row in rows], dtype=np.float64).reshape(-1, 2)
-
-    def value(self, totals: np.ndarray) -> np.ndarray:
-        share: np.ndarray = 100 * totals[..., 0] / np.maximum(totals[..., 1], 1)
-        return share
 
 
 def counts_of(row: Prediction) -> tuple[int, int]:

@@ -123,9 +123,9 @@ class MeanAbsoluteScaledError(Counted):
         """(..., 4) to (...)."""
         return divided(totals[..., 0], totals[..., 2])
 
-    def score(self, rows: Sequence[Prediction], interval: bool = False) -> Score:
+    def scored(self, counts: np.ndarray, interval: bool) -> Score:
         """As of any counts; what the rows tell of the naive forecast joins the signature."""
-        found, totals = super().score(rows, interval), self.statistics(rows).sum(axis=0)
+        found, totals = super().scored(counts, interval), counts.sum(axis=0)
         told = f"{self.settings()}|naive:{float(divided(totals[1], totals[2])):.4g}"
         if totals[3]:
             told += f"|left_out:{int(totals[3])}"

@@ -17,7 +17,10 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import inside, turned
 
 SPAN = re.compile("([BIESLU])(?:-(.+))?")
-"""A label that begins a span, is inside, or ends it; S and U are whole spans, L ends like E."""
+"""A label that begins a span, is inside, or ends it; S and U are whole spans, L ends like E.
+
+As in `data/schemes.py`, which a network may not import.
+"""
 
 
 class ConditionalRandomField(nn.Module):
