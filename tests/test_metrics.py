@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import sacrebleu
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seq2seq.data.tokenizers import Characters
 from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
-from seq2seq.metrics.base import Counted, Metric, Prediction
-from seq2seq.metrics.bleu import Bleu, Chrf
+from seq2seq.metrics.base import RESAMPLES, Metric, Prediction, draws, resampled
+from seq2seq.metrics.bleu import Bleu, Chrf, SacreBleuMetric, Ter
 from seq2seq.metrics.calibration import CalibrationError
 from seq2seq.metrics.edits import EditDistance, SymbolErrorRate, WordErrorRate
 from seq2seq.metrics.forecast import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
@@ -30,52 +32,61 @@ TEXTS = ["the cat sat on the mat .", "a dog", "", "birds sing loudly in the morn
 TRUTHS = ["the cat sat on a mat .", "the dog", "something", "birds sing in the morning", "one two three four five"]
 
 
-@pytest.mark.parametrize("interval", [False, True])
-def test_bleu_and_chrf_equal_sacrebleu(interval: bool) -> None:
-    assert Bleu().compute(TEXTS, TRUTHS, interval).value == pytest.approx(sacrebleu.corpus_bleu(TEXTS, [TRUTHS]).score)
-    assert Chrf().compute(TEXTS, TRUTHS, interval).value == pytest.approx(sacrebleu.corpus_chrf(TEXTS, [TRUTHS]).score)
-
-
-def test_signatures_say_what_changes_the_number() -> None:
-    plain, lower = Bleu().compute(TEXTS, TRUTHS), Bleu("intl", lowercase=True).compute(TEXTS, TRUTHS, True)
-    assert "case:mixed" in plain.signature
-    assert "tok:13a" in plain.signature
-    assert "case:lc" in lower.signature
-    assert "tok:intl" in lower.signature
-    assert "bs:1000" in lower.signature
-
-
-@pytest.mark.parametrize("metric", [Bleu(), Chrf()], ids=lambda metric: metric.name)
-def test_intervals_and_rows(metric: Bleu | Chrf) -> None:
-    texts, truths = TEXTS * 8, TRUTHS * 8
-    score = metric.compute(texts, truths, interval=True)
-    assert score.low is not None
-    assert score.high is not None
-    assert score.low < score.value < score.high
-    again = metric.compute(texts, truths, interval=True)
-    assert again == score
-    rows = metric.rows(TEXTS, TRUTHS)
-    assert len(rows) == len(TEXTS)
-    assert rows[4] == pytest.approx(100)
-    assert rows[2] == pytest.approx(0)
-    assert metric.compute(texts, truths).low is None
-
-
-def test_bleu_takes_the_strings_as_the_command_line_reads_them() -> None:
-    assert Bleu().compute([text + " \u2028" for text in TEXTS], TRUTHS) == Bleu().compute(TEXTS, TRUTHS)
-
-
-@pytest.mark.parametrize("metric", [Bleu(), Chrf()], ids=lambda metric: metric.name)
-def test_intervals_of_tiny_and_hopeless_sets(metric: Bleu | Chrf) -> None:
-    for texts, truths in ((["a b", "x"], ["a b", "y"]), (["", ""], ["a", "b"]), (["a"], ["a"])):
-        score = metric.compute(texts, truths, interval=True)
-        assert score.low is None or score.low <= score.high  # type: ignore[operator]
-
-
 def prediction(
     prediction: str, reference: str, source: str = "", scores: Sequence[float] = (), row: int = 0
 ) -> Prediction:
     return Prediction(row, source, reference, prediction, 0.0, list(scores))
+
+
+def rows_of(texts: Sequence[str], truths: Sequence[str]) -> list[Prediction]:
+    return [prediction(text, truth, row=row) for row, (text, truth) in enumerate(zip(texts, truths, strict=True))]
+
+
+SACREBLEU: list[SacreBleuMetric] = [Bleu(), Bleu("intl", lowercase=True), Chrf(), Ter()]
+WORDS = st.lists(st.sampled_from(["a", "b", "the", "House", "house", "ü", "...", "3,5"]), max_size=9).map(" ".join)
+
+
+@pytest.mark.parametrize("metric", SACREBLEU, ids=repr)
+@given(pairs=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=8))
+def test_corpora_and_sentences_score_as_in_sacrebleu(metric: SacreBleuMetric, pairs: list[tuple[str, str]]) -> None:
+    texts, truths = [list(side) for side in zip(*pairs, strict=True)]
+    found, theirs = metric.score(rows_of(texts, truths)), metric.scorer()
+    assert found.value == pytest.approx(theirs.corpus_score(texts, [truths]).score, abs=1e-9)
+    assert found.signature == str(theirs.get_signature())
+    if isinstance(metric, Bleu):
+        theirs = sacrebleu.BLEU(lowercase=metric.lowercase, tokenize=metric.tokenize, effective_order=True)
+    alone = [theirs.sentence_score(text, [truth]).score for text, truth in pairs]
+    assert metric.each(rows_of(texts, truths)) == pytest.approx(alone, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", SACREBLEU, ids=repr)
+def test_intervals_are_those_of_sacrebleu(metric: SacreBleuMetric) -> None:
+    texts, truths = TEXTS * 8, TRUTHS * 8
+    found = metric.score(rows_of(texts, truths), interval=True)
+    score = (theirs := metric.scorer()).corpus_score(texts, [truths], n_bootstrap=RESAMPLES)
+    assert (found.low, found.high) == pytest.approx((score._mean - score._ci, score._mean + score._ci), abs=1e-3)
+    assert found.signature == str(theirs.get_signature())
+    assert metric.score(rows_of(texts, truths)).low is None
+
+
+def test_resamples_are_those_of_sacrebleu() -> None:
+    for rows in (2, 7, 101):
+        drawn = np.random.default_rng(12345).choice(rows, size=(RESAMPLES, rows), replace=True)
+        assert np.array_equal(np.concatenate(list(draws(rows))), [np.bincount(row, minlength=rows) for row in drawn])
+    counts = np.random.default_rng(1).integers(9, size=(7, 3)).astype(float)
+    drawn = np.random.default_rng(12345).choice(7, size=(RESAMPLES, 7), replace=True)
+    assert np.array_equal(resampled(counts), counts[drawn].sum(axis=1))
+
+
+def test_the_strings_are_those_that_sacrebleus_command_line_reads() -> None:
+    assert Bleu().score(rows_of([text + " \u2028" for text in TEXTS], TRUTHS)) == Bleu().score(rows_of(TEXTS, TRUTHS))
+
+
+@pytest.mark.parametrize("metric", SACREBLEU, ids=repr)
+def test_intervals_of_tiny_and_hopeless_sets(metric: SacreBleuMetric) -> None:
+    for texts, truths in ((["a b", "x"], ["a b", "y"]), (["", ""], ["a", "b"]), (["a"], ["a"])):
+        score = metric.score(rows_of(texts, truths), interval=True)
+        assert score.low is None or score.low <= score.high  # type: ignore[operator]
 
 
 def test_exact_match_is_the_share_of_equal_rows() -> None:
@@ -115,7 +126,7 @@ def numeric(random: np.random.Generator, count: int = 40) -> list[Prediction]:
     return rows
 
 
-ON_LABELS: list[Counted] = [
+ON_LABELS: list[Metric] = [
     ExactMatch(),
     Accuracy(),
     MacroF1(),
@@ -134,12 +145,12 @@ ON_LABELS: list[Counted] = [
     Perplexity(),
     BitsPerCharacter(),
 ]
-ON_NUMBERS: list[Counted] = [MeanAbsoluteError(), RootMeanSquaredError(), MeanAbsoluteScaledError(2)]
+ON_NUMBERS: list[Metric] = [MeanAbsoluteError(), RootMeanSquaredError(), MeanAbsoluteScaledError(2)]
 EVERY = [*ON_LABELS, *ON_NUMBERS]
 
 
 @pytest.mark.parametrize("metric", EVERY, ids=repr)
-def test_counts_add_up_over_devices_and_rows_are_scored_as_if_alone(metric: Counted) -> None:
+def test_counts_add_up_over_devices_and_rows_are_scored_as_if_alone(metric: Metric) -> None:
     random = np.random.default_rng(3)
     rows = numeric(random) if metric in ON_NUMBERS else labelled(random, ["O", "B-a", "I-a", "B-b"])
     whole = metric.statistics(rows)
@@ -163,7 +174,7 @@ def test_counts_add_up_over_devices_and_rows_are_scored_as_if_alone(metric: Coun
 
 
 @pytest.mark.parametrize("metric", EVERY, ids=repr)
-def test_nothing_and_empty_texts_have_a_score(metric: Counted) -> None:
+def test_nothing_and_empty_texts_have_a_score(metric: Metric) -> None:
     empty = Prediction(0, "a\t", "", "", 0.0, [], [])
     nothing = 1.0 if metric.name == "perplexity" else 100.0 if metric.name == "exact_match" else 0.0
     assert metric.score([], interval=True).value in (0.0, 1.0)
@@ -187,7 +198,7 @@ def test_metrics_describe_themselves(metric: Metric) -> None:
 
 
 def test_settings_that_change_the_number_stand_in_the_signature() -> None:
-    pairs: list[tuple[Counted, Counted]] = [
+    pairs: list[tuple[Metric, Metric]] = [
         (Accuracy(), Accuracy(2)),
         (Accuracy(), Accuracy(separator="\t")),
         (MacroF1(), MacroF1(sets=True)),

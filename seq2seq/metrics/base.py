@@ -1,6 +1,6 @@
 """Metric: predictions and references to a score with its interval and signature."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,7 +14,11 @@ SEED = 12345
 """Of the resamples."""
 
 AT_ONCE = 50
-"""Resamples whose rows are drawn together; divides RESAMPLES."""
+"""Resamples whose rows are drawn together."""
+
+
+TOLERANCE = 1e-9
+"""Scores are equal within this, in their own unit."""
 
 
 class Prediction(NamedTuple):
@@ -45,42 +49,14 @@ class Score(NamedTuple):
 
 
 class Metric(Part):
-    """A score of texts; `name` is its key in results.json."""
+    """A score of sums over rows, so that it adds up over devices and its resampling only adds.
+
+    A subclass has a `name`, its key in results.json, and writes `statistics` and `value`.
+    """
 
     name: str = ""
     higher_is_better: ClassVar[bool] = True
     unit: ClassVar[str] = "percent"
-
-    def rank(self, value: float) -> float:
-        """The value, or minus it where a lower one is better: what to compare checkpoints and rows by."""
-        return value if self.higher_is_better else -value
-
-    def score(self, rows: Sequence[Prediction], interval: bool = False) -> Score:
-        """Score the rows of a split; `interval` adds the bootstrap."""
-        return self.compute([row.prediction for row in rows], [row.reference for row in rows], interval)
-
-    def compute(self, predictions: Sequence[str], references: Sequence[str], interval: bool = False) -> Score:
-        """Score predictions against raw references, line by line; `interval` adds the bootstrap."""
-        raise TypeError(f"{type(self).__name__} does not say how to compute its score")
-
-    def rows(self, predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-        """The score of each row by itself."""
-        return [self.compute([one], [other]).value for one, other in zip(predictions, references, strict=True)]
-
-    def each(self, rows: Sequence[Prediction]) -> list[float]:
-        """The score of each row by itself."""
-        return self.rows([row.prediction for row in rows], [row.reference for row in rows])
-
-    def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
-        """What lies behind the score, plain values for results.json: scores by label, confusions."""
-        return {}
-
-
-class Counted(Metric):
-    """A score of sums over rows, so that it adds up over devices and its bootstrap only adds.
-
-    A subclass writes `statistics` and `value`.
-    """
 
     def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
         """(N, K) numbers of each row whose sums make the score."""
@@ -94,28 +70,67 @@ class Counted(Metric):
         """The signature without what belongs to the bootstrap."""
         return self.name
 
+    def rank(self, value: float) -> float:
+        """The value, or minus it where a lower one is better: what to compare checkpoints and rows by."""
+        return value if self.higher_is_better else -value
+
     def score(self, rows: Sequence[Prediction], interval: bool = False) -> Score:
-        """The interval is the 2.5th and 97.5th percentile over resampled rows."""
+        """Score the rows of a split; `interval` adds the bootstrap."""
         return self.scored(self.statistics(rows), interval)
 
     def scored(self, counts: np.ndarray, interval: bool) -> Score:
-        """The score of statistics (N, K)."""
+        """The score of statistics (N, K); the interval spans the middle 95 % of the values of resampled rows."""
         value = float(self.value(counts.sum(axis=0)))
         if not interval or len(counts) < 2:
             return Score(value, None, None, self.settings())
-        low, high = np.percentile(self.value(resampled(counts)), [2.5, 97.5])
-        return Score(value, float(low), float(high), f"{self.settings()}|bs:{RESAMPLES}|seed:{SEED}")
+        low, high = self.interval(self.value(resampled(counts)))
+        return Score(value, low, high, self.signature_of_bootstrap())
+
+    def interval(self, values: np.ndarray) -> tuple[float, float]:
+        """The 95 % interval that the values of resamples (R,) make: their 2.5th and 97.5th percentile."""
+        low, high = np.percentile(values, [2.5, 97.5])
+        return float(low), float(high)
+
+    def extreme(self, distances: np.ndarray, observed: float) -> np.ndarray:
+        """Which distances (R,) between exchanged systems speak against the observed one as strongly as it is.
+
+        Equal ones do (Riezler and Maxwell 2005), or else chance would be doubted too often where few rows differ.
+        """
+        return distances >= observed - TOLERANCE
+
+    def signature_of_bootstrap(self) -> str:
+        """The whole signature of a score with its interval."""
+        return f"{self.settings()}|bs:{RESAMPLES}|seed:{SEED}"
 
     def each(self, rows: Sequence[Prediction]) -> list[float]:
-        found: list[float] = self.value(self.statistics(rows)).tolist() if rows else []
+        """The score of each row by itself."""
+        return self.each_of(self.statistics(rows)) if rows else []
+
+    def each_of(self, counts: np.ndarray) -> list[float]:
+        """The same of statistics (N, K)."""
+        found: list[float] = self.value(counts).tolist()
         return found
+
+    def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
+        """What lies behind the score, plain values for results.json: scores by label, confusions."""
+        return {}
+
+
+Counted = Metric
+
+
+def draws(rows: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
+    """How often each of `rows` rows is drawn in each resample, (AT_ONCE, rows) at a time.
+
+    Always the same: those that sacreBLEU draws with the same seed.
+    """
+    random = np.random.default_rng(SEED)
+    for start in range(0, resamples, AT_ONCE):
+        count = min(AT_ONCE, resamples - start)
+        times = [np.bincount(random.integers(rows, size=rows), minlength=rows) for _ in range(count)]
+        yield np.array(times, dtype=np.float64)
 
 
 def resampled(counts: np.ndarray) -> np.ndarray:
     """(N, K) numbers of rows to their sums (RESAMPLES, K) over N rows drawn with replacement."""
-    random, rows = np.random.default_rng(SEED), len(counts)
-    found = []
-    for _ in range(0, RESAMPLES, AT_ONCE):
-        times = [np.bincount(random.integers(rows, size=rows), minlength=rows) for _ in range(AT_ONCE)]
-        found.append(np.array(times, dtype=counts.dtype) @ counts)
-    return np.concatenate(found)
+    return np.concatenate([times @ counts for times in draws(len(counts))])

@@ -6,12 +6,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.metrics.base import Counted, Prediction
+from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.labels import check_separator, described, labels_of
 from seq2seq.metrics.ratios import divided
 
+ENOUGH = 50
+"""Labels in each half of the rows without which no temperature is fitted."""
 
-class CalibrationError(Counted):
+
+class CalibrationError(Metric):
     """Expected calibration error in percent (Guo et al. 2017, eq. 3), for one label a row or a token.
 
     The mean distance between how sure and how often right the predicted labels are, over bins of confidence that are
@@ -36,14 +39,15 @@ class CalibrationError(Counted):
         """(N, 3 * bins): of each bin the labels, the sum of their confidence and how many are right."""
         counts = np.zeros((len(rows), self.bins, 3))
         for count, row in zip(counts, rows, strict=True):
-            predicted, reference = labels_of(row, self.separator)
-            sure = self.confidences(row, len(predicted))
-            right = np.zeros(len(predicted))
-            right[: len(reference)] = list(map(str.__eq__, predicted, reference))
-            # Bin m holds confidences above (m - 1) / M and up to m / M.
-            bins = np.clip(np.ceil(sure * self.bins).astype(int) - 1, 0, self.bins - 1)
-            np.add.at(count, bins, np.stack([np.ones(len(predicted)), sure, right], axis=1))
+            count += binned(*self.answers(row), self.bins).reshape(self.bins, 3)
         return counts.reshape(len(rows), 3 * self.bins)
+
+    def answers(self, row: Prediction) -> tuple[np.ndarray, np.ndarray]:
+        """(labels,) the confidence of each predicted label, and 1 where it is right."""
+        predicted, reference = labels_of(row, self.separator)
+        right = np.zeros(len(predicted))
+        right[: len(reference)] = list(map(str.__eq__, predicted, reference))
+        return self.confidences(row, len(predicted)), right
 
     def confidences(self, row: Prediction, labels: int) -> np.ndarray:
         """(labels,) the probabilities of a row's predicted labels."""
@@ -76,4 +80,47 @@ class CalibrationError(Counted):
             }
             for place in range(self.bins)
         ]
-        return {"bins": table}
+        return {"bins": table} | ({"temperature": found} if (found := self.fitted(rows)) else {})
+
+    def fitted(self, rows: Sequence[Prediction]) -> dict[str, float] | None:
+        """The temperature that the even rows ask for, and the calibration error of the odd rows before and after it."""
+        sure, right = zip(*map(self.answers, rows), strict=True) if rows else ((), ())
+        halves = [np.concatenate([np.zeros(0), *side[place::2]]) for place in (0, 1) for side in (sure, right)]
+        if min(map(len, halves)) < ENOUGH:
+            return None
+        temperature = fit_temperature(halves[0], halves[1])
+        after = softened(halves[2], temperature)
+        errors = [float(self.value(binned(one, halves[3], self.bins).sum(axis=0))) for one in (halves[2], after)]
+        return {"temperature": temperature, "before": errors[0], "after": errors[1]}
+
+
+def binned(sure: np.ndarray, right: np.ndarray, bins: int) -> np.ndarray:
+    """(1, 3 * bins): of each bin of confidence the labels, the sum of their confidence and how many are right."""
+    # Bin m holds confidences above (m - 1) / M and up to m / M.
+    places = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    columns = [np.bincount(places, weights, bins) for weights in (None, sure, right)]
+    return np.stack(columns, axis=1).reshape(1, 3 * bins).astype(float)
+
+
+def softened(sure: np.ndarray, temperature: float) -> np.ndarray:
+    """Confidences (n,) with the log-odds of the predicted label divided by a temperature."""
+    sure = np.clip(sure, 1e-12, 1 - 1e-12)
+    return np.asarray(1 / (1 + ((1 - sure) / sure) ** (1 / temperature)))
+
+
+def fit_temperature(sure: np.ndarray, right: np.ndarray) -> float:
+    """The temperature under which (n,) confidences make the labels that are right (1) or wrong (0) likeliest.
+
+    Guo et al. 2017, section 4.2, with the log-odds of the predicted label in place of all logits, which predictions do
+    not hold: for two labels the same, for more an approximation. Within 0.05 and 20, by golden section.
+    """
+
+    def loss(log_temperature: float) -> float:
+        soft = np.clip(softened(sure, float(np.exp(log_temperature))), 1e-12, 1 - 1e-12)
+        return -float((right * np.log(soft) + (1 - right) * np.log(1 - soft)).sum())
+
+    ratio, (low, high) = (5**0.5 - 1) / 2, (float(np.log(0.05)), float(np.log(20.0)))
+    for _ in range(60):
+        one, other = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, other) if loss(one) <= loss(other) else (one, high)
+    return float(np.exp((low + high) / 2))

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from seq2seq.errors import InputError
-from seq2seq.metrics.base import Counted, Prediction
+from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.ratios import Ratio, divided
 
 
@@ -34,7 +34,7 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
     return distance
 
 
-class ErrorRate(Counted):
+class ErrorRate(Metric):
     """Errors over what could be wrong, percent; or the mean of that over groups of rows, each weighing the same."""
 
     higher_is_better: ClassVar[bool] = False

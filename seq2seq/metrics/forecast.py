@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.metrics.base import Counted, Prediction, Score
+from seq2seq.metrics.base import Metric, Prediction, Score
 from seq2seq.metrics.ratios import Ratio, divided
 
 
@@ -67,7 +67,7 @@ class RootMeanSquaredError(Ratio):
         return np.asarray(np.sqrt(super().value(totals)))
 
 
-class MeanAbsoluteScaledError(Counted):
+class MeanAbsoluteScaledError(Metric):
     """The mean absolute error as a multiple of that of repeating the last season within the row's own source.
 
     Hyndman and Koehler 2006, section 3 (scaled errors), with the seasonal naive forecast as the scale; the mean over

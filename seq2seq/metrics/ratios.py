@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from seq2seq.metrics.base import Counted, Prediction
+from seq2seq.metrics.base import Metric
 
 
 def divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -15,7 +15,7 @@ def divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return result
 
 
-class Ratio(Counted):
+class Ratio(Metric):
     """The sum of a row's first number over the sum of its second, times `scale`."""
 
     scale: ClassVar[float] = 100.0
@@ -33,19 +33,18 @@ def f1(counts: np.ndarray) -> np.ndarray:
     return 200.0 * divided(counts[..., 0], counts[..., 1] + counts[..., 2])
 
 
-class F1(Counted):
+class F1(Metric):
     """F1 of the sums of (right, predicted, reference), percent."""
 
     def value(self, totals: np.ndarray) -> np.ndarray:
         """(..., 3) to (...)."""
         return f1(totals)
 
-    def each(self, rows: Sequence[Prediction]) -> list[float]:
+    def each_of(self, counts: np.ndarray) -> list[float]:
         """The score of each row by itself; 100 where there was nothing to find and nothing was found.
 
         Such rows are right, so they must not stand among the worst examples.
         """
-        counts = self.statistics(rows)
         found: list[float] = np.where(counts.any(axis=1), self.value(counts), 100.0).tolist()
         return found
 
