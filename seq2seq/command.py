@@ -133,7 +133,8 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     """The configuration as objects; a group that is no group of settings is refused."""
-    groups = {action.dest.partition(".")[0] for action in parser._actions if "." in action.dest}
+    settings = [action.dest for action in parser._actions if not action.dest.endswith(".help")]
+    groups = {name.partition(".")[0] for name in settings if "." in name}
     for name in sorted(groups):
         if not isinstance(config.get(name), Namespace):
             raise InputError(f"{name} is {config.get(name)!r}; it must hold settings, see --help")

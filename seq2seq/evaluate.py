@@ -1,53 +1,127 @@
-"""python -m seq2seq.evaluate RUN: repeat the scoring from the checkpoint alone, on the same data or on other."""
+"""python -m seq2seq.evaluate RUN: repeat the scoring from the checkpoint alone, on the same data or on other.
 
+With several runs, or with plain text files of anybody's predictions (--system name=file), it compares what they have
+written: which is better, by how much, and whether that is more than luck.
+"""
+
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
-from seq2seq import checkpoint, command, inference, results
+from seq2seq import checkpoint, command, inference, results, systems
+from seq2seq.comparison import comparison
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
-from seq2seq.metrics.base import Prediction
+from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.parts import build
+from seq2seq.report import tables
 from seq2seq.rundir import REPORTED, RunDirectory
 from seq2seq.tasks.base import Decoding, Task
 
+COMPARING = ("--system", "--references", "--sources", "--metrics")
+"""Options that compare what has been written instead of decoding anew."""
 
-def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser:
-    """The command's parser, with the data and decoding of a checkpoint as defaults."""
+
+def common_parser(description: str) -> ArgumentParser:
+    """What both ways share: the split, and what to make of the scores."""
     parser = ArgumentParser(
-        prog="python -m seq2seq.evaluate", description="Score a trained model.", exit_on_error=False, allow_abbrev=False
+        prog="python -m seq2seq.evaluate", description=description, exit_on_error=False, allow_abbrev=False
     )
-    parser.add_argument("run", type=str, help="run directory or checkpoint")
+    switch: dict[str, Any] = {"type": bool, "default": False, "nargs": "?", "const": True}
+    parser.add_argument("run", type=str, nargs="*", help="run directory or checkpoint; several are compared")
     parser.add_argument("--split", type=Literal["train", "validation", "test"], default="test", help="what to score")
+    parser.add_argument("--report", type=Path | None, help="HTML file to write the report to")
+    parser.add_argument("--json", **switch, help="print everything as JSON instead of a table")
+    parser.add_argument("--markdown", **switch, help="print the table as Markdown")
+    parser.add_argument("--latex", **switch, help="print the table as LaTeX")
+    parser.add_argument(
+        "--fail_under", type=str, action="append", default=[], metavar="METRIC=VALUE",
+        help="exit with code 1 if a score is worse than this, such as bleu=35; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fail_if_worse_than", type=Path | None, metavar="RUN",
+        help="exit with code 1 if a system is significantly worse than this run in the first metric",
+    )  # fmt: skip
+    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
+    return parser
+
+
+def scoring_parser(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser:
+    """The parser of one run, with the data and decoding of its checkpoint as defaults."""
+    parser = common_parser(
+        "Score a trained model. With several runs, or --system name=file, compare their written predictions."
+    )
     parser.add_argument("--output", type=str | None, help="directory for predictions, results.json and report.html")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace what --output holds")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
-    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     parser.add_class_arguments(DataModule, "data")
     parser.add_class_arguments(Decoding, "decoding")
+    add_comparing(parser)
     parser.set_defaults({f"data.{name}": value for name, value in data.items()})
     parser.set_defaults({f"decoding.{name}": value for name, value in decoding.items()})
     return parser
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Evaluate as the arguments say."""
-    name = command.run_argument(arguments, parser_for({}, {}))
+def add_comparing(parser: ArgumentParser) -> None:
+    """The options that only a comparison has."""
+    parser.add_argument(
+        "--system", type=str, action="append", default=[], metavar="NAME=PATH",
+        help="a file of predictions, one a line, or a run, under a name of your own; the same name again is a seed",
+    )  # fmt: skip
+    parser.add_argument("--references", type=Path | None, help="file of references for --system, one a line")
+    parser.add_argument("--sources", type=Path | None, help="file of sources for --system, one a line")
+    parser.add_argument("--metrics", type=list[Metric] | None, help="scores to compare by, such as [Bleu, Chrf, Ter]")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Score or compare as the arguments say; 1 if a score is worse than demanded."""
+    if command.options(arguments, COMPARING) or len([one for one in arguments[:2] if not one.startswith("-")]) == 2:
+        return compare(arguments)
+    return score(command.run_argument(arguments, scoring_parser({}, {})), arguments)
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Compare what several systems have written."""
+    parser = common_parser("Compare the written predictions of several systems.")
+    add_comparing(parser)
+    config = command.parse(parser, arguments)
+    bounds, metrics = readable_bounds(config.fail_under), command.instantiate(parser, config).metrics
+    first = [] if config.fail_if_worse_than is None else [config.fail_if_worse_than]
+    named = [(None, path) for path in [*first, *map(Path, config.run)]] + systems.named(config.system)
+    if not named:
+        raise InputError(f"there is nothing to score; give a run, or --system NAME=FILE: {parser.prog} RUN [RUN ...]")
+    if config.sources is not None and config.references is None:
+        raise InputError("--sources needs --references FILE beside it")
+    truth = None if config.references is None else systems.read_truth(config.references, config.sources)
+    found = systems.gather(named, truth, config.split)
+    chosen = metrics or systems.metrics_of(found, config.split)
+    compared = comparison(found, chosen, config.split, asked_for=bool(metrics))
+    if config.report is not None:
+        from seq2seq.report import compare as page  # takes a moment to import
+
+        page.write(compared, config.report)
+    answer(config, compared, tables.systems(compared))
+    return failed(bounds, compared, config.fail_if_worse_than)
+
+
+def score(name: str, arguments: Sequence[str]) -> int:
+    """Decode a split with a checkpoint and score it."""
     command.import_own_modules(arguments)
     path = checkpoint.find(name)
     content = checkpoint.read(path)
     task = checkpoint.restore(content, path)
     # Through `build`, which imports nothing, before the parser would import what a checkpoint names.
     stored = build(DataModule, checkpoint.data_specification(content, path)).specification()["init_args"]
-    parser = parser_for(stored, task.decoding.specification()["init_args"])
+    parser = scoring_parser(stored, task.decoding.specification()["init_args"])
     config = command.parse(parser, arguments)
-    parts = command.instantiate(parser, config)
+    bounds, parts = readable_bounds(config.fail_under), command.instantiate(parser, config)
+    base = None if config.fail_if_worse_than is None else systems.read_run(config.fail_if_worse_than, config.split)
     run = RunDirectory(Path(config.output)) if config.output else None
     if run is not None:
         if run.path.resolve() in path.resolve().parents:
@@ -58,9 +132,66 @@ def main(arguments: Sequence[str]) -> None:
     if run is not None:
         run.clear(REPORTED)
         results.publish(scored, predictions, run, config.split)
-    print(results.summary(scored, config.split))
-    if run is not None:
-        print(f"\nreport: {run.report}")
+    answer(config, scored, tables.scores(scored, config.split), results.shown(scored, config.split))
+    compared = against(base, systems.Output(path, predictions, scored), task.metrics, config.split)
+    return failed(bounds, compared, config.fail_if_worse_than)
+
+
+def against(
+    base: systems.Output | None, output: systems.Output, metrics: Sequence[Metric], split: str
+) -> dict[str, Any]:
+    """What has just been scored, compared with another run if one is given."""
+    outputs = [output] if base is None else [base, output]
+    for one in outputs[1:]:
+        systems.refuse_other_rows(one, outputs[0].rows, str(outputs[0].path))
+    return comparison([systems.System(str(one.path), [one]) for one in outputs], metrics, split)
+
+
+def answer(config: Namespace, content: Mapping[str, Any], table: tables.Table, more: str = "") -> None:
+    """Print what was asked for."""
+    if config.json:
+        print(results.as_json(content))
+    elif config.markdown or config.latex:
+        print(table.markdown() if config.markdown else table.latex())
+    else:
+        print("\n".join(filter(None, [table.terminal(), more])))
+        report = config.report or (RunDirectory(Path(config.output)).report if config.get("output") else None)
+        if report is not None:
+            print(f"\nreport: {report}")
+
+
+def readable_bounds(texts: Sequence[str]) -> dict[str, float]:
+    """`metric=value` as it is given to --fail_under."""
+    bounds = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            bounds[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--fail_under {text} must be METRIC=VALUE, such as bleu=35") from None
+    return bounds
+
+
+def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path | None) -> int:
+    """1, and one line for each demand that is not met; else 0."""
+    known = {one["name"]: one for one in compared["metrics"]}
+    problems = []
+    for name, bound in bounds.items():
+        if name not in known:
+            raise InputError(f"--fail_under {name}: there is no such score; known: {', '.join(known)}")
+        metric = known[name]
+        side = "under" if metric["higher_is_better"] else "over"
+        for score in metric["scores"]:
+            if not (score["value"] >= bound if metric["higher_is_better"] else score["value"] <= bound):
+                problems.append(f"{score['system']}: {name} {score['value']:.4g} is {side} {bound:g}")
+    if base is not None:
+        first = compared["metrics"][0]
+        problems += [
+            tables.told(one, first, compared["level"]) for one in first["differences"] if one["better"] is False
+        ]
+    for problem in problems:
+        print(f"failed: {problem}", file=sys.stderr)
+    return int(bool(problems))
 
 
 def evaluate(

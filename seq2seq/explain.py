@@ -3,8 +3,8 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
-from typing import get_args
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args
 
 from jsonargparse import ArgumentParser
 
@@ -40,13 +40,20 @@ def wrong_class(text: str, parser: ArgumentParser) -> str | None:
     if not found:
         return None
     hints = [getattr(action, "_typehint", None) for action in parser._actions if action.dest == found[1]]
-    types = [kind for hint in hints for kind in (hint, *get_args(hint))]
+    types = [kind for hint in hints for kind in inner(hint)]
     bases = [kind for kind in types if inspect.isclass(kind) and issubclass(kind, Part)]
     names = [kind.__name__ for base in bases for kind in descendants(base) if kind is not base]
     names += ["null"] * (type(None) in types)
     return (
         f"{found[1]}: there is no {found[2]}; {suggestion(found[2], names)} (or a class of your own, as package.Class)"
     )
+
+
+def inner(hint: Any) -> Iterator[Any]:
+    """A type and all that it is made of."""
+    yield hint
+    for part in get_args(hint):
+        yield from inner(part)
 
 
 def unknown_setting(text: str, parser: ArgumentParser) -> str | None:

@@ -1,6 +1,7 @@
 """From hypotheses to results.json: predictions, scores, examples, environment; plain JSON that the report shows."""
 
 import json
+import math
 import os
 import platform
 import random
@@ -78,7 +79,7 @@ def split_results(predictions: Sequence[Prediction], task: Task, decoding: Decod
     scores = score(predictions, task.metrics, interval=True)
     return {
         "rows": len(predictions),
-        "metrics": {one.name: scores[one.name]._asdict() | {"unit": one.unit} for one in task.metrics},
+        "metrics": {one.name: {**scores[one.name]._asdict(), **about_metric(one)} for one in task.metrics},
         "details": {one.name: found for one in task.metrics if (found := one.details(predictions))},
         "by_source_length": []
         if task.layout.conditions
@@ -86,6 +87,11 @@ def split_results(predictions: Sequence[Prediction], task: Task, decoding: Decod
         "examples": examples(predictions, task.metrics, task.tokenizers),
         "decoding": decoding.specification()["init_args"],
     }
+
+
+def about_metric(metric: Metric) -> dict[str, Any]:
+    """What a reader of a score must know, and what makes the metric again."""
+    return {"unit": metric.unit, "higher_is_better": metric.higher_is_better, "specification": metric.specification()}
 
 
 def by_source_length(
@@ -200,22 +206,36 @@ def publish(results: Mapping[str, Any], predictions: Sequence[Prediction], run: 
     from seq2seq.report import page  # takes a moment to import
 
     write_predictions(predictions, run.predictions, split)
-    write_text(run.results, json.dumps(results, ensure_ascii=False, indent=1) + "\n")
+    write_text(run.results, as_json(results) + "\n")
     page.write(results, run.report)
+
+
+def as_json(value: Any) -> str:
+    """Plain values as JSON that every reader takes: what is no number becomes null."""
+    return json.dumps(without_nan(value), ensure_ascii=False, indent=1)
+
+
+def without_nan(value: Any) -> Any:
+    """The same values; infinities and what is no number become None."""
+    if isinstance(value, Mapping):
+        return {name: without_nan(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def summary(results: Mapping[str, Any], split: str) -> str:
     """The score table and five examples, for the terminal."""
-    part = results["splits"][split]
-    lines = [f"{results['task']} {results['name']}: {part['rows']:,} {split} rows", ""]
-    width = max(map(len, ("metric", *part["metrics"])))
-    lines.append(f"{'metric':<{width}}  {'value':>6}  {'95 % interval':<15}  signature")
-    for name, one in part["metrics"].items():
-        places = 1 if one["unit"] == "percent" else 3
-        value = f"{one['value']:.{places}f}"
-        interval = "" if one["low"] is None else f"{one['low']:.{places}f} to {one['high']:.{places}f}"
-        lines.append(f"{name:<{width}}  {value:>6}  {interval:<15}  {one['signature']}")
-    for row in part["examples"]["random"][:5]:
+    from seq2seq.report import tables  # takes a moment to import
+
+    head = f"{results['task']} {results['name']}: {results['splits'][split]['rows']:,} {split} rows"
+    return "\n".join([head, "", tables.scores(results, split).terminal(), shown(results, split)])
+
+
+def shown(results: Mapping[str, Any], split: str) -> str:
+    """Five examples, for the terminal."""
+    lines = []
+    for row in results["splits"][split]["examples"]["random"][:5]:
         source, reference, prediction = lined_up([row[name] for name in ("source", "reference", "prediction")])
         lines += ["", *([f"  source      {source}"] if source else [])]
         lines += [f"  reference   {reference}", f"  prediction  {prediction}"]

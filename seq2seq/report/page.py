@@ -1,27 +1,22 @@
-"""results.json -> report.html, one file that asks for nothing else.
+"""results.json, with the predictions beside it, -> report.html: one file that asks for nothing else.
 
-The page is built in two steps: this module turns the plain results into a few small named values (what to say),
-`page.html` lays them out (how it looks). A part whose data is missing leaves no trace; a number that is not one reads
-"n/a". Everything from the results is escaped by the template; only our own SVG pictures pass as they are.
+The page is built in two steps: this module turns plain results into a few small named values (what to say), `page.html`
+lays them out (how it looks). A part whose data is missing leaves no trace; a number that is not one reads "n/a".
+Everything from the results is escaped by the template; only our own SVG pictures pass as they are.
 """
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
-
-from seq2seq.report import plots
-from seq2seq.report.behind import Behind, behind
-from seq2seq.report.plots import picture
+from seq2seq.report import layout
+from seq2seq.report.layout import Piece, marked
+from seq2seq.report.panels import Panel, Section, behind, dependence, exposure, memory, probes
+from seq2seq.report.training import Training, best_checkpoint, training
 from seq2seq.report.wording import (
-    NAMES,
     NOT_AVAILABLE,
     PERCENT,
     SCORES,
@@ -33,9 +28,21 @@ from seq2seq.report.wording import (
     label,
     number,
     outline,
+    part,
+    parts,
+    percent,
     phrase,
     places_of,
 )  # fmt: skip
+
+SEARCHED = 1_500_000
+"""Letters of all rows that can be searched in the page, at most."""
+
+CUT = 400
+"""Letters of a text that are searched and shown among all rows."""
+
+TOKENS = 60
+"""Tokens of each side of an alignment that are drawn."""
 
 
 class Score(NamedTuple):
@@ -46,14 +53,16 @@ class Score(NamedTuple):
     interval: str
     unit: str
     signature: str
+    verdict: str
 
 
-class Lengths(NamedTuple):
-    """One metric by source length."""
+class Scores(NamedTuple):
+    """Everything measured on one split."""
 
-    metric: str
-    buckets: list[plots.Bucket]
-    picture: Markup | None
+    split: str
+    rows: str
+    scores: list[Score]
+    decoding: str
 
 
 class Example(NamedTuple):
@@ -61,106 +70,121 @@ class Example(NamedTuple):
 
     source: str
     reference: str
-    prediction: str
+    prediction: list[Piece]
     right: bool
     facts: list[str]
 
 
-class Split(NamedTuple):
-    """Everything measured on one split."""
+class Alignment(NamedTuple):
+    """Where the decoder looked: for each target token the weights of the source tokens, in percent."""
 
-    name: str
-    rows: str
-    scores: list[Score]
-    decoding: str
-    behind: list[Behind]
-    lengths: list[Lengths]
-    examples: list[tuple[str, list[Example]]]
+    title: str
+    source: list[str]
+    target: list[str]
+    weights: list[list[int]]
 
 
-class Curve(NamedTuple):
-    """One curve in numbers, for those who do not see the picture."""
+class Dot(NamedTuple):
+    """A fixed vector on the map; x and y from 0 to 100."""
 
-    name: str
-    points: int
-    first: str
-    last: str
-    lowest: str
-    highest: str
+    x: float
+    y: float
+    text: str
+    length: int
 
 
-class Training(NamedTuple):
-    """The curves: pictures shown at once, pictures kept folded, and all of them as numbers."""
+class Vectors(NamedTuple):
+    """The map of the fixed vectors and who is near whom."""
 
-    best: str
-    pictures: list[Markup]
-    more_pictures: list[Markup]
-    curves: list[Curve]
-
-
-def write(results: Mapping[str, Any], path: Path) -> None:
-    """Write the page to `path`; a reader sees the old page or the whole new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # A lone surrogate, which JSON may hold, has no UTF-8; it becomes a question mark.
-        unfinished.write_bytes(render(results).encode("utf-8", errors="replace"))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    caption: str
+    dots: list[Dot]
+    neighbours: list[tuple[str, list[tuple[str, str]]]]
 
 
-def render(results: Mapping[str, Any]) -> str:
+def write(results: Mapping[str, Any], path: Path, folder: Path | None = None) -> None:
+    """Write the page of `results` to `path`; folder: where the predictions of its split are, if anywhere."""
+    name = main_split(results)
+    rows = read_lines(folder / f"{name}.jsonl") if folder is not None else []
+    alignments = read_lines(folder / f"{name}.alignments.jsonl") if folder is not None else []
+    layout.write(render(results, rows, alignments), path)
+
+
+def read_lines(file: Path) -> list[Mapping[str, Any]]:
+    """The objects of a file of JSON lines; none where there is no such file."""
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_bytes().split(b"\n") if line.strip()]
+
+
+def main_split(results: Mapping[str, Any]) -> str:
+    """The split that the page is about: test where there is one."""
+    names = list(part(results, "splits"))
+    return "test" if "test" in names or not names else str(names[0])
+
+
+def render(
+    results: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]] = (),
+    alignments: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """The whole page as text; the same results give the same text."""
-    splits = [_split(name, part, place) for place, (name, part) in enumerate(_main_first(_part(results, "splits")))]
-    training = _training(results)
-    surroundings = dict(_part(results, "environment"))
+    main = part(part(results, "splits"), main_split(results))
+    texts = {row.get("id"): row for row in rows}
+    surroundings = dict(part(results, "environment"))
     command = surroundings.pop("command", None)
-    return _template().render(
+    examples = list(example_groups(part(main, "examples")))
+    course, sections = training(results), list(sections_of(results, main))
+    return layout.page(
+        "page.html",
         task=str(results.get("task") or "Results"),
         name=str(results.get("name") or ""),
-        headline=_headline(results),
-        highlights=list(_highlights(results)),
-        pictures_missing=_pictures_missing(splits, training),
-        splits=splits,
-        training=training,
-        parameters=_parameters(results),
-        data=list(_facts(_part(results, "data"))),
-        configuration=outline(_part(results, "config")),
-        environment=list(_facts(surroundings)) + list(_times(results)),
+        headline=headline(results),
+        highlights=list(highlights(results)),
+        scores=[scores_of(name, part(part(results, "splits"), name)) for name in part(results, "splits")],
+        sections={section.id: section for section in sections},
+        alignments=[alignment(one, texts) for one in alignments],
+        attention=attention(part(main, "attention")),
+        candidates=list(candidates(main, texts)),
+        vectors=vectors(part(main, "vectors"), texts),
+        examples=examples,
+        rows=searchable(rows),
+        training=course,
+        parameters=parameters(results),
+        data=list(facts(part(results, "data"))),
+        configuration=outline(part(results, "config")),
+        changed=changed(results),
+        environment=[*facts(surroundings), *times(results), *energy(part(results, "energy"))],
         command=str(command or ""),
+        pictures_missing=pictures_missing(sections, course),
     )
 
 
-@cache
-def _template() -> Template:
-    """The layout, with escaping on and a misspelt name an error."""
-    environment = Environment(
-        loader=PackageLoader("seq2seq.report", package_path=""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, heading=heading)
-    return environment.get_template("page.html")
-
-
-def _part(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The mapping under `key`; empty when an older file lacks it."""
-    found = holder.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _main_first(splits: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The splits with `test` ahead of the others."""
-    return sorted(((name, _part(splits, name)) for name in splits), key=lambda pair: pair[0] != "test")
+def sections_of(results: Mapping[str, Any], main: Mapping[str, Any]) -> Iterator[Section]:
+    """The chapters that are made of tables and pictures."""
+    details = part(main, "details")
+    found = [panel for index, key in enumerate(details)
+             for panel in behind(label(key), part(details, key), f"behind-{index}")]  # fmt: skip
+    yield Section("behind", "Behind the scores", panels=found)
+    breakdowns = parts(main, "breakdowns")
+    yield Section("depends", "What the score depends on", panels=dependence({"": breakdowns}, "depends"))
+    words = [
+        "Training feeds the reference; a prediction feeds itself. The gap between the two losses is exposure bias."
+    ]
+    seen = part(main, "exposure")
+    if is_number(seen.get("gap")):
+        words.append(
+            f"After its own words the reference costs {number(seen['gap'])} nats per token more than after the "
+            f"reference, over {number(seen.get('tokens'), 0)} tokens."
+        )
+    yield Section("exposure", "Exposure", words, list(exposure(seen, part(main, "repetition"), "exposure")))
+    yield Section("memory", "Memory over time", panels=list(memory(parts(results, "memory"), "memory")))
+    yield Section("probes", "Probes", panels=list(probes(parts(part(main, "vectors"), "probes"))))
 
 
 # Scores
 
 
-def _score(key: str, metric: Mapping[str, Any]) -> Score:
+def score(key: str, metric: Mapping[str, Any], rows: object) -> Score:
     """A metric in words; value and interval share their decimals."""
     value, low, high = metric.get("value"), metric.get("low"), metric.get("high")
     unit = str(metric.get("unit") or "")
@@ -173,190 +197,224 @@ def _score(key: str, metric: Mapping[str, Any]) -> Score:
         interval=f"{number(low, places)} to {number(high, places)}" if known else NOT_AVAILABLE,
         unit=unit,
         signature=str(metric.get("signature") or ""),
+        verdict=verdict(metric, rows, places),
     )
 
 
-def _headline(results: Mapping[str, Any]) -> str:
+def verdict(metric: Mapping[str, Any], rows: object, places: int) -> str:
+    """What the interval means for somebody who wants to compare."""
+    low, high = metric.get("low"), metric.get("high")
+    better = "lower is better" if metric.get("higher_is_better") is False else ""
+    if not (is_number(low) and is_number(high)) or high <= low:
+        return better
+    least = (high - low) / 2 * 2**0.5
+    told = f"a second system must differ by about {number(least, places)} to be told apart without a paired test"
+    return "; ".join(filter(None, [better, told]))
+
+
+def headline(results: Mapping[str, Any]) -> str:
     """The first score of the main split as a sentence."""
-    for name, part in _main_first(_part(results, "splits")):
-        metrics = _part(part, "metrics")
-        for key in metrics:
-            score = _score(key, _part(metrics, key))
-            percent = " %" if score.unit in PERCENT and score.value != NOT_AVAILABLE else ""
-            interval = "" if score.interval == NOT_AVAILABLE else f" (95 % interval {score.interval})"
-            return f"{score.name} {score.value}{percent}{interval} on {count(part.get('rows'), f'{name} row') or name}"
+    name = main_split(results)
+    main = part(part(results, "splits"), name)
+    for key, metric in part(main, "metrics").items():
+        found = score(key, metric if isinstance(metric, Mapping) else {}, main.get("rows"))
+        unit = " %" if found.unit in PERCENT and found.value != NOT_AVAILABLE else ""
+        interval = "" if found.interval == NOT_AVAILABLE else f" (95 % interval {found.interval})"
+        return f"{found.name} {found.value}{unit}{interval} on {count(main.get('rows'), f'{name} row') or name}"
     return ""
 
 
-def _split(name: str, part: Mapping[str, Any], place: int) -> Split:
-    metrics, examples = _part(part, "metrics"), _part(part, "examples")
-    groups = [(group, [_example(row) for row in examples[group] or ()]) for group in examples]
-    return Split(
-        name=name,
-        rows=count(part.get("rows"), "row"),
-        scores=[_score(key, _part(metrics, key)) for key in metrics],
-        decoding=phrase({key: value for key, value in _part(part, "decoding").items() if value not in (None, "")}),
-        behind=list(_behind(part, place)),
-        lengths=list(_lengths(name, part.get("by_source_length") or (), place)),
-        examples=[(group, rows) for group, rows in groups if rows],
-    )
+def scores_of(name: str, main: Mapping[str, Any]) -> Scores:
+    """The score table of a split."""
+    metrics = part(main, "metrics")
+    settings = {key: value for key, value in part(main, "decoding").items() if value not in (None, "")}
+    found = [score(key, part(metrics, key), main.get("rows")) for key in metrics]
+    return Scores(name, count(main.get("rows"), "row"), found, phrase(settings))
 
 
-def _behind(part: Mapping[str, Any], place: int) -> Iterator[Behind]:
-    """What lies behind each metric of a split."""
-    details = _part(part, "details")
-    for index, key in enumerate(details):
-        yield from behind(label(key), _part(details, key), f"behind-{place}-{index}")
+# Attention and the fixed vector
 
 
-def _lengths(split: str, rows: Sequence[Mapping[str, Any]], place: int) -> Iterator[Lengths]:
-    """One table and picture for each metric in the rows: any key beside the bounds, the counts and the intervals."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    metrics = [key for key in keys if key not in {"low", "high", "rows"} and not key.endswith(("_low", "_high"))]
-    for index, metric in enumerate(metrics):
-        buckets = [_bucket(row, metric) for row in rows]
-        drawn = [bucket for bucket in buckets if math.isfinite(bucket.value)]
-        name, unit = f"length-{place}-{index}", label(metric)
-        title = f"{unit} by source length, {split}"
-        curve = picture(plots.by_length, drawn, name=name, title=title, unit=unit) if drawn else None
-        yield Lengths(metric=unit, buckets=buckets, picture=curve)
+def alignment(one: Mapping[str, Any], texts: Mapping[Any, Mapping[str, Any]]) -> Alignment:
+    """One row's weights, its sides cut to what can be drawn."""
+    source, target = ([str(token) for token in one.get(side) or ()][:TOKENS] for side in ("source", "target"))
+    weights = [[int(finite(weight) or 0) for weight in step][: len(source)] for step in one.get("weights") or ()]
+    title = str(texts.get(one.get("id"), {}).get("source") or "".join(source))
+    return Alignment(f"row {number(one.get('id'), 0)}: {title[:160]}", source, target, weights[: len(target)])
 
 
-def _bucket(row: Mapping[str, Any], metric: str) -> plots.Bucket:
-    """A length bucket; a value that is missing is not a number, so that the table says so and the picture skips it."""
-    low, high = row.get("low"), row.get("high")
-    if is_number(low) and is_number(high):
-        words = number(low) if low == high else f"{number(low)}–{number(high)}"
-    elif is_number(high):
-        words = f"up to {number(high)}"
-    else:
-        words = f"{number(low)} and more" if is_number(low) else NOT_AVAILABLE
-    value = finite(row.get(metric))
-    return plots.Bucket(
-        label=words,
-        rows=int(finite(row.get("rows")) or 0),
-        value=math.nan if value is None else value,
-        low=finite(row.get(f"{metric}_low")),
-        high=finite(row.get(f"{metric}_high")),
-    )
+def attention(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How attention behaves over all rows."""
+    told = []
+    if is_number(found.get("entropy")):
+        told.append(("Entropy of a step's weights", f"{number(found['entropy'], 2)} nats"))
+    if is_number(found.get("entropy_share")):
+        told.append(("The same, of the most there could be", percent(found["entropy_share"])))
+    if is_number(found.get("coverage")):
+        told.append(("Coverage: attention that a source token gets, up to 1", percent(found["coverage"])))
+    if is_number(found.get("never_attended")):
+        told.append(
+            ("Source tokens hardly looked at (less than 0.1 in all)", f"{number(found['never_attended'], 1)} %")
+        )
+    return told
 
 
-def _example(row: Mapping[str, Any]) -> Example:
-    facts = []
-    if row.get("id") is not None:
-        facts.append(f"row {row['id']}")
-    if "chrf" in row:
-        facts.append(f"chrF {number(row['chrf'], 1)}")
-    if "score" in row:
-        facts.append(f"{number(row['score'], 3)} nats per token")
-    source, reference, prediction = (str(row.get(key) or "") for key in ("source", "reference", "prediction"))
-    return Example(source, reference, prediction, right=bool(reference) and prediction == reference, facts=facts)
+def candidates(main: Mapping[str, Any], texts: Mapping[Any, Mapping[str, Any]]) -> Iterator[Panel]:
+    """Rows in which something may be left out, or said twice."""
+    under = parts(part(main, "attention"), "under")
+    if under:
+        rows = [
+            [number(one.get("id"), 0), "  ".join(map(str, one.get("tokens") or ())), percent(one.get("share")),
+             shown(texts.get(one.get("id")), "source")]
+            for one in under
+        ]  # fmt: skip
+        header = ["Row", "Never looked at", "Of the source", "Source"]
+        yield Panel("May be left out (under-translation)", header, rows)
+    over = parts(part(main, "repetition"), "rows")
+    if over:
+        rows = [
+            [number(one.get("id"), 0), str(one.get("repeated") or ""), shown(texts.get(one.get("id")), "prediction")]
+            for one in over
+        ]
+        yield Panel("Said twice (over-translation)", ["Row", "Repeated", "Prediction"], rows)
 
 
-# Training
+def shown(row: Mapping[str, Any] | None, side: str) -> str:
+    """A text of a row for a table."""
+    text = str((row or {}).get(side) or "")
+    return text if len(text) <= CUT else text[: CUT - 1] + "…"
 
 
-def _training(results: Mapping[str, Any]) -> Training:
-    """The curves, those of one kind in one picture: losses, scores from 0 to 100, and each other curve by itself."""
-    measured = {key: _points(rows) for key, rows in _part(results, "curves").items() if rows}
-    best = _part(results, "best")
-    drawn = {key: points for key, points in measured.items() if points}
-    losses = {key: points for key, points in drawn.items() if key.endswith("loss")}
-    scores = {key: points for key, points in drawn.items() if key.removeprefix("validation_") in SCORES}
-    rest = {key: points for key, points in drawn.items() if key not in losses and key not in scores}
-    first = [("loss", "Loss", "nats per token", losses), ("score", "Validation score", "score", scores)]
-    others = [(f"curve-{place}", label(key), label(key), {key: rest[key]}) for place, key in enumerate(rest)]
-    return Training(
-        best=_best(best),
-        pictures=[picture for panel in first if (picture := _panel(*panel, best))],
-        more_pictures=[picture for panel in others if (picture := _panel(*panel, best))],
-        curves=[_curve(key, points) for key, points in measured.items()],
-    )
-
-
-def _panel(
-    name: str, title: str, unit: str, series: Mapping[str, list[plots.Point]], best: Mapping[str, Any]
-) -> Markup | None:
-    """One picture; the kept checkpoint is marked where its own curve is drawn."""
-    if not series:
+def vectors(found: Mapping[str, Any], texts: Mapping[Any, Mapping[str, Any]]) -> Vectors | None:
+    """The map, scaled to a square."""
+    placed = [one for one in parts(found, "points") if is_number(one.get("x")) and is_number(one.get("y"))]
+    if not placed:
         return None
-    step, value = finite(best.get("step")), finite(best.get("value"))
-    mark = (step, value) if step is not None and value is not None and best.get("metric") in series else None
-    named = {_curve_name(key): points for key, points in series.items()}
-    return picture(plots.curves, named, name=name, title=title, unit=unit, best=mark)
+    spans = {axis: (min(one[axis] for one in placed), max(one[axis] for one in placed)) for axis in "xy"}
+    most = max(high - low for low, high in spans.values()) or 1.0
+    dots = []
+    for one in placed:
+        x, y = (50 + 100 * (one[axis] - sum(spans[axis]) / 2) / most for axis in "xy")
+        text = shown(texts.get(one.get("id")), "source")
+        dots.append(Dot(round(x, 2), round(100 - y, 2), text, len(text.split())))
+    explained = [value for value in found.get("explained") or () if is_number(value)]
+    caption = f"{number(found.get('rows'), 0)} fixed vectors of {number(found.get('size'), 0)} units"
+    if len(explained) == 2:
+        caption += f"; the two axes hold {percent(explained[0])} and {percent(explained[1])} of their variance"
+    return Vectors(caption, dots, list(neighbours(found, texts)))
 
 
-def _points(rows: Sequence[Sequence[Any]]) -> list[plots.Point]:
-    """The measurements that are numbers, in their own order."""
-    return [plots.Point(*map(float, row)) for row in rows if len(row) == 3 and all(map(is_number, row))]
+def neighbours(
+    found: Mapping[str, Any], texts: Mapping[Any, Mapping[str, Any]]
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Sources with those whose vectors point nearly the same way."""
+    for one in parts(found, "neighbours"):
+        near = [(number(other.get("cosine"), 2), shown(texts.get(other.get("id")), "source"))
+                for other in parts(one, "near")]  # fmt: skip
+        yield shown(texts.get(one.get("id")), "source"), near
 
 
-def _curve(key: str, points: Sequence[plots.Point]) -> Curve:
-    values = [point.value for point in points] or [math.nan]
-    shown = (number(value) for value in (values[0], values[-1], min(values), max(values)))
-    return Curve(_curve_name(key), len(points), *shown)
+# Examples
 
 
-def _curve_name(key: str) -> str:
-    """`validation_bleu` reads `validation BLEU`."""
-    head, _, metric = key.partition("_")
-    return f"{head} {label(metric)}" if metric in NAMES else label(key)
+def example_groups(found: Mapping[str, Any]) -> Iterator[tuple[str, list[Example]]]:
+    """Each group of examples that has any."""
+    for name in found:
+        if rows := [example(row) for row in parts(found, name)]:
+            yield name, rows
 
 
-def _best(best: Mapping[str, Any]) -> str:
-    """Where the kept checkpoint lies, in one sentence."""
-    if not is_number(best.get("step")):
-        return ""
-    metric = f", {_curve_name(str(best['metric']))} {number(best.get('value'))}" if best.get("metric") else ""
-    return f"step {number(best['step'], 0)}{metric}"
+def example(row: Mapping[str, Any]) -> Example:
+    """A row with what is known of it."""
+    told = [] if row.get("id") is None else [f"row {row['id']}"]
+    metric = row.get("metric")
+    if isinstance(metric, str) and metric in row:
+        told.append(f"{label(metric)} {number(row[metric], 1)}")
+    if "score" in row:
+        told.append(f"{number(row['score'], 3)} nats per token")
+    source, reference, prediction = (str(row.get(key) or "") for key in ("source", "reference", "prediction"))
+    right = bool(reference) and prediction == reference
+    return Example(source, reference, marked(prediction, reference), right, told)
 
 
-def _pictures_missing(splits: Sequence[Split], training: Training) -> bool:
-    """Whether the results hold something to draw and nothing was drawn."""
-    lengths = [part for split in splits for part in split.lengths]
-    wanted = any(curve.points for curve in training.curves) or any(
-        math.isfinite(bucket.value) for part in lengths for bucket in part.buckets
-    )
-    return wanted and not (training.pictures or training.more_pictures or any(part.picture for part in lengths))
+def searchable(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """[row, source, reference, prediction, score] of the rows, until the page would become too large."""
+    found: list[list[Any]] = []
+    letters = 0
+    for row in rows:
+        texts = [shown(row, side) for side in ("source", "reference", "prediction")]
+        letters += sum(map(len, texts)) + 30
+        if letters > SEARCHED:
+            break
+        metric = row.get("metric")
+        value = row.get(metric) if isinstance(metric, str) else row.get("score")
+        found.append([row.get("id"), *texts, round(value, 2) if is_number(value) else None])
+    return found
 
 
-# Model, data, surroundings
+# The card
 
 
-def _highlights(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def highlights(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The handful of facts that a reader wants beside the score."""
-    if results.get("seconds") is not None:
-        yield "Training time", duration(results["seconds"])
-    if best := _best(_part(results, "best")):
+    if is_number(results.get("seconds")):
+        yield "Training time" if results.get("curves") else "Time", duration(results["seconds"])
+    if best := best_checkpoint(part(results, "best")):
         yield "Best checkpoint", best
-    total = _part(_part(results, "model"), "parameters").get("total")
+    total = part(part(results, "model"), "parameters").get("total")
     if total is not None:
         yield "Parameters", number(total, 0)
-    rows = _part(_part(results, "data"), "rows").get("train")
+    rows = part(part(results, "data"), "rows").get("train")
     if rows is not None:
         yield "Training rows", number(rows, 0)
-    if device := _part(results, "environment").get("device"):
+    if device := part(results, "environment").get("device"):
         yield "Device", str(device)
 
 
-def _parameters(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def parameters(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Parts of the model with their parameters and share of the total."""
-    parts = _part(_part(results, "model"), "parameters")
-    total = finite(parts.get("total"))
+    sizes = part(part(results, "model"), "parameters")
+    total = finite(sizes.get("total"))
     return [
         (heading(key), number(size, 0), f"{number(100 * size / total, 1)} %" if total and is_number(size) else "")
-        for key, size in parts.items()
+        for key, size in sizes.items()
     ]
 
 
-def _facts(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Keys and values as words, empty ones left out."""
-    for key, value in part.items():
+    for key, value in found.items():
         if value is not None and value != {} and value != []:
             yield heading(key), phrase(value)
 
 
-def _times(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def times(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """How long each stage took, in one line."""
-    if timing := _part(results, "timing"):
+    if timing := part(results, "timing"):
         yield "Time", ", ".join(f"{label(key)} {duration(value)}" for key, value in timing.items())
+
+
+def energy(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """An estimate, with what it assumes."""
+    if is_number(found.get("kilowatt_hours")):
+        yield "Energy, estimated", f"{number(found['kilowatt_hours'])} kWh ({found.get('assumption')})"
+
+
+def changed(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The settings that are not the defaults, with their values."""
+    names = results.get("changed")
+    told = []
+    for name in names if isinstance(names, list) else ():
+        value: Any = results.get("config")
+        for key in str(name).split("."):
+            inside = part(value, "init_args") if isinstance(value, Mapping) and "class_path" in value else value
+            value = inside.get(key) if isinstance(inside, Mapping) else None
+        told.append((str(name), phrase(value)))
+    return told
+
+
+def pictures_missing(sections: Sequence[Section], course: Training) -> bool:
+    """Whether the results hold something to draw and nothing was drawn."""
+    panels = [panel for section in sections for panel in section.panels]
+    wanted = any(curve.points for curve in course.curves) or any(s.id == "depends" and s.panels for s in sections)
+    return wanted and not (course.pictures or course.more_pictures or any(panel.picture for panel in panels))

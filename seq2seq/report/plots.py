@@ -1,4 +1,4 @@
-"""The report's pictures: training curves and scores by source length, as SVG text to put inside a page.
+"""The report's pictures as SVG text to put inside a page: curves, scores by group, confusions, reliability.
 
 matplotlib is imported when a picture is drawn, so that a page without pictures needs no more than jinja2.
 Colours are the page's own CSS variables; a picture follows its dark and light mode and its print.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # matplotlib knows no CSS variables: it draws with these stand-ins, which are replaced in its output.
 INK, MUTED, LINE = "#010101", "#010102", "#010103"
-SERIES = ("#010111", "#010112", "#010113")
+SERIES = ("#010111", "#010112", "#010113", "#010114", "#010115")
 CSS_COLOURS = {
     INK: "currentColor",
     MUTED: "var(--muted, #5b626b)",
@@ -28,8 +28,11 @@ CSS_COLOURS = {
     SERIES[0]: "var(--series-1, #0b5cad)",
     SERIES[1]: "var(--series-2, #b4540a)",
     SERIES[2]: "var(--series-3, #2f7a3d)",
+    SERIES[3]: "var(--series-4, #8a3ea8)",
+    SERIES[4]: "var(--series-5, #b02a4c)",
 }
-DASHES = ("-", "--", ":")  # a second sign beside colour, for print and for colour-blind readers
+DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)))  # a second sign beside colour, for print and colour-blind readers
+SIGNS = "osD^v"  # the same for dots
 MOST_POINTS = 400  # a longer curve is drawn as means of neighbours: the eye cannot tell, and the page stays small
 
 STYLE: dict[Any, Any] = {  # matplotlib types the keys as 300 literals
@@ -65,7 +68,7 @@ ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2, *
 
 
 class Bucket(NamedTuple):
-    """The score of the rows whose source has a certain length; `low` and `high` bound its 95 % interval."""
+    """The score of a group of rows; `low` and `high` bound its 95 % interval."""
 
     label: str
     rows: int
@@ -74,21 +77,43 @@ class Bucket(NamedTuple):
     high: float | None = None
 
 
+class Marks(NamedTuple):
+    """Places on a time axis that mean something."""
+
+    best: tuple[float, float] | None = None
+    """Step and value of the kept checkpoint."""
+    resumed: Sequence[float] = ()
+    """Steps at which training was resumed."""
+
+
 def curves(
-    series: Mapping[str, Sequence[Point]], *, name: str, title: str, unit: str, best: tuple[float, float] | None = None
+    series: Mapping[str, Sequence[Point]],
+    *,
+    name: str,
+    title: str,
+    unit: str,
+    marks: Marks = Marks(),
+    minutes: bool = False,
 ) -> str:
-    """Lines over training steps, as inline SVG; `best` is the (step, value) of the kept checkpoint.
+    """Lines over training steps, or over minutes of training, as inline SVG.
 
     `name` begins every id inside the picture, so it must be unique on the page. Values must be finite.
     """
+    clock = {point.step: point.seconds / 60 for points in series.values() for point in points}
+    place = clock.get if minutes else lambda step: step
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for index, (label, points) in enumerate(series.items()):
-            _line(axes, label, points, index)
-        if best is not None:
-            _mark(axes, *best)
-        axes.set_xlabel(_time_axis(series))
+            _line(
+                axes, label, [(point.seconds / 60 if minutes else point.step, point.value) for point in points], index
+            )
+        if marks.best is not None and (best := place(marks.best[0])) is not None:
+            _mark(axes, best, marks.best[1])
+        for step in marks.resumed:
+            if (where := place(step)) is not None:
+                axes.axvline(where, color=MUTED, linestyle="--", linewidth=1, zorder=1, label="resumed")
+        axes.set_xlabel("minutes of training" if minutes else _time_axis(series))
         axes.set_ylabel(unit)
         axes.grid(axis="y")
         axes.xaxis.set_major_formatter(_thousands)
@@ -96,31 +121,111 @@ def curves(
             axes.yaxis.set_major_formatter(_thousands)
         axes.margins(x=0.02)
         if len(series) > 1 or unit not in series:
-            axes.legend(**(ABOVE if len(series) <= 3 else INSIDE))
+            _legend(axes)
 
-    return _svg(draw, size=(5.0, 3.0), name=name, title=title, description=_told(series, best))
+    return _svg(draw, size=(5.0, 3.0), name=name, title=title, description=_told(series, marks.best))
 
 
-def by_length(buckets: Sequence[Bucket], *, name: str, title: str, unit: str) -> str:
-    """Scores with their intervals above, rows per bucket below, over the source length; as inline SVG."""
+def lines(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    name: str,
+    title: str,
+    unit: str,
+    axis: str,
+    log: bool = False,
+) -> str:
+    """Lines of (x, y), as inline SVG; `log` gives each tenfold of y the same height."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for index, (label, points) in enumerate(series.items()):
+            _line(axes, label, points, index)
+        axes.set_xlabel(axis)
+        axes.set_ylabel(unit)
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(_plain)
+            axes.yaxis.set_minor_formatter(_nothing)
+        axes.grid(axis="y")
+        axes.margins(x=0.02)
+        if len(series) > 1:
+            _legend(axes)
+
+    ends = {label: (points[0], points[-1]) for label, points in series.items() if points}
+    told = "; ".join(f"{label}: {a[1]:.3g} at {a[0]:g}, {b[1]:.3g} at {b[0]:g}" for label, (a, b) in ends.items())
+    return _svg(draw, size=(5.0, 3.0), name=name, title=title, description=told)
+
+
+def by_group(series: Mapping[str, Sequence[Bucket]], *, name: str, title: str, unit: str, axis: str) -> str:
+    """Scores of groups with their intervals above, how many rows below; one colour for each system; as inline SVG."""
+    labels = list(dict.fromkeys(bucket.label for buckets in series.values() for bucket in buckets))
+    first = next(iter(series.values()))
 
     def draw(figure: Figure) -> None:
         scores, rows = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
-        places = range(len(buckets))
-        for place, bucket in zip(places, buckets, strict=True):
-            if bucket.low is not None and bucket.high is not None:
-                scores.vlines(place, bucket.low, bucket.high, colors=SERIES[0], linewidth=2, alpha=0.55)
-        scores.plot(places, [bucket.value for bucket in buckets], "o", color=SERIES[0], markersize=6)
+        for index, (label, buckets) in enumerate(series.items()):
+            _dots(scores, label, buckets, labels, index, len(series))
         scores.set_ylabel(unit)
         scores.grid(axis="y")
         scores.tick_params(axis="x", length=0)
-        _count_bars(rows, [bucket.rows for bucket in buckets])
-        rows.set_xticks(list(places), [bucket.label for bucket in buckets], rotation=45 if len(buckets) > 9 else 0)
-        rows.set_xlabel("words or steps in the source")
-        rows.set_xlim(-0.6, len(buckets) - 0.4)
+        if len(series) > 1:
+            _legend(scores)
+        counts = {bucket.label: bucket.rows for bucket in first}
+        _count_bars(rows, [counts.get(label, 0) for label in labels])
+        wide = len(labels) > 9 or max(map(len, labels)) > 9
+        rows.set_xticks(
+            range(len(labels)),
+            [_short(label) for label in labels],
+            rotation=30 if wide else 0,
+            ha="right" if wide else "center",
+        )
+        rows.set_xlabel(axis)
+        rows.set_xlim(-0.6, len(labels) - 0.4)
 
-    told = "; ".join(f"length {bucket.label}: {bucket.value:.1f} over {bucket.rows:,} rows" for bucket in buckets)
+    told = "; ".join(
+        f"{label}{', ' if label else ''}{one.label}: {one.value:.1f} over {one.rows:,}"
+        for label, buckets in series.items()
+        for one in buckets
+    )
     return _svg(draw, size=(5.0, 3.4), name=name, title=title, description=told)
+
+
+def _dots(axes: Axes, label: str, buckets: Sequence[Bucket], labels: Sequence[str], index: int, count: int) -> None:
+    """The scores of one system, beside those of the others."""
+    shift = 0.16 * (index - (count - 1) / 2)
+    colour = SERIES[index % len(SERIES)]
+    places = [labels.index(bucket.label) + shift for bucket in buckets]
+    for place, bucket in zip(places, buckets, strict=True):
+        if bucket.low is not None and bucket.high is not None:
+            axes.vlines(place, bucket.low, bucket.high, colors=colour, linewidth=2, alpha=0.55)
+    values = [bucket.value for bucket in buckets]
+    axes.plot(places, values, SIGNS[index % len(SIGNS)], color=colour, markersize=6 if count == 1 else 5, label=label)
+
+
+def _legend(axes: Axes) -> None:
+    """Above the picture where few names stand, else inside; a name that occurs twice stands once."""
+    handles, names = axes.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
+    axes.legend(once.values(), once.keys(), **(ABOVE if len(once) <= 4 else INSIDE))
+
+
+def forest(rows: Sequence[tuple[str, float, float, float]], *, name: str, title: str, unit: str) -> str:
+    """Values with their intervals (name, value, low, high) under one another, beside the line of no difference."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for place, (_, value, low, high) in enumerate(rows):
+            axes.hlines(place, low, high, colors=SERIES[0], linewidth=2, alpha=0.55)
+            axes.plot([value], [place], "o", color=SERIES[0], markersize=6)
+        axes.axvline(0, color=MUTED, linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(rows)), [_short(row[0]) for row in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel(unit)
+        axes.tick_params(length=0)
+
+    told = "; ".join(f"{row[0]}: {row[1]:.2f}, from {row[2]:.2f} to {row[3]:.2f}" for row in rows)
+    return _svg(draw, size=(5.0, 1.1 + 0.35 * len(rows)), name=name, title=title, description=told)
 
 
 def picture(draw: Callable[..., str], *arguments: Any, **options: Any) -> Markup | None:
@@ -203,15 +308,15 @@ def reliability(bins: Sequence[Mapping[str, Any]], *, name: str, title: str) -> 
     return _svg(draw, size=(4.4, 3.6), name=name, title=title, description=told)
 
 
-def _line(axes: Axes, label: str, points: Sequence[Point], index: int) -> None:
+def _line(axes: Axes, label: str, points: Sequence[tuple[float, float]], index: int) -> None:
     """One curve; few points get dots, very many are averaged, and the legend says so."""
     size = -(-len(points) // MOST_POINTS)
     if size > 1:
         points = [_mean(points[start : start + size]) for start in range(0, len(points), size)]
         label = f"{label} (means of {size})"
     axes.plot(
-        [point.step for point in points],
-        [point.value for point in points],
+        [x for x, _ in points],
+        [y for _, y in points],
         label=label.lstrip("_"),  # matplotlib leaves names with a leading underscore out of the legend
         color=SERIES[index % len(SERIES)],
         linestyle=DASHES[index % len(DASHES)],
@@ -221,8 +326,9 @@ def _line(axes: Axes, label: str, points: Sequence[Point], index: int) -> None:
     )
 
 
-def _mean(points: Sequence[Point]) -> Point:
-    return Point(*(sum(column) / len(points) for column in zip(*points, strict=True)))
+def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    x, y = (sum(column) / len(points) for column in zip(*points, strict=True))
+    return x, y
 
 
 def _mark(axes: Axes, step: float, value: float) -> None:
@@ -246,6 +352,14 @@ def _count_bars(axes: Axes, rows: Sequence[int]) -> None:
 
 def _thousands(value: float, _position: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:g}"
+
+
+def _plain(value: float, _position: float) -> str:
+    return f"{value:g}"
+
+
+def _nothing(_value: float, _position: float) -> str:
+    return ""
 
 
 def _time_axis(series: Mapping[str, Sequence[Point]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 NAMES = {
     "bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "f1": "F1",
-    "wer": "WER", "per": "PER", "mae": "MAE", "rmse": "RMSE", "mase": "MASE", "span_f1": "span F1",
+    "ter": "TER", "wer": "WER", "per": "PER", "mae": "MAE", "rmse": "RMSE", "mase": "MASE", "span_f1": "span F1",
     "macro_f1": "macro-F1", "micro_f1": "micro-F1",
 }  # fmt: skip
 """Metrics whose usual spelling differs from their key; any other key is shown with spaces for underscores."""
@@ -119,3 +119,26 @@ def is_number(value: object) -> TypeGuard[float]:
 
 def finite(value: object) -> float | None:
     return float(value) if is_number(value) else None
+
+
+def percent(share: object) -> str:
+    """A share of one as percent."""
+    return f"{number(100 * share, 1)} %" if is_number(share) else number(share)
+
+
+def part(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mapping under `key`; empty when an older file lacks it."""
+    found = holder.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def parts(holder: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The mappings listed under `key`; empty when an older file lacks them."""
+    found = holder.get(key)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
+
+
+def said(holder: Mapping[str, Any], key: str) -> str:
+    """The value under `key` as text; empty when it is missing."""
+    found = holder.get(key)
+    return "" if found is None else str(found)

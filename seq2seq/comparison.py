@@ -1,0 +1,199 @@
+"""Which of several systems is better, by how much, and whether that is more than luck: plain values for the report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from seq2seq.errors import InputError
+from seq2seq.metrics.base import TOLERANCE, Metric, Prediction
+from seq2seq.metrics.paired import Difference, adjusted, compare
+from seq2seq.systems import System
+
+LEVEL = 0.05
+"""Of significance."""
+
+SHOWN = 20
+"""Rows that differ most."""
+
+Seeds = list[np.ndarray]
+"""Statistics (N, K) of each seed of a system."""
+
+
+def comparison(
+    systems: Sequence[System], metrics: Sequence[Metric], split: str, asked_for: bool = False
+) -> dict[str, Any]:
+    """Compare every system with the first, as plain values.
+
+    asked_for: whether the user chose the metrics; else those that not all systems have are left out, with a note.
+    """
+    kept, statistics, notes = measured(systems, metrics, asked_for)
+    return {
+        "format": 1,
+        "split": split,
+        "rows": len(systems[0].outputs[0].rows),
+        "level": LEVEL,
+        "systems": [about(system) for system in systems],
+        "metrics": [
+            compared(metric, [system.name for system in systems], found)
+            for metric, found in zip(kept, statistics, strict=True)
+        ],
+        "notes": notes,
+        "differing": differing(systems, kept, statistics),
+        "settings": different_settings(systems),
+    }
+
+
+def measured(
+    systems: Sequence[System], metrics: Sequence[Metric], asked_for: bool
+) -> tuple[list[Metric], list[list[Seeds]], list[str]]:
+    """The metrics that all systems have, their statistics of each system, and what was left out."""
+    kept, statistics, notes = [], [], []
+    for metric in metrics:
+        try:
+            statistics.append(statistics_of(metric, systems))
+            kept.append(metric)
+        except InputError as problem:
+            if asked_for:
+                raise
+            notes.append(f"{metric.name} is left out: {problem}")
+    if not kept:
+        raise InputError(f"no metric fits these systems; {'; '.join(notes)}")
+    return kept, statistics, notes
+
+
+def statistics_of(metric: Metric, systems: Sequence[System]) -> list[Seeds]:
+    """Of every seed of every system, counted together so that the columns mean the same."""
+    outputs = [output for system in systems for output in system.outputs]
+    together = metric.statistics([row for output in outputs for row in output.rows])
+    parts = iter(np.split(together, len(outputs)))
+    return [[next(parts) for _ in system.outputs] for system in systems]
+
+
+def about(system: System) -> dict[str, Any]:
+    """A system's card."""
+    known: Mapping[str, Any] = system.outputs[0].results
+    model = known.get("model") or {}
+    return {
+        "name": system.name,
+        "files": [str(output.path) for output in system.outputs],
+        "seeds": [(output.results.get("config") or {}).get("seed") for output in system.outputs],
+        "task": known.get("task"),
+        "parameters": (model.get("parameters") or {}).get("total"),
+        "seconds": known.get("seconds"),
+        "attention": attention_of(known),
+    }
+
+
+def attention_of(results: Mapping[str, Any]) -> str | bool | None:
+    """What kind of attention a run has, False for none; None where it could have none or nothing is known."""
+    model = (results.get("config") or {}).get("model") or {}
+    if "attention" not in model:
+        return None
+    kind = model["attention"]
+    return str(kind["class_path"]).rpartition(".")[2] if isinstance(kind, Mapping) else False
+
+
+def compared(metric: Metric, names: Sequence[str], statistics: Sequence[Seeds]) -> dict[str, Any]:
+    """One metric: the score of every system, and how it differs from the first."""
+    base, *others = statistics
+    found = [compare(metric, seeds, base) for seeds in others]
+    p_values = adjusted([one.p_randomised for one in found])
+    return {
+        "name": metric.name,
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+        "signature": metric.signature_of_bootstrap(),
+        "scores": [{"system": name, **score_of(metric, seeds)} for name, seeds in zip(names, statistics, strict=True)],
+        "differences": [
+            {"system": name, "baseline": names[0], **one._asdict(), "p_holm": p_value}
+            | {"better": verdict(metric, one, p_value)}
+            | counted(metric, seeds, base)
+            for name, one, p_value, seeds in zip(names[1:], found, p_values, others, strict=True)
+        ],
+    }
+
+
+def score_of(metric: Metric, seeds: Seeds) -> dict[str, Any]:
+    """A system's score with its interval; of several seeds their mean, standard deviation and each of them."""
+    if len(seeds) == 1:
+        score = metric.scored(seeds[0], interval=True)
+        return {"value": score.value, "low": score.low, "high": score.high, "deviation": None, "seeds": [score.value]}
+    values = [float(metric.value(one.sum(axis=0))) for one in seeds]
+    return {
+        "value": float(np.mean(values)),
+        "low": None,
+        "high": None,
+        "deviation": float(np.std(values, ddof=1)),
+        "seeds": values,
+    }
+
+
+def verdict(metric: Metric, found: Difference, p_value: float) -> bool | None:
+    """Whether the system is better than the first; None when that cannot be said."""
+    if not np.isfinite(found.difference) or p_value >= LEVEL:
+        return None
+    return metric.rank(found.difference) > 0
+
+
+def counted(metric: Metric, seeds: Seeds, base: Seeds) -> dict[str, int]:
+    """On how many rows a system is better, worse, equal; rows are scored by the mean over seeds."""
+    gain = gains(metric, seeds, base)
+    better, worse = int((gain > TOLERANCE).sum()), int((gain < -TOLERANCE).sum())
+    return {"wins": better, "losses": worse, "ties": len(gain) - better - worse}
+
+
+def gains(metric: Metric, seeds: Seeds, base: Seeds) -> np.ndarray:
+    """(N,) by how much each row is better than in the first system."""
+    mine, theirs = (np.mean([metric.each_of(one) for one in side], axis=0) for side in (seeds, base))
+    return np.asarray(np.nan_to_num(mine - theirs if metric.higher_is_better else theirs - mine))
+
+
+def differing(
+    systems: Sequence[System], metrics: Sequence[Metric], statistics: Sequence[Sequence[Seeds]]
+) -> list[dict[str, Any]]:
+    """The rows whose scores differ most between systems, by sentence chrF where there is one, with all predictions."""
+    place = next((place for place, one in enumerate(metrics) if one.name == "chrf"), 0)
+    metric = metrics[place]
+    each = np.array([metric.each_of(seeds[0]) for seeds in statistics[place]])
+    spread = np.nan_to_num(each.max(axis=0) - each.min(axis=0))
+    order = np.argsort(-spread, kind="stable")[:SHOWN]
+    first: Sequence[Prediction] = systems[0].outputs[0].rows
+    sources = [next((r for r in (s.outputs[0].rows[row].source for s in systems) if r), "") for row in order]
+    return [
+        {
+            "id": int(row),
+            "source": source,
+            "reference": first[row].reference,
+            "metric": metric.name,
+            "predictions": [
+                {"system": system.name, "text": system.outputs[0].rows[row].prediction, "score": float(each[at, row])}
+                for at, system in enumerate(systems)
+            ],
+        }
+        for row, source in zip(order.tolist(), sources, strict=True)
+        if spread[row] > TOLERANCE
+    ]
+
+
+def different_settings(systems: Sequence[System]) -> list[dict[str, Any]]:
+    """The settings in which runs differ, with the value of each system."""
+    flat = [dict(leaves(system.outputs[0].results.get("config") or {})) for system in systems]
+    known = [one for one in flat if one]
+    names = dict.fromkeys(name for one in known for name in one)
+    return [
+        {"name": name, "values": [one.get(name) for one in flat]}
+        for name in names
+        if name != "seed" and len({repr(one.get(name)) for one in known}) > 1
+    ]
+
+
+def leaves(config: Any, before: str = "") -> list[tuple[str, Any]]:
+    """Dotted names and values; a part is told by its class name."""
+    if isinstance(config, Mapping) and "class_path" in config:
+        settings = config.get("init_args") or {}
+        kind = (before, str(config["class_path"]).rpartition(".")[2])
+        return [kind, *leaves(settings, before)] if settings else [kind]
+    if isinstance(config, Mapping):
+        return [leaf for name, one in config.items() for leaf in leaves(one, f"{before}.{name}" if before else name)]
+    return [(before, config)]

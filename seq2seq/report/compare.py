@@ -1,0 +1,174 @@
+"""Plain comparisons -> one self-contained page: which system is better, by how much, where, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from seq2seq.report import layout, plots
+from seq2seq.report.layout import Piece, marked
+from seq2seq.report.panels import Panel, dependence, interval
+from seq2seq.report.plots import picture
+from seq2seq.report.tables import p_value, places, scored, told
+from seq2seq.report.training import curve_name, points_of
+from seq2seq.report.wording import count, duration, finite, is_number, label, number, parts, phrase
+
+
+class Verdict(NamedTuple):
+    """A sentence about two systems; `kind` is better, worse or same."""
+
+    kind: str
+    text: str
+
+
+class Said(NamedTuple):
+    """What a system says for a row."""
+
+    system: str
+    score: str
+    pieces: list[Piece]
+
+
+class Differing(NamedTuple):
+    """A row for which systems say different things."""
+
+    title: str
+    source: str
+    reference: str
+    said: list[Said]
+
+
+def write(comparison: Mapping[str, Any], path: Path) -> None:
+    """Write the page of a comparison to `path`."""
+    layout.write(render(comparison), path)
+
+
+def render(comparison: Mapping[str, Any]) -> str:
+    """The whole page as text; the same comparison gives the same text."""
+    names = [str(one.get("name")) for one in parts(comparison, "systems")]
+    metrics = parts(comparison, "metrics")
+    level, split = finite(comparison.get("level")) or 0.05, str(comparison.get("split") or "")
+    of = {str(one.get("name")): parts(one, "breakdowns") for one in parts(comparison, "systems")}
+    panels = dependence(of, "depends")
+    memory = fixed_against_attention(comparison)
+    return layout.page(
+        "compare.html",
+        names=names,
+        headline=f"{count(comparison.get('rows'), split + ' row')}, {count(len(names), 'system')}",
+        verdicts=[verdict(one, metric, level) for metric in metrics for one in parts(metric, "differences")],
+        scores=score_table(names, metrics),
+        signatures=[(label(str(metric.get("name"))), str(metric.get("signature") or "")) for metric in metrics],
+        differences=list(differences(metrics)),
+        notes=[str(note) for note in comparison.get("notes") or ()],
+        fixed=[panel for panel in panels if memory and "source length" in panel.title],
+        memory=memory,
+        depends=[panel for panel in panels if not (memory and "source length" in panel.title)],
+        curves=course(comparison),
+        differing=[differing(row) for row in parts(comparison, "differing")],
+        settings=list(settings(comparison)),
+        systems=list(cards(comparison)),
+        pictures_missing=bool(panels) and not any(panel.picture for panel in panels),
+    )
+
+
+def verdict(difference: Mapping[str, Any], metric: Mapping[str, Any], level: float) -> Verdict:
+    """A difference as a sentence, with its sign."""
+    kind = {True: "better", False: "worse"}.get(difference.get("better"), "same")  # type: ignore[arg-type]
+    return Verdict(kind, told(difference, metric, level))
+
+
+def score_table(names: Sequence[str], metrics: Sequence[Mapping[str, Any]]) -> Panel:
+    """The scores of all systems."""
+    rows = [[name, *(scored(parts(metric, "scores")[place], str(metric.get("unit"))) for metric in metrics)]
+            for place, name in enumerate(names)]  # fmt: skip
+    return Panel("Scores", ["System", *(label(str(metric.get("name"))) for metric in metrics)], rows)
+
+
+def differences(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
+    """One table for each metric: how every system differs from the first; and a picture where there are several."""
+    for index, metric in enumerate(metrics):
+        found, name = parts(metric, "differences"), label(str(metric.get("name")))
+        decimals = places(str(metric.get("unit"))) + 1
+        rows = [
+            [
+                str(one.get("system")),
+                number(one.get("difference"), decimals),
+                interval(finite(one.get("low")), finite(one.get("high")), decimals),
+                *(p_value(one.get(key)) for key in ("p_randomised", "p_holm", "p_bootstrap")),
+                *(number(one.get(key), 0) for key in ("wins", "losses", "ties")),
+            ]
+            for one in found
+        ]
+        if rows:
+            header = ["System", "Difference", "95 % interval", "p, randomised", "p, Holm", "p, bootstrap"]
+            title = f"{name}: difference from {found[0].get('baseline')}"
+            drawn = forest(found, f"forest-{index}", title, f"difference in {name}")
+            yield Panel(title, [*header, "Rows better", "Worse", "Equal"], rows, 0, drawn)
+
+
+def forest(found: Sequence[Mapping[str, Any]], name: str, title: str, unit: str) -> Markup | None:
+    """The differences with their intervals as a picture, for two or more."""
+    known = [one for one in found if all(is_number(one.get(key)) for key in ("difference", "low", "high"))]
+    if len(known) < 2:
+        return None
+    rows = [(str(one["system"]), one["difference"], one["low"], one["high"]) for one in known]
+    return picture(plots.forest, rows, name=name, title=title, unit=unit)
+
+
+def fixed_against_attention(comparison: Mapping[str, Any]) -> str:
+    """A sentence where some of the systems have attention and others have none; else nothing."""
+    kinds = {str(one.get("name")): one.get("attention") for one in parts(comparison, "systems")}
+    attends = [name for name, kind in kinds.items() if isinstance(kind, str)]
+    fixed = [name for name, kind in kinds.items() if kind is False]
+    if not (attends and fixed):
+        return ""
+    return (
+        f"{phrase(attends)} {'looks' if len(attends) == 1 else 'look'} at every source token by attention; "
+        f"{phrase(fixed)} must keep the whole source in one fixed vector, which long sources overflow "
+        "(Cho et al. 2014, fig. 4; Bahdanau et al. 2015, fig. 2)."
+    )
+
+
+def course(comparison: Mapping[str, Any]) -> Markup | None:
+    """The validation score of every run that tells it, over steps."""
+    chosen = parts(comparison, "curves")
+    series = {str(one.get("system")): points_of(one.get("points") or ()) for one in chosen}
+    drawn = {name: points for name, points in series.items() if points}
+    if not drawn:
+        return None
+    unit = curve_name(str(chosen[0].get("metric")))
+    return picture(plots.curves, drawn, name="course", title="Validation score over training", unit=unit)
+
+
+def differing(row: Mapping[str, Any]) -> Differing:
+    """A row with what every system says."""
+    reference, metric = str(row.get("reference") or ""), label(str(row.get("metric")))
+    said = [
+        Said(str(one.get("system")), f"{metric} {number(one.get('score'), 1)}", marked(str(one.get("text")), reference))
+        for one in parts(row, "predictions")
+    ]
+    return Differing(f"row {number(row.get('id'), 0)}", str(row.get("source") or ""), reference, said)
+
+
+def settings(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The settings in which the systems differ, a row for each."""
+    for one in parts(comparison, "settings"):
+        yield [str(one.get("name")), *(phrase(value) for value in one.get("values") or ())]
+
+
+def cards(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
+    """What is known of each system."""
+    for one in parts(comparison, "systems"):
+        seeds = [seed for seed in one.get("seeds") or () if seed is not None]
+        told_time = duration(one["seconds"]) if is_number(one.get("seconds")) else ""
+        yield [
+            str(one.get("name")),
+            str(one.get("task") or ""),
+            number(one.get("parameters"), 0) if is_number(one.get("parameters")) else "",
+            told_time,
+            phrase(seeds),
+            phrase(list(one.get("files") or ())),
+        ]

@@ -1,0 +1,83 @@
+"""What every page shares: the template engine, the script with its fingerprint, writing a file whole."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from seq2seq.report.wording import heading, number
+
+LONGEST = 2000
+"""Letters of a text that differences are looked for in; longer ones are shown as they are."""
+
+
+class Piece(NamedTuple):
+    """A piece of a text; whether the reference lacks it."""
+
+    text: str
+    differs: bool
+
+
+def page(template: str, **values: Any) -> str:
+    """A page from its template; the same values give the same text. All that is no markup is escaped."""
+    return environment().get_template(template).render(**values, **script())
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with escaping on and a misspelt name an error."""
+    found = Environment(
+        loader=PackageLoader("seq2seq.report", package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(number=number, heading=heading)
+    return found
+
+
+@cache
+def script() -> Mapping[str, str]:
+    """The one script of a page and its fingerprint: no other may run there."""
+    text = files("seq2seq.report").joinpath("page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return {"script": Markup(text), "script_hash": f"sha256-{digest}"}
+
+
+def write(text: str, path: Path) -> None:
+    """Write a page; a reader sees the old one or the whole new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # A lone surrogate, which JSON may hold, has no UTF-8; it becomes a question mark.
+        unfinished.write_bytes(text.encode("utf-8", errors="replace"))
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def marked(prediction: str, reference: str) -> list[Piece]:
+    """A prediction in pieces, those marked that the reference lacks there: words, or letters where it has no blanks."""
+    if not reference or max(len(prediction), len(reference)) > LONGEST:
+        return [Piece(prediction, False)]
+    mine, theirs = (
+        re.findall(r"\s+|\S+", text) if " " in reference else list(text) for text in (prediction, reference)
+    )
+    found: list[Piece] = []
+    for kind, start, stop, _, _ in difflib.SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
+        text = "".join(mine[start:stop])
+        if text:
+            found.append(Piece(text, kind != "equal" and bool(text.strip())))
+    return found
