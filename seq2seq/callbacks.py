@@ -44,17 +44,19 @@ class Curves(Callback):
         self.run, self.every = run, every
         self.points: dict[str, list[Point]] = {}
         self.seconds = 0.0
+        self.resumed: list[int] = []
+        """Optimiser steps after which the run was resumed."""
         self._started = self._mark = time.monotonic()
         self._tokens = 0
         self._board: Any = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Curves and clock, plain."""
-        return {"points": self.points, "seconds": self.elapsed()}
+        """Curves, clock and resumptions, plain."""
+        return {"points": self.points, "seconds": self.elapsed(), "resumed": self.resumed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.points = {name: [tuple(point) for point in points] for name, points in state_dict["points"].items()}
-        self.seconds = state_dict["seconds"]
+        self.seconds, self.resumed = state_dict["seconds"], list(state_dict.get("resumed", ()))
 
     def elapsed(self) -> float:
         """Seconds of training so far, over all resumptions."""
@@ -70,6 +72,8 @@ class Curves(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = self._mark = time.monotonic()
+        if trainer.global_step:
+            self.resumed.append(trainer.global_step)
         if trainer.is_global_zero:
             from tensorboardX import SummaryWriter
 

@@ -27,6 +27,10 @@ COMPARING = ("--system", "--references", "--sources", "--metrics")
 """Options that compare what has been written instead of decoding anew."""
 
 
+OF_TRAINING = ("config", "curves", "memory", "best", "average", "teacher", "changed", "resumed", "energy", "data")
+"""Parts of results.json that another evaluation leaves as they are."""
+
+
 def common_parser(description: str) -> ArgumentParser:
     """What both ways share: the split, and what to make of the scores."""
     parser = ArgumentParser(
@@ -127,14 +131,26 @@ def score(name: str, arguments: Sequence[str]) -> int:
         if run.path.resolve() in path.resolve().parents:
             raise InputError(f"--output {run.path} holds the checkpoint itself; choose another directory")
         run.claim(config.overwrite, resume=False)
-    scored, predictions = evaluate(task, parts.data, parts.decoding, config.split, config.device)
-    scored |= {"name": path.parent.parent.name or path.name, "config": command.plain_settings(parser, config)}
+    scored, examined = evaluate(task, parts.data, parts.decoding, config.split, config.device)
+    scored |= about_training(path) | {"name": path.parent.parent.name or path.name}
+    scored["config"] |= {name: command.plain_settings(parser, config)[name] for name in ("data", "decoding")}
     if run is not None:
         run.clear(REPORTED)
-        results.publish(scored, predictions, run, config.split)
+        results.publish(scored, examined, run, config.split)
+    if config.report is not None:
+        from seq2seq.report import layout, page  # takes a moment to import
+
+        text = page.render(results.without_nan(scored), results.without_nan(examined.rows()), examined.alignments)
+        layout.write(text, config.report)
     answer(config, scored, tables.scores(scored, config.split), results.shown(scored, config.split))
-    compared = against(base, systems.Output(path, predictions, scored), task.metrics, config.split)
+    compared = against(base, systems.Output(path, examined.predictions, scored), task.metrics, config.split)
     return failed(bounds, compared, config.fail_if_worse_than)
+
+
+def about_training(path: Path) -> dict[str, Any]:
+    """What the run of a checkpoint tells of its training, for the report; its configuration at least."""
+    known = systems.read_results(RunDirectory(path.parent.parent).results)
+    return {"config": {}} | {name: known[name] for name in OF_TRAINING if name in known}
 
 
 def against(
@@ -196,8 +212,8 @@ def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path 
 
 def evaluate(
     task: Task, data: DataModule, decoding: Decoding, split: str, device_name: str
-) -> tuple[dict[str, Any], list[Prediction]]:
-    """Decode a split and score it: the plain results, and the predictions in row order."""
+) -> tuple[dict[str, Any], results.Examined]:
+    """Decode a split and look at it: the plain results, and the predictions with what belongs to each."""
     started = time.monotonic()
     device = inference.choose_device(device_name)
     encoded = data.encode(data.texts(split), task.tokenizers, split, task.layout)
@@ -208,16 +224,16 @@ def evaluate(
         for batch in inference.batches(encoded, decoding, device, task.running):
             found += predict(batch)
             bar.update(len(batch.rows))
-    predictions = results.in_order(found, encoded.texts)
+    examined = results.examine(task, encoded, results.in_order(found, encoded.texts), decoding, device, data)
     scored = {
         "format": 1,
         "task": type(task).__name__,
-        "splits": {split: results.split_results(predictions, task, decoding)},
+        "splits": {split: examined.results},
         "environment": results.environment(results.device_name(device)),
         "model": {"parameters": task.parameter_counts()},
     }
     scored["seconds"] = round(time.monotonic() - started, 2)
-    return scored, predictions
+    return scored, examined
 
 
 if __name__ == "__main__":

@@ -8,18 +8,22 @@ import random
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from seq2seq.breakdown import breakdowns, repetition, training_counts
 from seq2seq.data.batch import Batch
+from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
+from seq2seq.data.split import Split
 from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
+from seq2seq.inspection import inspect
 from seq2seq.metrics.base import Metric, Prediction, Score
 from seq2seq.models.cells import CellState
 from seq2seq.rundir import RunDirectory, write_text
@@ -27,9 +31,6 @@ from seq2seq.tasks.base import Decoding, Task
 
 Predicted = tuple[int, str, float, list[float], list[float] | None, dict[str, str] | None]
 """Row number, text, score, token scores, those of the reference, quantiles: what devices send each other."""
-
-LENGTHS = (1, 6, 11, 16, 21, 31, 51)
-"""Where groups of source lengths begin, in words."""
 
 
 class Predictor:
@@ -74,19 +75,64 @@ def score(predictions: Sequence[Prediction], metrics: Sequence[Metric], interval
     return {metric.name: metric.score(predictions, interval) for metric in metrics}
 
 
-def split_results(predictions: Sequence[Prediction], task: Task, decoding: Decoding) -> dict[str, Any]:
-    """The part of results.json about one split."""
-    scores = score(predictions, task.metrics, interval=True)
-    return {
+class Examined(NamedTuple):
+    """A split that has been predicted and looked at."""
+
+    predictions: list[Prediction]
+    results: dict[str, Any]
+    """The part of results.json about it."""
+    scores: list[float]
+    """Of each row by itself, by the metric that ranks rows."""
+    metric: str
+    """Its name."""
+    alignments: list[dict[str, Any]]
+    """Of some rows."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Predictions with their scores, as they are written."""
+        more = ({"metric": self.metric, self.metric: score} for score in self.scores)
+        return [{**row._asdict(), **score} for row, score in zip(self.predictions, more, strict=True)]
+
+
+def examine(
+    task: Task, split: Split, predictions: list[Prediction], decoding: Decoding, device: torch.device, data: DataModule
+) -> Examined:
+    """Score the predictions of a split, and find out what the scores depend on and what the network does.
+
+    data: where the words of the training rows are counted, if they can be had.
+    """
+    statistics = {metric.name: metric.statistics(predictions) for metric in task.metrics}
+    metric = next((one for one in task.metrics if one.name == "chrf"), task.metrics[0])
+    each = metric.each_of(statistics[metric.name]) if predictions else []
+    chosen = examples(predictions, each, metric)
+    shown = sorted({row for rows in chosen.values() for row in rows})
+    seen = inspect(task, split, predictions, decoding, device, shown)
+    first, target = task.metrics[0], task.tokenizers.target
+    sentences = not task.layout.per_row and target.width is None
+    results = {
         "rows": len(predictions),
-        "metrics": {one.name: {**scores[one.name]._asdict(), **about_metric(one)} for one in task.metrics},
+        "metrics": {
+            one.name: {**one.scored(statistics[one.name], interval=True)._asdict(), **about_metric(one)}
+            for one in task.metrics
+        },
         "details": {one.name: found for one in task.metrics if (found := one.details(predictions))},
-        "by_source_length": []
-        if task.layout.conditions
-        else by_source_length(predictions, task.metrics[0], task.tokenizers.source.length),
-        "examples": examples(predictions, task.metrics, task.tokenizers),
+        "breakdowns": breakdowns(
+            predictions,
+            first,
+            statistics[first.name],
+            task.tokenizers.source.length,
+            target.length,
+            training_counts(data, predictions, task.layout.aligned, sentences),
+            task.layout.aligned,
+            sentences,
+        ),
+        "repetition": repetition(predictions) if sentences and not task.layout.aligned else {},
+        **{name: found for name, found in seen._asdict().items() if found and name != "alignments"},
+        "examples": {name: [shown_row(predictions[row], each[row], metric, task.tokenizers) for row in rows]
+                     for name, rows in chosen.items()},
         "decoding": decoding.specification()["init_args"],
-    }
+    }  # fmt: skip
+    return Examined(predictions, results, each, metric.name, seen.alignments or [])
 
 
 def about_metric(metric: Metric) -> dict[str, Any]:
@@ -94,37 +140,29 @@ def about_metric(metric: Metric) -> dict[str, Any]:
     return {"unit": metric.unit, "higher_is_better": metric.higher_is_better, "specification": metric.specification()}
 
 
-def by_source_length(
-    predictions: Sequence[Prediction], metric: Metric, length: Callable[[str], int]
-) -> list[dict[str, Any]]:
-    """The first metric for groups of source lengths in words (Cho et al. 2014, fig. 4), or in steps of vectors."""
-    lengths = [length(row.source) for row in predictions]
-    result = []
-    for low, after in zip(LENGTHS, (*LENGTHS[1:], 1 << 30), strict=True):
-        group = [row for row, length in zip(predictions, lengths, strict=True) if low <= max(1, length) < after]
-        if group:
-            high = min(after - 1, max(lengths))
-            value = score(group, [metric], interval=True)[metric.name]
-            numbers = {metric.name: value.value, f"{metric.name}_low": value.low, f"{metric.name}_high": value.high}
-            result.append({"low": low, "high": high, "rows": len(group), **numbers})
-    return result
-
-
 def examples(
-    predictions: Sequence[Prediction], metrics: Sequence[Metric], tokenizers: Tokenizers, count: int = 5
-) -> dict[str, Any]:
-    """The best, worst and some random rows, by sentence chrF where the task has it, else by its first metric."""
-    metric = next((one for one in metrics if one.name == "chrf"), metrics[0])
-    scored = [
-        {**row._asdict(), metric.name: value} for row, value in zip(predictions, metric.each(predictions), strict=True)
-    ]
-    for row in scored:
-        del row["token_scores"], row["reference_scores"], row["quantiles"]
+    predictions: Sequence[Prediction], scores: Sequence[float], metric: Metric, count: int = 8
+) -> dict[str, list[int]]:
+    """The best, worst, middling, longest and some random rows, by their scores."""
+    rows = range(len(predictions))
     # Longer rows first among equals: a long sentence that is right says more than a short one.
-    ranked = sorted(scored, key=lambda row: (-metric.rank(row[metric.name]), -len(row["source"]), row["id"]))
-    drawn = random.Random(1).sample(scored, min(count, len(scored)))
-    chosen = {"best": ranked[:count], "worst": ranked[::-1][:count], "random": drawn}
-    return {name: [readable(row, tokenizers) for row in rows] for name, rows in chosen.items()}
+    ranked = sorted(rows, key=lambda row: (-metric.rank(scores[row]), -len(predictions[row].source), row))
+    middle = max(0, (len(ranked) - count) // 2)
+    longest = sorted(rows, key=lambda row: (-len(predictions[row].source or predictions[row].reference), row))
+    drawn = random.Random(1).sample(rows, min(count, len(rows)))
+    return {
+        "best": ranked[:count],
+        "worst": ranked[::-1][:count],
+        "median": ranked[middle : middle + count],
+        "longest": longest[:count],
+        "random": drawn,
+    }
+
+
+def shown_row(row: Prediction, score: float, metric: Metric, tokenizers: Tokenizers) -> dict[str, Any]:
+    """A row as an example."""
+    told = {"id": row.id, "source": row.source, "reference": row.reference, "prediction": row.prediction}
+    return {**readable(told, tokenizers), "score": row.score, "metric": metric.name, metric.name: score}
 
 
 def readable(row: Mapping[str, Any], tokenizers: Tokenizers) -> dict[str, Any]:
@@ -188,12 +226,19 @@ def git_state() -> str | None:
     return commit.stdout.strip() + (" with changes" if changes.stdout.strip() else "")
 
 
-def write_predictions(predictions: Sequence[Prediction], folder: Path, split: str) -> None:
-    """predictions/<split>.jsonl, and the plain texts beside it for other tools."""
-    lines = [json.dumps(row._asdict(), ensure_ascii=False) for row in predictions]
-    write_text(folder / f"{split}.jsonl", "".join(line + "\n" for line in lines))
+def write_predictions(examined: Examined, folder: Path, split: str) -> None:
+    """predictions/<split>.jsonl, the plain texts beside it for other tools, and where the decoder looked."""
+    predictions = examined.predictions
+    write_text(folder / f"{split}.jsonl", json_lines(examined.rows()))
+    if examined.alignments:
+        write_text(folder / f"{split}.alignments.jsonl", json_lines(examined.alignments))
     write_text(folder / f"{split}.prediction.txt", "".join(one_line(row.prediction) + "\n" for row in predictions))
     write_text(folder / f"{split}.reference.txt", "".join(one_line(row.reference) + "\n" for row in predictions))
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """An object a line."""
+    return "".join(json.dumps(without_nan(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def one_line(text: str) -> str:
@@ -201,13 +246,13 @@ def one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-def publish(results: Mapping[str, Any], predictions: Sequence[Prediction], run: RunDirectory, split: str) -> None:
+def publish(results: Mapping[str, Any], examined: Examined, run: RunDirectory, split: str) -> None:
     """Write predictions, results.json and report.html."""
     from seq2seq.report import page  # takes a moment to import
 
-    write_predictions(predictions, run.predictions, split)
+    write_predictions(examined, run.predictions, split)
     write_text(run.results, as_json(results) + "\n")
-    page.write(results, run.report)
+    page.write_run(run.path)
 
 
 def as_json(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from jsonargparse import Namespace
 
-from seq2seq import checkpoint, command, inference
+from seq2seq import card, checkpoint, command, inference
 from seq2seq.data import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
@@ -337,15 +337,38 @@ def test(
         "average": average,
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "config": job.settings,
-        "environment": results.environment(results.device_name(trainer.strategy.root_device)),
         "model": {"parameters": learner.task.parameter_counts()},
-        "data": data_card(learner),
+        **run_card(job, trainer, learner, records.curves),
         "seconds": train_seconds,
         "timing": {"prepare": round(prepared, 2), "train": train_seconds, "evaluate": test_seconds},
     }
     results.publish(written, learner.predictions, job.run, "test")
     print(results.summary(written, "test"))
     print(f"\nreport: {job.run.report}")
+
+
+def run_card(job: Job, trainer: "Trainer", learner: "Learner", curves: "Curves") -> dict[str, Any]:
+    """What sets this run apart, where and on what it ran, and what it cost."""
+    from seq2seq import results
+
+    parser, device = command.training_parser(type(learner.task)), trainer.strategy.root_device
+    surroundings = {"seed": job.parts.seed, "processes": trainer.world_size, "threads": torch.get_num_threads()}
+    return {
+        "changed": card.changed(job.settings, command.plain_settings(parser, parser.get_defaults())),
+        "resumed": curves.resumed,
+        "energy": card.energy(curves.seconds, device, trainer.world_size),
+        "environment": results.environment(results.device_name(device)) | surroundings,
+        "data": data_card(learner) | {"fingerprints": fingerprints(learner)},
+    }
+
+
+def fingerprints(learner: "Learner") -> dict[str, dict[str, Any]]:
+    """What tells the data of a run from other data: of files or, where there are none, of rows."""
+    texts = {name: split.texts for name, split in learner.splits.items()}
+    if "train" in texts:  # as they were read: a teacher may have written other targets
+        texts["train"] = texts["train"]._replace(content=learner.content)
+    streamed = {} if "train" in texts else {"first training rows": {"sha256": learner.content[: card.SHOWN]}}
+    return card.fingerprints(texts, learner.data.path) | streamed
 
 
 def data_card(learner: "Learner") -> dict[str, Any]:

@@ -177,6 +177,10 @@ class RowFeatures(Features):
         text = self.text.decode([number % size for number in ids])
         return "\t".join([*self.values(first), text if self._tabs else text.replace("\t", " ")])
 
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each token by itself, without the features that all of them share."""
+        return self.text.pieces([number % len(self.text) for number in ids])
+
     @property
     def samples(self) -> bool:
         return self.text.samples

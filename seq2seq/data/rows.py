@@ -38,6 +38,16 @@ class Row(NamedTuple):
     """The number of its corpus in a mixture."""
 
 
+class Origin(NamedTuple):
+    """A file that rows were read from."""
+
+    file: str
+    checksum: str
+    """SHA-256 of its bytes."""
+    size: int
+    """Bytes."""
+
+
 class Texts(NamedTuple):
     """The rows of a split."""
 
@@ -51,6 +61,8 @@ class Texts(NamedTuple):
     """The names of the files."""
     corpora: Sequence[int] = ()
     """Rows of each corpus of a mixture, which stand one after the other."""
+    origins: Sequence[Origin] = ()
+    """Every file that the rows were read from, as it was then."""
 
     def place(self, row: int) -> str:
         """Where a row stands, as file:line."""

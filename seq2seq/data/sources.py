@@ -11,7 +11,7 @@ import numpy as np
 from seq2seq.data import cldr
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.readers import JOINER
-from seq2seq.data.rows import Row, Texts, in_memory, read, write
+from seq2seq.data.rows import Origin, Row, Texts, in_memory, read, write
 from seq2seq.errors import InputError
 from seq2seq.parts import Part, plain
 
@@ -225,6 +225,7 @@ def load(corpus: Corpus, wanted: Take, path: str | None, cache: Cache) -> Texts:
     files = corpus.stored(wanted.split, path)
     if files is None:
         return in_memory(corpus.taken(wanted, path))
-    key = [VERSION, plain(corpus), code_of(corpus), wanted, [(str(file), checksum(file)) for file in files]]
+    origins = [Origin(str(file), checksum(file), file.stat().st_size) for file in files]
+    key = [VERSION, plain(corpus), code_of(corpus), wanted, [(one.file, one.checksum) for one in origins]]
     folder = cache.folder("rows", key, lambda folder: write(corpus.taken(wanted, path), folder))
-    return read(folder)
+    return read(folder)._replace(origins=origins)

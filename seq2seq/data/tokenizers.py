@@ -26,6 +26,9 @@ PAD, UNK, BOS, EOS = range(4)
 SPECIAL = 4
 """How many ids stand before those of the vocabulary."""
 
+MARKS = {PAD: "<pad>", BOS: "<s>", EOS: "</s>"}
+"""How the ids that are no text are shown among tokens."""
+
 log = logging.getLogger(__name__)
 
 LEARNT_FROM = 200_000
@@ -59,6 +62,10 @@ class Tokenizer(Part):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, on one line."""
         raise TypeError(f"{type(self).__name__} does not say how to decode")
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each id by itself as people look at it, the end as </s>."""
+        return [MARKS[number] if number in MARKS else self.decode([number]) for number in ids]
 
     @property
     def files(self) -> list[Path]:
@@ -241,6 +248,11 @@ class SentencePiece(Tokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         return one_line(self._model.decode(list(ids)))
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each piece, with ▁ where a word begins."""
+        found: list[str] = self._model.id_to_piece(list(ids))
+        return found
 
     @property
     def samples(self) -> bool:
@@ -510,6 +522,16 @@ class Columns(Tokenizer):
             columns[place].append(number - starts[place] + SPECIAL if number >= SPECIAL else number)
         texts = [part.decode(column) for part, column in zip(self.parts, columns, strict=True)]
         return "\t".join(text.replace("\t", " ") for text in texts)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each id by itself, as the tokenizer of its column shows it."""
+        starts = self._starts
+        places = [max(0, bisect_right(starts, number) - 1) for number in ids]
+        own = [
+            number - starts[place] + SPECIAL if number >= SPECIAL else number
+            for number, place in zip(ids, places, strict=True)
+        ]
+        return [self.parts[place].pieces([number])[0] for number, place in zip(own, places, strict=True)]
 
     @property
     def _starts(self) -> list[int]:

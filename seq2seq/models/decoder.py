@@ -321,10 +321,16 @@ class Decoder(nn.Module):
         """Sum over the tokens of labels (B, T) where real (B, T): minus their log-probability, in nats."""
         if outputs.gate is None:
             return self.output.loss(outputs.features[real], labels[real], smoothing)
+        return -self.label_log_probs(outputs, source, labels, real).sum()
+
+    def label_log_probs(self, outputs: Outputs, source: Source, labels: Tensor, real: Tensor) -> Tensor:
+        """Log-probabilities (N,) in nats of the N tokens of labels (B, T) where real (B, T)."""
         found = self.output.label_log_probs(outputs.features[real], labels[real])
+        if outputs.gate is None:
+            return found
         same = source.ids.unsqueeze(1) == labels.unsqueeze(-1)  # (B, T, S)
         copied = (present(outputs.weights) * same).sum(-1)[real]
-        return -mixed(found, outputs.gate[real], copied).sum()
+        return mixed(found, outputs.gate[real], copied)
 
     def masks(self, noise: Noise | None, steps: int, like: Tensor) -> Dropped:
         """The dropout masks of all steps."""

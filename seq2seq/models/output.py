@@ -1,5 +1,8 @@
 """Output: features to the probabilities of the next token, and to the loss."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from entmax import entmax15_loss, sparsemax_loss
 from torch import Tensor, nn
@@ -55,9 +58,10 @@ class Output(nn.Module):
         """features (N, R), labels (N,) to the labels' log-probabilities (N,); some tokens' logits are held at once."""
         rows = max(1, CHUNK.get(features.device.type, LARGE) // len(self.layer.weight))
         pieces = zip(torch.split(features, rows), torch.split(labels, rows), strict=True)
-        return torch.cat(
-            [torch.as_tensor(checkpoint(self._of_labels, *piece, use_reentrant=False)) for piece in pieces]
-        )
+        find: Callable[[Tensor, Tensor], Tensor] = self._of_labels
+        if torch.is_grad_enabled():
+            find = partial(checkpoint, find, use_reentrant=False)
+        return torch.cat([find(*piece) for piece in pieces])
 
     def _of_labels(self, features: Tensor, labels: Tensor) -> Tensor:
         return self.log_probs(features).gather(-1, labels.unsqueeze(-1)).squeeze(-1)

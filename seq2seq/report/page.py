@@ -101,12 +101,13 @@ class Vectors(NamedTuple):
     neighbours: list[tuple[str, list[tuple[str, str]]]]
 
 
-def write(results: Mapping[str, Any], path: Path, folder: Path | None = None) -> None:
-    """Write the page of `results` to `path`; folder: where the predictions of its split are, if anywhere."""
-    name = main_split(results)
-    rows = read_lines(folder / f"{name}.jsonl") if folder is not None else []
-    alignments = read_lines(folder / f"{name}.alignments.jsonl") if folder is not None else []
+def write_run(folder: Path, path: Path | None = None) -> Path:
+    """Write the page of a run from its files alone; where to, if not to its report.html."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    path, name = path or folder / "report.html", folder / "predictions" / main_split(results)
+    rows, alignments = (read_lines(Path(f"{name}.{end}")) for end in ("jsonl", "alignments.jsonl"))
     layout.write(render(results, rows, alignments), path)
+    return path
 
 
 def read_lines(file: Path) -> list[Mapping[str, Any]]:

@@ -224,7 +224,9 @@ class Task(nn.Module, Part):
 
     def parameter_counts(self) -> dict[str, int]:
         """Parameters of each part and in all; shared ones count once."""
-        counts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
+        children = dict(self.named_children())
+        network = next(iter(children.values())) if len(children) == 1 else self
+        counts = {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
         counts = {name: count for name, count in counts.items() if count}
         return counts | {"total": sum(p.numel() for p in self.parameters())}
 
