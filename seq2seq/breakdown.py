@@ -91,6 +91,7 @@ class Comparison(NamedTuple):
 def breakdowns(
     predictions: Sequence[Prediction],
     metric: Metric,
+    statistics: np.ndarray,
     source_length: Callable[[str], int],
     target_length: Callable[[str], int],
     counts: WordCounts | None,
@@ -99,12 +100,12 @@ def breakdowns(
 ) -> list[dict[str, Any]]:
     """The score of groups of rows and of words, plain values for results.json; what makes but one group is left out.
 
-    aligned: whether targets are labels, one for each token of the source. sentences: whether other targets are
-    sentences; numbers and labels in no order are not.
+    statistics: those of the metric (N, K). aligned: whether targets are labels, one for each token of the source.
+    sentences: whether other targets are sentences; numbers and labels in no order are not.
     """
     if not predictions:
         return []
-    sides, statistics = divisions(predictions, aligned, sentences), metric.statistics(predictions)
+    sides = divisions(predictions, aligned, sentences)
     compared = comparison(predictions, sides[1], aligned)
     lengths = {"source": [source_length(row.source) for row in predictions]}
     lengths["target"] = [] if aligned else [target_length(row.reference) for row in predictions]
@@ -176,7 +177,7 @@ def by_frequency(compared: Comparison, counts: WordCounts) -> dict[str, Any]:
     table = np.stack([right, others[1], others[0]], axis=-1)
     described = {
         "by": "word_frequency",
-        "title": "Target words by frequency",
+        "title": "Frequency in training",
         "axis": f"times the word occurs in {counts.rows:,} training rows",
         "metric": "f1",
     }
@@ -188,7 +189,7 @@ def by_source_frequency(compared: Comparison, sources: Flat, counts: WordCounts)
     groups = group_of(frequencies(sources.words, counts.source))
     described = {
         "by": "word_frequency",
-        "title": "Source words by frequency",
+        "title": "Frequency of the source word in training",
         "axis": f"times the word occurs in {counts.rows:,} training rows",
         "metric": "accuracy",
     }

@@ -1,8 +1,13 @@
 """The run card: what sets a run apart and what it cost, plain values for results.json."""
 
 import inspect
+import os
+import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +130,47 @@ def power_limit(device: torch.device) -> float | None:
         return float(subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout.split()[0])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError, AttributeError, RuntimeError, AssertionError):
         return None
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Software, hardware and the command."""
+    names = ("torch", "pytorch-lightning", "datasets", "sentencepiece", "sacrebleu", "jsonargparse", "babel", "numpy")
+    packages = {name: metadata.version(name) for name in names}
+    command = shlex.join(["python", "-m", "seq2seq." + Path(sys.argv[0]).stem, *sys.argv[1:]])
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "device": device,
+        "packages": packages,
+        "git": git_state(),
+        "command": command,
+    }
+
+
+def processor() -> str:
+    """The name of the processor and its cores."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def device_name(device: torch.device) -> str:
+    """For the report: the accelerator's name, or the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def git_state() -> str | None:
+    """Commit of the working directory and whether it is clean; None outside a repository."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + (" with changes" if changes.stdout.strip() else "")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from seq2seq.breakdown import breakdowns
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import TOLERANCE, Metric, Prediction
 from seq2seq.metrics.paired import Difference, adjusted, compare
@@ -33,7 +34,10 @@ def comparison(
         "split": split,
         "rows": len(systems[0].outputs[0].rows),
         "level": LEVEL,
-        "systems": [about(system) for system in systems],
+        "systems": [
+            about(system) | {"breakdowns": found}
+            for system, found in zip(systems, dependence(systems, kept[0], statistics[0], split), strict=True)
+        ],
         "metrics": [
             compared(metric, [system.name for system in systems], found)
             for metric, found in zip(kept, statistics, strict=True)
@@ -41,6 +45,7 @@ def comparison(
         "notes": notes,
         "differing": differing(systems, kept, statistics),
         "settings": different_settings(systems),
+        "curves": courses(systems, kept[0].name),
     }
 
 
@@ -68,6 +73,32 @@ def statistics_of(metric: Metric, systems: Sequence[System]) -> list[Seeds]:
     together = metric.statistics([row for output in outputs for row in output.rows])
     parts = iter(np.split(together, len(outputs)))
     return [[next(parts) for _ in system.outputs] for system in systems]
+
+
+def dependence(
+    systems: Sequence[System], metric: Metric, statistics: Sequence[Seeds], split: str
+) -> list[list[dict[str, Any]]]:
+    """What the first metric depends on in each system's first output: as stored, where all have it, else of texts."""
+    first = [system.outputs[0] for system in systems]
+    stored = [one.part(split).get("breakdowns") or [] for one in first]
+    if all(any(one.get("metric") == metric.name for one in several) for several in stored):
+        return stored
+    return [
+        breakdowns(one.rows, metric, seeds[0], words_in, words_in, counts=None, aligned=False)
+        for one, seeds in zip(first, statistics, strict=True)
+    ]
+
+
+def words_in(text: str) -> int:
+    """Words between blanks."""
+    return len(text.split())
+
+
+def courses(systems: Sequence[System], metric: str) -> list[dict[str, Any]]:
+    """The validation score of each system's first run over its training, where it is known."""
+    name = f"validation_{metric}"
+    found = ((system.name, (system.outputs[0].results.get("curves") or {}).get(name)) for system in systems)
+    return [{"system": system, "metric": name, "points": points} for system, points in found if points]
 
 
 def about(system: System) -> dict[str, Any]:

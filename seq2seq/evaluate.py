@@ -13,11 +13,12 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
-from seq2seq import checkpoint, command, inference, results, systems
+from seq2seq import card, checkpoint, command, inference, results, systems
+from seq2seq.breakdown import training_counts
 from seq2seq.comparison import comparison
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
-from seq2seq.metrics.base import Metric, Prediction
+from seq2seq.metrics.base import Metric
 from seq2seq.parts import build
 from seq2seq.report import tables
 from seq2seq.rundir import REPORTED, RunDirectory
@@ -131,7 +132,8 @@ def score(name: str, arguments: Sequence[str]) -> int:
         if run.path.resolve() in path.resolve().parents:
             raise InputError(f"--output {run.path} holds the checkpoint itself; choose another directory")
         run.claim(config.overwrite, resume=False)
-    scored, examined = evaluate(task, parts.data, parts.decoding, config.split, config.device)
+    known = checkpoint.stored(content, "content")
+    scored, examined = evaluate(task, parts.data, parts.decoding, config.split, config.device, known)
     scored |= about_training(path) | {"name": path.parent.parent.name or path.name}
     scored["config"] |= {name: command.plain_settings(parser, config)[name] for name in ("data", "decoding")}
     if run is not None:
@@ -211,9 +213,12 @@ def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path 
 
 
 def evaluate(
-    task: Task, data: DataModule, decoding: Decoding, split: str, device_name: str
+    task: Task, data: DataModule, decoding: Decoding, split: str, device_name: str, content: str | None
 ) -> tuple[dict[str, Any], results.Examined]:
-    """Decode a split and look at it: the plain results, and the predictions with what belongs to each."""
+    """Decode a split and look at it: the plain results, and the predictions with what belongs to each.
+
+    content: the checksum of the training rows; words are counted in no others.
+    """
     started = time.monotonic()
     device = inference.choose_device(device_name)
     encoded = data.encode(data.texts(split), task.tokenizers, split, task.layout)
@@ -224,12 +229,20 @@ def evaluate(
         for batch in inference.batches(encoded, decoding, device, task.running):
             found += predict(batch)
             bar.update(len(batch.rows))
-    examined = results.examine(task, encoded, results.in_order(found, encoded.texts), decoding, device, data)
+    rows, aligned = results.in_order(found, encoded.texts), task.layout.aligned
+    examined = results.examine(
+        task,
+        encoded,
+        rows,
+        decoding,
+        device,
+        lambda sentences: training_counts(data, rows, aligned, sentences, content=content),
+    )
     scored = {
         "format": 1,
         "task": type(task).__name__,
         "splits": {split: examined.results},
-        "environment": results.environment(results.device_name(device)),
+        "environment": card.environment(card.device_name(device)),
         "model": {"parameters": task.parameter_counts()},
     }
     scored["seconds"] = round(time.monotonic() - started, 2)

@@ -2,22 +2,15 @@
 
 import json
 import math
-import os
-import platform
 import random
-import shlex
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from seq2seq.breakdown import breakdowns, repetition, training_counts
+from seq2seq.breakdown import WordCounts, breakdowns, repetition
 from seq2seq.data.batch import Batch
-from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.split import Split
 from seq2seq.data.tokenizers import Tokenizers
@@ -95,11 +88,16 @@ class Examined(NamedTuple):
 
 
 def examine(
-    task: Task, split: Split, predictions: list[Prediction], decoding: Decoding, device: torch.device, data: DataModule
+    task: Task,
+    split: Split,
+    predictions: list[Prediction],
+    decoding: Decoding,
+    device: torch.device,
+    count: Callable[[bool], WordCounts | None],
 ) -> Examined:
     """Score the predictions of a split, and find out what the scores depend on and what the network does.
 
-    data: where the words of the training rows are counted, if they can be had.
+    count: counts the words of the training rows, where that is possible, told whether targets are sentences.
     """
     statistics = {metric.name: metric.statistics(predictions) for metric in task.metrics}
     metric = next((one for one in task.metrics if one.name == "chrf"), task.metrics[0])
@@ -107,8 +105,8 @@ def examine(
     chosen = examples(predictions, each, metric)
     shown = sorted({row for rows in chosen.values() for row in rows})
     seen = inspect(task, split, predictions, decoding, device, shown)
-    first, target = task.metrics[0], task.tokenizers.target
-    sentences = not task.layout.per_row and target.width is None
+    first, layout, (source, target) = task.metrics[0], task.layout, task.tokenizers
+    sentences = not layout.labels and target.width is None
     results = {
         "rows": len(predictions),
         "metrics": {
@@ -120,13 +118,13 @@ def examine(
             predictions,
             first,
             statistics[first.name],
-            task.tokenizers.source.length,
+            (lambda text: 0) if layout.conditions else source.length,
             target.length,
-            training_counts(data, predictions, task.layout.aligned, sentences),
-            task.layout.aligned,
+            count(sentences),
+            layout.aligned,
             sentences,
         ),
-        "repetition": repetition(predictions) if sentences and not task.layout.aligned else {},
+        "repetition": repetition(predictions) if sentences else {},
         **{name: found for name, found in seen._asdict().items() if found and name != "alignments"},
         "examples": {name: [shown_row(predictions[row], each[row], metric, task.tokenizers) for row in rows]
                      for name, rows in chosen.items()},
@@ -180,50 +178,6 @@ def lined_up(texts: Sequence[str], width: int = 160) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return [line if len(line) <= width else line[: width - 3] + "..." for line in lines]
-
-
-def environment(device: str) -> dict[str, Any]:
-    """Software, hardware and the command."""
-    names = ("torch", "pytorch-lightning", "datasets", "sentencepiece", "sacrebleu", "jsonargparse", "babel", "numpy")
-    packages = {name: metadata.version(name) for name in names}
-    command = shlex.join(["python", "-m", "seq2seq." + Path(sys.argv[0]).stem, *sys.argv[1:]])
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": processor(),
-        "device": device,
-        "packages": packages,
-        "git": git_state(),
-        "command": command,
-    }
-
-
-def processor() -> str:
-    """The name of the processor and its cores."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {os.cpu_count()} cores"
-
-
-def device_name(device: torch.device) -> str:
-    """For the report: the accelerator's name, or the number of threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
-
-
-def git_state() -> str | None:
-    """Commit of the working directory and whether it is clean; None outside a repository."""
-    try:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.stdout.strip() + (" with changes" if changes.stdout.strip() else "")
 
 
 def write_predictions(examined: Examined, folder: Path, split: str) -> None:

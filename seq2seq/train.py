@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from seq2seq.callbacks import Checkpoints, Curves, Memory
     from seq2seq.distillation import Teacher
     from seq2seq.learner import Learner
+    from seq2seq.results import Examined
 
 
 OF_THE_MACHINE = ("data.path", "data.device_tokens", "data.workers", "data.cache", "distillation.teacher")
@@ -325,12 +326,13 @@ def test(
     trainer.test(learner, learner.evaluation_batches("test", decoding), verbose=False)
     if not trainer.is_global_zero:
         return
+    examined = examine(learner, "train" in learner.splits and not job.parts.distillation.sequences)
     train_seconds, test_seconds = round(records.curves.seconds, 2), round(time.monotonic() - started, 2)
     written = {
         "format": 1,
         "task": type(learner.task).__name__,
         "name": job.run.path.name,
-        "splits": {"test": results.split_results(learner.predictions, learner.task, decoding)},
+        "splits": {"test": examined.results},
         "curves": records.curves.points,
         "memory": records.memory.points,
         "best": records.checkpoints.best,
@@ -342,22 +344,39 @@ def test(
         "seconds": train_seconds,
         "timing": {"prepare": round(prepared, 2), "train": train_seconds, "evaluate": test_seconds},
     }
-    results.publish(written, learner.predictions, job.run, "test")
+    results.publish(written, examined, job.run, "test")
     print(results.summary(written, "test"))
     print(f"\nreport: {job.run.report}")
 
 
+def examine(learner: "Learner", read: bool) -> "Examined":
+    """Score the predictions of the test split and look at the network; read: whether the training rows are at hand."""
+    from seq2seq.breakdown import training_counts
+    from seq2seq.results import examine
+
+    task, rows = learner.task, learner.predictions
+    train = learner.splits["train"].texts if read else None
+    return examine(
+        task,
+        learner.splits["test"],
+        rows,
+        task.decoding,
+        learner.device,
+        lambda sentences: training_counts(
+            learner.data, rows, task.layout.aligned, sentences, train=train, content=learner.content
+        ),
+    )
+
+
 def run_card(job: Job, trainer: "Trainer", learner: "Learner", curves: "Curves") -> dict[str, Any]:
     """What sets this run apart, where and on what it ran, and what it cost."""
-    from seq2seq import results
-
     parser, device = command.training_parser(type(learner.task)), trainer.strategy.root_device
     surroundings = {"seed": job.parts.seed, "processes": trainer.world_size, "threads": torch.get_num_threads()}
     return {
         "changed": card.changed(job.settings, command.plain_settings(parser, parser.get_defaults())),
         "resumed": curves.resumed,
         "energy": card.energy(curves.seconds, device, trainer.world_size),
-        "environment": results.environment(results.device_name(device)) | surroundings,
+        "environment": card.environment(card.device_name(device)) | surroundings,
         "data": data_card(learner) | {"fingerprints": fingerprints(learner)},
     }
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -41,7 +42,8 @@ def found(
     sentences: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """The breakdowns by their names."""
-    many = breakdowns(rows_of(triples), metric or ExactMatch(), words_in, words_in, counts, aligned, sentences)
+    metric, rows = metric or ExactMatch(), rows_of(triples)
+    many = breakdowns(rows, metric, metric.statistics(rows), words_in, words_in, counts, aligned, sentences)
     return {one["by"]: one for one in many}
 
 
@@ -217,7 +219,7 @@ def test_rows_are_grouped_by_unknown_words() -> None:
 
 
 def test_nothing_and_empty_predictions() -> None:
-    assert breakdowns([], ExactMatch(), words_in, words_in, KNOWN, False) == []
+    assert breakdowns([], ExactMatch(), np.zeros((0, 2)), words_in, words_in, KNOWN, False) == []
     part = found([("a b", "a b c d e", ""), ("a", "b c", "")], counts=KNOWN)["position"]
     assert {group["value"] for group in part["groups"]} == {0}
     assert repetition([]) == {}

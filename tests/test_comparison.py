@@ -262,4 +262,3 @@ def test_attention_against_a_fixed_vector_is_told(tmp_path: Path) -> None:
     assert [one["attention"] for one in found["systems"]] == [False, "Dot"]
     assert "attention looks at every source token by attention; fixed must keep" in compare.render(found)
     assert "must keep" not in compare.render(compared(paths[0]))
-

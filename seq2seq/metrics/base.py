@@ -116,9 +116,6 @@ class Metric(Part):
         return {}
 
 
-Counted = Metric
-
-
 def draws(rows: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
     """How often each of `rows` rows is drawn in each resample, (AT_ONCE, rows) at a time.
 

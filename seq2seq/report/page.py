@@ -45,6 +45,10 @@ TOKENS = 60
 """Tokens of each side of an alignment that are drawn."""
 
 
+LEGIBLE = 24
+"""Tokens of a source that can be taken in at a glance."""
+
+
 class Score(NamedTuple):
     """One line of the score table, ready to read."""
 
@@ -143,7 +147,7 @@ def render(
         highlights=list(highlights(results)),
         scores=[scores_of(name, part(part(results, "splits"), name)) for name in part(results, "splits")],
         sections={section.id: section for section in sections},
-        alignments=[alignment(one, texts) for one in alignments],
+        alignments=in_reading_order([alignment(one, texts) for one in alignments]),
         attention=attention(part(main, "attention")),
         candidates=list(candidates(main, texts)),
         vectors=vectors(part(main, "vectors"), texts),
@@ -242,6 +246,12 @@ def alignment(one: Mapping[str, Any], texts: Mapping[Any, Mapping[str, Any]]) ->
     weights = [[int(finite(weight) or 0) for weight in step][: len(source)] for step in one.get("weights") or ()]
     title = str(texts.get(one.get("id"), {}).get("source") or "".join(source))
     return Alignment(f"row {number(one.get('id'), 0)}: {title[:160]}", source, target, weights[: len(target)])
+
+
+def in_reading_order(found: list[Alignment]) -> list[Alignment]:
+    """The same rows; one that is long, but not too long to take in, stands first."""
+    best = max(found, key=lambda one: (len(one.source) <= LEGIBLE, len(one.source)), default=None)
+    return sorted(found, key=lambda one: one is not best)
 
 
 def attention(found: Mapping[str, Any]) -> list[tuple[str, str]]:

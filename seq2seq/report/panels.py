@@ -18,6 +18,12 @@ MOST = 40
 """Rows of a table that are shown."""
 
 
+ALL_FED = (
+    "Loss of the reference where the reference is fed, as in training; of the reference where the model's own words "
+    "are fed, which also counts words that merely stand elsewhere; and of its own words. Lower is likelier."
+)
+
+
 class Panel(NamedTuple):
     """A table with its picture, if it has one."""
 
@@ -146,9 +152,9 @@ def exposure(found: Mapping[str, Any], repetition: Mapping[str, Any], name: str)
     """The loss by position with the reference fed and with the model's own output fed, and how often it repeats."""
     steps = [one for one in parts(found, "by_position") if is_number(one.get("position"))]
     kinds = {
-        "reference": "the reference, after the reference",
-        "reference_after_own": "the reference, after the model's own words",
-        "own": "the model's own words, after themselves",
+        "reference": "reference fed",
+        "reference_after_own": "own words fed",
+        "own": "own words",
     }
     series = {words: points(steps, "position", key) for key, words in kinds.items()}
     drawn = {words: several for words, several in series.items() if several}
@@ -158,9 +164,9 @@ def exposure(found: Mapping[str, Any], repetition: Mapping[str, Any], name: str)
             plots.lines, drawn, name=name, title=title, unit="nats per token", axis="position in the target"
         )
         rows = [[number(one["position"], 0), number(one.get("rows"), 0), *(number(one.get(key), 3) for key in kinds)]
-                for one in steps]  # fmt: skip
+                for place, one in enumerate(steps) if place < 10 or place % 5 == 4]  # fmt: skip
         header = ["Position", "Rows", *(words[:1].upper() + words[1:] for words in kinds.values())]
-        yield Panel(title, header, rows, 0, curve, "A lower loss is a likelier token.")
+        yield Panel(title, header, rows, 0, curve, ALL_FED)
     if repetition:
         rows = [[words, f"{number(repetition.get(key), 1)} %"]
                 for key, words in (("prediction", "Predictions"), ("reference", "References"))]  # fmt: skip
@@ -177,8 +183,9 @@ def probes(found: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
     """What a linear map reads from the fixed vector."""
     rows = []
     for one in found:
-        limits = interval(finite(one.get("low")), finite(one.get("high")))
-        cells = (number(one.get("value"), 1), limits, number(one.get("baseline"), 1))
+        places = 1 if one.get("unit") == "percent" else 2
+        limits = interval(finite(one.get("low")), finite(one.get("high")), places)
+        cells = (number(one.get("value"), places), limits, number(one.get("baseline"), places))
         rows.append([said(one, "name"), *cells, said(one, "unit"), number(one.get("rows"), 0)])
     if rows:
         header = ["Probe", "Score", "95 % interval", "Knowing nothing", "Unit", "Rows"]

@@ -63,7 +63,7 @@ class Point(NamedTuple):
 
 
 INSIDE: Any = {"frameon": False, "fontsize": 9.5}
-ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2, **INSIDE}
+ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), **INSIDE}
 """Where legends stand: above the picture, where no curve runs, unless there are many."""
 
 
@@ -143,6 +143,7 @@ def lines(
             _line(axes, label, points, index)
         axes.set_xlabel(axis)
         axes.set_ylabel(unit)
+        axes.locator_params(axis="x", integer=True)
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(_plain)
@@ -173,7 +174,7 @@ def by_group(series: Mapping[str, Sequence[Bucket]], *, name: str, title: str, u
             _legend(scores)
         counts = {bucket.label: bucket.rows for bucket in first}
         _count_bars(rows, [counts.get(label, 0) for label in labels])
-        wide = len(labels) > 9 or max(map(len, labels)) > 9
+        wide = len(labels) > 9 or sum(map(len, labels)) > 48
         rows.set_xticks(
             range(len(labels)),
             [_short(label) for label in labels],
@@ -207,7 +208,7 @@ def _legend(axes: Axes) -> None:
     """Above the picture where few names stand, else inside; a name that occurs twice stands once."""
     handles, names = axes.get_legend_handles_labels()
     once = dict(zip(names, handles, strict=True))
-    axes.legend(once.values(), once.keys(), **(ABOVE if len(once) <= 4 else INSIDE))
+    axes.legend(once.values(), once.keys(), **(ABOVE | {"ncols": min(3, len(once))} if len(once) <= 6 else INSIDE))
 
 
 def forest(rows: Sequence[tuple[str, float, float, float]], *, name: str, title: str, unit: str) -> str:
