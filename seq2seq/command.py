@@ -144,7 +144,7 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
 
 def plain_settings(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
     """The resolved configuration as plain values; fed back, it repeats the run."""
-    values: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_none=False))
+    values: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_unset=False))
     return {name: value for name, value in values.items() if name not in ONCE}
 
 

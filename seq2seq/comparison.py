@@ -118,10 +118,10 @@ def about(system: System) -> dict[str, Any]:
 
 def attention_of(results: Mapping[str, Any]) -> str | bool | None:
     """What kind of attention a run has, False for none; None where it could have none or nothing is known."""
-    model = (results.get("config") or {}).get("model") or {}
-    if "attention" not in model:
+    model = (results.get("config") or {}).get("model")
+    if not model or results.get("task") != "Translation":
         return None
-    kind = model["attention"]
+    kind = model.get("attention")
     return str(kind["class_path"]).rpartition(".")[2] if isinstance(kind, Mapping) else False
 
 

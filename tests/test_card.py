@@ -184,7 +184,7 @@ def test_the_power_limit_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_leaves_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "write", lambda *arguments: None)  # takes the most time
+    monkeypatch.setattr(page, "write_run", lambda *arguments: None)  # takes the most time
     data = corpus(tmp_path / "data")
     run = RunDirectory(tmp_path / "run")
     (tmp_path / "tiny.yaml").write_text(

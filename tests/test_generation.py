@@ -33,7 +33,7 @@ from seq2seq.inference import predict as predicted_by
 from seq2seq.learner import Learner, step_seed
 from seq2seq.models.cells import GRU, LSTM, RNN, CellState, MinGRU
 from seq2seq.options import OptimizerOptions
-from seq2seq.results import Predictor, in_order, score, split_results
+from seq2seq.results import Predictor, in_order, score
 from seq2seq.rundir import RunDirectory
 from seq2seq.tasks.base import Decoding
 from seq2seq.tasks.generation import Generation
@@ -228,7 +228,6 @@ def test_perplexity_is_what_a_loop_by_hand_says() -> None:
     scores = score(predictions, task.metrics, False)
     assert scores["perplexity"].value == pytest.approx(math.exp(nats / characters), rel=1e-5)
     assert scores["bits_per_character"].value == pytest.approx(nats / characters / math.log(2), rel=1e-5)
-    assert split_results(predictions, task, Decoding(1))["by_source_length"] == []
 
 
 # --- running text ---------------------------------------------------------------------------------------------------

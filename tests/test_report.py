@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from seq2seq.report.layout import marked
-from seq2seq.report.page import render, write
+from seq2seq.report.layout import marked, write
+from seq2seq.report.page import render
 from seq2seq.report.plots import Bucket, Marks, Point, by_group, curves
 from seq2seq.report.wording import duration, number, outline
 
@@ -133,7 +134,7 @@ def everything() -> dict[str, Any]:
             "points": [{"id": 1, "x": 0.0, "y": 1.0}, {"id": 2, "x": 2.0, "y": -3.0}],
             "neighbours": [{"id": 1, "near": [{"id": 2, "cosine": 0.87}]}],
             "probes": [
-                {"name": "length", "value": 93.5, "low": 90.0, "high": 95.0, "baseline": 0.0, "unit": "R2", "rows": 500}
+                {"name": "length", "value": 0.935, "low": 0.9, "high": 0.95, "baseline": 0.0, "unit": "R2", "rows": 500}
             ],
         },
         "examples": {"best": [example(1)], "worst": [example(2, "שלוש")], "random": [example(n) for n in range(9)]},
@@ -242,7 +243,7 @@ def test_what_the_network_does(html: str) -> None:
         "3 9 0.500 3.500 0.100", "Predictions 3.5 % References 0.5 %",
         "Entropy of a step's weights 1.50 nats", "1 left out 50.0 % one שלום", "2 drei drei drei",
         "3 fixed vectors of 64 units; the two axes hold 40.0 % and 25.0 % of their variance", "0.87 <b>two</b>",
-        "length 93.5 90.0 to 95.0 0.0 R2 500", "200 12.5 2.0 % / 30.0 %", "Gradient by distance from the end",
+        "length 0.94 0.90 to 0.95 0.00 R2 500", "200 12.5 2.0 % / 30.0 %", "Gradient by distance from the end",
     ):  # fmt: skip
         assert shown in words, shown
 
@@ -512,7 +513,7 @@ def test_write_replaces_the_page_in_one_step(
     results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "new" / "report.html"
-    write(results, path)
+    write(render(results), path)
     assert path.read_text(encoding="utf-8") == render(results)
 
     def refuse(*_: object) -> None:
@@ -520,13 +521,32 @@ def test_write_replaces_the_page_in_one_step(
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="disk full"):
-        write({"task": "Other", "splits": {}}, path)
+        write("other", path)
     assert path.read_text(encoding="utf-8") == render(results)
     assert [item.name for item in path.parent.iterdir()] == ["report.html"]
 
 
+def test_a_run_is_shown_from_its_files_alone(results: dict[str, Any], tmp_path: Path, html: str) -> None:
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    for name, lines in (("test", ROWS), ("test.alignments", ALIGNMENTS)):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / "predictions" / f"{name}.jsonl").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "seq2seq.report", tmp_path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"report: {tmp_path}/report.html\n"
+    assert (tmp_path / "report.html").read_text() == html
+    (tmp_path / "results.json").write_text("{")
+    done = subprocess.run(
+        [sys.executable, "-m", "seq2seq.report", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path} has no results that can be read")
+
+
 def test_write_survives_half_characters(tmp_path: Path) -> None:
-    write({"task": "a\ud800b", "splits": {}}, tmp_path / "report.html")
+    write(render({"task": "a\ud800b", "splits": {}}), tmp_path / "report.html")
     assert "a?b" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

@@ -81,7 +81,14 @@ def test_a_run_holds_what_it_promises(run: RunDirectory) -> None:
         "token_scores",
         "reference_scores",
         "quantiles",
+        "metric",
+        "chrf",
     }
+    assert {one["by"] for one in part["breakdowns"]} >= {"source_length", "word_frequency", "position"}
+    assert len(part["vectors"]["points"]) == part["exposure"]["rows"] == part["attention"]["rows"] == 30
+    alignments = (run.predictions / "test.alignments.jsonl").read_text().splitlines()
+    shown = {row["id"] for rows in part["examples"].values() for row in rows}
+    assert {json.loads(line)["id"] for line in alignments} == shown
     page = run.report.read_text()
     assert f"{part['metrics']['bleu']['value']:.1f}" in page
     assert run.best.is_file()

@@ -116,20 +116,22 @@ def one_dependence(found: Mapping[str, Mapping[str, Any]], name: str) -> Panel:
     drawn = {system: several for system, several in known.items() if several}
     head = f"{unit} by {title[:1].lower()}{title[1:]}"
     curve = picture(plots.by_group, drawn, name=name, title=head, unit=unit, axis=axis) if drawn else None
-    several = len(found) > 1
-    header = [title, *(["System"] if several else []), (said(first, "counted") or "rows").capitalize(), unit]
-    rows = [
-        [
-            one.label,
-            *([system] if several else []),
-            number(one.rows, 0),
-            number(one.value, 1),
-            interval(one.low, one.high),
-        ]
-        for system, groups in buckets.items()
-        for one in groups
-    ]
-    return Panel(head, [*header, "95 % interval"], rows, 0, curve, said(first, "note"))
+    counted = (said(first, "counted") or "rows").capitalize()
+    if len(found) == 1:
+        rows = [[one.label, number(one.rows, 0), number(one.value, 1), interval(one.low, one.high)]
+                for groups in buckets.values() for one in groups]  # fmt: skip
+        return Panel(head, [title, counted, unit, "95 % interval"], rows, 0, curve, said(first, "note"))
+    by_label = [{one.label: one for one in groups} for groups in buckets.values()]
+    rows = [[one.label, number(one.rows, 0), *(in_brackets(groups.get(one.label)) for groups in by_label)]
+            for one in next(iter(buckets.values()))]  # fmt: skip
+    return Panel(head, [title, counted, *buckets], rows, 0, curve, said(first, "note"))
+
+
+def in_brackets(one: plots.Bucket | None) -> str:
+    """A score with its interval."""
+    if one is None or one.low is None or one.high is None:
+        return number(one and one.value, 1)
+    return f"{number(one.value, 1)} [{number(one.low, 1)}, {number(one.high, 1)}]"
 
 
 def bucket(group: Mapping[str, Any]) -> plots.Bucket:
