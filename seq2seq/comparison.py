@@ -8,7 +8,7 @@ import numpy as np
 from seq2seq.breakdown import breakdowns
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import TOLERANCE, Metric, Prediction
-from seq2seq.metrics.paired import Difference, adjusted, compare
+from seq2seq.metrics.paired import Difference, Scored, adjusted, compare, scored
 from seq2seq.systems import System
 
 LEVEL = 0.05
@@ -127,37 +127,32 @@ def attention_of(results: Mapping[str, Any]) -> str | bool | None:
 
 def compared(metric: Metric, names: Sequence[str], statistics: Sequence[Seeds]) -> dict[str, Any]:
     """One metric: the score of every system, and how it differs from the first."""
-    base, *others = statistics
-    found = [compare(metric, seeds, base) for seeds in others]
+    base, *others = systems = [scored(metric, seeds) for seeds in statistics]
+    found = [compare(metric, one, base) for one in others]
     p_values = adjusted([one.p_randomised for one in found])
     return {
         "name": metric.name,
         "unit": metric.unit,
         "higher_is_better": metric.higher_is_better,
         "signature": metric.signature_of_bootstrap(),
-        "scores": [{"system": name, **score_of(metric, seeds)} for name, seeds in zip(names, statistics, strict=True)],
+        "scores": [{"system": name, **score_of(metric, one)} for name, one in zip(names, systems, strict=True)],
         "differences": [
             {"system": name, "baseline": names[0], **one._asdict(), "p_holm": p_value}
             | {"better": verdict(metric, one, p_value)}
-            | counted(metric, seeds, base)
-            for name, one, p_value, seeds in zip(names[1:], found, p_values, others, strict=True)
+            | counted(metric, other.seeds, base.seeds)
+            for name, one, p_value, other in zip(names[1:], found, p_values, others, strict=True)
         ],
     }
 
 
-def score_of(metric: Metric, seeds: Seeds) -> dict[str, Any]:
+def score_of(metric: Metric, system: Scored) -> dict[str, Any]:
     """A system's score with its interval; of several seeds their mean, standard deviation and each of them."""
-    if len(seeds) == 1:
-        score = metric.scored(seeds[0], interval=True)
-        return {"value": score.value, "low": score.low, "high": score.high, "deviation": None, "seeds": [score.value]}
-    values = [float(metric.value(one.sum(axis=0))) for one in seeds]
-    return {
-        "value": float(np.mean(values)),
-        "low": None,
-        "high": None,
-        "deviation": float(np.std(values, ddof=1)),
-        "seeds": values,
-    }
+    values = [float(metric.value(one.sum(axis=0))) for one in system.seeds]
+    if len(values) == 1:
+        low, high = metric.interval(system.resampled)
+        return {"value": values[0], "low": low, "high": high, "deviation": None, "seeds": values}
+    deviation = float(np.std(values, ddof=1))
+    return {"value": system.value, "low": None, "high": None, "deviation": deviation, "seeds": values}
 
 
 def verdict(metric: Metric, found: Difference, p_value: float) -> bool | None:
@@ -167,14 +162,14 @@ def verdict(metric: Metric, found: Difference, p_value: float) -> bool | None:
     return metric.rank(found.difference) > 0
 
 
-def counted(metric: Metric, seeds: Seeds, base: Seeds) -> dict[str, int]:
+def counted(metric: Metric, seeds: Sequence[np.ndarray], base: Sequence[np.ndarray]) -> dict[str, int]:
     """On how many rows a system is better, worse, equal; rows are scored by the mean over seeds."""
     gain = gains(metric, seeds, base)
     better, worse = int((gain > TOLERANCE).sum()), int((gain < -TOLERANCE).sum())
     return {"wins": better, "losses": worse, "ties": len(gain) - better - worse}
 
 
-def gains(metric: Metric, seeds: Seeds, base: Seeds) -> np.ndarray:
+def gains(metric: Metric, seeds: Sequence[np.ndarray], base: Sequence[np.ndarray]) -> np.ndarray:
     """(N,) by how much each row is better than in the first system."""
     mine, theirs = (np.mean([metric.each_of(one) for one in side], axis=0) for side in (seeds, base))
     return np.asarray(np.nan_to_num(mine - theirs if metric.higher_is_better else theirs - mine))

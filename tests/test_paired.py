@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu, Chrf, Ter
-from seq2seq.metrics.paired import TRIALS, adjusted, compare
+from seq2seq.metrics.paired import TRIALS, Difference, adjusted, compare, scored
 from seq2seq.metrics.spans import SpanF1
 
 NAMES = ("BLEU", "chrF2", "TER")
 
 WORDS = [f"w{number}" for number in range(40)]
+
+
+def differ(metric: Metric, system: list[np.ndarray], other: list[np.ndarray]) -> Difference:
+    return compare(metric, scored(metric, system), scored(metric, other))
 
 
 def noisy(text: str, share: float, source: random.Random) -> str:
@@ -75,7 +79,7 @@ def test_the_numbers_are_those_of_sacrebleus_command_line(tmp_path: Path, test: 
         if interval:
             middle, half = interval
             assert (found.low, found.high) == pytest.approx((middle - half, middle + half), abs=1e-4)
-        assert getattr(compare(metric, [system], [base]), key) == pytest.approx(p_value, abs=5.1e-5)
+        assert getattr(differ(metric, [system], [base]), key) == pytest.approx(p_value, abs=5.1e-5)
 
 
 def right(random: np.random.Generator, rows: int, share: float) -> np.ndarray:
@@ -97,7 +101,7 @@ def test_two_systems_from_one_distribution_seldom_differ(metric: Metric) -> None
     for trial in range(400):
         random = np.random.default_rng(trial)
         one, other = (right(random, 60, 0.8) if isinstance(metric, ExactMatch) else ngrams(random, 60) for _ in "ab")
-        found = compare(metric, [one], [other])
+        found = differ(metric, [one], [other])
         alarms += found.p_randomised < 0.05
         bootstrap += found.p_bootstrap < 0.05
     assert alarms <= 0.07 * 400
@@ -107,11 +111,11 @@ def test_two_systems_from_one_distribution_seldom_differ(metric: Metric) -> None
 def test_a_difference_is_found_with_its_size_and_sign() -> None:
     random = np.random.default_rng(1)
     one, other = right(random, 2000, 0.80), right(random, 2000, 0.70)
-    found = compare(ExactMatch(), [one], [other])
+    found = differ(ExactMatch(), [one], [other])
     assert found.p_randomised == 1 / (TRIALS + 1)
     assert found.low < found.difference < found.high
     assert found.difference == pytest.approx(10, abs=3)
-    again = compare(ExactMatch(), [other], [one])
+    again = differ(ExactMatch(), [other], [one])
     assert again.difference == -found.difference
     assert (again.low, again.high) == pytest.approx((-found.high, -found.low))
     # The interval of a difference of shares (Wald).
@@ -123,7 +127,7 @@ def test_a_difference_is_found_with_its_size_and_sign() -> None:
 def test_a_system_does_not_differ_from_itself(metric: Metric) -> None:
     texts = ["B-a I-a O", "O O B-b"] * 10
     counts = metric.statistics(rows_of(texts, texts[::-1]))
-    found = compare(metric, [counts], [counts])
+    found = differ(metric, [counts], [counts])
     assert found[:3] == (0, 0, 0)
     assert found.p_randomised == 1
 
@@ -132,13 +136,13 @@ def test_few_rows_that_differ_are_judged_by_the_exact_test() -> None:
     """Of 9 rows in which one system alone is right it has 8: the sign test says 2 * (1 + 9) / 2 ** 9."""
     one, other = np.tile([[1.0, 1.0]], (40, 1)), np.tile([[1.0, 1.0]], (40, 1))
     other[:8, 0], one[8, 0] = 0, 0
-    assert compare(ExactMatch(), [one], [other]).p_randomised == pytest.approx(20 / 512, abs=0.006)
+    assert differ(ExactMatch(), [one], [other]).p_randomised == pytest.approx(20 / 512, abs=0.006)
 
 
 def test_seeds_are_pooled_as_the_mean_of_their_scores() -> None:
     random = np.random.default_rng(2)
     one, two, three = (right(random, 300, share) for share in (0.9, 0.7, 0.75))
-    found = compare(ExactMatch(), [one, two], [three])
+    found = differ(ExactMatch(), [one, two], [three])
     scores = [100 * counts[:, 0].mean() for counts in (one, two, three)]
     assert found.difference == pytest.approx((scores[0] + scores[1]) / 2 - scores[2])
     assert found.low < found.difference < found.high
@@ -158,6 +162,6 @@ def test_a_thousand_resamples_of_a_thousand_sentences_take_less_than_a_second() 
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        compare(Bleu(), [one], [other])
+        differ(Bleu(), [one], [other])
         times.append(time.perf_counter() - started)
     assert min(times) < 1

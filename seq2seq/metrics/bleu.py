@@ -28,9 +28,15 @@ class SacreBleuMetric(Metric):
 
     def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
         """(N, K) as sacreBLEU counts; the ends of lines are stripped, as its command line does."""
-        texts, references = [row.prediction.rstrip() for row in rows], [row.reference.rstrip() for row in rows]
-        found = self.scorer()._extract_corpus_statistics(texts, [references]) if rows else []
-        return np.array(found, dtype=np.float64).reshape(len(rows), self.columns)
+        pairs = [(row.prediction.rstrip(), row.reference.rstrip()) for row in rows]
+        scorer, references = self.scorer(), list(dict.fromkeys(reference for _, reference in pairs))
+        known = dict(zip(references, scorer._cache_references([references]), strict=True))
+        # Systems often say the same, so every pair is counted once.
+        found = {
+            (text, reference): scorer._compute_segment_statistics(scorer._preprocess_segment(text), known[reference])
+            for text, reference in dict.fromkeys(pairs)
+        }
+        return np.array([found[pair] for pair in pairs], dtype=np.float64).reshape(len(rows), self.columns)
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
         """sacreBLEU's: half the distance between the 26th lowest and the 26th highest value, around the mean."""

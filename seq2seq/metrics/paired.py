@@ -32,21 +32,32 @@ class Difference(NamedTuple):
     """Of the paired bootstrap as Moses and sacreBLEU compute it (Koehn 2004)."""
 
 
-Seeds = Sequence[np.ndarray]
-"""Statistics (N, K) of the rows of each seed of a system; its score is the mean over them."""
+class Scored(NamedTuple):
+    """A system in one metric; its score is the mean over its seeds."""
+
+    seeds: Sequence[np.ndarray]
+    """Statistics (N, K) of the rows of each seed."""
+    value: float
+    resampled: np.ndarray
+    """(R,) scores of resampled rows."""
 
 
-def compare(metric: Metric, system: Seeds, other: Seeds) -> Difference:
+def scored(metric: Metric, seeds: Sequence[np.ndarray]) -> Scored:
+    """The score of a system, and what it might have been with other rows."""
+    value = float(mean(metric, [one.sum(axis=0) for one in seeds]))
+    return Scored(seeds, value, mean(metric, [resampled(one) for one in seeds]))
+
+
+def compare(metric: Metric, system: Scored, other: Scored) -> Difference:
     """How `system` differs from `other`; all statistics have the same rows and columns."""
-    observed = mean(metric, [one.sum(axis=0) for one in system]) - mean(metric, [one.sum(axis=0) for one in other])
-    values, others = (mean(metric, [resampled(one) for one in side]) for side in (system, other))
-    low, high = np.percentile(values - others, [2.5, 97.5])
+    observed = system.value - other.value
+    low, high = np.percentile(system.resampled - other.resampled, [2.5, 97.5])
     return Difference(
-        float(observed),
+        observed,
         float(low),
         float(high),
-        randomised(metric, system, other),
-        bootstrap_p(values, others, abs(float(observed))),
+        randomised(metric, system.seeds, other.seeds),
+        bootstrap_p(system.resampled, other.resampled, abs(observed)),
     )
 
 
@@ -66,7 +77,7 @@ def bootstrap_p(values: np.ndarray, others: np.ndarray, observed: float) -> floa
     return (extreme + 1) / (len(values) + 1)
 
 
-def randomised(metric: Metric, system: Seeds, other: Seeds) -> float:
+def randomised(metric: Metric, system: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
     """Approximate randomisation (Noreen 1989; Riezler and Maxwell 2005): exchange the outputs of random rows.
 
     Seeds are exchanged together, the first of one system with the first of the other.
