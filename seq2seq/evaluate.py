@@ -28,7 +28,20 @@ COMPARING = ("--system", "--references", "--sources", "--metrics")
 """Options that compare what has been written instead of decoding anew."""
 
 
-OF_TRAINING = ("config", "curves", "memory", "best", "average", "teacher", "changed", "resumed", "energy", "data")
+OF_TRAINING = (
+    "config",
+    "curves",
+    "memory",
+    "best",
+    "average",
+    "teacher",
+    "changed",
+    "resumed",
+    "energy",
+    "data",
+    "seconds",
+    "timing",
+)
 """Parts of results.json that another evaluation leaves as they are."""
 
 
@@ -134,7 +147,9 @@ def score(name: str, arguments: Sequence[str]) -> int:
         run.claim(config.overwrite, resume=False)
     known = checkpoint.stored(content, "content")
     scored, examined = evaluate(task, parts.data, parts.decoding, config.split, config.device, known)
+    timing = {"evaluate": scored["seconds"]}
     scored |= about_training(path) | {"name": path.parent.parent.name or path.name}
+    scored["timing"] = scored.get("timing", {}) | timing
     scored["config"] |= {name: command.plain_settings(parser, config)[name] for name in ("data", "decoding")}
     if run is not None:
         run.clear(REPORTED)
