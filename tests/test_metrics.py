@@ -273,3 +273,23 @@ def test_an_impossible_reference_has_an_endless_perplexity_that_is_a_number() ->
 def test_words_are_what_stands_between_blanks() -> None:
     assert Characters().length(" one  two\u00a0three ") == 3
     assert Characters().length("") == 0
+
+
+def test_a_known_temperature_and_calibration_error_are_recovered() -> None:
+    """Labels that are right as often as p says are told with the log-odds of p doubled."""
+    random = np.random.default_rng(4)
+    p = random.uniform(0.5, 0.99, 20_000)
+    told = 1 / (1 + ((1 - p) / p) ** 2)
+    right = random.random(20_000) < p
+    rows = [
+        prediction("yes", "yes" if one else "no", scores=[float(np.log(sure))], row=row)
+        for row, (sure, one) in enumerate(zip(told, right, strict=True))
+    ]
+    metric = CalibrationError()
+    expected = 100 * float(np.abs(told - p).mean())  # the gap has one sign everywhere, so bins lose nothing
+    assert metric.score(rows).value == pytest.approx(expected, abs=0.7)
+    fitted = metric.details(rows)["temperature"]
+    assert fitted["temperature"] == pytest.approx(2, abs=0.12)
+    assert fitted["before"] == pytest.approx(metric.score(rows[1::2]).value), "of the half that it is not fitted to"
+    assert fitted["after"] < 1.5
+    assert "temperature" not in metric.details(rows[:90])
