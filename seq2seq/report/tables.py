@@ -28,7 +28,7 @@ class Table(NamedTuple):
         cells = [[one.replace("|", "\\|").replace("<", "&lt;") for one in line] for line in (self.header, *self.rows)]
         rule = ["---"] + ["---:"] * (len(self.header) - 1)
         text = [f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:])]
-        return "\n".join([*text, *(f"\n{note}" for note in self.notes)])
+        return "\n".join([*text, *([""] if self.notes else []), *(f"- {note}" for note in self.notes)])
 
     def latex(self) -> str:
         """A tabular with the rules of booktabs."""
