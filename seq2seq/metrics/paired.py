@@ -70,7 +70,7 @@ def bootstrap_p(values: np.ndarray, others: np.ndarray, observed: float) -> floa
     """The p-value of scores of resamples (R,) of two systems whose scores differ by `observed`, without its sign.
 
     The distribution is centred after its sign is dropped, as Moses does; where there is no difference such a test
-    finds one at 0.05 about twice as often as it should. `randomised` does not.
+    finds one at 0.05 two or three times as often as it should. `randomised` does not.
     """
     distances = np.abs(values - others)
     extreme = int((distances - distances.mean() > observed).sum())
