@@ -55,6 +55,7 @@ class RunDirectory:
         """Take the directory for this process alone, or say why not and what to do; nothing is removed yet."""
         if overwrite and resume:
             raise InputError("--overwrite starts anew and --resume goes on; choose one")
+        self._refuse_links(OWNED if resume else ())
         if not resume and not self._marker.exists():
             self._refuse_foreign()  # before the lock, whose file is the mark
         try:
@@ -82,6 +83,15 @@ class RunDirectory:
             with contextlib.suppress(OSError):
                 self.path.rmdir()
         self._lock.release()
+
+    def _refuse_links(self, names: Sequence[str]) -> None:
+        """What a run writes stays in its directory: a link among `names`, or for the lock, would lead elsewhere."""
+        for entry in (self.path / name for name in (self._marker.name, *names)):
+            if entry.is_symlink():
+                raise InputError(
+                    f"{entry} is a link, through which a run would write elsewhere; remove it, or give the directory "
+                    "that it leads to as --run"
+                )
 
     def _refuse_to_resume(self) -> None:
         if not self.last.is_file():
@@ -134,5 +144,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file that is either the old or the new one at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.unlink(missing_ok=True)  # it may be a link to somewhere else
+    with open(temporary, "x", encoding="utf-8", newline="\n") as file:
+        file.write(text)
     os.replace(temporary, path)
