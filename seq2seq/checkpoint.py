@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seq2seq import archives
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
+from seq2seq.parts import build
 from seq2seq.tasks.base import Task, pack_task, unpack_task
 
 FORMAT = 1
@@ -36,7 +38,10 @@ def packed(task: Task, data: DataModule, run: dict[str, Any] | None = None) -> d
 
 def stored(content: dict[str, Any], name: str) -> Any:
     """What a checkpoint knows about its run; None where it knows nothing."""
-    return json.loads(content["seq2seq"].get("run", "{}")).get(name)
+    try:
+        return json.loads(content["seq2seq"].get("run", "{}")).get(name)
+    except (ValueError, TypeError, AttributeError, RecursionError) as problem:
+        raise InputError(f"the checkpoint does not say how its run stands, or is damaged: {problem}") from problem
 
 
 def write(content: dict[str, Any], path: Path) -> None:
@@ -48,7 +53,8 @@ def write(content: dict[str, Any], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     content = {**content, DIGEST: digest(content)}
     try:
-        with open(temporary, "wb") as file:
+        temporary.unlink(missing_ok=True)  # it may be a link to somewhere else
+        with open(temporary, "xb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
@@ -106,7 +112,7 @@ def sync_folder(folder: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, tensors on the CPU; nothing in it can run code."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = archives.load(path)
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint {path}") from None
     except Exception as problem:  # torch raises a dozen kinds for a file that is no checkpoint
@@ -151,9 +157,10 @@ def find(run: str | Path) -> Path:
 def restore(content: dict[str, Any], path: Path) -> Task:
     """The trained task of a checkpoint's content, ready to predict."""
     try:
-        task = unpack_task(content["seq2seq"])
         prefix = "task."
         parameters = {key.removeprefix(prefix): value for key, value in content["state_dict"].items()}
+        with archives.Bounded(parameters.values()):
+            task = unpack_task(content["seq2seq"])
         task.load_state_dict(parameters)
     except InputError:
         raise
@@ -162,12 +169,26 @@ def restore(content: dict[str, Any], path: Path) -> Task:
     return task.eval()
 
 
+def data_of(content: dict[str, Any], path: Path) -> DataModule:
+    """What a checkpoint's data came from. It cannot import anything, nor say where this machine keeps prepared data."""
+    specification = data_specification(content, path)
+    try:
+        data = build(DataModule, specification)
+        data.specification()
+    except InputError:
+        raise
+    except Exception as problem:
+        raise InputError(f"{path} does not say where its data came from: {first_line(problem)}") from problem
+    data.cache = None
+    return data
+
+
 def data_specification(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Where the data of a checkpoint came from, as plain values."""
     try:
         specification: dict[str, Any] = json.loads(content["seq2seq"]["data"])
         known = isinstance(specification["init_args"]["max_length"], int)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         known = False
     if not known:
         raise InputError(f"{path} does not say where its data came from, or is damaged")

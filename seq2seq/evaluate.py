@@ -19,7 +19,6 @@ from seq2seq.comparison import comparison
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
-from seq2seq.parts import build
 from seq2seq.report import tables
 from seq2seq.rundir import REPORTED, RunDirectory
 from seq2seq.tasks.base import Decoding, Task
@@ -134,8 +133,8 @@ def score(name: str, arguments: Sequence[str]) -> int:
     path = checkpoint.find(name)
     content = checkpoint.read(path)
     task = checkpoint.restore(content, path)
-    # Through `build`, which imports nothing, before the parser would import what a checkpoint names.
-    stored = build(DataModule, checkpoint.data_specification(content, path)).specification()["init_args"]
+    # Built first, which imports nothing: the parser would import what a checkpoint names.
+    stored = checkpoint.data_of(content, path).specification()["init_args"]
     parser = scoring_parser(stored, task.decoding.specification()["init_args"])
     config = command.parse(parser, arguments)
     bounds, parts = readable_bounds(config.fail_under), command.instantiate(parser, config)

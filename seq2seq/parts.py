@@ -1,8 +1,9 @@
 """Parts: small classes that a configuration selects by name and a checkpoint stores as JSON."""
 
 import inspect
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from seq2seq.errors import InputError
 
@@ -52,7 +53,7 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
     Only subclasses of `base` that are already imported are found, never a module that a file names: a checkpoint
     from a stranger cannot make this import or call anything else. A class of your own must be imported first.
     """
-    wanted = specification["class_path"]
+    wanted, given = specification.get("class_path"), specification.get("init_args", {})
     for candidate in descendants(base):
         if f"{candidate.__module__}.{candidate.__qualname__}" == wanted:
             break
@@ -60,11 +61,47 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
         known = ", ".join(sorted(kind.__qualname__ for kind in descendants(base)))
         remedy = "import the module that defines it first (--import MODULE)"
         raise InputError(f"{wanted} is no known {base.__name__} (known: {known}); {remedy}")
-    arguments = {name: revive(value) for name, value in specification.get("init_args", {}).items()}
+    if not isinstance(given, Mapping):
+        raise InputError(f"the stored settings of {wanted} are damaged: {given!r:.80} holds no names")
+    arguments = {name: revive(value) for name, value in given.items()}
+    refuse_wrong_types(candidate, arguments)
     try:
         return candidate(**arguments, **more)
     except TypeError as problem:
         raise InputError(f"the stored settings of {wanted} do not fit this version: {problem}") from problem
+
+
+def refuse_wrong_types(kind: type, arguments: Mapping[str, Any]) -> None:
+    """Raise InputError for an argument that the signature of `kind` does not allow.
+
+    A text where a part belongs would otherwise travel on to a parser that takes it for the name of a class, imports it
+    and calls it.
+    """
+    try:
+        hints = get_type_hints(kind.__init__)  # type: ignore[misc]
+    except NameError:  # a module of the user's own, whose annotations cannot be resolved
+        return
+    for name, value in arguments.items():
+        if not fits(value, hints.get(name, Any)):
+            raise InputError(f"the stored settings of {kind.__qualname__} are damaged: {name} is {value!r:.80}")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the kind that a hint names."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint in (None, NoneType):
+        return value is None
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if origin in (list, Sequence, tuple):
+        return isinstance(value, (list, tuple)) and (origin is tuple or all(fits(one, inner[0]) for one in value))
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping) and all(fits(one, inner[1]) for one in value.values())
+    if hint is float:
+        return isinstance(value, (int, float))
+    return isinstance(value, hint) if isinstance(hint, type) and hint is not Any else True
 
 
 def descendants(base: type[P]) -> Iterator[type[P]]:

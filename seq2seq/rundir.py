@@ -65,6 +65,7 @@ class RunDirectory:
             raise InputError("--overwrite starts anew and --resume goes on; choose one")
         if job is not None and (not overwrite or self._begun_by(job)):
             resume, overwrite = resume or "auto", False
+        self._refuse_links(OWNED if resume else ())
         if not resume and not self._marker.exists():
             self._refuse_foreign()  # before the lock, whose file is the mark
         try:
@@ -114,6 +115,15 @@ class RunDirectory:
         for folder in (self.path, self.last.parent, self.predictions):
             for file in folder.glob(".*.tmp"):
                 file.unlink(missing_ok=True)
+
+    def _refuse_links(self, names: Sequence[str]) -> None:
+        """What a run writes stays in its directory: a link among `names`, or for the lock, would lead elsewhere."""
+        for entry in (self.path / name for name in (self._marker.name, *names)):
+            if entry.is_symlink():
+                raise InputError(
+                    f"{entry} is a link, through which a run would write elsewhere; remove it, or give the directory "
+                    "that it leads to as --run"
+                )
 
     def _refuse_to_resume(self) -> None:
         if not self.last.is_file():
@@ -173,5 +183,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file that is either the old or the new one at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.unlink(missing_ok=True)  # it may be a link to somewhere else
+    with open(temporary, "x", encoding="utf-8", newline="\n") as file:
+        file.write(text)
     os.replace(temporary, path)

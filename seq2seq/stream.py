@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from seq2seq import checkpoint
+from seq2seq import archives, checkpoint
 from seq2seq.data.cache import checksum_of
 from seq2seq.data.features import TokenFeatures
 from seq2seq.data.readers import decode_line
@@ -204,7 +204,7 @@ def follow(task: Task, source: BinaryIO, sink: BinaryIO, state: Path | None) -> 
 def stored(state: Path, mark: str) -> dict[str, Any]:
     """What another stream of the same model has left in a file."""
     try:
-        content = torch.load(state, map_location="cpu", weights_only=True)
+        content = archives.load(state)
         found, before = content["stream"], content["mark"]
     except Exception as problem:  # torch raises a dozen kinds for a file that is none of its own
         raise InputError(f"--state {state} holds no state of a stream: {checkpoint.first_line(problem)}") from problem

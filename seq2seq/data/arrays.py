@@ -15,6 +15,9 @@ from seq2seq.data.readers import Pair
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
+MAGIC, HEADER = b"\x93NUMPY", 1 << 16
+"""With what files of numpy begin, and the bytes of the longest header."""
+
 
 class Sequence(NamedTuple):
     """One side of a row."""
@@ -118,14 +121,23 @@ def numbered(folder: Path) -> list[Path]:
 def array_in(file: Path) -> np.ndarray:
     """The array of a file, left on the disk; an array of objects, which could run code, is never loaded."""
     try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
+        refuse_long_header(file)
+        found = np.lib.format.open_memmap(file, mode="r")
+    except Exception as problem:  # a header is Python, and its numbers are anything
         reason = (str(problem) or type(problem).__name__).splitlines()[0]
         raise InputError(f"{file}: no array of numbers ({reason}); write it with numpy.save, all rows of one length, "
                          "or a file for each row") from problem  # fmt: skip
     if not isinstance(found, np.ndarray) or not found.ndim:
         raise InputError(f"{file}: no array of rows; write it with numpy.save")
     return found
+
+
+def refuse_long_header(file: Path) -> None:
+    """Raise ValueError for a header that claims to be long: numpy would take the memory for it at once."""
+    with open(file, "rb") as opened:
+        beginning = opened.read(12)
+    if beginning.startswith(MAGIC) and beginning[6:7] > b"\x01" and int.from_bytes(beginning[8:], "little") > HEADER:
+        raise ValueError("its header claims to be longer than any")
 
 
 def text_at(values: np.ndarray, file: Path, line: int) -> str:

@@ -81,7 +81,7 @@ def complete(path: Path) -> bool:
     try:
         marks = json.loads((path / CONTENTS).read_text(encoding="utf-8"))
         return all(mark(path / name) == value for name, value in marks.items())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return False
 
 

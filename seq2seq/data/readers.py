@@ -8,6 +8,7 @@ import re
 import reprlib
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ DIVIDER = "￨"
 BLANKS = " \t"
 """What may stand on a line that ends a sentence. Wider blanks, such as U+00A0, are text."""
 
+LONGEST_LINE = 1 << 27
+"""Bytes of the longest line of any file: a packed file of two megabytes may hold one of gigabytes."""
+
 LONGEST_FIELD = 1 << 27
 """Characters of the longest field of a CSV file."""
 
@@ -40,7 +44,11 @@ def raw_lines(file: Path) -> Iterator[bytes]:
     try:
         opened = gzip.open(file) if file.suffix == ".gz" else open(file, "rb")  # noqa: SIM115
         with opened:
-            for number, line in enumerate(opened, 1):  # noqa: B007
+            for number, line in enumerate(iter(partial(opened.readline, LONGEST_LINE + 1), b""), 1):
+                if len(line) > LONGEST_LINE:
+                    raise InputError(
+                        f"{file}:{number}: a line of more than {LONGEST_LINE:,} bytes; is this a text file?"
+                    )
                 yield line
     except (OSError, EOFError, zlib.error) as problem:
         where = f"{file}:{number + 1}" if number else str(file)

@@ -27,7 +27,10 @@ HEAD, SAMPLE = 1 << 16, 1 << 12
 CHUNK, LONGEST = 1 << 20, 1 << 12
 """Bytes of a binary file that are read at once, and those of its longest word."""
 
-HEADER = re.compile(rb"(\d+) (\d+)\s*")
+WIDEST = 1 << 14
+"""Numbers of the longest vector that is believed: a header alone must not take memory."""
+
+HEADER = re.compile(rb"(\d{1,18}) (\d{1,18})\s*")
 NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 LETTER = re.compile(rb"[^\x80-\xbf][\x80-\xbf]*", re.DOTALL)
@@ -81,6 +84,8 @@ class WordVectors:
                 f"{path} holds no word vectors: a line is a word and its numbers, but the first is {line[:40]!r}; the "
                 "formats are those of word2vec (text and binary), GloVe and fastText (.vec and .bin)"
             )
+        if size > WIDEST:
+            raise InputError(f"{path} says that its vectors have {size} numbers, more than {WIDEST}; is it damaged?")
         if count is None or textual(rest[:SAMPLE]):
             return TextVectors(path, size, count)
         return BinaryVectors(path, size, count)

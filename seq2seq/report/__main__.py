@@ -15,7 +15,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         print(f"report: {page.write_run(options.run, options.report)}")
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         print(f"error: {options.run} has no results that can be read: {problem}", file=sys.stderr)
         sys.exit(2)
 

@@ -62,7 +62,9 @@ def write(text: str, path: Path) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         # A lone surrogate, which JSON may hold, has no UTF-8; it becomes a question mark.
-        unfinished.write_bytes(text.encode("utf-8", errors="replace"))
+        unfinished.unlink(missing_ok=True)  # it may be a link to somewhere else
+        with open(unfinished, "xb") as file:
+            file.write(text.encode("utf-8", errors="replace"))
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

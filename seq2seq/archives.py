@@ -1,0 +1,72 @@
+"""Archives: files of torch from anybody. Reading one runs no code and takes no more memory than it has bytes."""
+
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye, torch.arange}
+"""What makes tensors out of sizes."""
+
+SLACK = 1 << 26
+"""Bytes that a network may need besides its parameters while it is made."""
+
+
+def load(path: Path) -> Any:
+    """The content of a file that `torch.save` has written, tensors on the CPU; ValueError for one that is none."""
+    with open(path, "rb") as file:
+        refuse_packed(file, path.stat().st_size)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    refuse_inflated(content)
+    return content
+
+
+def refuse_packed(file: Any, size: int) -> None:
+    """Raise ValueError for an archive whose records are packed, or larger together than the file: `torch.save` packs
+    nothing, so that a small file cannot become a large one."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            records = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError) as problem:
+        raise ValueError(str(problem)) from problem
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise ValueError("its records are packed, as torch never does")
+    if sum(record.file_size for record in records) > size:
+        raise ValueError("its records claim more bytes than the file has")
+
+
+def refuse_inflated(content: Any) -> None:
+    """Raise ValueError for a tensor that shows more numbers than are stored, or stores them otherwise than in a row."""
+    if isinstance(content, Tensor):
+        plain = content.layout is torch.strided and content.device.type == "cpu" and not content.is_quantized
+        if not plain or content.numel() * content.element_size() > content.untyped_storage().nbytes():
+            raise ValueError("a tensor claims more numbers than are stored")
+    elif isinstance(content, dict):
+        for value in content.values():
+            refuse_inflated(value)
+    elif isinstance(content, (list, tuple)):
+        for value in content:
+            refuse_inflated(value)
+
+
+class Bounded(TorchFunctionMode):
+    """Inside, no more memory is given to new tensors than parameters that are known bear out."""
+
+    def __init__(self, known: Iterable[Tensor]) -> None:
+        """known: what the new tensors are for."""
+        super().__init__()
+        self.left = 2 * sum(tensor.nbytes for tensor in known) + SLACK
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in FACTORIES:
+            self.left -= func(*args, **{**kwargs, "device": "meta"}).nbytes  # has a size and takes no memory
+            if self.left < 0:
+                raise ValueError("its description wants more memory than its parameters have")
+        return func(*args, **kwargs)
