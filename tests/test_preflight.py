@@ -74,7 +74,7 @@ def test_a_mismatch_is_refused(
 def test_a_forgotten_srun_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     environment(monkeypatch, SLURM)
     monkeypatch.delenv("SLURM_STEP_ID")
-    with pytest.raises(InputError, match="write: srun python -m seq2seq.train"):
+    with pytest.raises(InputError, match=r"write: srun python -m seq2seq\.train"):
         placed(ARGUMENTS)
 
 
@@ -97,7 +97,7 @@ def test_what_is_said() -> None:
 def test_two_processes_on_one_gpu_are_refused() -> None:
     refuse_shared(seats())
     refuse_shared(seats("cpu"))
-    with pytest.raises(InputError, match=r"ranks 3 and 2 share one GPU of host1 \(H100 GPU-0\)"):
+    with pytest.raises(InputError, match=r"ranks 0 and 1 share one GPU of host0 \(H100 GPU-0\)"):
         refuse_shared(seats("H100 GPU-0"))
 
 
