@@ -15,7 +15,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 from seq2seq.diagnostics import ROWS, memory_over_time
-from seq2seq.errors import InputError
+from seq2seq.errors import InputError, Interrupted, Stopped
 from seq2seq.learner import Learner
 from seq2seq.memory import device_tokens
 from seq2seq.results import lined_up, readable
@@ -112,6 +112,12 @@ class Curves(Callback):
         if self._board is not None:
             self._board.close()
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, (Stopped, Interrupted)):
+            self.flush(trainer)
+            if self._board is not None:
+                self._board.close()
+
     def flush(self, trainer: Trainer) -> None:
         """Write metrics.csv: one line for each step that has a point."""
         if not trainer.is_global_zero:
@@ -162,6 +168,8 @@ class Checkpoints(Callback):
         self.best: dict[str, Any] | None = None
         self.waited = self.validated = 0
         self.kept: list[int] = []
+        self.saved, self.cost = time.monotonic(), 0.0
+        """When `last` was written, and how many seconds that takes."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "validated": self.validated, "kept": self.kept}
@@ -185,10 +193,24 @@ class Checkpoints(Callback):
                 trainer.save_checkpoint(self.run.best, weights_only=True)
             self.keep(trainer)
         if trainer.state.fn == "fit":  # a validation after the end finds `last` written, and what it names is needed
-            trainer.save_checkpoint(self.run.last)
+            self.save(trainer)
             self.forget(trainer, self.kept)
+        self.stop_early(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stop_early(trainer)  # the training may have been stopped after its last validation
+
+    def stop_early(self, trainer: Trainer) -> None:
+        """End the training if the score has not risen for long enough."""
         if self.patience is not None and self.waited >= self.patience:
             trainer.should_stop = True
+
+    def save(self, trainer: Trainer) -> None:
+        """Write `last`, from which the training can go on."""
+        began = time.monotonic()
+        trainer.save_checkpoint(self.run.last)
+        self.saved = time.monotonic()
+        self.cost = max(self.cost, self.saved - began)
 
     def keep(self, trainer: Trainer) -> None:
         """Save the parameters for their mean, and choose those of older steps that are needed no more."""
@@ -206,7 +228,7 @@ class Checkpoints(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.validated < trainer.global_step:  # steps after the last validation; they are validated next
-            trainer.save_checkpoint(self.run.last)
+            self.save(trainer)
 
 
 class Memory(Callback):

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
 
 from seq2seq.data.datamodule import DataModule
-from seq2seq.errors import InputError
+from seq2seq.errors import InputError, Stopped
 from seq2seq.explain import explain
 from seq2seq.options import DistillationOptions, OptimizerOptions, TrainerOptions
 from seq2seq.parts import Settings, descendants
@@ -26,6 +26,9 @@ set_parsing_settings(subclasses_disabled=[Settings])
 
 ONCE = ("run", "overwrite", "resume", "debug", "config", "output", "device", "import")
 """Options that belong to one call, not to the experiment."""
+
+STOPPED = 75
+"""Exit code of a training that was stopped and can go on: EX_TEMPFAIL of sysexits.h, try again."""
 
 
 def training_parser(task: type[Task] = Translation) -> ArgumentParser:
@@ -177,6 +180,9 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
             raise
         print(f"error: {problem}", file=sys.stderr)
         code = 2
+    except Stopped as stopped:
+        print(str(stopped), file=sys.stderr)
+        code = STOPPED
     except KeyboardInterrupt as stopped:
         print(str(stopped) or "interrupted", file=sys.stderr)
         code = 130

@@ -1,4 +1,4 @@
-"""What a user's mistake or wish to stop becomes: the commands print it as one line and exit with code 2 or 130."""
+"""What a mistake or a wish to stop becomes: the commands print it as one line and exit with code 2, 75 or 130."""
 
 
 class InputError(ValueError):
@@ -7,6 +7,10 @@ class InputError(ValueError):
 
 class Interrupted(KeyboardInterrupt):
     """The user stopped a training; the message says how to go on."""
+
+
+class Stopped(Exception):
+    """A training ends before its end, by a signal or a limit of time; the message says how to go on."""
 
 
 def check_range(name: str, value: float, low: float, below: float = float("inf")) -> None:

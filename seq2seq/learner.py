@@ -27,6 +27,7 @@ from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
 from seq2seq.models.cells import CellState
 from seq2seq.options import OptimizerOptions
+from seq2seq.position import loops_at
 from seq2seq.results import Predicted, Predictor, in_order, score
 from seq2seq.schedules import Course, Watch
 from seq2seq.tasks.base import Decoding, Task
@@ -70,6 +71,8 @@ class Learner(LightningModule):
         self.place: Place | None = None
         self.content = content
         self.device_tokens = None if data.device_tokens == "auto" else data.device_tokens
+        self.evaluation_group: dist.ProcessGroup | None = None
+        """The processes, when they gather what they have predicted; None for the usual group."""
         self.predicted: list[Predicted] = []
         self.predictor: Predictor | None = None
         self.predictions: list[Prediction] = []
@@ -202,6 +205,12 @@ class Learner(LightningModule):
             metric = self.task.metrics[0]
             self.watch = self.options.schedule.watch(self.watch, metric.rank(self.scores[metric.name]))
 
+    def leave_validation(self) -> None:
+        """Undo what the beginning of a validation has done, to save the training as it stood before."""
+        self.predicted, self.predictor = [], None
+        if self.moving is not None:
+            self.moving.swap()
+
     def gather_validation(self) -> None:
         """The predictions of the validation split and their scores."""
         self.predictions = self.gather("validation")
@@ -233,7 +242,7 @@ class Learner(LightningModule):
         shares: list[list[Predicted] | None] = [mine]
         if self.trainer.world_size > 1:
             shares = [None] * self.trainer.world_size
-            dist.all_gather_object(shares, mine)
+            dist.all_gather_object(shares, mine, self.evaluation_group)
         predicted = [row for share in shares if share for row in share]
         return in_order(predicted, self.splits[split].texts)
 
@@ -241,6 +250,8 @@ class Learner(LightningModule):
         run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.watch}
         run["teacher"] = None if self.teacher is None else self.teacher.content
         checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
+        length = None if self.plan is None else len(self.plan)
+        checkpoint_content["loops"] = loops_at(self.global_step, length, checkpoint_content["loops"])
         if "optimizer_states" in checkpoint_content:  # one to go on from
             checkpoint_content["carried"] = [tensor.cpu() for tensor in self.carried]
             if self.moving is not None:

@@ -1,11 +1,26 @@
 """What a configuration says about machine, optimisation and a teacher. Light on purpose: `--help` imports it."""
 
+import re
 from typing import Any, Literal, final
 
 from seq2seq.errors import InputError, check_range
 from seq2seq.optimizers import AdamW, Algorithm
 from seq2seq.parts import Part
 from seq2seq.schedules import Constant, Course, Schedule, Watch
+
+
+def seconds_of(time: str | int | None) -> float | None:
+    """The seconds of a limit such as 20:00:00 or 01:12:00:00 (YAML may have made a number of it); None for none."""
+    if time is None:
+        return None
+    parts = re.fullmatch(r"(?:(\d+)[:-])?(\d+):([0-5]?\d):([0-5]?\d)", str(time))
+    seconds = time
+    if parts is not None:
+        days, hours, minutes, rest = (int(part or 0) for part in parts.groups())
+        seconds = ((24 * days + hours) * 60 + minutes) * 60 + rest
+    if not isinstance(seconds, int) or seconds <= 0:
+        raise InputError(f"trainer.max_time is {time!r}; write HH:MM:SS or DD:HH:MM:SS")
+    return float(seconds)
 
 
 @final
@@ -21,7 +36,8 @@ class TrainerOptions(Part):
         precision: Literal["32-true", "bf16-mixed"] = "32-true",
         max_epochs: int = 10,
         max_steps: int = -1,
-        max_time: str | None = None,
+        max_time: str | int | None = None,
+        save_every: float | None = 10.0,
         val_check_interval: int | float = 1.0,
         gradient_clip_val: float | None = 1.0,
         log_every_n_steps: int = 10,
@@ -39,7 +55,9 @@ class TrainerOptions(Part):
             precision: arithmetic of training and validation; the test is always scored in 32 bits.
             max_epochs: passes over the training split.
             max_steps: optimiser steps after which to stop; -1 for no limit.
-            max_time: time after which to stop, DD:HH:MM:SS.
+            max_time: time this process may take, HH:MM:SS or DD:HH:MM:SS; shortly before, the training saves, stops
+                with exit code 75, and can be resumed.
+            save_every: minutes between two checkpoints besides those after validations; null for none.
             val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
             gradient_clip_val: the largest norm of the gradient (Pascanu et al. 2013); null for no limit.
             log_every_n_steps: optimiser steps between two points of the training curves.
@@ -50,7 +68,10 @@ class TrainerOptions(Part):
         check_range("trainer.max_epochs", max_epochs, 1)
         check_range("trainer.log_every_n_steps", log_every_n_steps, 1)
         self.accelerator, self.devices, self.num_nodes, self.strategy = accelerator, devices, num_nodes, strategy
-        self.precision, self.max_epochs, self.max_steps, self.max_time = precision, max_epochs, max_steps, max_time
+        if save_every is not None and save_every <= 0:
+            raise InputError(f"trainer.save_every is {save_every}; it must be above 0, or null")
+        self.precision, self.max_epochs, self.max_steps = precision, max_epochs, max_steps
+        self.max_time, self.save_every, self.limit = max_time, save_every, seconds_of(max_time)
         self.val_check_interval, self.gradient_clip_val = val_check_interval, gradient_clip_val
         self.log_every_n_steps, self.deterministic = log_every_n_steps, deterministic
         self.detect_anomaly, self.profiler = detect_anomaly, profiler
@@ -59,7 +80,8 @@ class TrainerOptions(Part):
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of Lightning's Trainer; a whole number of steps between validations spans epochs."""
         every = None if isinstance(self.val_check_interval, int) else 1
-        own = {name: value for name, value in vars(self).items() if name != "gradient_clip_val"}
+        ours = ("gradient_clip_val", "max_time", "save_every", "limit")
+        own = {name: value for name, value in vars(self).items() if name not in ours}
         return {**own, "check_val_every_n_epoch": every}
 
 

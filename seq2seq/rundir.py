@@ -70,6 +70,7 @@ class RunDirectory:
                 f"cannot write to the run directory {self.path}: {problem}; choose another --run"
             ) from problem
         self._ready.unlink(missing_ok=True)
+        self._sweep()
         if resume:
             self._refuse_to_resume()
         elif not overwrite:
@@ -82,6 +83,12 @@ class RunDirectory:
             with contextlib.suppress(OSError):
                 self.path.rmdir()
         self._lock.release()
+
+    def _sweep(self) -> None:
+        """Remove what a killed training was writing; the files it would have replaced are whole."""
+        for folder in (self.path, self.last.parent, self.predictions):
+            for file in folder.glob(".*.tmp"):
+                file.unlink(missing_ok=True)
 
     def _refuse_to_resume(self) -> None:
         if not self.last.is_file():

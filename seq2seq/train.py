@@ -14,10 +14,11 @@ from seq2seq.data import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers import Tokenizers
-from seq2seq.errors import InputError, Interrupted, check_range
+from seq2seq.errors import InputError, Interrupted, Stopped, check_range
 from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.processes import launch_id, process_rank
 from seq2seq.rundir import RunDirectory, write_text
+from seq2seq.stopping import Deadline, Requests
 from seq2seq.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Job(NamedTuple):
     arguments: Sequence[str]
     """As they were given."""
     started: float
+    requests: Requests
 
 
 class Records(NamedTuple):
@@ -56,7 +58,19 @@ class Records(NamedTuple):
 
 def main(arguments: Sequence[str]) -> None:
     """Train as the arguments say."""
-    started = time.monotonic()
+    started, requests = time.monotonic(), Requests()
+    requests.install()
+    try:
+        begin_or_resume(arguments, started, requests)
+    except (Stopped, Interrupted):
+        requests.ignore()
+        raise
+    finally:
+        requests.restore()
+
+
+def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests) -> None:
+    """Read the arguments, take the run directory, and train."""
     kind = command.task_class(arguments)
     parser = command.training_parser(kind)
     config = command.parse(parser, arguments)
@@ -65,7 +79,9 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
     refuse_endless(config)
     run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
-    job = Job(run, command.instantiate(parser, config), command.plain_settings(parser, config), arguments, started)
+    job = Job(
+        run, command.instantiate(parser, config), command.plain_settings(parser, config), arguments, started, requests
+    )
     check_range("seed", config.seed, 0, 1 << 63)
     if process_rank() == 0:
         run.claim(config.overwrite, config.resume)
@@ -206,13 +222,16 @@ def read_tokenizers(data: DataModule, run: RunDirectory) -> Tokenizers:
 
 def fit_and_test(job: Job, learner: "Learner") -> None:
     """Train, then score the best checkpoint and write everything down."""
+    from seq2seq.boundaries import Boundaries
     from seq2seq.callbacks import Budget, Checkpoints, Curves, Memory, Progress
 
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     progress = Progress(curves, learner.task.metrics[0].name)
     memory = Memory(curves)
-    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints])
+    options = job.parts.trainer
+    boundaries = Boundaries(job.requests, Deadline(options.limit, job.started), checkpoints, options.save_every)
+    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundaries])
     job.parts.optimizer.schedule.check(learner.course(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
@@ -225,12 +244,13 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
             )
     prepared = time.monotonic() - job.started
     try:
-        trainer.fit(learner, ckpt_path=str(job.run.last) if job.parts.resume else None, weights_only=True)
-        if checkpoints.validated < trainer.global_step:
-            trainer.validate(learner, verbose=False)
-        average = validate_average(job.run, trainer, learner, checkpoints)
-        test(job, trainer, learner, Records(curves, memory, checkpoints), prepared, average)
-        checkpoints.forget(trainer)
+        with job.requests.noted():
+            trainer.fit(learner, ckpt_path=str(job.run.last) if job.parts.resume else None, weights_only=True)
+            if checkpoints.validated < trainer.global_step:
+                trainer.validate(learner, verbose=False)
+            average = validate_average(job.run, trainer, learner, checkpoints)
+            test(job, trainer, learner, Records(curves, memory, checkpoints), prepared, average)
+            checkpoints.forget(trainer)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
         raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
@@ -272,7 +292,7 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
     from seq2seq.learner import AtomicCheckpoints
 
     try:
-        return lightning.Trainer(
+        trainer = lightning.Trainer(
             **parts.trainer.arguments,
             callbacks=callbacks,
             plugins=[AtomicCheckpoints()],
@@ -287,6 +307,17 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
         raise InputError(
             f"the trainer's options do not fit this machine: {' '.join(str(problem).split())}"
         ) from problem
+    leave_signals_alone(trainer)
+    return trainer
+
+
+def leave_signals_alone(trainer: "Trainer") -> None:
+    """Keep Lightning from handling signals: it saves and broadcasts inside its handlers, in the middle of a step.
+
+    What the processes agree on before each step, whether one of them was terminated, `Boundaries` does more cheaply.
+    """
+    setattr(trainer._signal_connector, "register_signal_handlers", lambda: None)  # noqa: B010
+    setattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor", lambda: None)  # noqa: B010
 
 
 def describe(learner: "Learner", run: RunDirectory) -> None:
@@ -326,6 +357,7 @@ def test(
     trainer.test(learner, learner.evaluation_batches("test", decoding), verbose=False)
     if not trainer.is_global_zero:
         return
+    job.requests.at_once()  # no process waits for this one any more
     examined = examine(learner, "train" in learner.splits and not job.parts.distillation.sequences)
     train_seconds, test_seconds = round(records.curves.seconds, 2), round(time.monotonic() - started, 2)
     written = {

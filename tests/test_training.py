@@ -291,7 +291,7 @@ def test_an_evaluation_imports_nothing_that_a_checkpoint_names(
     data = json.loads(content["seq2seq"]["data"])
     data["init_args"]["corpus"]["class_path"] = "this.X"
     content["seq2seq"]["data"] = json.dumps(data)
-    torch.save(content, tmp_path / "evil.ckpt")
+    checkpoint.write(content, tmp_path / "evil.ckpt")
     with pytest.raises(InputError, match=r"this\.X is no known Part"):
         evaluate.main([str(tmp_path / "evil.ckpt")])
     assert "Zen" not in capsys.readouterr().out
