@@ -30,7 +30,7 @@ SCRIPT = """\
 
 # What the shell that submitted the job knew of other processes would mislead these.
 unset MASTER_ADDR MASTER_PORT RANK LOCAL_RANK NODE_RANK WORLD_SIZE OMP_NUM_THREADS SEQ2SEQ_LAUNCH
-{setup}script={path}
+{setup}script={path} run={run}
 set -- {arguments}
 {tasks}
 # The processes meet at the first host; no two jobs that run at once have one port.
@@ -39,7 +39,7 @@ if [ -z "$MASTER_ADDR" ] && command -v scontrol > /dev/null; then
 fi
 export MASTER_PORT=${{MASTER_PORT:-$((10000 + (SLURM_JOB_ID + ${{SLURM_RESTART_COUNT:-0}}) % 20000))}}
 export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-${{SLURM_CPUS_PER_TASK:-1}}}}  # unless --setup sets it
-export STOPPED={folder}/.stopped-$SLURM_JOB_ID
+export STOPPED=$run/.stopped
 rm -f "$STOPPED"
 
 # Code 75 says: saved, and willing to go on. It leaves a mark and becomes 0, because any other code of one process ends
@@ -48,7 +48,7 @@ srun --kill-on-bad-exit=1 --cpus-per-task="${{SLURM_CPUS_PER_TASK:-1}}" bash -c 
     trap : USR1 TERM
     "$@"
     code=$?
-    if [ $code = 75 ] && touch "$STOPPED"; then exit 0; fi
+    if [ $code = 75 ] && mkdir -p "${{STOPPED%/*}}" && touch "$STOPPED"; then exit 0; fi
     exit $code
 ' process {program} -m seq2seq.train "$@" {last}
 code=$?
@@ -222,7 +222,7 @@ def script(config: Namespace, training: Sequence[str], path: Path, run: Path, ta
         setup="".join(f"{line}\n" for line in config.setup),
         arguments=shlex.join(training),
         tasks=cases(run, tasks),
-        folder=shlex.quote(str(path.parent)),
+        run=shlex.quote(str(run)),
         program=program(config),
         last=shlex.join(last),
     )
@@ -257,8 +257,8 @@ def cases(run: Path, tasks: Sequence[Task]) -> str:
         return ""
     lines = ["case $SLURM_ARRAY_TASK_ID in"]
     for number, task in enumerate(tasks):
-        added = shlex.join([*task.options, "--run", f"{run}{task.suffix}"])
-        lines.append(f'    {number}) set -- "$@" {added} ;;')
+        own = shlex.quote(f"{run}{task.suffix}")
+        lines.append(f'    {number}) run={own} && set -- "$@" {shlex.join(task.options)} --run "$run" ;;')
     return "\n".join([*lines, "esac", ""])
 
 

@@ -2,20 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from seq2seq import train
-from seq2seq.errors import InputError, Interrupted, Stopped
-from seq2seq.options import TrainerOptions, seconds_of
-from seq2seq.rundir import RunDirectory
-from seq2seq.stopping import CATCHES, Deadline, Requests
+from seq2seq.errors import Interrupted, Stopped
+from seq2seq.stopping import CATCHES, Requests
 from tests.stopping import arm, differences, strike
 
 SCRIPT = Path(__file__).with_name("stopping.py")
