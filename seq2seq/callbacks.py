@@ -46,17 +46,21 @@ class Curves(Callback):
         self.seconds = 0.0
         self.resumed: list[int] = []
         """Optimiser steps after which the run was resumed."""
+        self.changes: list[dict[str, Any]] = []
+        """What was allowed to change then."""
         self._started = self._mark = time.monotonic()
         self._tokens = 0
         self._board: Any = None
 
     def state_dict(self) -> dict[str, Any]:
         """Curves, clock and resumptions, plain."""
-        return {"points": self.points, "seconds": self.elapsed(), "resumed": self.resumed}
+        own = {"points": self.points, "seconds": self.elapsed()}
+        return {**own, "resumed": self.resumed, "changes": self.changes}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.points = {name: [tuple(point) for point in points] for name, points in state_dict["points"].items()}
         self.seconds, self.resumed = state_dict["seconds"], list(state_dict.get("resumed", ()))
+        self.changes = [*state_dict.get("changes", ()), *self.changes]
 
     def elapsed(self) -> float:
         """Seconds of training so far, over all resumptions."""

@@ -26,9 +26,9 @@ DIGEST = "sha256"
 def packed(task: Task, data: DataModule, run: dict[str, Any] | None = None) -> dict[str, Any]:
     """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from.
 
-    run: what is needed to go on, as plain values: content (the checksum of the training rows), place (where a streamed
-    corpus stands), device_tokens (of a micro-batch), watch (what validations have said to the schedule), teacher (the
-    checksum of its checkpoint).
+    run: what is needed to go on, as plain values: content and validation (the checksums of the rows), version, place
+    (where a streamed corpus stands), device_tokens (of a micro-batch), watch (what validations have said to the
+    schedule), teacher (the checksum of its checkpoint).
     """
     described = {"format": FORMAT, "data": json.dumps(data.specification()), "run": json.dumps(run or {})}
     return {**described, **pack_task(task)}

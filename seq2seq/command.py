@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
@@ -24,7 +24,7 @@ from seq2seq.tasks.translation import Translation
 
 set_parsing_settings(subclasses_disabled=[Settings])
 
-ONCE = ("run", "overwrite", "resume", "debug", "config", "output", "device", "import")
+ONCE = ("run", "overwrite", "resume", "allow_change", "debug", "config", "output", "device", "import")
 """Options that belong to one call, not to the experiment."""
 
 STOPPED = 75
@@ -44,7 +44,15 @@ def training_parser(task: type[Task] = Translation) -> ArgumentParser:
         "--run", type=str | None, help="directory to write to (default: runs/<name of the config file>)"
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="replace what a run has left in the directory")
-    parser.add_argument("--resume", type=bool, default=False, help="continue a half-finished run")
+    parser.add_argument(
+        "--resume",
+        type=bool | Literal["auto"],
+        default=False,
+        help="continue a half-finished run; auto: if there is one, else start it",
+    )
+    parser.add_argument(
+        "--allow_change", type=bool, default=False, help="resume although data or settings differ, and record that"
+    )
     parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
     parser.add_argument("--patience", type=int | None, help="validations without a better score before stopping early")

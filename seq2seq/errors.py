@@ -13,6 +13,10 @@ class Stopped(Exception):
     """A training ends before its end, by a signal or a limit of time; the message says how to go on."""
 
 
+class Finished(Exception):
+    """There is nothing left to do, which is no mistake."""
+
+
 def check_range(name: str, value: float, low: float, below: float = float("inf")) -> None:
     """Refuse a setting that is not at least `low` and less than `below`."""
     if not low <= value < below:

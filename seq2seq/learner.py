@@ -14,6 +14,7 @@ from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+import seq2seq
 from seq2seq import checkpoint
 from seq2seq.averaging import MovingAverage
 from seq2seq.data.batch import Batch
@@ -248,6 +249,7 @@ class Learner(LightningModule):
 
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.watch}
+        run |= {"validation": self.splits["validation"].texts.content, "version": seq2seq.__version__}
         run["teacher"] = None if self.teacher is None else self.teacher.content
         checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
         length = None if self.plan is None else len(self.plan)

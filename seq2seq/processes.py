@@ -57,3 +57,23 @@ def launch_id() -> str:
         return f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
     environment[OWN] = uuid.uuid4().hex
     return environment[OWN]
+
+
+def started_together() -> bool:
+    """Whether something else has started several processes, which all begin at the same time."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def restarted_job() -> str | None:
+    """The job that its scheduler has started anew, after a failure or a pre-emption; None in any other case."""
+    counts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
+    again = any(int(os.environ.get(count) or 0) > 0 for count in counts)
+    return (scheduled_job() or "unnamed") if again else None
+
+
+def scheduled_job() -> str | None:
+    """The job that this process belongs to."""
+    for name in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+        if name in os.environ:
+            return f"{name}={os.environ[name]}"
+    return None

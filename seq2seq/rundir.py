@@ -7,10 +7,11 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from seq2seq.errors import InputError
+from seq2seq.errors import Finished, InputError
 
 OWNED = (
     "config.yaml",
@@ -21,6 +22,7 @@ OWNED = (
     "predictions",
     "tensorboard",
     ".ready",
+    ".job",
 )
 """What a training writes, and so what `overwrite` removes."""
 
@@ -40,7 +42,7 @@ class RunDirectory:
             path / "predictions",
             path / "tensorboard",
         )
-        self._ready, self._marker = path / ".ready", path / ".lock"
+        self._job, self._ready, self._marker = path / ".job", path / ".ready", path / ".lock"
         self._lock, self._made = FileLock(self._marker), False
 
     def at_step(self, step: int) -> Path:
@@ -51,10 +53,18 @@ class RunDirectory:
         """All of these that are there."""
         return sorted(self.last.parent.glob("step-*.ckpt"))
 
-    def claim(self, overwrite: bool, resume: bool) -> None:
-        """Take the directory for this process alone, or say why not and what to do; nothing is removed yet."""
+    def claim(self, overwrite: bool, resume: bool | Literal["auto"], job: str | None = None) -> bool:
+        """Take the directory for this process alone, or say why not and what to do; nothing is removed yet.
+
+        job: a job that a scheduler has started again, which goes on with what it has begun.
+
+        Returns:
+            Whether to go on with the run that is there.
+        """
         if overwrite and resume:
             raise InputError("--overwrite starts anew and --resume goes on; choose one")
+        if job is not None and (not overwrite or self._begun_by(job)):
+            resume, overwrite = resume or "auto", False
         if not resume and not self._marker.exists():
             self._refuse_foreign()  # before the lock, whose file is the mark
         try:
@@ -71,10 +81,25 @@ class RunDirectory:
             ) from problem
         self._ready.unlink(missing_ok=True)
         self._sweep()
-        if resume:
+        if resume == "auto":
+            resume = self.last.is_file() and not self._finished()
+        elif resume:
             self._refuse_to_resume()
         elif not overwrite:
             self._refuse_used()
+        return resume
+
+    def _finished(self) -> bool:
+        if self.results.exists():
+            raise Finished(f"{self.path} is finished already; there is nothing to resume")
+        return False
+
+    def _begun_by(self, job: str) -> bool:
+        return self._job.is_file() and self._job.read_text() == job
+
+    def begun_by(self, job: str) -> None:
+        """Note the scheduler's job, so that its next start knows what is its own."""
+        write_text(self._job, job)
 
     def release(self) -> None:
         """Let others have the directory."""
@@ -118,23 +143,30 @@ class RunDirectory:
             else:
                 entry.unlink(missing_ok=True)
 
-    def announce(self, launch: str) -> None:
-        """Tell the other processes of this launch that the directory is prepared."""
-        write_text(self._ready, json.dumps(launch))
+    def announce(self, launch: str, **news: Any) -> None:
+        """Tell the other processes of this launch: resume (whether the run goes on), ready, finished or failed."""
+        write_text(self._ready, json.dumps({"launch": launch, **news}))
 
-    def wait(self, launch: str, seconds: float = 3600.0) -> None:
-        """Wait until the first process of this launch has prepared the directory."""
+    def wait(self, launch: str, for_what: str, seconds: float = 3600.0) -> Any:
+        """Wait until the first process of this launch has told something, and what it is."""
         deadline = time.monotonic() + seconds
-        while not self._announced(launch):
-            if time.monotonic() > deadline:
-                raise InputError(f"{self.path} was not prepared within {seconds:.0f} s by the first process")
+        while time.monotonic() < deadline:
+            news = self._news(launch)
+            if "finished" in news:
+                raise Finished(news["finished"])
+            if "failed" in news:
+                raise InputError(f"the first process has failed: {news['failed']}")
+            if for_what in news:
+                return news[for_what]
             time.sleep(0.2)
+        raise InputError(f"{self.path} was not prepared within {seconds:.0f} s by the first process")
 
-    def _announced(self, launch: str) -> bool:
+    def _news(self, launch: str) -> dict[str, Any]:
         try:
-            return bool(json.loads(self._ready.read_text()) == launch)
-        except (OSError, ValueError):
-            return False
+            news = json.loads(self._ready.read_text())
+            return news if news["launch"] == launch else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
 
 def write_text(path: Path, text: str) -> None:

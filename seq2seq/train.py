@@ -1,5 +1,6 @@
 """python -m seq2seq.train: fit, score the best checkpoint on the test split, report."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from jsonargparse import Namespace
 
-from seq2seq import card, checkpoint, command, inference
+from seq2seq import card, checkpoint, command, inference, resuming
 from seq2seq.data import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers import Tokenizers
-from seq2seq.errors import InputError, Interrupted, Stopped, check_range
+from seq2seq.errors import Finished, InputError, Interrupted, Stopped, check_range
 from seq2seq.models.cells import lacks_bfloat16
-from seq2seq.processes import launch_id, process_rank
+from seq2seq.processes import launch_id, process_rank, restarted_job, scheduled_job, started_together
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.stopping import Deadline, Requests
 from seq2seq.tasks.base import Task
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from seq2seq.distillation import Teacher
     from seq2seq.learner import Learner
     from seq2seq.results import Examined
-
-
-OF_THE_MACHINE = ("data.path", "data.device_tokens", "data.workers", "data.cache", "distillation.teacher")
-"""Settings that may change when a run goes on; the rows and the teacher that are read must be the same."""
 
 
 class Job(NamedTuple):
@@ -46,6 +43,9 @@ class Job(NamedTuple):
     """As they were given."""
     started: float
     requests: Requests
+    resume: bool
+    allowed: list[dict[str, Any]]
+    """What was allowed to change since the run was stopped."""
 
 
 class Records(NamedTuple):
@@ -79,16 +79,35 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
         raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
     refuse_endless(config)
     run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
-    job = Job(
-        run, command.instantiate(parser, config), command.plain_settings(parser, config), arguments, started, requests
-    )
+    objects, settings = command.instantiate(parser, config), command.plain_settings(parser, config)
     check_range("seed", config.seed, 0, 1 << 63)
-    if process_rank() == 0:
-        run.claim(config.overwrite, config.resume)
     try:
+        job = Job(run, objects, settings, arguments, started, requests, claim(run, config), [])
         fit_and_test(job, prepare(job, kind))
+    except Finished as done:
+        tell(run, finished=str(done))
+        print(done, file=sys.stderr)
+    except Exception as problem:
+        tell(run, failed=" ".join(str(problem).split()))
+        raise
     finally:
         run.release()
+
+
+def claim(run: RunDirectory, config: Namespace) -> bool:
+    """Take the run directory, as the first process, or learn what that has decided: whether the run goes on."""
+    if process_rank() != 0:
+        return bool(run.wait(launch_id(), "resume"))
+    resume = run.claim(config.overwrite, config.resume, restarted_job())
+    tell(run, resume=resume)
+    return resume
+
+
+def tell(run: RunDirectory, **news: Any) -> None:
+    """The first process tells others that wait for it; those that Lightning starts find everything prepared."""
+    if process_rank() == 0 and started_together():
+        with contextlib.suppress(OSError):
+            run.announce(launch_id(), **news)
 
 
 def refuse_endless(config: Namespace) -> None:
@@ -102,47 +121,23 @@ def refuse_endless(config: Namespace) -> None:
         raise InputError(f"a streamed corpus (data.window) has no epochs; set {missing} to a number of optimiser steps")
 
 
-def same_settings(job: Job) -> None:
-    """Refuse to resume with another experiment; devices, precision and the like may change."""
-    before = command.read_yaml(job.run.config)
-    names = ["task", "seed", "model", "decoding", "optimizer", "trainer.gradient_clip_val"]
-    names += ["trainer.max_epochs", "trainer.max_steps"] * job.parts.optimizer.schedule.needs_total
-    for group in ("data", "distillation"):
-        both = job.settings[group] | before.get(group, {})
-        names += [f"{group}.{name}" for name in both if f"{group}.{name}" not in OF_THE_MACHINE]
-    for name in names:
-        if look_up(before, name) != look_up(job.settings, name):
-            raise InputError(
-                f"{name} differs from {job.run.config}, so this would be another experiment; "
-                f"resume with --config {job.run.config}, or start another --run"
-            )
-
-
-def same_origin(job: Job, content: dict[str, Any], texts: Texts, teacher: "Teacher | None") -> None:
-    """Refuse to resume on other training rows or with another teacher, wherever the same ones may be read from."""
-    now = {"content": texts.content, "teacher": teacher and teacher.content}
-    names = {"content": "the training rows have", "teacher": "distillation.teacher has"}
-    for name, value in now.items():
-        before = checkpoint.stored(content, name)
-        if value != before and (before or name == "teacher"):
-            raise InputError(
-                f"{names[name]} changed since {job.run.last} was written, so this would be another experiment; "
-                "bring back what was there, or start another --run"
-            )
-
-
-def look_up(settings: dict[str, Any], name: str) -> Any:
-    """A setting by its dotted name."""
-    for part in name.split("."):
-        settings = settings.get(part, {})
-    return settings
+def same_settings(job: Job) -> list[dict[str, Any]]:
+    """Refuse to resume with another experiment; devices, precision and the like may change, which is said."""
+    changes = resuming.changed(command.read_yaml(job.run.config), job.settings)
+    total = job.parts.optimizer.schedule.needs_total
+    other = [one for one in changes if resuming.matters(one.name, total)]
+    allowed = resuming.refuse_or_allow(other, job.run.config, job.parts.allow_change)
+    harmless = [str(one) for one in changes if one not in other]
+    if harmless:
+        print(f"going on with {', '.join(harmless)}", file=sys.stderr)
+    return allowed
 
 
 def prepare(job: Job, kind: type[Task]) -> "Learner":
     """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
     data: DataModule = job.parts.data
-    if process_rank() == 0 and job.parts.resume:
-        same_settings(job)
+    if process_rank() == 0 and job.resume:
+        job.allowed.extend(same_settings(job))
     teacher = read_teacher(job)
     train_texts, validation_texts = data.texts("train"), data.texts("validation")
     content = train_texts.content
@@ -150,7 +145,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     torch.manual_seed(job.parts.seed)
     task = kind(tokenizers, **vars(job.parts.model))
     task.decoding = job.parts.decoding
-    if not job.parts.resume:
+    if not job.resume:
         task.initialise()
     if teacher is not None:
         teacher.check(task)
@@ -186,11 +181,13 @@ def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, te
     """Those of the run that goes on, of the teacher, or learnt from the training rows."""
     data: DataModule = job.parts.data
     if process_rank() != 0:
-        job.run.wait(launch_id())
+        job.run.wait(launch_id(), "ready")
         return read_tokenizers(data, job.run)
-    if job.parts.resume:
+    if job.resume:
         content = checkpoint.read(job.run.last)
-        same_origin(job, content, train, teacher)
+        now = {"content": train.content, "validation": validation.content, "teacher": teacher and teacher.content}
+        changes = resuming.origins(content, now)
+        job.allowed.extend(resuming.refuse_or_allow(changes, job.run.last, job.parts.allow_change))
         return checkpoint.restore(content, job.run.last).tokenizers
     findings = checks.cheap(train, validation, kind.layout.conditions)
     print(checks.two_lines(findings, job.arguments), file=sys.stderr)
@@ -199,11 +196,13 @@ def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, te
 
 def begin(job: Job, tokenizers: Tokenizers) -> None:
     """The first process's first writing: everything that could be refused has been accepted."""
-    if not job.parts.resume:
+    if not job.resume:
         job.run.clear()
     write_text(job.run.config, command.to_yaml(job.settings))
     keep_tokenizers(tokenizers, job.run)
-    job.run.announce(launch_id())
+    if scheduled_job() is not None:
+        job.run.begun_by(str(scheduled_job()))
+    job.run.announce(launch_id(), resume=job.resume, ready=True)
 
 
 def keep_tokenizers(tokenizers: Tokenizers, run: RunDirectory) -> None:
@@ -226,6 +225,7 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
     from seq2seq.callbacks import Budget, Checkpoints, Curves, Memory, Progress
 
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
+    curves.changes = job.allowed
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     progress = Progress(curves, learner.task.metrics[0].name)
     memory = Memory(curves)
@@ -245,7 +245,7 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
     prepared = time.monotonic() - job.started
     try:
         with job.requests.noted():
-            trainer.fit(learner, ckpt_path=str(job.run.last) if job.parts.resume else None, weights_only=True)
+            trainer.fit(learner, ckpt_path=str(job.run.last) if job.resume else None, weights_only=True)
             if checkpoints.validated < trainer.global_step:
                 trainer.validate(learner, verbose=False)
             average = validate_average(job.run, trainer, learner, checkpoints)
@@ -407,6 +407,7 @@ def run_card(job: Job, trainer: "Trainer", learner: "Learner", curves: "Curves")
     return {
         "changed": card.changed(job.settings, command.plain_settings(parser, parser.get_defaults())),
         "resumed": curves.resumed,
+        "allowed_changes": curves.changes,
         "energy": card.energy(curves.seconds, device, trainer.world_size),
         "environment": card.environment(card.device_name(device)) | surroundings,
         "data": data_card(learner) | {"fingerprints": fingerprints(learner)},

@@ -155,7 +155,7 @@ def test_a_start_that_failed_early_can_be_repeated(tmp_path: Path) -> None:
         run = RunDirectory(tmp_path / "run")
         run.claim(overwrite=False, resume=False)
         assert not (run.path / ".ready").exists(), "no other process may take an old mark for this launch's"
-        run.announce("one launch")  # and then it failed, before its first checkpoint
+        run.announce("one launch", ready=True)  # and then it failed, before its first checkpoint
         run.release()
 
 

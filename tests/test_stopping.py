@@ -1,15 +1,22 @@
 """A training that is stopped anywhere and resumed is the uninterrupted one, to the bit."""
 
+import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from seq2seq import train
-from seq2seq.errors import Interrupted, Stopped
-from seq2seq.stopping import CATCHES, Requests
+from seq2seq import checkpoint, train
+from seq2seq.data.sources import Cldr
+from seq2seq.errors import Finished, InputError, Interrupted, Stopped
+from seq2seq.options import seconds_of
+from seq2seq.processes import restarted_job
+from seq2seq.rundir import RunDirectory
+from seq2seq.stopping import CATCHES, Deadline, Requests
 from tests.stopping import arm, differences, strike
 
 SCRIPT = Path(__file__).with_name("stopping.py")
@@ -62,8 +69,6 @@ def own_launch() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def epoch(whole: Path) -> int:
     """Optimiser steps of an epoch."""
-    from seq2seq import checkpoint
-
     return int(checkpoint.read(whole / "checkpoints" / "last.ckpt")["global_step"]) // 2
 
 
@@ -141,3 +146,163 @@ def test_a_second_ctrl_c_waits_for_nothing() -> None:
     finally:
         requests.restore()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_resume_auto_starts_goes_on_and_ends(
+    whole: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config", str(config), "--run", str(tmp_path / "run"), "--resume", "auto"]
+    assert stopped_at("before", 8, signal.SIGTERM, arguments, monkeypatch).startswith("stopped at step 9;")
+    train.main(arguments)
+    assert differences(tmp_path / "run", whole) == []
+    before = (tmp_path / "run" / "results.json").read_bytes()
+    capsys.readouterr()
+    train.main(arguments)
+    assert capsys.readouterr().err == f"{tmp_path / 'run'} is finished already; there is nothing to resume\n"
+    assert (tmp_path / "run" / "results.json").read_bytes() == before
+
+
+def half_finished(path: Path, job: str | None = None) -> RunDirectory:
+    """A directory with a checkpoint to go on from."""
+    run = RunDirectory(path)
+    run.claim(False, False)
+    run.last.parent.mkdir(exist_ok=True)
+    run.last.write_bytes(b"a checkpoint")
+    if job is not None:
+        run.begun_by(job)
+    run.release()
+    return run
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"},
+        {"TORCHELASTIC_RUN_ID": "a", "TORCHELASTIC_RESTART_COUNT": "2"},
+    ],
+)
+def test_a_job_started_again_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    job = restarted_job()
+    assert job == next(f"{name}={value}" for name, value in environment.items())
+    run = half_finished(tmp_path, job)
+    for overwrite in (False, True):  # it has overwritten when it began
+        assert run.claim(overwrite, False, job) is True
+        run.release()
+    for name in environment:
+        if "COUNT" in name:
+            monkeypatch.setenv(name, "0")
+    assert restarted_job() is None
+    with pytest.raises(InputError, match="half-finished run"):
+        run.claim(False, False, restarted_job())
+    assert run.claim(True, False, "SLURM_JOB_ID=8") is False, "another job's run is to be overwritten"
+
+
+def test_other_processes_learn_what_the_first_has_decided(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.announce("one", resume=True)
+    assert run.wait("one", "resume") is True
+    with pytest.raises(InputError, match="not prepared within"):
+        run.wait("one", "ready", 0.1)
+    with pytest.raises(InputError, match="not prepared within"):
+        run.wait("another", "resume", 0.1)
+    run.announce("one", failed="no such data")
+    with pytest.raises(InputError, match="the first process has failed: no such data"):
+        run.wait("one", "ready")
+    run.announce("one", finished="all done")
+    with pytest.raises(Finished, match="all done"):
+        run.wait("one", "resume")
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("20:00:00", 72000.0), ("01:12:00:30", 129630.0), ("1-12:00:30", 129630.0), (90, 90.0), (None, None)],
+)
+def test_limits_of_time(given: str | int | None, seconds: float | None) -> None:
+    assert seconds_of(given) == seconds
+
+
+@pytest.mark.parametrize("given", ["20h", "1:70:00", "00:00:00", "", "-1:00:00"])
+def test_a_limit_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(InputError, match="HH:MM:SS"):
+        seconds_of(given)
+
+
+def test_the_earlier_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    assert not Deadline(None, now).near(1e9)
+    assert Deadline(100, now).near(91)
+    assert not Deadline(100, now).near(88), "a tenth is kept free"
+    assert not Deadline(36000, now).near(35960), "but not more than half a minute"
+    assert Deadline(36000, now).near(35980)
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 60))
+    assert Deadline(36000, now).near(32)
+    assert not Deadline(36000, now).near(25)
+
+
+def test_a_limit_of_time_stops_with_a_checkpoint(
+    whole: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="stopped at step 10; continue with --resume"):
+        arm(lambda learner, where: patch.setattr(Deadline, "near", lambda *a: learner.global_step == 10), patch.setattr)
+        train.main([*arguments, "--trainer.max_time", "10:00:00"])
+    train.main([*arguments, "--resume", "true"])
+    assert differences(tmp_path / "run", whole) == []
+
+
+def test_saving_every_few_minutes_changes_nothing(
+    whole: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, write = [], checkpoint.write
+
+    def writing(content: dict[str, Any], path: Path) -> None:
+        if path.name == "last.ckpt":
+            steps.append(content["global_step"])
+        write(content, path)
+
+    monkeypatch.setattr(checkpoint, "write", writing)
+    often = ["--trainer.save_every", "1e-9"]
+    train.main(["--config", str(config), "--run", str(tmp_path / "run"), *often])
+    assert steps == list(range(1, steps[-1] + 1)), "once a step; where a validation is due, after it"
+    assert set(differences(tmp_path / "run", whole)) <= {"results.json: config", "results.json: changed"}
+
+
+def test_changes_are_refused_or_recorded(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
+    stopped_at("before", 4, signal.SIGTERM, arguments, monkeypatch)
+    rate, harmless = ["--optimizer.learning_rate", "0.01"], ["--trainer.log_every_n_steps", "2"]
+    resumed = [*arguments, "--resume", "true", *rate, *harmless, "--data.batch_tokens", "500"]
+    with pytest.raises(
+        InputError, match=r"optimizer.learning_rate 0.02 -> 0.01, data.batch_tokens 600 -> 500; .*--allow_change true"
+    ):
+        train.main(resumed)
+    rows = Cldr.rows
+    monkeypatch.setattr(
+        Cldr, "rows", lambda self, split, path: rows(self, "test" if split == "validation" else split, path)
+    )
+    monkeypatch.setattr("seq2seq.__version__", "0.9.0")
+    with pytest.raises(
+        InputError, match=r"validation rows \w{12} -> \w{12}, the version of seq2seq 0\.\d+\.\d+ -> 0\.9\.0;"
+    ):
+        train.main([*arguments, "--resume", "true"])
+    capsys.readouterr()
+    stopped_at("before", 7, signal.SIGTERM, [*resumed, "--allow_change", "true"], monkeypatch)
+    said = capsys.readouterr().err
+    assert "going on with trainer.log_every_n_steps 1 -> 2\n" in said
+    assert "going on although changed: optimizer.learning_rate 0.02 -> 0.01" in said
+    train.main(resumed)  # which is the run's own configuration now
+    recorded = json.loads((tmp_path / "run" / "results.json").read_text())["allowed_changes"]
+    assert {"setting": "optimizer.learning_rate", "before": "0.02", "now": "0.01"} in recorded
+    assert {one["setting"] for one in recorded} == {
+        "data.batch_tokens",
+        "optimizer.learning_rate",
+        "the checksum of the validation rows",
+        "the version of seq2seq",
+    }
