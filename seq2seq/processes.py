@@ -49,7 +49,10 @@ def launch_id() -> str:
     if OWN in environment:  # set by the first process, inherited by those that Lightning starts
         return environment[OWN]
     if "TORCHELASTIC_RUN_ID" in environment:
-        names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT")
+        # The agents of several machines count restarts differently: one whose own process has not failed counts none.
+        # But they meet anew each time, at another port.
+        alone = environment.get("GROUP_WORLD_SIZE", "1") == "1"
+        names = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", *(["TORCHELASTIC_RESTART_COUNT"] if alone else []))
         return "-".join(environment.get(name, "") for name in names)
     if int(environment.get("SLURM_NTASKS", "1")) > 1:
         return "-".join(environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))

@@ -178,6 +178,7 @@ class Hosts:
 
     def __init__(self) -> None:
         self.names = [f"seq2seq{os.getpid()}{place}" for place in "ab"]
+        self.agents: list[subprocess.Popen[bytes]] = []
 
     def make(self) -> None:
         one, other = self.names
@@ -190,6 +191,10 @@ class Hosts:
             ip("-n", name, "link", "set", f"v{number}", "up")
 
     def remove(self) -> None:
+        """End what still runs there, and the hosts."""
+        for agent in self.agents:
+            agent.terminate()
+            agent.wait(60)
         for name in self.names:
             ip("netns", "del", name)
 
@@ -210,9 +215,10 @@ class Hosts:
             command += f" --nproc-per-node 1 {meet} --local-addr 10.77.0.{number} {' '.join(more)} -m -- seq2seq.train"
             words = [*command.split(), "--config", str(folder / "tiny.yaml"), "--run", str(folder / name)]
             words += ["--trainer.num_nodes", "2", "--resume", "auto"]
-            output = (folder / f"{name}.{number}.log").open("wb")
             surroundings = {k: v for k, v in os.environ.items() if k != "SEQ2SEQ_LAUNCH"} | own
-            agents.append(subprocess.Popen(words, env=surroundings, stdout=output, stderr=output))
+            with (folder / f"{name}.{number}.log").open("wb") as output:
+                agents.append(subprocess.Popen(words, env=surroundings, stdout=output, stderr=output))
+        self.agents += agents
         return agents
 
 

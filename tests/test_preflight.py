@@ -7,7 +7,7 @@ import torch
 
 from seq2seq.errors import InputError
 from seq2seq.preflight import Seat, placed, refuse_shared, seat, told, warnings
-from seq2seq.processes import world
+from seq2seq.processes import launch_id, world
 
 ARGUMENTS: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}
@@ -76,6 +76,21 @@ def test_a_forgotten_srun_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_STEP_ID")
     with pytest.raises(InputError, match=r"write: srun python -m seq2seq\.train"):
         placed(ARGUMENTS)
+
+
+def test_a_launch_has_one_name_on_all_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a process has died on one of two machines, only the agent of that one counts the restart."""
+    monkeypatch.delenv("SEQ2SEQ_LAUNCH", raising=False)
+    environment(monkeypatch, TORCHRUN | {"MASTER_PORT": "4000", "TORCHELASTIC_RESTART_COUNT": "1"})
+    here = launch_id()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert launch_id() == here
+    monkeypatch.setenv("MASTER_PORT", "4001")
+    assert launch_id() != here
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "1")
+    alone = launch_id()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert launch_id() != alone
 
 
 def seats(device: str = "H100 GPU-{}") -> list[Seat]:
