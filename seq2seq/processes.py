@@ -1,10 +1,37 @@
-"""Which of several processes this one is, before any process group exists."""
+"""Which of several processes this one is, and how many have been started, before any process group exists."""
 
 import os
 import uuid
+from typing import NamedTuple
 
 OWN = "SEQ2SEQ_LAUNCH"
 """The environment variable that names a launch started by nothing else."""
+
+
+class World(NamedTuple):
+    """The processes that something outside of this program has started."""
+
+    launcher: str
+    """torchrun or SLURM."""
+    size: int
+    nodes: int
+    per_node: int
+    """Processes on each node; size = nodes * per_node unless they are spread unevenly."""
+    srun: bool = True
+    """Of SLURM: whether this process is one of srun's, not the batch script's own."""
+
+
+def world() -> World | None:
+    """What the environment says of the processes; None where this program starts them itself."""
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        size, per_node = (int(environment[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        return World("torchrun", size, int(environment.get("GROUP_WORLD_SIZE", size // per_node)), per_node)
+    # As Lightning decides it: in a shell on a node, processes are started as on a desk.
+    if "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        size, nodes = int(environment["SLURM_NTASKS"]), int(environment.get("SLURM_NNODES", "1"))
+        return World("SLURM", size, nodes, -(-size // nodes), "SLURM_STEP_ID" in environment)
+    return None
 
 
 def process_rank() -> int:
@@ -22,7 +49,10 @@ def launch_id() -> str:
     if OWN in environment:  # set by the first process, inherited by those that Lightning starts
         return environment[OWN]
     if "TORCHELASTIC_RUN_ID" in environment:
-        names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT")
+        # The agents of several machines count restarts differently: one whose own process has not failed counts none.
+        # But they meet anew each time, at another port.
+        alone = environment.get("GROUP_WORLD_SIZE", "1") == "1"
+        names = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", *(["TORCHELASTIC_RESTART_COUNT"] if alone else []))
         return "-".join(environment.get(name, "") for name in names)
     if int(environment.get("SLURM_NTASKS", "1")) > 1:
         return "-".join(environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))

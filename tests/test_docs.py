@@ -8,14 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from seq2seq import command
 from seq2seq.data.datamodule import DataModule
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COVERED = ("scripts/", "cd ", "source ")
-"""Commands that are not run here: the scripts are how these tests are started, the others are the shell's own."""
+COVERED = ("scripts/", "cd ", "source ", "sbatch ", "srun ", "torchrun ")
+"""Commands that are not run here: the scripts are how these tests are started, some are the shell's own, and the last
+three need a cluster. tests/test_cluster.py does what they do, and what they pass on is parsed below."""
 
 QUICK = ["--trainer.max_steps", "4", "--model.hidden_size", "16", "--model.embedding_size", "8"]
 SMALL_CLDR = ["--data.corpus.train", "300", "--data.corpus.validation", "8", "--data.corpus.test", "8"]
@@ -61,6 +63,8 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     program = [sys.executable, *words[1:]] if words[0] == "python" else [sys.executable, "-m", *words]
     if "seq2seq.train" in words and "--help" not in words and "--print_config" not in words:
         program += QUICK + (SMALL_CLDR if "_cldr.yaml" in line else [])
+    if "seq2seq.launch" in words and "--dry_run" not in words:
+        program.insert(program.index("--"), "--dry_run")  # where there is a cluster, nothing is submitted
     if "--resume" in words:
         (folder / "runs/demo/results.json").unlink()  # as if the run had been stopped before its end
     elif "runs/demo" in words and "seq2seq.train" in words:
@@ -123,9 +127,47 @@ def test_documented_configurations_exist() -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.stem)
 def test_documented_settings_are_legal(page: Path, tmp_path: Path) -> None:
-    for number, block in enumerate(blocks(page, "yaml")):
+    settings = [block for block in blocks(page, "yaml") if not block.startswith("apiVersion")]
+    for number, block in enumerate(settings):
         file = tmp_path / f"{number}.yaml"
         file.write_text(block)
         parser = command.training_parser(command.task_class(["--config", str(file)]))
         parts = command.instantiate(parser, command.parse(parser, ["--config", str(file)]))
         assert isinstance(parts.data, DataModule)
+
+
+def test_the_job_of_kubernetes_is_a_training() -> None:
+    (block,) = (one for one in blocks(ROOT / "docs" / "cluster.md", "yaml") if one.startswith("apiVersion"))
+    job = yaml.safe_load(block)
+    worker = job["spec"]["pytorchReplicaSpecs"]["Worker"]
+    (container,) = worker["template"]["spec"]["containers"]
+    assert container["name"] == "pytorch", "the operator looks for this name"
+    assert job["spec"]["nprocPerNode"] == str(container["resources"]["limits"]["nvidia.com/gpu"])
+    assert {mount["name"] for mount in container["volumeMounts"]} == {
+        volume["name"] for volume in worker["template"]["spec"]["volumes"]
+    }
+    started = [*container["command"], *container["args"]]
+    assert legal_training(started)
+    from torch.distributed.run import get_args_parser
+
+    assert get_args_parser().parse_args(started[1:]).training_script == "seq2seq.train"
+
+
+def test_what_a_cluster_would_start_is_legal() -> None:
+    lines = [
+        shlex.split(line)
+        for page in PAGES
+        for block in blocks(page, "bash")
+        for line in block.splitlines()
+        if line.startswith(("srun", "torchrun", "sbatch"))
+    ]
+    assert {words[0] for words in lines} == {"srun", "torchrun", "sbatch"}
+    assert all(map(legal_training, lines))
+
+
+def legal_training(words: list[str]) -> bool:
+    """Whether the training that a command starts has legal options."""
+    (start,) = (place for place, word in enumerate(words) if word in ("seq2seq.train", "scripts/slurm/train.sbatch"))
+    arguments = [str(ROOT / word) if word.startswith("configs/") else word for word in words[start + 1 :]]
+    parser = command.training_parser(command.task_class(arguments))
+    return bool(command.parse(parser, arguments).run)

@@ -23,9 +23,12 @@ LAYERS: dict[str, set[str]] = {
     "options": BASE | {"optimizers", "schedules"},
     "rundir": {"errors"},
     "explain": {"parts"},
+    "processes": set(),
+    "preflight": {"errors", "processes"},
+    "launch": {"errors", "explain"},
     "tasks": BASE | {"data", "models", "decoding", "metrics"},
 }
-COMMANDS = {"train", "evaluate", "predict", "lint", "midi"}
+COMMANDS = {"train", "evaluate", "predict", "lint", "midi", "launch"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -1,0 +1,129 @@
+"""Before several processes train: their number fits, each has a device, and what is said about them."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from seq2seq.errors import InputError
+from seq2seq.preflight import Seat, placed, refuse_shared, seat, told, warnings
+from seq2seq.processes import launch_id, world
+
+ARGUMENTS: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}
+SLURM = {"SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train"}
+NAMES = [*TORCHRUN, *SLURM, "RANK", "SLURM_PROCID"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> None:
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_alone_nothing_changes() -> None:
+    assert world() is None
+    assert placed(ARGUMENTS | {"devices": 3}) == ARGUMENTS | {"devices": 3}
+
+
+@pytest.mark.parametrize("started", [TORCHRUN, SLURM])
+@pytest.mark.parametrize("devices", [1, 4, "auto", "4", [0, 1, 2, 3], "0,1,2,3"])
+def test_the_processes_that_were_started_are_used(
+    monkeypatch: pytest.MonkeyPatch, started: dict[str, str], devices: Any
+) -> None:
+    """Without it, eight processes would each train alone and write to one run directory."""
+    environment(monkeypatch, started)
+    found = placed(ARGUMENTS | {"devices": devices})
+    assert found["num_nodes"] == 2
+    assert found["devices"] == (4 if devices in (1, "auto") else devices)
+
+
+def test_a_shell_on_a_node_is_as_a_desk(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, SLURM | {"SLURM_JOB_NAME": "bash"})
+    assert world() is None
+
+
+@pytest.mark.parametrize(
+    ("started", "given", "message"),
+    [
+        (TORCHRUN, {"devices": 2}, r"devices 2 x trainer.num_nodes 2 are 4 .* torchrun has started 8 .*WORLD_SIZE"),
+        (SLURM, {"devices": 2, "num_nodes": 4}, r"SLURM has started 8 on 2 nodes \(ntasks\)"),
+        (SLURM, {"devices": [0, 1]}, r"set --trainer.devices 4 --trainer.num_nodes 2"),
+        (SLURM | {"SLURM_NTASKS": "7"}, {}, "7 processes on 2 nodes; there must be as many on each"),
+        (
+            SLURM | {"SLURM_NTASKS": "1", "SLURM_NNODES": "1"},
+            {"devices": 2},
+            "are 2 processes, but SLURM has started 1",
+        ),
+        (TORCHRUN, {"strategy": "fsdp"}, "use ddp"),
+    ],
+)
+def test_a_mismatch_is_refused(
+    monkeypatch: pytest.MonkeyPatch, started: dict[str, str], given: dict[str, Any], message: str
+) -> None:
+    environment(monkeypatch, started)
+    with pytest.raises(InputError, match=message):
+        placed(ARGUMENTS | given)
+
+
+def test_a_forgotten_srun_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, SLURM)
+    monkeypatch.delenv("SLURM_STEP_ID")
+    with pytest.raises(InputError, match=r"write: srun python -m seq2seq\.train"):
+        placed(ARGUMENTS)
+
+
+def test_a_launch_has_one_name_on_all_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a process has died on one of two machines, only the agent of that one counts the restart."""
+    monkeypatch.delenv("SEQ2SEQ_LAUNCH", raising=False)
+    environment(monkeypatch, TORCHRUN | {"MASTER_PORT": "4000", "TORCHELASTIC_RESTART_COUNT": "1"})
+    here = launch_id()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert launch_id() == here
+    monkeypatch.setenv("MASTER_PORT", "4001")
+    assert launch_id() != here
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "1")
+    alone = launch_id()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert launch_id() != alone
+
+
+def seats(device: str = "H100 GPU-{}") -> list[Seat]:
+    """Two hosts of two processes, two cores for each."""
+    return [Seat(rank, f"host{rank // 2}", device.format(rank % 2), frozenset(range(4)), 2) for rank in (3, 0, 1, 2)]
+
+
+def test_what_is_said() -> None:
+    assert told(seats(), "nccl", "started by SLURM") == [
+        "4 processes on 2 hosts, started by SLURM, nccl",
+        "  host0: ranks 0-1 on H100; for each 2 cores, 2 threads",
+        "  host1: ranks 2-3 on H100; for each 2 cores, 2 threads",
+    ]
+    many = [Seat(rank, f"host{rank}", "cpu", frozenset([0]), 1) for rank in range(20)]
+    assert told(many, "gloo", "")[1:3] == [f"  host{n}: rank {n} on cpu; for each 1 core, 1 thread" for n in range(2)]
+    assert told(many, "gloo", "")[-1] == "  and 4 more hosts"
+
+
+def test_two_processes_on_one_gpu_are_refused() -> None:
+    refuse_shared(seats())
+    refuse_shared(seats("cpu"))
+    with pytest.raises(InputError, match=r"ranks 0 and 1 share one GPU of host0 \(H100 GPU-0\)"):
+        refuse_shared(seats("H100 GPU-0"))
+
+
+def test_too_many_threads_are_warned_of() -> None:
+    assert warnings(seats()) == []
+    busy = [one._replace(threads=8) if one.host == "host1" else one for one in seats()]
+    assert warnings(busy) == ["host1: 2 processes of 8 threads share 4 cores; set OMP_NUM_THREADS=2"]
+
+
+def test_the_seat_of_this_process() -> None:
+    mine = seat(0, torch.device("cpu"))
+    assert mine.device == "cpu"
+    assert mine.threads == torch.get_num_threads()
+    assert mine.cores
