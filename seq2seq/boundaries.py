@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch.distributed import distributed_c10d
 
 from seq2seq.callbacks import Checkpoints, learner_of
 from seq2seq.position import validate, validation_due
 from seq2seq.stopping import NOTHING, Deadline, Requests, stopped
+from seq2seq.watching import Watch
 
 SHARE = 0.004
 """Of the training time that agreement may cost."""
@@ -35,8 +37,11 @@ class Agreement(NamedTuple):
 class Boundaries(Callback):
     """Saves every few minutes; stops after a signal or before a limit of time, with a checkpoint to go on from."""
 
-    def __init__(self, requests: Requests, deadline: Deadline, checkpoints: Checkpoints, every: float | None) -> None:
+    def __init__(
+        self, requests: Requests, deadline: Deadline, checkpoints: Checkpoints, watch: Watch, every: float | None
+    ) -> None:
         """every: minutes between two checkpoints; None for those after validations alone."""
+        self.watch, self.timeout = watch, timedelta(seconds=0.7 * watch.timeout)
         self.requests, self.deadline, self.checkpoints = requests, deadline, checkpoints
         self.every = math.inf if every is None else 60 * every
         self.groups: Any = (None, None)
@@ -47,11 +52,15 @@ class Boundaries(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.world_size > 1:  # of their own, so that a GPU is never waited for
-            self.groups = (dist.new_group(backend="gloo"), dist.new_group(backend="gloo", timeout=PATIENT))
+            own, patient = (dist.new_group(backend="gloo", timeout=most) for most in (self.timeout, PATIENT))
+            self.groups = (own, patient)
             learner_of(pl_module).evaluation_group = self.groups[1]
+            self.watch.start(getattr(trainer.strategy.launcher, "procs", ()))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         step = trainer.global_step
+        if trainer.world_size > 1:  # until now some read their data while others waited
+            distributed_c10d._set_pg_timeout(self.timeout)
         if step and self.checkpoints.validated < step and validation_due(trainer, step, steps_of(pl_module)):
             validate(trainer)  # the training was stopped right before it, or in it
         self._mark, self._marked_step, self.next = time.monotonic(), step, step + 1
@@ -61,6 +70,7 @@ class Boundaries(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step = trainer.global_step
+        self.watch.step()
         if step < self.next:
             return
         now = time.monotonic()
@@ -122,6 +132,11 @@ class Boundaries(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         self.evaluating(trainer, pl_module, batch_idx)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.watch.pause()
+
+    on_test_start = on_predict_start = on_train_end = on_validation_start
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._mark, self._marked_step = time.monotonic(), trainer.global_step

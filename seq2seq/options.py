@@ -38,6 +38,7 @@ class TrainerOptions(Part):
         max_steps: int = -1,
         max_time: str | int | None = None,
         save_every: float | None = 10.0,
+        timeout: float = 60.0,
         val_check_interval: int | float = 1.0,
         gradient_clip_val: float | None = 1.0,
         log_every_n_steps: int = 10,
@@ -58,6 +59,8 @@ class TrainerOptions(Part):
             max_time: time this process may take, HH:MM:SS or DD:HH:MM:SS; shortly before, the training saves, stops
                 with exit code 75, and can be resumed.
             save_every: minutes between two checkpoints besides those after validations; null for none.
+            timeout: seconds after which all of several processes have ended when one has failed or hangs; in an
+                evaluation they wait longer for each other. Raise it where saving takes that long.
             val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
             gradient_clip_val: the largest norm of the gradient (Pascanu et al. 2013); null for no limit.
             log_every_n_steps: optimiser steps between two points of the training curves.
@@ -71,7 +74,9 @@ class TrainerOptions(Part):
         if save_every is not None and save_every <= 0:
             raise InputError(f"trainer.save_every is {save_every}; it must be above 0, or null")
         self.precision, self.max_epochs, self.max_steps = precision, max_epochs, max_steps
-        self.max_time, self.save_every, self.limit = max_time, save_every, seconds_of(max_time)
+        check_range("trainer.timeout", timeout, 5)
+        self.max_time, self.save_every, self.timeout = max_time, save_every, timeout
+        self.limit = seconds_of(max_time)
         self.val_check_interval, self.gradient_clip_val = val_check_interval, gradient_clip_val
         self.log_every_n_steps, self.deterministic = log_every_n_steps, deterministic
         self.detect_anomaly, self.profiler = detect_anomaly, profiler
@@ -80,7 +85,7 @@ class TrainerOptions(Part):
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of Lightning's Trainer; a whole number of steps between validations spans epochs."""
         every = None if isinstance(self.val_check_interval, int) else 1
-        ours = ("gradient_clip_val", "max_time", "save_every", "limit")
+        ours = ("gradient_clip_val", "max_time", "save_every", "timeout", "limit")
         own = {name: value for name, value in vars(self).items() if name not in ours}
         return {**own, "check_val_every_n_epoch": every}
 

@@ -23,6 +23,7 @@ OWNED = (
     "tensorboard",
     ".ready",
     ".job",
+    ".processes",
 )
 """What a training writes, and so what `overwrite` removes."""
 
@@ -43,6 +44,7 @@ class RunDirectory:
             path / "tensorboard",
         )
         self._job, self._ready, self._marker = path / ".job", path / ".ready", path / ".lock"
+        self.processes = path / ".processes"
         self._lock, self._made = FileLock(self._marker), False
 
     def at_step(self, step: int) -> Path:

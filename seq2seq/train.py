@@ -3,14 +3,14 @@
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jsonargparse import Namespace
 
-from seq2seq import card, checkpoint, command, inference, resuming
+from seq2seq import card, checkpoint, command, inference, resuming, watching
 from seq2seq.data import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
@@ -21,6 +21,7 @@ from seq2seq.processes import launch_id, process_rank, restarted_job, scheduled_
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.stopping import Deadline, Requests
 from seq2seq.tasks.base import Task
+from seq2seq.watching import Watch
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str]) -> None:
     """Train as the arguments say."""
     started, requests = time.monotonic(), Requests()
     requests.install()
+    if watching.started_by_first():
+        watching.die_with_parent()
     try:
         begin_or_resume(arguments, started, requests)
     except (Stopped, Interrupted):
@@ -83,7 +86,9 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
     check_range("seed", config.seed, 0, 1 << 63)
     try:
         job = Job(run, objects, settings, arguments, started, requests, claim(run, config), [])
-        fit_and_test(job, prepare(job, kind))
+        learner = prepare(job, kind)
+        with watched(run, objects.trainer.timeout) as watch:
+            fit_and_test(job, learner, watch)
     except Finished as done:
         tell(run, finished=str(done))
         print(done, file=sys.stderr)
@@ -92,6 +97,21 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
         raise
     finally:
         run.release()
+
+
+@contextlib.contextmanager
+def watched(run: RunDirectory, timeout: float) -> Iterator[Watch]:
+    """Inside, a failure of one of several processes ends all of them, and the first one is named."""
+    watch = Watch(run.processes, timeout)
+    try:
+        yield watch
+    except Exception as problem:
+        first = isinstance(problem, Stopped) or not watch.active or watch.failed(problem)
+        if not first and not isinstance(problem, InputError):
+            sys.exit(1)  # it follows from another's failure, which has been told
+        raise
+    finally:
+        watch.stop()
 
 
 def claim(run: RunDirectory, config: Namespace) -> bool:
@@ -200,6 +220,7 @@ def begin(job: Job, tokenizers: Tokenizers) -> None:
         job.run.clear()
     write_text(job.run.config, command.to_yaml(job.settings))
     keep_tokenizers(tokenizers, job.run)
+    job.run.clear([job.run.processes.name])
     if scheduled_job() is not None:
         job.run.begun_by(str(scheduled_job()))
     job.run.announce(launch_id(), resume=job.resume, ready=True)
@@ -219,7 +240,7 @@ def read_tokenizers(data: DataModule, run: RunDirectory) -> Tokenizers:
     return data.restore_tokenizers(states)
 
 
-def fit_and_test(job: Job, learner: "Learner") -> None:
+def fit_and_test(job: Job, learner: "Learner", watch: Watch) -> None:
     """Train, then score the best checkpoint and write everything down."""
     from seq2seq.boundaries import Boundaries
     from seq2seq.callbacks import Budget, Checkpoints, Curves, Memory, Progress
@@ -230,7 +251,7 @@ def fit_and_test(job: Job, learner: "Learner") -> None:
     progress = Progress(curves, learner.task.metrics[0].name)
     memory = Memory(curves)
     options = job.parts.trainer
-    boundaries = Boundaries(job.requests, Deadline(options.limit, job.started), checkpoints, options.save_every)
+    boundaries = Boundaries(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
     trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundaries])
     job.parts.optimizer.schedule.check(learner.course(trainer))
     if process_rank() == 0:
@@ -307,17 +328,21 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
         raise InputError(
             f"the trainer's options do not fit this machine: {' '.join(str(problem).split())}"
         ) from problem
-    leave_signals_alone(trainer)
+    leave_to_us(trainer)
     return trainer
 
 
-def leave_signals_alone(trainer: "Trainer") -> None:
+def leave_to_us(trainer: "Trainer") -> None:
     """Keep Lightning from handling signals: it saves and broadcasts inside its handlers, in the middle of a step.
 
     What the processes agree on before each step, whether one of them was terminated, `Boundaries` does more cheaply.
+    What its observer of processes does, killing all without a word, `Watch` does after the first failure was told.
     """
+    from pytorch_lightning.strategies.launchers import subprocess_script
+
     setattr(trainer._signal_connector, "register_signal_handlers", lambda: None)  # noqa: B010
     setattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor", lambda: None)  # noqa: B010
+    setattr(subprocess_script, "_launch_process_observer", lambda processes: None)  # noqa: B010
 
 
 def describe(learner: "Learner", run: RunDirectory) -> None:

@@ -1,7 +1,8 @@
 """Ends a training at a chosen place, and compares what it leaves with an uninterrupted one.
 
 As a script: `SEQ2SEQ_STOP="PLACE STEP SIGNAL RANK" python tests/stopping.py ARGUMENTS` trains and sends itself the
-signal; PLACE is before (a step), within (one, between its micro-batches), validation or test.
+signal, or raises an error for RAISE, or sleeps for SLEEP; PLACE is before (a step), within (one, between its
+micro-batches), validation or test.
 """
 
 import csv
@@ -9,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ OF_A_LAUNCH = {"seconds", "timing", "energy", "resumed", "environment", "name"}
 """What results.json says about one launch, not about the experiment."""
 
 
-def strike(place: str, step: int, number: int, rank: int) -> Callable[[Any, str], None]:
+def strike(place: str, step: int, number: int | str, rank: int) -> Callable[[Any, str], None]:
     """Called at every place: sends the signal at the right one, once."""
     left = [1]
 
@@ -31,7 +33,11 @@ def strike(place: str, step: int, number: int, rank: int) -> Callable[[Any, str]
         trainer = learner.trainer
         if left and (where, trainer.global_step, trainer.global_rank) == (place, step, rank):
             left.clear()
-            os.kill(os.getpid(), number)
+            if number == "RAISE":
+                raise ArithmeticError("out of order")
+            if number == "SLEEP":
+                time.sleep(600)
+            os.kill(os.getpid(), int(number))
 
     return here
 
@@ -90,6 +96,6 @@ def curves(run: Path) -> list[dict[str, str]]:
 if __name__ == "__main__":
     if "SEQ2SEQ_STOP" in os.environ:
         place, step, number, rank = os.environ["SEQ2SEQ_STOP"].split()
-        arm(strike(place, int(step), getattr(signal, number), int(rank)))
+        arm(strike(place, int(step), getattr(signal, number, number), int(rank)))
     torch.set_num_threads(1)
     command.run(train.main, sys.argv[1:])
