@@ -227,7 +227,7 @@ class Hosts:
             command = f"timeout -k 5 {limit} ip netns exec {host} {sys.executable} -m torch.distributed.run --nnodes 2"
             command += f" --nproc-per-node 1 {meet} --local-addr 10.77.0.{number} {' '.join(more)} -m -- seq2seq.train"
             words = [*command.split(), "--config", str(folder / "tiny.yaml"), "--run", str(folder / name)]
-            words += ["--trainer.num_nodes", "2", "--resume", "auto"]
+            words += ["--resume", "auto"]
             surroundings = {k: v for k, v in os.environ.items() if k != "SEQ2SEQ_LAUNCH"} | own
             with (folder / f"{name}.{number}.log").open("wb") as output:
                 agents.append(subprocess.Popen(words, env=surroundings, stdout=output, stderr=output))
