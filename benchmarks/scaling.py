@@ -128,10 +128,12 @@ def work(arguments: Sequence[str]) -> None:
 
     inside: list[float] = []
     begun: list[float] = []
+    busy: list[float] = []
     original = Learner.training_step
 
     def timed(self: Learner, batch: object, index: int) -> None:
         begun.append(time.perf_counter())
+        busy.append(time.process_time())
         original(self, batch, index)  # type: ignore[arg-type]
         inside.append(time.perf_counter() - begun[-1])
         if self.global_step == self.trainer.max_steps:
@@ -140,6 +142,9 @@ def work(arguments: Sequence[str]) -> None:
     def report(learner: Learner, inside: list[float], begun: list[float]) -> None:
         steps = [later - earlier for earlier, later in zip(begun[WARM_UP:], begun[WARM_UP + 1 :], strict=False)]
         found = {"step": statistics.median(steps), "inside": statistics.median(inside[WARM_UP:])}
+        # What this process has computed, which other programs on the machine hardly change.
+        taken = [later - earlier for earlier, later in zip(busy[WARM_UP:], busy[WARM_UP + 1 :], strict=False)]
+        found["busy"] = statistics.median(taken)
         found["parameters"] = sum(one.numel() for one in learner.parameters() if one.requires_grad)
         found |= {"exchange": reduced(int(found["parameters"]))} if learner.trainer.world_size > 1 else {}
         if learner.trainer.is_global_zero:
@@ -202,6 +207,7 @@ def main() -> None:
         f"1 process:   {1000 * one['step']:.1f} ms = compute {1000 * one['inside']:.1f} + input {1000 * rest:.1f}\n"
         f"2 processes: {1000 * two['step']:.1f} ms; the model says {1000 * fitted:.1f} = {500 * one['inside']:.1f} + "
         f"exchange {1000 * exchanged:.1f} ({size / exchanged / 1e9:.2f} GB/s) + {1000 * rest:.1f}\n"
+        f"processor time of a step in each process: {1000 * one['busy']:.1f} ms alone, {1000 * two['busy']:.1f} ms of two\n"
         f"speed-up {one['step'] / two['step']:.2f}, efficiency {50 * one['step'] / two['step']:.0f} %"
     )
 
