@@ -24,7 +24,7 @@ from seq2seq.tasks.translation import Translation
 
 set_parsing_settings(subclasses_disabled=[Settings])
 
-ONCE = ("run", "overwrite", "resume", "debug", "config", "output", "device", "import")
+ONCE = ("run", "overwrite", "resume", "replay", "debug", "config", "output", "device", "import")
 """Options that belong to one call, not to the experiment."""
 
 
@@ -42,6 +42,9 @@ def training_parser(task: type[Task] = Translation) -> ArgumentParser:
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="replace what a run has left in the directory")
     parser.add_argument("--resume", type=bool, default=False, help="continue a half-finished run")
+    parser.add_argument(
+        "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
+    )
     parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
     parser.add_argument("--patience", type=int | None, help="validations without a better score before stopping early")

@@ -27,7 +27,19 @@ COMPARING = ("--system", "--references", "--sources", "--metrics")
 """Options that compare what has been written instead of decoding anew."""
 
 
-OF_TRAINING = ("config", "curves", "memory", "best", "average", "teacher", "changed", "resumed", "energy", "data")
+OF_TRAINING = (
+    "config",
+    "curves",
+    "memory",
+    "best",
+    "average",
+    "skipped",
+    "teacher",
+    "changed",
+    "resumed",
+    "energy",
+    "data",
+)
 """Parts of results.json that another evaluation leaves as they are."""
 
 

@@ -19,6 +19,7 @@ OWNED = (
     "report.html",
     "checkpoints",
     "predictions",
+    "dumps",
     "tensorboard",
     ".ready",
 )
@@ -40,6 +41,7 @@ class RunDirectory:
             path / "predictions",
             path / "tensorboard",
         )
+        self.dumps = path / "dumps"
         self._ready, self._marker = path / ".ready", path / ".lock"
         self._lock, self._made = FileLock(self._marker), False
 

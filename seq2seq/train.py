@@ -67,6 +67,10 @@ def main(arguments: Sequence[str]) -> None:
     run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
     job = Job(run, command.instantiate(parser, config), command.plain_settings(parser, config), arguments, started)
     check_range("seed", config.seed, 0, 1 << 63)
+    if config.replay is not None:
+        from seq2seq.numerics import replay
+
+        return replay(config.replay, read_teacher(job), decoding_device(job))
     if process_rank() == 0:
         run.claim(config.overwrite, config.resume)
     try:
@@ -144,9 +148,13 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     validation = data.encode(validation_texts, tokenizers, "validation", task.layout)
 
     from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
+    from seq2seq.numerics import Numerics
 
-    clip = job.parts.trainer.gradient_clip_val
-    return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
+    options = job.parts.trainer
+    clip, dumps = options.gradient_clip_val, job.run.dumps
+    learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
+    learner.numerics = Numerics(dumps, options.skip_limit, options.precision)
+    return learner
 
 
 def read_teacher(job: Job) -> "Teacher | None":
@@ -337,6 +345,7 @@ def test(
         "memory": records.memory.points,
         "best": records.checkpoints.best,
         "average": average,
+        "skipped": learner.numerics.counts(),
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "config": job.settings,
         "model": {"parameters": learner.task.parameter_counts()},
