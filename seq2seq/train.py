@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 OF_THE_MACHINE = ("data.path", "data.device_tokens", "data.workers", "data.cache", "distillation.teacher")
 """Settings that may change when a run goes on; the rows and the teacher that are read must be the same."""
+
+
+COMPROMISED = ("2.6.2", "2.6.3")
+"""Releases of pytorch-lightning with foreign code inside, which pyproject.toml excludes too."""
 
 
 class Job(NamedTuple):
@@ -147,6 +152,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.layout)
     validation = data.encode(validation_texts, tokenizers, "validation", task.layout)
 
+    refuse_compromised()
     from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
     from seq2seq.numerics import Numerics
 
@@ -155,6 +161,16 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
     learner.numerics = Numerics(dumps, options.skip_limit, options.precision)
     return learner
+
+
+def refuse_compromised() -> None:
+    """Raise InputError where a release of Lightning is installed that steals passwords, before it is imported."""
+    found = metadata.version("pytorch-lightning")
+    if found in COMPROMISED:
+        raise InputError(
+            f"pytorch-lightning {found} is a compromised release; remove it, change the passwords and keys of this "
+            "machine, and install another: pip install 'pytorch-lightning!=2.6.2,!=2.6.3'"
+        )
 
 
 def read_teacher(job: Job) -> "Teacher | None":
