@@ -15,7 +15,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 from seq2seq.diagnostics import ROWS, memory_over_time
-from seq2seq.errors import InputError, Interrupted, Stopped
+from seq2seq.errors import Interrupted, Stopped
 from seq2seq.learner import Learner
 from seq2seq.memory import device_tokens
 from seq2seq.results import lined_up, readable
@@ -92,17 +92,14 @@ class Curves(Callback):
             return
         learner = learner_of(pl_module)
         loss, norm = summed(learner.last_loss), float(learner.gradient_norm)
-        if not math.isfinite(loss):
-            raise InputError(
-                f"the loss is {loss} at step {trainer.global_step}; lower optimizer.learning_rate or "
-                "trainer.gradient_clip_val, or find the operation with --trainer.detect_anomaly true"
-            )
         now = time.monotonic()
         rate = self._tokens / max(now - self._mark, 1e-9)
         self._mark, self._tokens = now, 0
         learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         values = {"train_loss": loss, "gradient_norm": norm, "learning_rate": learning_rate, "tokens_per_second": rate}
-        self.add(trainer.global_step, values)
+        if learner.numerics.skipped:
+            values["skipped_steps"] = float(learner.numerics.skipped)
+        self.add(trainer.global_step, {name: value for name, value in values.items() if math.isfinite(value)})
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         scores = learner_of(pl_module).scores

@@ -24,7 +24,7 @@ from seq2seq.tasks.translation import Translation
 
 set_parsing_settings(subclasses_disabled=[Settings])
 
-ONCE = ("run", "overwrite", "resume", "allow_change", "debug", "config", "output", "device", "import")
+ONCE = ("run", "overwrite", "resume", "allow_change", "replay", "debug", "config", "output", "device", "import")
 """Options that belong to one call, not to the experiment."""
 
 STOPPED = 75
@@ -52,6 +52,9 @@ def training_parser(task: type[Task] = Translation) -> ArgumentParser:
     )
     parser.add_argument(
         "--allow_change", type=bool, default=False, help="resume although data or settings differ, and record that"
+    )
+    parser.add_argument(
+        "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
     )
     parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")

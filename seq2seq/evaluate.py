@@ -33,6 +33,7 @@ OF_TRAINING = (
     "memory",
     "best",
     "average",
+    "skipped",
     "teacher",
     "changed",
     "resumed",

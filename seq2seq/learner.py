@@ -1,6 +1,7 @@
 """Learner: a task inside Lightning's loop. Everything that needs Lightning and is no callback is here."""
 
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +28,7 @@ from seq2seq.distillation import Teacher
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
 from seq2seq.models.cells import CellState
+from seq2seq.numerics import Numerics, out_of_memory
 from seq2seq.options import OptimizerOptions
 from seq2seq.position import loops_at
 from seq2seq.results import Predicted, Predictor, in_order, score
@@ -82,6 +84,7 @@ class Learner(LightningModule):
         self.teacher = teacher
         self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
         self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
+        self.numerics = Numerics()
 
     def course(self, trainer: Trainer) -> Course:
         """How long this training takes, for the schedule."""
@@ -122,21 +125,47 @@ class Learner(LightningModule):
             raise TypeError("a Learner has one optimiser")
         optimizer.zero_grad()
         self.begin_lanes()
-        seed, self.last_loss = step_seed(self.seed, self.global_step), torch.zeros((), device=self.device)
-        for number, piece in enumerate(batch.batches):
-            piece = piece._replace(seed=seed, step=self.global_step).to(self.device)
-            loss = self.loss(piece) / piece.step_tokens
-            self.last_loss += loss.detach()
-            with self.unsynchronised() if number < len(batch.batches) - 1 else contextlib.nullcontext():
-                self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
-        self.share_lanes()
+        seed = step_seed(self.seed, self.global_step)
+        pieces = [piece._replace(seed=seed, step=self.global_step) for piece in batch.batches]
+        while (large := self.accumulate(pieces)) is not None:
+            optimizer.zero_grad()
+            pieces[large : large + 1] = self.numerics.halved(pieces[large], self.device)
+            self.begin_lanes()
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+        # The same on each device, whose gradients are; a norm and a loss are waited for here, once a step.
+        good = bool((self.gradient_norm + self.last_loss).isfinite())
+        if good:
+            self.numerics.good()
+        else:
+            self.numerics.skip(self, pieces)
+            optimizer.zero_grad()  # an optimiser without gradients counts the step and changes nothing
+        self.share_lanes(good)
         for group in optimizer.param_groups:
             group["lr"] = self.options.rate(self.global_step, self.course(self.trainer), self.watch)
         optimizer.step()
-        if self.moving is not None:
+        if self.moving is not None and good:
             self.moving.update(self.global_step)
         self.place = batch.place
+        self.numerics.refuse_many(self.global_step)
+
+    def accumulate(self, pieces: Sequence[Batch]) -> int | None:
+        """Add up the gradients of micro-batches; the number of one that did not fit the device, None if all did."""
+        self.last_loss, number, exchanging = torch.zeros((), device=self.device), 0, False
+        try:
+            for number, piece in enumerate(pieces):
+                piece, last = piece.to(self.device), number == len(pieces) - 1
+                loss = self.loss(piece) / piece.step_tokens
+                self.last_loss += loss.detach()
+                exchanging = last and self.trainer.world_size > 1
+                if exchanging:  # a loss that is no number makes the gradients of all devices such
+                    loss = loss * (1 + (self.last_loss - self.last_loss))
+                with contextlib.nullcontext() if last else self.unsynchronised():
+                    self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
+        except RuntimeError as problem:
+            if exchanging or not out_of_memory(problem):  # others have begun to exchange what cannot be repeated
+                raise
+            return number
+        return None
 
     def loss(self, batch: Batch) -> Tensor:
         """Of a micro-batch, summed over its real target tokens, in nats: the task's own, or what a teacher says too."""
@@ -163,15 +192,15 @@ class Learner(LightningModule):
                 tensor[:, lanes] = new.detach().to(tensor.dtype)
         return loss
 
-    def share_lanes(self) -> None:
-        """Every device learns the states of the lanes that others have read."""
+    def share_lanes(self, good: bool) -> None:
+        """Every device learns the states of the lanes that others have read; after a bad step the old ones stay."""
         if not isinstance(self.plan, Lanes):
             return
-        if self.trainer.world_size > 1:
+        if self.trainer.world_size > 1 and good:
             for tensor in self.next_carried:
                 dist.all_reduce(tensor)
         ended = (self.global_step + 1) % len(self.plan) == 0
-        self.carried = () if ended else self.next_carried
+        self.carried = () if ended else self.next_carried if good else self.carried
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the task has the parameters that are validated: their moving average where there is one."""
@@ -250,6 +279,7 @@ class Learner(LightningModule):
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.watch}
         run |= {"validation": self.splits["validation"].texts.content, "version": seq2seq.__version__}
+        run["skipped"] = self.numerics.plain()
         run["teacher"] = None if self.teacher is None else self.teacher.content
         checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
         length = None if self.plan is None else len(self.plan)
@@ -263,6 +293,7 @@ class Learner(LightningModule):
         self.place = checkpoint.stored(checkpoint_content, "place")
         self.watch = Watch(*checkpoint.stored(checkpoint_content, "watch"))
         self.carried = tuple(checkpoint_content.get("carried", ()))
+        self.numerics.restore(checkpoint.stored(checkpoint_content, "skipped"))
         if self.moving is not None:
             self.moving.values = dict(checkpoint_content["moving_average"])
         if self.data.device_tokens == "auto":

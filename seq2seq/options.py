@@ -42,6 +42,7 @@ class TrainerOptions(Part):
         val_check_interval: int | float = 1.0,
         gradient_clip_val: float | None = 1.0,
         log_every_n_steps: int = 10,
+        skip_limit: int = 20,
         deterministic: bool = False,
         detect_anomaly: bool = False,
         profiler: str | None = None,
@@ -64,12 +65,15 @@ class TrainerOptions(Part):
             val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
             gradient_clip_val: the largest norm of the gradient (Pascanu et al. 2013); null for no limit.
             log_every_n_steps: optimiser steps between two points of the training curves.
+            skip_limit: a step whose loss or gradient is not a number is skipped; after more than so many in a row the
+                training stops.
             deterministic: refuse operations that can differ between two runs on one machine.
             detect_anomaly: name the operation in which a NaN first appears; slow.
             profiler: simple or advanced prints where the time goes.
         """
         check_range("trainer.max_epochs", max_epochs, 1)
         check_range("trainer.log_every_n_steps", log_every_n_steps, 1)
+        check_range("trainer.skip_limit", skip_limit, 0)
         self.accelerator, self.devices, self.num_nodes, self.strategy = accelerator, devices, num_nodes, strategy
         if save_every is not None and save_every <= 0:
             raise InputError(f"trainer.save_every is {save_every}; it must be above 0, or null")
@@ -79,13 +83,14 @@ class TrainerOptions(Part):
         self.limit = seconds_of(max_time)
         self.val_check_interval, self.gradient_clip_val = val_check_interval, gradient_clip_val
         self.log_every_n_steps, self.deterministic = log_every_n_steps, deterministic
+        self.skip_limit = skip_limit
         self.detect_anomaly, self.profiler = detect_anomaly, profiler
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of Lightning's Trainer; a whole number of steps between validations spans epochs."""
         every = None if isinstance(self.val_check_interval, int) else 1
-        ours = ("gradient_clip_val", "max_time", "save_every", "timeout", "limit")
+        ours = ("gradient_clip_val", "max_time", "save_every", "timeout", "limit", "skip_limit")
         own = {name: value for name, value in vars(self).items() if name not in ours}
         return {**own, "check_val_every_n_epoch": every}
 

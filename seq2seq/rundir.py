@@ -20,6 +20,7 @@ OWNED = (
     "report.html",
     "checkpoints",
     "predictions",
+    "dumps",
     "tensorboard",
     ".ready",
     ".job",
@@ -43,6 +44,7 @@ class RunDirectory:
             path / "predictions",
             path / "tensorboard",
         )
+        self.dumps = path / "dumps"
         self._job, self._ready, self._marker = path / ".job", path / ".ready", path / ".lock"
         self.processes = path / ".processes"
         self._lock, self._made = FileLock(self._marker), False

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from seq2seq.distillation import Teacher
     from seq2seq.learner import Learner
     from seq2seq.results import Examined
+
+
+COMPROMISED = ("2.6.2", "2.6.3")
+"""Releases of pytorch-lightning with foreign code inside, which pyproject.toml excludes too."""
 
 
 class Job(NamedTuple):
@@ -84,6 +89,11 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
     run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
     objects, settings = command.instantiate(parser, config), command.plain_settings(parser, config)
     check_range("seed", config.seed, 0, 1 << 63)
+    if config.replay is not None:
+        from seq2seq.numerics import replay
+
+        job = Job(run, objects, settings, arguments, started, requests, False, [])
+        return replay(config.replay, read_teacher(job), decoding_device(job))
     try:
         job = Job(run, objects, settings, arguments, started, requests, claim(run, config), [])
         learner = prepare(job, kind)
@@ -174,10 +184,25 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.layout)
     validation = data.encode(validation_texts, tokenizers, "validation", task.layout)
 
+    refuse_compromised()
     from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
+    from seq2seq.numerics import Numerics
 
-    clip = job.parts.trainer.gradient_clip_val
-    return Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
+    options = job.parts.trainer
+    clip, dumps = options.gradient_clip_val, job.run.dumps
+    learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
+    learner.numerics = Numerics(dumps, options.skip_limit, options.precision)
+    return learner
+
+
+def refuse_compromised() -> None:
+    """Raise InputError where a release of Lightning is installed that steals passwords, before it is imported."""
+    found = metadata.version("pytorch-lightning")
+    if found in COMPROMISED:
+        raise InputError(
+            f"pytorch-lightning {found} is a compromised release; remove it, change the passwords and keys of this "
+            "machine, and install another: pip install 'pytorch-lightning!=2.6.2,!=2.6.3'"
+        )
 
 
 def read_teacher(job: Job) -> "Teacher | None":
@@ -394,6 +419,7 @@ def test(
         "memory": records.memory.points,
         "best": records.checkpoints.best,
         "average": average,
+        "skipped": learner.numerics.counts(),
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "config": job.settings,
         "model": {"parameters": learner.task.parameter_counts()},

@@ -6,12 +6,14 @@ import gzip
 import json
 import os
 import pickle
+import re
 import shutil
 import struct
 import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -469,3 +471,60 @@ def test_a_stranger_s_tokenizer(tokenizers: Tokenizers) -> None:
     for place in range(0, len(state), 97):
         with contextlib.suppress(InputError):  # anything else, or a crash, would be seen
             SentencePiece().restore(state[:place] + b"\xff\xff\xff\xff\x7f" + state[place + 5 :])
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def project() -> dict[str, Any]:
+    """What pyproject.toml says of the project."""
+    toml = pytest.importorskip("tomllib")  # of Python 3.11 and newer
+    content: dict[str, Any] = toml.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return content
+
+
+def test_compromised_releases_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the installer, by the exact versions of the lock file, and before anything is imported."""
+    wanted = next(one for one in project()["dependencies"] if one.startswith("pytorch-lightning"))
+    for version in train.COMPROMISED:
+        assert f"!={version}" in wanted
+        assert locked()["pytorch-lightning"] != version
+        with monkeypatch.context() as patch:
+            patch.setattr(train.metadata, "version", lambda name, version=version: version)
+            with pytest.raises(InputError, match="is a compromised release"):
+                train.refuse_compromised()
+    train.refuse_compromised()
+    assert {"2.6.2", "2.6.3"} == set(train.COMPROMISED)
+    config = tmp_path / "tiny.yaml"
+    config.write_text("data: {corpus: {class_path: Cldr, init_args: {train: 60, validation: 4, test: 4}}}\n")
+    monkeypatch.setattr(train.metadata, "version", lambda name: "2.6.3")
+    with pytest.raises(InputError, match="is a compromised release"):
+        train.main(["--config", str(config), "--run", str(tmp_path / "run"), "--data.tokenizer", "Characters"])
+    os.environ.pop("SEQ2SEQ_LAUNCH", None)
+
+
+def test_every_dependency_is_listed_with_its_licence() -> None:
+    """docs/security.md has a row for each package that an installation brings, as the packages say themselves."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    listed = dict(re.findall(r"^\| ([\w.-]+) \| ([^|]+?) \|", text, re.MULTILINE))
+    extras = project()["optional-dependencies"]
+    wanted = [*project()["dependencies"], *(one for name, extra in extras.items() if name != "dev" for one in extra)]
+    names = [re.match(r"[\w.-]+", one)[0] for one in wanted]  # type: ignore[index]
+    assert set(names) == set(listed) - {"package", "file"}
+    for name in names:
+        if metadata.version(name) == locked()[name.lower()]:  # other versions may say it in other words
+            assert listed[name] == licence_of(name), name
+
+
+def locked() -> dict[str, str]:
+    """The exact versions of the lock file."""
+    lines = (ROOT / "requirements.lock").read_text().lower().replace("_", "-").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def licence_of(name: str) -> str:
+    """The licence that an installed package names, in one line."""
+    told = metadata.metadata(name)
+    kinds = [one.rpartition(" :: ")[2] for one in told.get_all("Classifier") or [] if one.startswith("License ::")]
+    short = (told.get("License") or "").strip()
+    return told.get("License-Expression") or ", ".join(kinds) or short
