@@ -336,11 +336,13 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
 
     command.quiet_libraries()  # Lightning sets its own level when imported
     from seq2seq.learner import AtomicCheckpoints
+    from seq2seq.preflight import Preflight, placed
 
+    options = placed(parts.trainer.arguments)
     try:
         trainer = lightning.Trainer(
-            **parts.trainer.arguments,
-            callbacks=callbacks,
+            **options,
+            callbacks=[Preflight(), *callbacks],
             plugins=[AtomicCheckpoints()],
             logger=False,
             enable_checkpointing=False,
