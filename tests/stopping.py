@@ -1,8 +1,8 @@
 """Ends a training at a chosen place, and compares what it leaves with an uninterrupted one.
 
 As a script: `SEQ2SEQ_STOP="PLACE STEP SIGNAL RANK" python tests/stopping.py ARGUMENTS` trains and sends itself the
-signal, or raises an error for RAISE, or sleeps for SLEEP; PLACE is before (a step), within (one, between its
-micro-batches), validation or test.
+signal, or raises an error for RAISE, sleeps for SLEEP, finds its time used up for TIME; PLACE is before (a step),
+within (one, between its micro-batches), validation or test.
 """
 
 import csv
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from seq2seq import checkpoint, command, train
+from seq2seq.boundaries import Boundaries
 from seq2seq.learner import Learner
 
 TIMES = {"seconds", "tokens_per_second"}
@@ -37,6 +38,11 @@ def strike(place: str, step: int, number: int | str, rank: int) -> Callable[[Any
                 raise ArithmeticError("out of order")
             if number == "SLEEP":
                 time.sleep(600)
+            if number == "TIME":
+                for callback in trainer.callbacks:
+                    if isinstance(callback, Boundaries):
+                        callback.deadline.end = 0.0
+                return
             os.kill(os.getpid(), int(number))
 
     return here
@@ -62,6 +68,28 @@ def arm(here: Callable[[Any, str], None], patch: Callable[[Any, str, Any], None]
     patch(Learner, "training_step", stepping)
     patch(Learner, "loss", losing)
     patch(Learner, "collect", collecting)
+
+
+def record(file: Path, patch: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Write down which rows each optimiser step has been made of."""
+    training_step = Learner.training_step
+
+    def stepping(self: Learner, batch: Any, index: int) -> Any:
+        rows = [row for piece in batch.batches for row in piece.rows[piece.target_lengths > 0].tolist()]
+        with open(file, "a") as out:
+            print(json.dumps([self.trainer.global_step, rows]), file=out)
+        return training_step(self, batch, index)
+
+    patch(Learner, "training_step", stepping)
+
+
+def rows_of(file: Path) -> dict[int, list[int]]:
+    """Of each optimiser step, over all processes."""
+    found: dict[int, list[int]] = {}
+    for line in file.read_text().splitlines():
+        step, rows = json.loads(line)
+        found[step] = sorted([*found.get(step, []), *rows])
+    return found
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -97,5 +125,7 @@ if __name__ == "__main__":
     if "SEQ2SEQ_STOP" in os.environ:
         place, step, number, rank = os.environ["SEQ2SEQ_STOP"].split()
         arm(strike(place, int(step), getattr(signal, number, number), int(rank)))
+    if "SEQ2SEQ_ROWS" in os.environ:
+        record(Path(os.environ["SEQ2SEQ_ROWS"]))
     torch.set_num_threads(1)
     command.run(train.main, sys.argv[1:])

@@ -17,7 +17,8 @@ from seq2seq.options import seconds_of
 from seq2seq.processes import restarted_job
 from seq2seq.rundir import RunDirectory
 from seq2seq.stopping import CATCHES, Deadline, Requests
-from tests.stopping import arm, differences, strike
+from tests.kills import TRIALS, Trial, attempt, reference
+from tests.stopping import arm, curves, differences, record, rows_of, strike
 
 SCRIPT = Path(__file__).with_name("stopping.py")
 CONFIG = """
@@ -306,3 +307,33 @@ def test_changes_are_refused_or_recorded(
         "the checksum of the validation rows",
         "the version of seq2seq",
     }
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where uninterrupted trainings are kept."""
+    return tmp_path_factory.mktemp("references")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", TRIALS, ids=str)
+def test_killed_anywhere_a_run_goes_on_exactly(trial: Trial, config: Path, references: Path, tmp_path: Path) -> None:
+    attempt(trial, config, tmp_path / "run")
+    assert differences(tmp_path / "run", reference(config, references, trial.processes[0])) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [(2, 1), (1, 2)], ids=str)
+def test_a_run_goes_on_with_other_processes(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: tuple[int, int]
+) -> None:
+    """The same rows make every step, and the losses differ by rounding alone."""
+    with monkeypatch.context() as patch:
+        record(tmp_path / "whole.rows", patch.setattr)
+        train.main(["--config", str(config), "--run", str(tmp_path / "whole")])
+    os.environ.pop("SEQ2SEQ_LAUNCH", None)
+    monkeypatch.setenv("SEQ2SEQ_ROWS", str(tmp_path / "run.rows"))
+    attempt(Trial(["before 8 SIGTERM 0"], processes), config, tmp_path / "run")
+    assert rows_of(tmp_path / "run.rows") == rows_of(tmp_path / "whole.rows")
+    losses = [[float(row["train_loss"]) for row in curves(tmp_path / name)] for name in ("run", "whole")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
