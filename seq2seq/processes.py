@@ -74,7 +74,7 @@ def agreed_name() -> str:
     """
     from torch.distributed.rendezvous import rendezvous
 
-    store, rank, size = next(rendezvous("env://"))  # type: ignore[no-untyped-call]
+    store, rank, size = next(rendezvous("env://"))
     STORES.append(store)
     return asked_for(store, rank) if rank else told_to_all(store, size)
 
