@@ -207,7 +207,7 @@ def main() -> None:
         f"1 process:   {1000 * one['step']:.1f} ms = compute {1000 * one['inside']:.1f} + input {1000 * rest:.1f}\n"
         f"2 processes: {1000 * two['step']:.1f} ms; the model says {1000 * fitted:.1f} = {500 * one['inside']:.1f} + "
         f"exchange {1000 * exchanged:.1f} ({size / exchanged / 1e9:.2f} GB/s) + {1000 * rest:.1f}\n"
-        f"processor time of a step in each process: {1000 * one['busy']:.1f} ms alone, {1000 * two['busy']:.1f} ms of two\n"
+        f"processor time of a step: {1000 * one['busy']:.1f} ms alone, {1000 * two['busy']:.1f} ms in each of two\n"
         f"speed-up {one['step'] / two['step']:.2f}, efficiency {50 * one['step'] / two['step']:.0f} %"
     )
 

@@ -1,11 +1,17 @@
 """Which of several processes this one is, and how many have been started, before any process group exists."""
 
+import functools
 import os
+import time
 import uuid
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 OWN = "SEQ2SEQ_LAUNCH"
 """The environment variable that names a launch started by nothing else."""
+
+
+STORES: list[Any] = []
+"""Kept open: the first process may be the one that serves it."""
 
 
 class World(NamedTuple):
@@ -49,17 +55,59 @@ def launch_id() -> str:
     if OWN in environment:  # set by the first process, inherited by those that Lightning starts
         return environment[OWN]
     if "TORCHELASTIC_RUN_ID" in environment:
-        # The agents of several machines count restarts differently: one whose own process has not failed counts none.
-        # But they meet anew each time, at another port.
-        alone = environment.get("GROUP_WORLD_SIZE", "1") == "1"
-        names = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", *(["TORCHELASTIC_RESTART_COUNT"] if alone else []))
-        return "-".join(environment.get(name, "") for name in names)
+        return agreed_name()
     if int(environment.get("SLURM_NTASKS", "1")) > 1:
         return "-".join(environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))
     if "MASTER_ADDR" in environment:  # started by hand on several machines
         return f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
     environment[OWN] = uuid.uuid4().hex
     return environment[OWN]
+
+
+@functools.cache
+def agreed_name() -> str:
+    """A name that the processes of torchrun agree on, each time they are started.
+
+    Nothing in the environment is such a name: address and port stay the same over restarts, and the agents of several
+    machines count these differently. The store of torchrun may hold answers from before a restart, so every process
+    asks with a number of its own and takes only an answer to that.
+    """
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(rendezvous("env://"))
+    STORES.append(store)
+    return asked_for(store, rank) if rank else told_to_all(store, size)
+
+
+def told_to_all(store: Any, size: int) -> str:
+    """The first process makes the name and answers until all others have thanked for it."""
+    name, answered = uuid.uuid4().hex, dict.fromkeys(range(1, size), "")
+    while answered:
+        for other in list(answered):
+            question = look_up(store, f"{OWN}/{other}/question")
+            if question != answered[other]:
+                store.set(f"{OWN}/{other}/answer", f"{question} {name}")
+                answered[other] = question
+            if look_up(store, f"{OWN}/{other}/thanks") == name:
+                del answered[other]
+        time.sleep(0.02)
+    return name
+
+
+def asked_for(store: Any, rank: int) -> str:
+    """Another process asks for it."""
+    mine, question, name = uuid.uuid4().hex, "", ""
+    store.set(f"{OWN}/{rank}/question", mine)
+    while question != mine:
+        time.sleep(0.02)
+        question, _, name = look_up(store, f"{OWN}/{rank}/answer").partition(" ")
+    store.set(f"{OWN}/{rank}/thanks", name)
+    return name
+
+
+def look_up(store: Any, key: str) -> str:
+    """What a store holds under a key, nothing if it holds nothing."""
+    return str(store.get(key), "utf-8") if store.check([key]) else ""
 
 
 def started_together() -> bool:

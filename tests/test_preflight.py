@@ -1,13 +1,17 @@
 """Before several processes train: their number fits, each has a device, and what is said about them."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 import torch
+from torch.distributed import TCPStore
 
 from seq2seq.errors import InputError
 from seq2seq.preflight import Seat, placed, refuse_shared, seat, told, warnings
-from seq2seq.processes import launch_id, world
+from seq2seq.processes import world
 
 ARGUMENTS: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}
@@ -78,19 +82,31 @@ def test_a_forgotten_srun_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         placed(ARGUMENTS)
 
 
-def test_a_launch_has_one_name_on_all_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a process has died on one of two machines, only the agent of that one counts the restart."""
-    monkeypatch.delenv("SEQ2SEQ_LAUNCH", raising=False)
-    environment(monkeypatch, TORCHRUN | {"MASTER_PORT": "4000", "TORCHELASTIC_RESTART_COUNT": "1"})
-    here = launch_id()
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    assert launch_id() == here
-    monkeypatch.setenv("MASTER_PORT", "4001")
-    assert launch_id() != here
-    monkeypatch.setenv("GROUP_WORLD_SIZE", "1")
-    alone = launch_id()
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert launch_id() != alone
+def names(port: int, counts: tuple[int, int]) -> list[str]:
+    """The name of the launch in two processes of torchrun, which have been told of so many restarts."""
+    code = "from seq2seq.processes import launch_id; print(launch_id(), launch_id())"
+    shared = TORCHRUN | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    own = {name: value for name, value in os.environ.items() if name != "SEQ2SEQ_LAUNCH"} | shared
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=own | {"TORCHELASTIC_USE_AGENT_STORE": "True", "RANK": str(rank), "TORCHELASTIC_RESTART_COUNT": str(count)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank, count in enumerate(counts)
+    ]  # fmt: skip
+    return [name for one in started for name in one.communicate(timeout=60)[0].split()]
+
+
+def test_a_launch_has_one_name_of_its_own() -> None:
+    """The store and its port outlive a restart, which the agents count differently; a process that took an answer from
+    before would start anew while the other goes on."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    before, after = names(store.port, (0, 0)), names(store.port, (0, 1))
+    assert len(before) == len(after) == 4
+    assert len(set(before)) == len(set(after)) == 1
+    assert set(before) != set(after)
 
 
 def seats(device: str = "H100 GPU-{}") -> list[Seat]:
