@@ -278,14 +278,18 @@ def test_running_text_skips_a_step(
 
 
 def test_a_batch_that_does_not_fit_is_split(
-    whole: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    whole: RunDirectory,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Translation, "loss", changed("memory", Translation.loss))
     run = trained(config, tmp_path / "run")
     results = results_of(run)
     assert results["skipped"]["steps"] == 0
     assert results["skipped"]["split"] > 7, "halves are halved again"
-    assert "is split in two" in caplog.text
+    assert "is split in two" in capsys.readouterr().err
     one, other = parameters(run.last), parameters(whole.last)
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)  # Adam makes more of float noise
