@@ -22,7 +22,7 @@ from tests.stopping import arm, curves, differences, record, rows_of, strike
 
 SCRIPT = Path(__file__).with_name("stopping.py")
 CONFIG = """
-patience: 2
+patience: 5
 data:
   corpus: {class_path: Cldr, init_args: {train: 150, validation: 16, test: 16}}
   tokenizer: {class_path: SentencePiece, init_args: {vocabulary_size: 120, sampling: 0.5}}
@@ -39,6 +39,8 @@ optimizer: {learning_rate: 0.02, schedule: Cosine, warmup_steps: 3, ema_decay: 0
 decoding: {beam_size: 2, rows: 2}
 trainer: {max_epochs: 2, accelerator: cpu, log_every_n_steps: 1, val_check_interval: 6}
 """
+EPOCH, LAST = 20, 36
+"""Optimiser steps of an epoch, and those until patience has run out."""
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 
@@ -54,6 +56,8 @@ def whole(config: Path) -> Path:
     """An uninterrupted training."""
     path = config.parent / "whole"
     train.main(["--config", str(config), "--run", str(path)])
+    last = checkpoint.read(path / "checkpoints" / "last.ckpt")
+    assert (last["global_step"], last["epoch"]) == (LAST, 1), "it stops early, in its second epoch"
     return path
 
 
@@ -65,12 +69,6 @@ def own_launch() -> Iterator[None]:
     os.environ.pop("SEQ2SEQ_LAUNCH", None)
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture(scope="module")
-def epoch(whole: Path) -> int:
-    """Optimiser steps of an epoch."""
-    return int(checkpoint.read(whole / "checkpoints" / "last.ckpt")["global_step"]) // 2
 
 
 def stopped_at(
@@ -110,14 +108,13 @@ def test_a_stopped_run_goes_on_exactly(
 
 
 def test_a_run_stopped_thrice_goes_on_exactly(
-    whole: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+    whole: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the exact end of an epoch, in a validation that is repeated, and in the test."""
     arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
-    stopped_at("before", epoch - 1, signal.SIGTERM, arguments, monkeypatch)
+    stopped_at("before", EPOCH - 1, signal.SIGTERM, arguments, monkeypatch)
     resumed = [*arguments, "--resume", "true"]
-    last = 2 * epoch
-    for place, step in (("validation", last - last % 6), ("test", last)):
+    for place, step in (("validation", LAST), ("test", LAST)):
         stopped_at(place, step, signal.SIGTERM, resumed, monkeypatch)
     train.main(resumed)
     assert differences(tmp_path / "run", whole) == []
