@@ -191,6 +191,8 @@ def shares(watches: list[Watch]) -> dict[str, tuple[float, float]]:
 
 def effective_rank(vectors: Tensor) -> float:
     """exp of the entropy of the singular values' shares (Roy and Vetterli 2007, sec. 2) of centred vectors (B, H)."""
+    if not bool(vectors.isfinite().all()):
+        return math.nan
     values = torch.linalg.svdvals((vectors - vectors.mean(0)).double())
     if not values.sum() > 0:
         return 1.0

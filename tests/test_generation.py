@@ -324,7 +324,7 @@ def read_epoch(
                 losses[-1] += float(loss.detach()) / piece.step_tokens
             shares.append(learner.next_carried)
         learner.next_carried = tuple(torch.stack(tensors).sum(0) for tensors in zip(*shares, strict=True))
-        learner.share_lanes()
+        learner.share_lanes(True)
         states.append(learner.carried)
     gradients = [parameter.grad.flatten() for parameter in learner.task.parameters() if parameter.grad is not None]
     return losses, torch.cat(gradients), states

@@ -278,7 +278,11 @@ def test_running_text_skips_a_step(
 
 
 def test_a_batch_that_does_not_fit_is_split(
-    whole: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: RunDirectory,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Translation, "loss", changed("memory", Translation.loss))
     run = trained(config, tmp_path / "run")

@@ -123,7 +123,7 @@ def test_a_checkpoint_alone_predicts_the_same(
     assert again.specification() == task.specification()
     assert again.decoding == task.decoding
     assert again.predict(batch, again.decoding) == task.predict(batch, task.decoding)
-    assert torch.load(tmp_path / "one.ckpt", weights_only=True).keys() == {"seq2seq", "state_dict"}
+    assert torch.load(tmp_path / "one.ckpt", weights_only=True).keys() == {"seq2seq", "state_dict", "sha256"}
 
 
 def test_a_failed_save_keeps_the_previous_checkpoint(
@@ -178,7 +178,7 @@ def test_a_checkpoint_cannot_run_code(
         seq2seq.load(tmp_path / "evil.ckpt")
     content = {"seq2seq": checkpoint.packed(tiny(tokenizers), DataModule()), "state_dict": {}}
     content["seq2seq"]["task"] = '{"class_path": "subprocess.Popen", "init_args": {"args": ["true"]}}'
-    torch.save(content, tmp_path / "class.ckpt")
+    checkpoint.write(content, tmp_path / "class.ckpt")
     with pytest.raises(InputError, match=r"subprocess\.Popen is no known Task"):
         seq2seq.load(tmp_path / "class.ckpt")
     assert capsys.readouterr().out == ""
