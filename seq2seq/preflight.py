@@ -115,6 +115,16 @@ def refuse_shared(seats: Sequence[Seat]) -> None:
             )
 
 
+def refuse_apart(steps: Sequence[int]) -> None:
+    """Processes that stand at different optimiser steps: some have resumed and others begun, each right by itself."""
+    if len({*steps}) > 1:
+        ranks = ", ".join(f"rank {rank} at step {step}" for rank, step in enumerate(steps))
+        raise InputError(
+            f"the processes do not go on from one place ({ranks}); start all of them again with --resume auto, and see "
+            "that the run directory is the same on every host"
+        )
+
+
 def warnings(seats: Sequence[Seat]) -> list[str]:
     """What makes a training slow but not wrong."""
     found = []
@@ -159,3 +169,9 @@ class Preflight(Callback):
             print("\n".join(told(seats, dist.get_backend(), launcher)), file=sys.stderr)
             for text in warnings(seats):
                 log.warning("%s", text)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.world_size > 1:  # the step is known only here, after the checkpoint was read
+            steps: list[Any] = [None] * trainer.world_size
+            dist.all_gather_object(steps, trainer.global_step)
+            refuse_apart(steps)

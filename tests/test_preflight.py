@@ -10,7 +10,7 @@ import torch
 from torch.distributed import TCPStore
 
 from seq2seq.errors import InputError
-from seq2seq.preflight import Seat, placed, refuse_shared, seat, told, warnings
+from seq2seq.preflight import Seat, placed, refuse_apart, refuse_shared, seat, told, warnings
 from seq2seq.processes import world
 
 ARGUMENTS: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
@@ -130,6 +130,12 @@ def test_two_processes_on_one_gpu_are_refused() -> None:
     refuse_shared(seats("cpu"))
     with pytest.raises(InputError, match=r"ranks 0 and 1 share one GPU of host0 \(H100 GPU-0\)"):
         refuse_shared(seats("H100 GPU-0"))
+
+
+def test_processes_that_go_on_from_different_steps_are_refused() -> None:
+    refuse_apart([60, 60])
+    with pytest.raises(InputError, match=r"rank 0 at step 60, rank 1 at step 0\); start all of them again"):
+        refuse_apart([60, 0])
 
 
 def test_too_many_threads_are_warned_of() -> None:
