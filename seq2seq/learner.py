@@ -244,7 +244,7 @@ class Learner(LightningModule):
     def gather_validation(self) -> None:
         """The predictions of the validation split and their scores."""
         self.predictions = self.gather("validation")
-        self.scores = {name: value.value for name, value in score(self.predictions, self.task.metrics, False).items()}
+        self.scores = {name: value.value for name, value in score(self.predictions, self.task.metrics).items()}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Validate parameters that belong to no step, so that no callback takes them for the newest."""

@@ -63,9 +63,9 @@ def in_order(predicted: Iterable[Predicted], texts: Texts) -> list[Prediction]:
     return [Prediction(one[0], texts.source[one[0]], texts.target[one[0]], *one[1:]) for one in by_row]
 
 
-def score(predictions: Sequence[Prediction], metrics: Sequence[Metric], interval: bool) -> dict[str, Score]:
-    """Every metric over raw references."""
-    return {metric.name: metric.score(predictions, interval) for metric in metrics}
+def score(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> dict[str, Score]:
+    """Every metric over raw references, without intervals: what a validation needs."""
+    return {metric.name: metric.score(predictions) for metric in metrics}
 
 
 class Examined(NamedTuple):

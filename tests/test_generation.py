@@ -225,7 +225,7 @@ def test_perplexity_is_what_a_loop_by_hand_says() -> None:
             log_probs, state = task.network.decoder.step(torch.tensor([[before]]), state)
             nats -= float(log_probs[0, 0, after])
         characters += len(text) + 1
-    scores = score(predictions, task.metrics, False)
+    scores = score(predictions, task.metrics)
     assert scores["perplexity"].value == pytest.approx(math.exp(nats / characters), rel=1e-5)
     assert scores["bits_per_character"].value == pytest.approx(nats / characters / math.log(2), rel=1e-5)
 
@@ -400,7 +400,7 @@ def test_running_perplexity_is_that_of_the_whole_text(characters: Tokenizers) ->
         expected.append(float(log_probs[0, 0, after]))
     assert [value for row in found for value in row[4]] == pytest.approx(expected, abs=1e-5)
     predictions = in_order(found, split.texts)
-    perplexity = score(predictions, task.metrics, False)["perplexity"].value
+    perplexity = score(predictions, task.metrics)["perplexity"].value
     assert perplexity == pytest.approx(math.exp(-np.mean(expected)), rel=1e-5)
     for rows in (1, 2, 100):  # how many are decoded at once changes nothing at all
         again = followed(task, split, rows, Decoding(1, max_length=5))

@@ -189,7 +189,7 @@ def sections_of(results: Mapping[str, Any], main: Mapping[str, Any]) -> Iterator
 # Scores
 
 
-def score(key: str, metric: Mapping[str, Any], rows: object) -> Score:
+def score(key: str, metric: Mapping[str, Any]) -> Score:
     """A metric in words; value and interval share their decimals."""
     value, low, high = metric.get("value"), metric.get("low"), metric.get("high")
     unit = str(metric.get("unit") or "")
@@ -202,11 +202,11 @@ def score(key: str, metric: Mapping[str, Any], rows: object) -> Score:
         interval=f"{number(low, places)} to {number(high, places)}" if known else NOT_AVAILABLE,
         unit=unit,
         signature=str(metric.get("signature") or ""),
-        verdict=verdict(metric, rows, places),
+        verdict=verdict(metric, places),
     )
 
 
-def verdict(metric: Mapping[str, Any], rows: object, places: int) -> str:
+def verdict(metric: Mapping[str, Any], places: int) -> str:
     """What the interval means for somebody who wants to compare."""
     low, high = metric.get("low"), metric.get("high")
     better = "lower is better" if metric.get("higher_is_better") is False else ""
@@ -222,7 +222,7 @@ def headline(results: Mapping[str, Any]) -> str:
     name = main_split(results)
     main = part(part(results, "splits"), name)
     for key, metric in part(main, "metrics").items():
-        found = score(key, metric if isinstance(metric, Mapping) else {}, main.get("rows"))
+        found = score(key, metric if isinstance(metric, Mapping) else {})
         unit = " %" if found.unit in PERCENT and found.value != NOT_AVAILABLE else ""
         interval = "" if found.interval == NOT_AVAILABLE else f" (95 % interval {found.interval})"
         return f"{found.name} {found.value}{unit}{interval} on {count(main.get('rows'), f'{name} row') or name}"
@@ -233,7 +233,7 @@ def scores_of(name: str, main: Mapping[str, Any]) -> Scores:
     """The score table of a split."""
     metrics = part(main, "metrics")
     settings = {key: value for key, value in part(main, "decoding").items() if value not in (None, "")}
-    found = [score(key, part(metrics, key), main.get("rows")) for key in metrics]
+    found = [score(key, part(metrics, key)) for key in metrics]
     return Scores(name, count(main.get("rows"), "row"), found, phrase(settings))
 
 
