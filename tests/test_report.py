@@ -148,6 +148,7 @@ def everything() -> dict[str, Any]:
         "curves": curves,
         "best": {"step": 1200, "metric": "validation_bleu", "value": 14.0},
         "resumed": [700],
+        "skipped": {"steps": 3, "split": 0},
         "memory": [
             {
                 "step": step,
@@ -214,6 +215,7 @@ def test_page_says_what_was_measured(html: str) -> None:
         "python -m seq2seq.train -c x",
         "step 1,200, validation BLEU 14.0",
         "Resumed after step 700",
+        "On the way: 3 steps skipped because a loss or gradient was no number.",
         "must differ by about 1.6 to be told apart",
         "0.003 kWh (65 W)",
         "Settings that are not the defaults: model.layers 2",
@@ -425,7 +427,7 @@ def test_colours_follow_the_page(html: str) -> None:
 @pytest.mark.usefixtures("no_matplotlib")
 @pytest.mark.parametrize(
     "part",
-    ["curves", "best", "resumed", "memory", "changed", "energy", "config", "environment", "model", "data", "seconds",
+    ["curves", "best", "resumed", "skipped", "memory", "changed", "energy", "config", "environment", "model", "data", "seconds",
      "timing", "name", "format"],
 )  # fmt: skip
 @pytest.mark.parametrize("absent", [True, False])

@@ -32,6 +32,8 @@ class Training(NamedTuple):
 
     best: str
     resumed: str
+    skipped: str
+    """Steps that were not numbers and micro-batches that did not fit, in words."""
     pictures: list[Markup]
     over_minutes: list[Markup]
     more_pictures: list[Markup]
@@ -52,11 +54,20 @@ def training(results: Mapping[str, Any]) -> Training:
     return Training(
         best=best_checkpoint(best),
         resumed=", ".join(number(step, 0) for step in resumed),
+        skipped=bad_steps(part(results, "skipped")),
         pictures=[one for panel in first if (one := drawing(*panel, best, resumed))],
         over_minutes=[one for panel in first if (one := drawing(*panel, best, resumed, minutes=True))],
         more_pictures=[one for panel in others if (one := drawing(*panel, best, resumed))],
         curves=[in_numbers(key, points) for key, points in measured.items()],
     )
+
+
+def bad_steps(found: Mapping[str, Any]) -> str:
+    """What went wrong and was mended on the way; nothing where nothing did."""
+    kinds = {"steps": "skipped because a loss or gradient was no number", "split": "split because they did not fit"}
+    told = [f"{number(found[key], 0)} {'steps' if key == 'steps' else 'micro-batches'} {words}"
+            for key, words in kinds.items() if is_number(found.get(key)) and found[key]]  # fmt: skip
+    return "; ".join(told)
 
 
 def drawing(
