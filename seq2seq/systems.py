@@ -125,6 +125,9 @@ def gather(named: Sequence[tuple[str | None, Path]], truth: Sequence[Prediction]
 
     truth: rows with the references; None for those of the first run.
     """
+    absent = next((path for _, path in named if not path.exists()), None)
+    if absent is not None:
+        raise InputError(f"there is no {absent}; give run directories, or files of predictions as --system NAME=FILE")
     outputs: list[Output | None] = [read_run(path, split) if path.is_dir() else None for _, path in named]
     first = next((one for one in outputs if one is not None), None)
     if truth is None and first is None:

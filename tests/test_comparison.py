@@ -205,6 +205,7 @@ def test_what_cannot_be_compared_is_refused_with_the_file(
         return capsys.readouterr().err.removeprefix("error: ").strip()
 
     references: list[str | Path] = ["--references", files["references"]]
+    assert f"there is no {tmp_path}/none; give run directories" in refusal(runs[0], tmp_path / "none")
     short = write_lines(tmp_path / "short.txt", REFERENCES[:5])
     assert refusal(*references, "--system", f"a={short}") == (
         f"{short} has 5 lines but --references has 12; line n must belong to line n"
