@@ -263,3 +263,10 @@ def test_attention_against_a_fixed_vector_is_told(tmp_path: Path) -> None:
     assert [one["attention"] for one in found["systems"]] == [False, "Dot"]
     assert "attention looks at every source token by attention; fixed must keep" in compare.render(found)
     assert "must keep" not in compare.render(compared(paths[0]))
+
+
+def test_a_score_has_the_same_name_alone_and_compared(runs: list[Path]) -> None:
+    one = {"value": 1.0, "low": None, "high": None, "unit": "percent", "signature": ""}
+    alone = tables.scores({"splits": {"test": {"metrics": {"exact_match": one, "bleu": one}}}}, "test")
+    several = tables.systems(compared(*runs[:2], metrics=[ExactMatch(), Bleu()]))
+    assert [row[0] for row in alone.rows] == list(several.header[1:]) == ["exact match", "BLEU"]

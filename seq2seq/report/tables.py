@@ -59,7 +59,7 @@ def scores(results: Mapping[str, Any], split: str) -> Table:
     for name, one in results["splits"][split]["metrics"].items():
         decimals = places(one["unit"])
         interval = "" if one["low"] is None else f"{number(one['low'], decimals)} to {number(one['high'], decimals)}"
-        rows.append([name, number(one["value"], decimals), interval, one["signature"]])
+        rows.append([label(name), number(one["value"], decimals), interval, one["signature"]])
     return Table(["metric", "value", "95 % interval", "signature"], rows)
 
 
