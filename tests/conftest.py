@@ -1,5 +1,7 @@
 """Tiny tokenizers, tasks and batches that the tests share."""
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from seq2seq.data.batch import Batch, Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.split import Split
 from seq2seq.data.tokenizers import SentencePiece, Tokenizers
+from seq2seq.stopping import CATCHES
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PAIRS = [
@@ -69,3 +72,21 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def seeded() -> None:
     """Every test starts from the same random numbers."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def own_launch() -> Iterator[None]:
+    """Every test is a launch of its own, and leaves the signals as they were: trainings here share one process."""
+    before = {number: signal.getsignal(number) for number in CATCHES}
+    yield
+    os.environ.pop("SEQ2SEQ_LAUNCH", None)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CONFIG of a test module as a file, in a folder of its own."""
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(request.module.CONFIG)
+    return path

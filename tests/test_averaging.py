@@ -13,9 +13,8 @@ from seq2seq.callbacks import Checkpoints
 from seq2seq.errors import InputError
 from seq2seq.learner import Learner
 from seq2seq.rundir import RunDirectory
-from tests.test_training import assert_same_weights, own_launch, results_of, train_until
+from tests.test_training import assert_same_weights, results_of, train_until
 
-__all__ = ["own_launch"]  # a fixture of each test here too
 CONFIG = """
 data:
   corpus: {class_path: Reversal, init_args: {length: 6, shortest: 3, symbols: 5, train: 200, validation: 20, test: 20}}
@@ -112,13 +111,6 @@ class Seen:
         patch.setattr(Learner, "training_step", train_and_see)
         patch.setattr(Learner, "validation_step", validate_and_see)
         patch.setattr(Learner, "test_step", see_the_test)
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("averaging") / "tiny.yaml"
-    path.write_text(CONFIG)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,8 @@ from seq2seq.rundir import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
 from tests.conftest import PAIRS, batch_of, split_of
-from tests.test_training import assert_same_weights, module, own_launch, results_of, train_until
+from tests.test_training import assert_same_weights, module, results_of, train_until
 
-__all__ = ["own_launch"]  # a fixture of each test here too
 CONFIG = """
 data:
   corpus: {class_path: Reversal, init_args: {length: 6, shortest: 3, symbols: 5, train: 200, validation: 20, test: 20}}
@@ -207,13 +206,6 @@ def test_a_device_is_filled_by_what_training_computes(tokenizers: Tokenizers) ->
 
     memory.device_tokens(task, split, np.arange(len(split)), 400, 2, None, 1, loss)
     assert asked
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("distillation") / "tiny.yaml"
-    path.write_text(CONFIG)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -436,13 +436,6 @@ decoding: {beam_size: 1, temperature: 0.8, max_length: 20}
 optimizer: {learning_rate: 0.02}
 trainer: {max_steps: 33, accelerator: cpu, log_every_n_steps: 1, val_check_interval: 11}
 """
-
-
-@pytest.fixture(autouse=True)
-def own_launch() -> Iterator[None]:
-    """Each test is a launch of its own."""
-    yield
-    os.environ.pop("SEQ2SEQ_LAUNCH", None)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +31,6 @@ optimizer: {learning_rate: 0.01, ema_decay: 0.9}
 decoding: {beam_size: 1}
 trainer: {max_steps: 7, accelerator: cpu, log_every_n_steps: 1, val_check_interval: 7}
 """
-
-
-@pytest.fixture(autouse=True)
-def own_launch() -> Iterator[None]:
-    """Each test is a launch of its own."""
-    yield
-    os.environ.pop("SEQ2SEQ_LAUNCH", None)
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(CONFIG)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,7 @@ They are made right before a release by `python -m tests.old_checkpoint`.
 """
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +17,6 @@ from seq2seq.rundir import RunDirectory
 from .old_checkpoint import ASKED, FOLDER, STOPPED, WHOLE, arguments
 
 VERSIONS = sorted(folder.name for folder in FOLDER.iterdir()) if FOLDER.is_dir() else []
-
-
-@pytest.fixture(autouse=True)
-def own_launch() -> Iterator[None]:
-    """Each test is a launch of its own."""
-    yield
-    os.environ.pop("SEQ2SEQ_LAUNCH", None)
 
 
 def test_this_version_has_a_checkpoint() -> None:

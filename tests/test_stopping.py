@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from seq2seq.errors import Finished, InputError, Interrupted, Stopped
 from seq2seq.options import seconds_of
 from seq2seq.processes import restarted_job
 from seq2seq.rundir import RunDirectory
-from seq2seq.stopping import CATCHES, Deadline, Requests
+from seq2seq.stopping import Deadline, Requests
 from tests.kills import TRIALS, Trial, attempt, reference
 from tests.stopping import arm, curves, differences, record, rows_of, strike
 
@@ -45,13 +44,6 @@ TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(CONFIG)
-    return path
-
-
-@pytest.fixture(scope="module")
 def whole(config: Path) -> Path:
     """An uninterrupted training."""
     path = config.parent / "whole"
@@ -59,16 +51,6 @@ def whole(config: Path) -> Path:
     last = checkpoint.read(path / "checkpoints" / "last.ckpt")
     assert (last["global_step"], last["epoch"]) == (LAST, 1), "it stops early, in its second epoch"
     return path
-
-
-@pytest.fixture(autouse=True)
-def own_launch() -> Iterator[None]:
-    """Each test is a launch of its own, and leaves the signals as they were."""
-    before = {number: signal.getsignal(number) for number in CATCHES}
-    yield
-    os.environ.pop("SEQ2SEQ_LAUNCH", None)
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def stopped_at(

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +30,11 @@ trainer: {max_epochs: 5, accelerator: cpu, log_every_n_steps: 1, val_check_inter
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(CONFIG)
-    return path
-
-
-@pytest.fixture(scope="module")
 def run(config: Path) -> RunDirectory:
     """One finished training."""
     path = config.parent / "run"
     train.main(["--config", str(config), "--run", str(path)])
     return RunDirectory(path)
-
-
-@pytest.fixture(autouse=True)
-def own_launch() -> Iterator[None]:
-    """Each test is a launch of its own."""
-    yield
-    os.environ.pop("SEQ2SEQ_LAUNCH", None)
 
 
 def results_of(run: RunDirectory) -> dict[str, Any]:
