@@ -45,8 +45,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> Path:
     """A training of two processes that nothing interrupts."""
-    run = folder / "whole"
-    command = [sys.executable, "-m", "seq2seq.train", "--config", str(folder / "tiny.yaml"), "--run", str(run)]
+    return uninterrupted(folder, "whole")
+
+
+def uninterrupted(folder: Path, name: str, *more: str) -> Path:
+    """Train with two processes that this program starts."""
+    run = folder / name
+    command = [sys.executable, "-m", "seq2seq.train", "--config", str(folder / "tiny.yaml"), "--run", str(run), *more]
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, "--trainer.devices", "2", "--trainer.strategy", "ddp"],
@@ -74,9 +79,18 @@ def differences(whole: Path, run: Path) -> list[str]:
     return [one for one in all_differences(whole, run) if one not in told]
 
 
-def submit(slurm: Slurm, folder: Path, name: str, *more: str, nodes: int = 2, training: Sequence[str] = ()) -> str:
+def submit(
+    slurm: Slurm,
+    folder: Path,
+    name: str,
+    *more: str,
+    nodes: int = 2,
+    minutes: int = 20,
+    training: Sequence[str] = (),
+) -> str:
     """A training, submitted by our launcher."""
-    job = ["slurm", "--nodes", str(nodes), "--processes", "1", "--time", "20", "--setup", ON_THIS_MACHINE, *more]
+    limit = ["--time", str(minutes), "--setup", ON_THIS_MACHINE]
+    job = ["slurm", "--nodes", str(nodes), "--processes", "1", *limit, *more]
     options = ["--config", str(folder / "tiny.yaml"), "--run", str(folder / name), *training]
     return slurm(sys.executable, "-m", "seq2seq.launch", *job, "--", *options).splitlines()[-1]
 
@@ -128,6 +142,17 @@ def test_a_signal_saves_queues_again_and_goes_on(slurm: Slurm, folder: Path, who
     ended(slurm, job, folder, "signalled", 2)
     assert differences(whole, folder / "signalled") == []
     assert not (folder / "signalled" / ".stopped").exists()
+
+
+def test_a_limit_of_time_ends_no_training(slurm: Slurm, folder: Path) -> None:
+    """SLURM warns before the limit; the job saves, queues itself again, and goes on with a limit of its own."""
+    longer = ["--trainer.max_steps", "2000", "--trainer.val_check_interval", "500"]
+    job = submit(slurm, folder, "limited", "--signal_before", "25", minutes=1, training=longer)
+    slurm.wait(job, "COMPLETED", 500)
+    assert int(slurm.show(job, "Restarts")) >= 1
+    assert "continue with --resume true" in log(folder, "limited")
+    assert "DUE TO TIME LIMIT" not in log(folder, "limited")
+    assert differences(uninterrupted(folder, "unlimited", *longer), folder / "limited") == []
 
 
 def test_a_cancelled_job_stays_away_and_another_goes_on(slurm: Slurm, folder: Path, whole: Path) -> None:
