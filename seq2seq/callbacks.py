@@ -283,6 +283,8 @@ class Progress(Callback):
         if trainer.is_global_zero:
             total = learner_of(pl_module).course(trainer).total
             terminal = sys.stderr.isatty()
+            if trainer.global_step:
+                print(f"going on from step {trainer.global_step:,}", file=sys.stderr)
             self._bar = tqdm(
                 total=total,
                 initial=trainer.global_step,

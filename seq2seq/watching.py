@@ -26,6 +26,14 @@ PATIENCE = 4.0
 """Seconds in which the process that failed first is given the time to say so."""
 
 
+def machine() -> str:
+    """What the processes have in common that can see each other by their numbers; two hosts may have one name."""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{socket.gethostname()}/{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    return socket.gethostname()
+
+
 def die_with_parent() -> None:
     """On Linux: be killed when the process that started this one ends, whatever ends it."""
     if sys.platform != "linux":
@@ -45,7 +53,7 @@ class Watch:
 
     def __init__(self, folder: Path, timeout: float) -> None:
         """timeout: seconds within which all processes end after one has failed."""
-        self.folder, self.timeout, self.rank = folder, timeout, process_rank()
+        self.folder, self.timeout, self.rank, self.machine = folder, timeout, process_rank(), machine()
         self.children: Sequence[subprocess.Popen[bytes]] = ()
         """The local processes that this one has started, in the order of their ranks."""
         self.active = False
@@ -83,7 +91,7 @@ class Watch:
 
     def _show(self) -> None:
         with contextlib.suppress(OSError):
-            self._own.write_text(f"{socket.gethostname()} {os.getpid()} {time.time()}")
+            self._own.write_text(f"{self.machine} {os.getpid()} {time.time()}")
 
     def _look(self) -> None:
         while not self._done.wait(min(2.0, self.timeout / 20)):
@@ -112,9 +120,10 @@ class Watch:
             if not shown or shown != self._seen.get(file, ("", 0.0))[0]:
                 self._seen[file] = (shown, now)
                 continue
-            host, number, _ = shown.split()
-            silent, name = now - self._seen[file][1], f"rank {file.stem} (process {number} on {host})"
-            if host == socket.gethostname() and not alive(int(number)) and file.exists():
+            where, number, _ = shown.split()
+            host, silent = where.partition("/")[0], now - self._seen[file][1]
+            name = f"rank {file.stem} (process {number} on {host})"
+            if where == self.machine and not alive(int(number)) and file.exists():
                 return f"{name} has been killed"
             if silent > 0.6 * self.timeout and file != self._own:
                 return f"{name} has shown no life for {silent:.0f} s"

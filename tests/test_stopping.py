@@ -137,7 +137,7 @@ def test_resume_auto_starts_goes_on_and_ends(
     train.main(arguments)
     assert differences(tmp_path / "run", whole) == []
     before = (tmp_path / "run" / "results.json").read_bytes()
-    capsys.readouterr()
+    assert "\ngoing on from step 9\n" in capsys.readouterr().err
     train.main(arguments)
     assert capsys.readouterr().err == f"{tmp_path / 'run'} is finished already; there is nothing to resume\n"
     assert (tmp_path / "run" / "results.json").read_bytes() == before

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -65,6 +66,21 @@ def test_the_first_failure_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_mistake_has_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert Watch(tmp_path, 60).failed(InputError("no room")) is True
     assert capsys.readouterr().err == "rank 0 failed first: no room\n"
+
+
+def test_a_number_means_a_process_of_one_machine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers may share a host's name; what is no process here may well be one there."""
+    watch, name = Watch(tmp_path, 60), socket.gethostname()
+    number = subprocess.Popen([sys.executable, "-c", ""])
+    number.wait()
+    file = tmp_path / "1.alive"
+    file.write_text(f"{name}/elsewhere/1 {number.pid} 0")
+    assert [watch._ended(), watch._ended()] == ["", ""]
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 40)
+    assert watch._ended() == f"rank 1 (process {number.pid} on {name}) has shown no life for 40 s"
+    file.write_text(f"{watch.machine} {number.pid} 0")
+    assert [watch._ended(), watch._ended()] == ["", f"rank 1 (process {number.pid} on {name}) has been killed"]
 
 
 def test_exit_codes_in_words() -> None:
