@@ -27,11 +27,12 @@ SAVE_EVERY = 600.0
 """Seconds between two checkpoints, as `trainer.save_every` has it."""
 
 
-def within(owner: Any, name: str, taken: list[float]) -> None:
-    """Take the time of every call of a method."""
+def within(owner: Any, name: str, taken: list[float], before: Callable[[], None]) -> None:
+    """Take the time of every call of a method, after `before` has been called."""
     original: Callable[..., Any] = getattr(owner, name)
 
     def timed(*arguments: Any, **named: Any) -> Any:
+        before()
         started = time.perf_counter()
         try:
             return original(*arguments, **named)
@@ -68,8 +69,13 @@ def overheads(arguments: Sequence[str]) -> None:
     from seq2seq.callbacks import Checkpoints
     from seq2seq.learner import Learner
 
+    def together() -> None:
+        """Who comes first waits here for the others, as it would in the next exchange of gradients."""
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+
     agreement: list[float] = []
-    within(Boundaries, "agree", agreement)
+    within(Boundaries, "agree", agreement, together)
     begun: list[float] = []
     training_step = Learner.training_step
 

@@ -1,7 +1,9 @@
 """Between optimiser steps: processes agree whether to save or to stop, and go on where a training was stopped."""
 
 import math
+import statistics
 import time
+from collections import deque
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -15,8 +17,11 @@ from seq2seq.position import validate, validation_due
 from seq2seq.stopping import NOTHING, Deadline, Requests, stopped
 from seq2seq.watching import Watch
 
-SHARE = 0.004
+SHARE = 0.003
 """Of the training time that agreement may cost."""
+
+SAVING = 0.01
+"""Of the training time that checkpoints between validations may cost; slow ones come less often than asked for."""
 
 ROUNDS = 4
 """Batches of an evaluation between two agreements: processes that differ in speed wait less often for each other."""
@@ -47,7 +52,9 @@ class Boundaries(Callback):
         self.groups: Any = (None, None)
         """Of training and of evaluation; they differ in how long one waits for the others."""
         self.next = 0
-        self.cost = self.step_seconds = self.longest = 0.0
+        self.step_seconds = self.longest = 0.0
+        self.took: deque[float] = deque(maxlen=9)
+        """Seconds of the newest agreements, waiting for a slower process among them."""
         self._mark, self._marked_step = time.monotonic(), 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,21 +96,21 @@ class Boundaries(Callback):
         asked = self.requests.asked
         if asked == NOTHING and self.deadline.near(2 * self.checkpoints.cost + self.longest):
             asked = 1
-        late = time.monotonic() - self.checkpoints.saved >= self.every
+        late = time.monotonic() - self.checkpoints.saved >= max(self.every, self.checkpoints.took / SAVING)
         wanted = Agreement(asked, int(late and trainer.is_global_zero), self.interval())
         if trainer.world_size == 1:
             return wanted._replace(steps=1)
         values, began = torch.tensor(wanted), time.perf_counter()
         dist.all_reduce(values, dist.ReduceOp.MAX, group)
-        took = time.perf_counter() - began
-        self.cost = min(self.cost, took) if self.cost else took  # the quickest one did not wait for a slower process
+        self.took.append(time.perf_counter() - began)
         return Agreement(*values.tolist())
 
     def interval(self) -> int:
         """Steps between two agreements that keep their cost small; at most those of a second."""
-        if not self.step_seconds:
+        if not self.step_seconds or not self.took:
             return 1
-        return max(1, min(math.ceil(self.cost / (SHARE * self.step_seconds)), int(1 / self.step_seconds)))
+        enough = math.ceil(statistics.median(self.took) / (SHARE * self.step_seconds))
+        return max(1, min(enough, int(1 / self.step_seconds)))
 
     def stop(self, trainer: Trainer, pl_module: LightningModule, asked: int) -> None:
         """Save and leave; the parameters are those after the newest step."""

@@ -169,8 +169,8 @@ class Checkpoints(Callback):
         self.best: dict[str, Any] | None = None
         self.waited = self.validated = 0
         self.kept: list[int] = []
-        self.saved, self.cost = time.monotonic(), 0.0
-        """When `last` was written, and how many seconds that takes."""
+        self.saved, self.took, self.cost = time.monotonic(), 0.0, 0.0
+        """When `last` was written, and the seconds that it took: this time, and at most."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "validated": self.validated, "kept": self.kept}
@@ -211,7 +211,8 @@ class Checkpoints(Callback):
         began = time.monotonic()
         trainer.save_checkpoint(self.run.last)
         self.saved = time.monotonic()
-        self.cost = max(self.cost, self.saved - began)
+        self.took = self.saved - began
+        self.cost = max(self.cost, self.took)
 
     def keep(self, trainer: Trainer) -> None:
         """Save the parameters for their mean, and choose those of older steps that are needed no more."""

@@ -59,7 +59,8 @@ class TrainerOptions(Part):
             max_steps: optimiser steps after which to stop; -1 for no limit.
             max_time: time this process may take, HH:MM:SS or DD:HH:MM:SS; shortly before, the training saves, stops
                 with exit code 75, and can be resumed.
-            save_every: minutes between two checkpoints besides those after validations; null for none.
+            save_every: minutes between two checkpoints besides those after validations; null for none. Never so often
+                that they take over 1 % of the time.
             timeout: seconds after which all of several processes have ended when one has failed or hangs; in an
                 evaluation they wait longer for each other. Raise it where saving takes that long.
             val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.

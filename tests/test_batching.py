@@ -55,6 +55,14 @@ def test_no_more_pieces_than_needed() -> None:
     assert pieces(lengths[:1], 10, 3) == [(0, 0), (0, 0), (0, 1)]
 
 
+def test_pieces_have_like_numbers_of_tokens() -> None:
+    lengths = np.array([[5, 5]] * 20 + [[5, 15]] * 10)
+    assert pieces(lengths, None, 2) == [(0, 20), (20, 30)]
+    random = np.sort(np.random.default_rng(0).integers(5, 30, (200, 2)), axis=0)
+    shares = [int(random[a:b].sum()) for a, b in pieces(random, None, 8)]
+    assert max(shares) - min(shares) <= 2 * random.sum(axis=1).max()
+
+
 def test_many_pieces_are_found_at_once() -> None:
     lengths = np.full((20_000, 2), 20)
     found = pieces(lengths, 400, 2)

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -225,6 +226,23 @@ def test_the_earlier_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Deadline(36000, now).near(25)
 
 
+def test_agreement_is_rare_enough_to_cost_little_and_comes_within_a_second() -> None:
+    from seq2seq.boundaries import Boundaries
+
+    watch: Any = SimpleNamespace(timeout=60.0)
+    one: Any = None
+    boundaries = Boundaries(one, one, one, watch, None)
+    assert boundaries.interval() == 1, "nothing is known yet"
+    boundaries.step_seconds = 0.05
+    boundaries.took.extend([0.5, 0.002, 0.002])  # the first one waited for a process that had just started
+    assert boundaries.interval() == 14
+    assert 0.002 <= 0.003 * 0.05 * 14
+    boundaries.took.extend([0.1] * 9)
+    assert boundaries.interval() == 20, "once a second"
+    boundaries.step_seconds = 3.0
+    assert boundaries.interval() == 1
+
+
 def test_a_limit_of_time_stops_with_a_checkpoint(
     whole: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,10 +265,24 @@ def test_saving_every_few_minutes_changes_nothing(
         write(content, path)
 
     monkeypatch.setattr(checkpoint, "write", writing)
+    monkeypatch.setattr("seq2seq.boundaries.SAVING", float("inf"))
     often = ["--trainer.save_every", "1e-9"]
     train.main(["--config", str(config), "--run", str(tmp_path / "run"), *often])
     assert steps == list(range(1, steps[-1] + 1)), "once a step; where a validation is due, after it"
     assert set(differences(tmp_path / "run", whole)) <= {"results.json: config", "results.json: changed"}
+
+
+def test_slow_checkpoints_are_written_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    from seq2seq.boundaries import Boundaries
+
+    now = time.monotonic()
+    trainer: Any = SimpleNamespace(world_size=1, is_global_zero=True)
+    checkpoints: Any = SimpleNamespace(saved=now, took=20.0, cost=20.0)
+    watch: Any = SimpleNamespace(timeout=60.0)
+    boundaries = Boundaries(Requests(), Deadline(None, now), checkpoints, watch, 10)
+    for later, save in ((700, 0), (1990, 0), (2001, 1)):
+        monkeypatch.setattr(time, "monotonic", lambda at=now + later: at)
+        assert boundaries.agree(trainer, None).save == save
 
 
 def test_changes_are_refused_or_recorded(

@@ -192,16 +192,21 @@ def cuts(unique: np.ndarray, counts: np.ndarray, span: int, budget: int) -> np.n
 
 
 def pieces(lengths: np.ndarray, device_tokens: int | None, devices: int) -> list[tuple[int, int]]:
-    """Cuts a step into the fewest micro-batches of like numbers of rows that each hold at most `device_tokens`.
+    """Cuts a step into the fewest micro-batches of like numbers of tokens that each hold at most `device_tokens`.
 
     lengths (rows, 2) of source and target. The number of pieces is a multiple of `devices`, so that all take equally
     many; some are empty when there are too few rows.
     """
     rows, number = len(lengths), devices
+    tokens = lengths.sum(axis=1, dtype=np.int64)
+    middles = 2 * tokens.cumsum() - tokens  # twice the tokens before the middle of each row
     if device_tokens is not None:  # no fewer can hold them
         number = -(-int(lengths.sum()) // device_tokens // devices) * devices or devices
     while True:
-        edges = np.arange(number + 1) * rows // number
+        shares = np.arange(number + 1)
+        edges = np.searchsorted(middles * number, 2 * tokens.sum() * shares)
+        if number > rows:  # then one row each
+            edges = shares * rows // number
         found = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
         if device_tokens is None or number > rows + devices:
             return found
