@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import faulthandler
 import json
 import os
 import signal
@@ -24,6 +23,10 @@ LOST = ("Connection", "Timed out", "timed out", "timeout", "peer", "NCCL", "Gloo
 
 PATIENCE = 4.0
 """Seconds in which the process that failed first is given the time to say so."""
+
+
+INNERMOST = 15
+"""Calls of a stack that are shown."""
 
 
 def machine() -> str:
@@ -99,8 +102,8 @@ class Watch:
             late = time.monotonic() - self._mark
             if not self._told and late > 0.5 * self.timeout:
                 self._told = True
-                print(f"rank {self.rank} has made no step for {late:.0f} s and is here:", file=sys.stderr)
-                faulthandler.dump_traceback(sys.stderr)
+                said = f"rank {self.rank} has made no step for {late:.0f} s and is here:\n{stack()}"
+                print(said, end="", file=sys.stderr, flush=True)  # at once: other ranks may say the same
             ended = self._ended()
             if ended and not self._first.exists():
                 self._done.wait(PATIENCE)  # who has failed, this process perhaps, may have a traceback to show
@@ -182,6 +185,12 @@ class Watch:
         for number in numbers:
             with contextlib.suppress(OSError):
                 os.kill(number, signal.SIGKILL)
+
+
+def stack() -> str:
+    """Where the main thread is: its innermost calls, the newest last."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    return "".join(traceback.format_stack(frame, limit=INNERMOST))
 
 
 def started_by_first() -> bool:
