@@ -68,9 +68,9 @@ def stopped_at(
 @pytest.mark.parametrize(
     ("place", "step", "number", "saved"),
     [
-        ("within", 8, signal.SIGTERM, 9),
+        pytest.param("within", 8, signal.SIGTERM, 9, marks=pytest.mark.slow),
         ("validation", 12, signal.SIGUSR1, 12),
-        ("before", 5, signal.SIGINT, 6),  # a validation is due then
+        pytest.param("before", 5, signal.SIGINT, 6, marks=pytest.mark.slow),  # a validation is due then
     ],
 )
 def test_a_stopped_run_goes_on_exactly(

@@ -170,7 +170,7 @@ def train_until(stop: int, arguments: list[str], monkeypatch: pytest.MonkeyPatch
         train.main(arguments)
 
 
-@pytest.mark.parametrize("stop", [7, 30])
+@pytest.mark.parametrize("stop", [7, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_resumed_run_is_the_uninterrupted_one(
     run: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
@@ -229,6 +229,7 @@ def test_other_training_rows_are_refused(config: Path, tmp_path: Path, monkeypat
         train.main([*arguments, "--resume", "true"])
 
 
+@pytest.mark.slow
 def test_the_budget_of_a_device_is_found_and_kept(
     run: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
