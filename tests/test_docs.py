@@ -63,12 +63,11 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     program = [sys.executable, *words[1:]] if words[0] == "python" else [sys.executable, "-m", *words]
     if "seq2seq.train" in words and "--help" not in words and "--print_config" not in words:
         program += QUICK + (SMALL_CLDR if "_cldr.yaml" in line else [])
+        program += [] if "--resume" in words else ["--overwrite", "true"]  # another page may have the same run
     if "seq2seq.launch" in words and "--dry_run" not in words:
         program.insert(program.index("--"), "--dry_run")  # where there is a cluster, nothing is submitted
     if "--resume" in words:
         (folder / "runs/demo/results.json").unlink()  # as if the run had been stopped before its end
-    elif "runs/demo" in words and "seq2seq.train" in words:
-        program += ["--overwrite", "true"]
     reads = re.search(r" < (\S+)", line)
     text = (
         (folder / reads[1]).read_text()
