@@ -14,7 +14,7 @@ from torch.distributed import distributed_c10d
 
 from seq2seq.callbacks import Checkpoints, learner_of
 from seq2seq.position import validate, validation_due
-from seq2seq.stopping import NOTHING, Deadline, Requests, stopped
+from seq2seq.stopping import INTERRUPT, NOTHING, Deadline, Requests, stopped
 from seq2seq.watching import Watch
 
 SHARE = 0.003
@@ -65,7 +65,7 @@ class Boundaries(Callback):
             self.watch.start(getattr(trainer.strategy.launcher, "procs", ()))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        step = trainer.global_step
+        step, self.requests.begun = trainer.global_step, True
         if trainer.world_size > 1:  # until now some read their data while others waited
             distributed_c10d._set_pg_timeout(self.timeout)
         if step and self.checkpoints.validated < step and validation_due(trainer, step, steps_of(pl_module)):
@@ -116,7 +116,8 @@ class Boundaries(Callback):
         """Save and leave; the parameters are those after the newest step."""
         self.requests.asked = max(self.requests.asked, asked)  # also where another process was asked
         self.checkpoints.save(trainer)
-        raise stopped(asked, f"stopped at step {trainer.global_step}; continue with --resume true")
+        told = trainer.is_global_zero or asked == INTERRUPT  # once is enough where all stop together
+        raise stopped(asked, f"stopped at step {trainer.global_step}; continue with --resume true" if told else "")
 
     def evaluating(self, trainer: Trainer, pl_module: LightningModule, batch_idx: int) -> None:
         """In the middle of an evaluation: it is left, and repeated when the training goes on."""

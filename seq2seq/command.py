@@ -192,7 +192,8 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
         print(f"error: {problem}", file=sys.stderr)
         code = 2
     except Stopped as stopped:
-        print(str(stopped), file=sys.stderr)
+        if str(stopped):  # of several processes the first one says it
+            print(str(stopped), file=sys.stderr)
         code = STOPPED
     except KeyboardInterrupt as stopped:
         print(str(stopped) or "interrupted", file=sys.stderr)

@@ -23,6 +23,9 @@ from seq2seq.explain import explain
 OURS = ("--resume", "--overwrite", "--trainer.devices", "--trainer.num_nodes")
 """Options of a training that the script sets, or that would undo a resumption."""
 
+TIME = r"\d+(:[0-5]?\d){0,2}|\d+-\d{1,2}(:[0-5]?\d){0,2}"
+"""How sbatch writes a limit."""
+
 SCRIPT = """\
 #!/bin/bash
 # Written by python -m seq2seq.launch; it may be submitted again with sbatch.
@@ -158,8 +161,9 @@ def options(arguments: Sequence[str], name: str) -> list[str]:
 def check(config: Namespace, training: Sequence[str]) -> None:
     """Refuse at once what the job would stumble over hours later."""
     for name in ("--config", "--run"):
-        if not options(training, name):
-            raise InputError(f"the training's options lack {name}, which the job needs; give it after --")
+        given = options(training, name)
+        if not given or not Path(given[-1]).name or given[-1].startswith("--"):
+            raise InputError(f"the training's options lack {name} and a name, which the job needs; give it after --")
     for name in OURS:
         if options(training, name):
             raise InputError(f"leave {name} out: the job sets devices and nodes itself and resumes by itself")
@@ -169,6 +173,11 @@ def check(config: Namespace, training: Sequence[str]) -> None:
         if config[name] is not None:
             check_range(f"--{name}", config[name], 1)
     check_range("--signal_before", config.signal_before, 0, 65536)
+    if config.time is not None and not re.fullmatch(TIME, config.time):
+        raise InputError(f"--time {config.time!r} is no limit of SLURM: give HH:MM:SS, DAYS-HH:MM:SS or minutes")
+    for option in config.sbatch:
+        if not option.startswith("-"):
+            raise InputError(f"--sbatch={option} is no option of sbatch; give it with its dashes: --sbatch=--{option}")
     for text in [
         *filter(None, (config.partition, config.account, config.time)),
         *config.sbatch,
@@ -185,9 +194,20 @@ def tasks_of(config: Namespace) -> list[Task]:
         name, values = listed("--array", config.array)
         if name != "seeds":
             raise InputError(f"--array {config.array}: give seeds=1,2,3; other settings go to --sweep")
+        if not all(value.isdecimal() for value in values):
+            raise InputError(f"--array {config.array}: seeds are whole numbers, one after the other: seeds=1,2,3")
         choices.append([Task(f"-seed{value}", ["--seed", value]) for value in values])
     for sweep in config.sweep:
         name, values = listed("--sweep", sweep)
+        name = name.removeprefix("--")
+        taken = {
+            "run",
+            "config",
+            *(option.removeprefix("--") for option in OURS),
+            *(["seed"] if config.array is not None else []),
+        }
+        if name in taken:
+            raise InputError(f"--sweep {sweep}: {name} is set by the job itself or by --array; sweep another setting")
         last = name.rpartition(".")[2]
         choices.append([Task(f"-{last}{re.sub(r'[^0-9A-Za-z.+-]+', '_', v)}", [f"--{name}", v]) for v in values])
     if not choices:

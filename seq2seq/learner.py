@@ -289,7 +289,26 @@ class Learner(LightningModule):
             if self.moving is not None:
                 checkpoint_content["moving_average"] = self.moving.values
 
+    def refuse_other_network(self, content: dict[str, Any]) -> None:
+        """Raise InputError for a checkpoint that this network cannot go on from, whatever is allowed to change."""
+        if "optimizer_states" not in content:
+            raise InputError(
+                "the checkpoint holds parameters only, as best.ckpt does: it predicts and is evaluated, but cannot be "
+                "resumed; bring last.ckpt back from a copy, or train again with --overwrite true"
+            )
+        if self.moving is not None and "moving_average" not in content:
+            raise InputError("optimizer.ema_decay cannot begin in a run that goes on; start another --run")
+        then, now = ({name: tuple(one.shape) for name, one in state.items()}
+                     for state in (content["state_dict"], self.state_dict()))  # fmt: skip
+        for name in [*now, *then]:
+            if then.get(name) != now.get(name):
+                raise InputError(
+                    f"the network cannot change in a run that goes on: {name.removeprefix('task.')} was "
+                    f"{then.get(name, 'not there')} and is {now.get(name, 'not there')}; start another --run"
+                )
+
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
+        self.refuse_other_network(checkpoint_content)
         self.place = checkpoint.stored(checkpoint_content, "place")
         self.watch = Watch(*checkpoint.stored(checkpoint_content, "watch"))
         self.carried = tuple(checkpoint_content.get("carried", ()))

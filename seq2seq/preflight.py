@@ -32,6 +32,7 @@ def placed(arguments: Mapping[str, Any]) -> dict[str, Any]:
         )
     started = world()
     if started is None:
+        refuse_alone(arguments["num_nodes"])
         return dict(arguments)
     refuse_uneven(started)
     devices, nodes = arguments["devices"], arguments["num_nodes"]
@@ -46,6 +47,15 @@ def counted(devices: int | str | Sequence[int]) -> int:
     if isinstance(devices, str):
         devices = [int(one) for one in devices.split(",") if one] if "," in devices else int(devices)
     return devices if isinstance(devices, int) else len(devices)
+
+
+def refuse_alone(nodes: int) -> None:
+    """Several machines, of which nothing says where they meet: this one would wait for ever."""
+    if nodes > 1 and "MASTER_ADDR" not in os.environ:
+        raise InputError(
+            f"trainer.num_nodes is {nodes}, but nothing has started processes on other machines; start the training "
+            "with torchrun or srun (docs/cluster.md), or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each machine"
+        )
 
 
 def refuse_uneven(started: World) -> None:

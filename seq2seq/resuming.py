@@ -54,6 +54,13 @@ def matters(name: str, needs_total: bool) -> bool:
     return name == "trainer.gradient_clip_val" or name.partition(".")[0] in groups
 
 
+def refuse_impossible(changes: Sequence[Change]) -> None:
+    """Refuse what cannot change even if allowed: another optimiser finds nothing of its own in a checkpoint."""
+    for one in changes:
+        if one.name in ("optimizer.algorithm", "optimizer.algorithm.class_path", "task"):
+            raise InputError(f"{one} cannot change in a run that goes on; start another --run")
+
+
 def refuse_or_allow(changes: Sequence[Change], origin: Path, allowed: bool) -> list[dict[str, Any]]:
     """Refuse changes, or say which ones the run goes on with, as plain values for its card."""
     if not changes:

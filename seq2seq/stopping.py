@@ -1,8 +1,10 @@
 """Stopping before the end: what signals and limits of time ask for. Light on purpose: signals come before Lightning."""
 
 import contextlib
+import functools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,9 @@ NOTHING, STOP, INTERRUPT = 0, 1, 2
 
 CATCHES = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
 """Termination, the warning of a scheduler, Ctrl-C."""
+
+PATIENCE = 10.0
+"""Seconds after which a signal ends a process that has not begun to train and does not listen."""
 
 GRACE = 30.0
 """Seconds that are kept free before a limit of time, besides those that saving takes."""
@@ -29,18 +34,45 @@ class Requests:
 
     def __init__(self) -> None:
         self.asked = NOTHING
+        self.begun = False
+        """Whether the processes have met and there is something to save."""
         self._noted = False
         self._before: dict[int, Any] = {}
+        self._done = threading.Event()
 
     def install(self) -> None:
         """Receive the signals of this process from now on."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._receive) for number in CATCHES}
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._before = {number: signal.signal(number, self._receive) for number in CATCHES}
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        self._pipe = os.fdopen(reading, "rb", buffering=0), os.fdopen(writing, "wb", buffering=0)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        keep_from_forks()
+        threading.Thread(target=self._insist, name="signals", daemon=True).start()
 
     def restore(self) -> None:
         """Leave the signals as they were found; after a stop they are ignored until the process has ended."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._before and not self._done.is_set():
+            self._done.set()
+            signal.set_wakeup_fd(-1)
+            self._pipe[1].close()  # which ends the thread
+
+    def _insist(self) -> None:
+        """End a process that waits outside of Python, for others that never come, where no handler is called."""
+        interrupts = 0
+        while number := self._pipe[0].read(1):
+            interrupts += number[0] == signal.SIGINT
+            if number[0] not in CATCHES or (self.begun and interrupts < 2):
+                continue
+            asked = INTERRUPT if interrupts else STOP
+            if not self._done.wait(PATIENCE) and (not self.begun or interrupts > 1):
+                print("stopped; the same command starts again from what has been saved", file=sys.stderr, flush=True)
+                os._exit(130 if asked == INTERRUPT else 75)
+        self._pipe[0].close()
 
     def ignore(self) -> None:
         """A scheduler may repeat its signal while the interpreter ends, and the exit code must not depend on it."""
@@ -69,6 +101,12 @@ class Requests:
         self._noted = False
         if self.asked:
             raise stopped(self.asked, "stopped after the training; continue with --resume true")
+
+
+@functools.cache
+def keep_from_forks() -> None:
+    """The signals of a process that is forked, such as a worker, are not told to the one that it comes from."""
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
 
 
 def stopped(asked: int, message: str) -> BaseException:

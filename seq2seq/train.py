@@ -86,6 +86,8 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
     if not files:
         raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
     refuse_endless(config)
+    if config.run == "":
+        raise InputError("--run is empty; name a directory, or leave it out for runs/NAME OF THE CONFIGURATION")
     run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
     objects, settings = command.instantiate(parser, config), command.plain_settings(parser, config)
     check_range("seed", config.seed, 0, 1 << 63)
@@ -156,6 +158,7 @@ def same_settings(job: Job) -> list[dict[str, Any]]:
     changes = resuming.changed(command.read_yaml(job.run.config), job.settings)
     total = job.parts.optimizer.schedule.needs_total
     other = [one for one in changes if resuming.matters(one.name, total)]
+    resuming.refuse_impossible(other)
     allowed = resuming.refuse_or_allow(other, job.run.config, job.parts.allow_change)
     harmless = [str(one) for one in changes if one not in other]
     if harmless:
@@ -351,7 +354,7 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-    except (ValueError, RuntimeError, MisconfigurationException) as problem:
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as problem:
         raise InputError(
             f"the trainer's options do not fit this machine: {' '.join(str(problem).split())}"
         ) from problem
@@ -402,6 +405,11 @@ def test(
     from seq2seq import results
 
     started = time.monotonic()
+    if not job.run.best.is_file():
+        raise InputError(
+            f"{job.run.best} is gone, which was to be tested; bring it back from a copy, score {job.run.last} with "
+            "python -m seq2seq.evaluate, or train again with --overwrite true"
+        )
     learner.task.load_state_dict(checkpoint.load(job.run.best).state_dict())
     task, texts = learner.task, learner.data.texts("test")
     learner.splits["test"] = learner.data.encode(texts, task.tokenizers, "test", task.layout)

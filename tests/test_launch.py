@@ -124,6 +124,11 @@ def test_seeds_and_sweeps_become_an_array(capsys: pytest.CaptureFixture[str]) ->
     assert "".join(f"<{one}>" for one in [*expected, "runs/x-seed7-learning_rate0.002-cellGRU"]) in calls()[-1]
 
 
+def test_a_sweep_may_be_named_as_an_option_is(capsys: pytest.CaptureFixture[str]) -> None:
+    swept = ["--sweep=--optimizer.learning_rate=0.1,0.2", "--sweep", "seed=1,2"]
+    assert "--optimizer.learning_rate 0.2 --seed 1 --run" in text_of(capsys, *swept, *TRAINING, "runs/x")
+
+
 def test_processes_without_gpus(capsys: pytest.CaptureFixture[str]) -> None:
     assert launch.main(["slurm", "--processes", "3", "--dry_run", *TRAINING, "runs/x"]) == 0
     text = capsys.readouterr().out
@@ -168,6 +173,14 @@ def test_a_refusal_of_slurm_is_passed_on(shell: Path) -> None:
         ([*JOB, "--array", "1-3", *TRAINING, "x"], "--array 1-3 must be NAME=VALUE"),
         ([*JOB, "--array", "runs=1,2", *TRAINING, "x"], "give seeds=1,2,3"),
         ([*JOB, "--array", "seeds=1,1", *TRAINING, "x"], "give each value once"),
+        ([*JOB, "--array", "seeds=1-3", *TRAINING, "x"], "seeds are whole numbers"),
+        ([*JOB, "--sweep", "trainer.devices=1,2", *TRAINING, "x"], r"trainer\.devices is set by the job itself"),
+        ([*JOB, "--array", "seeds=1,2", "--sweep", "seed=5", *TRAINING, "x"], "seed is set by the job itself"),
+        ([*JOB, "--time", "2h", *TRAINING, "x"], "--time '2h' is no limit of SLURM"),
+        ([*JOB, "--sbatch=qos=high", *TRAINING, "x"], "--sbatch=--qos=high"),
+        ([*JOB, *TRAINING, ""], "lack --run and a name"),
+        ([*JOB, *TRAINING, "/"], "lack --run and a name"),
+        ([*JOB, "--", "--config", "--run", "x"], "lack --config and a name"),
         ([*JOB, "--sweep", "model.cell=", *TRAINING, "x"], "must be NAME=VALUE"),
         ([*JOB, "--array", "seeds=1,2", "--follow", *TRAINING, "x"], r"look at x-\*\.log"),
         ([*JOB, *TRAINING, "x\nrm -rf y"], "printable"),

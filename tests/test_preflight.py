@@ -47,6 +47,14 @@ def test_the_processes_that_were_started_are_used(
     assert found["devices"] == (4 if devices in (1, "auto") else devices)
 
 
+def test_machines_that_nobody_has_started_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = {"devices": 1, "num_nodes": 2, "strategy": "auto"}
+    with pytest.raises(InputError, match="nothing has started processes on other machines"):
+        placed(arguments)
+    monkeypatch.setenv("MASTER_ADDR", "first")
+    assert placed(arguments) == arguments
+
+
 def test_a_shell_on_a_node_is_as_a_desk(monkeypatch: pytest.MonkeyPatch) -> None:
     environment(monkeypatch, SLURM | {"SLURM_JOB_NAME": "bash"})
     assert world() is None

@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +54,15 @@ def whole(config: Path) -> Path:
     train.main(["--config", str(config), "--run", str(path)])
     last = checkpoint.read(path / "checkpoints" / "last.ckpt")
     assert (last["global_step"], last["epoch"]) == (LAST, 1), "it stops early, in its second epoch"
+    return path
+
+
+@pytest.fixture(scope="module")
+def stopped(config: Path) -> Path:
+    """A run that was stopped in its first epoch, after a validation."""
+    path = config.parent / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        stopped_at("before", 7, signal.SIGTERM, ["--config", str(config), "--run", str(path)], patch)
     return path
 
 
@@ -112,6 +124,29 @@ def test_signals_before_the_training_end_it_at_once(
     with pytest.raises(Stopped, match="the same command starts again"):
         train.main(["--config", str(config), "--run", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_process_that_waits_for_others(number: signal.Signals, code: int) -> None:
+    """Outside of Python, where no handler is called."""
+    waiting = """if True:
+        from datetime import timedelta
+        from torch.distributed import TCPStore
+        from seq2seq import stopping
+        stopping.PATIENCE = 0.5
+        requests = stopping.Requests()
+        requests.install()
+        with requests.noted():
+            print("waiting", flush=True)
+            TCPStore("127.0.0.1", 0, 2, True, timeout=timedelta(seconds=60))
+    """
+    process = subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"waiting\n"
+        time.sleep(0.5)
+        process.send_signal(number)
+        assert process.wait(20) == code
 
 
 def test_a_second_ctrl_c_waits_for_nothing() -> None:
@@ -325,6 +360,29 @@ def test_changes_are_refused_or_recorded(
 def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where uninterrupted trainings are kept."""
     return tmp_path_factory.mktemp("references")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (["--model.hidden_size", "24"], r"the network cannot change in a run that goes on: \S+ was \(.*\) and is \("),
+        (["--model.cell", "LSTM"], "the network cannot change"),
+        (["--optimizer.algorithm", "SGD"], "SGD cannot change in a run that goes on; start another --run"),
+    ],
+)
+def test_what_cannot_change_is_refused_even_if_allowed(stopped: Path, setting: list[str], message: str) -> None:
+    arguments = ["--config", str(stopped / "config.yaml"), "--run", str(stopped), "--resume", "true"]
+    with pytest.raises(InputError, match=message):
+        train.main([*arguments, "--allow_change", "true", *setting])
+
+
+def test_the_best_checkpoint_cannot_be_resumed(stopped: Path) -> None:
+    last = stopped / "checkpoints" / "last.ckpt"
+    kept = last.read_bytes()
+    shutil.copy(last.with_name("best.ckpt"), last)
+    with pytest.raises(InputError, match="holds parameters only, as best"):
+        train.main(["--config", str(stopped / "config.yaml"), "--run", str(stopped), "--resume", "true"])
+    last.write_bytes(kept)
 
 
 @pytest.mark.slow
