@@ -18,6 +18,13 @@ UNKNOWN = (
 )
 
 
+ONE_OF_SEVERAL = (
+    r"(.*?)Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: "
+    r"(?:- Expected a [^-]*)+Given value type: \w+ Given value: (.*)"
+)
+"""A plain value that is of none of several types."""
+
+
 def explain(message: str, parser: ArgumentParser) -> str:
     """A message of the parser, said so that the reader knows what to write instead."""
     text = " ".join(message.split())
@@ -84,4 +91,7 @@ def plainer(text: str) -> str:
     text = re.sub(r'Parser key "([\w.]+)": ', r"\1: ", text)
     text = re.sub(r"<class '([\w.]+)'>", lambda found: found[1].rpartition(".")[2], text)
     text = re.sub(r"typing\.Literal\[(.*?)\]", r"value among \1", text)
+    if found := re.fullmatch(ONE_OF_SEVERAL, text):
+        legal = found[2].replace("NoneType", "null").replace("bool", "true, false").replace("value among ", "")
+        text = f"{found[1]}{found[3]} is none of {legal}"
     return text[:600]

@@ -137,7 +137,7 @@ class Watch:
         if self._done.is_set():
             return
         self._note(why, "")
-        print(self.first(), file=sys.stderr, flush=True)
+        print(f"{self.first()}\nall processes end; continue with --resume auto", file=sys.stderr, flush=True)
         self.end_peers()
         os._exit(1)
 
