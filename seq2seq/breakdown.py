@@ -9,7 +9,7 @@ import numpy as np
 
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.numbers import Vectors
-from seq2seq.data.rows import CHUNK, Texts
+from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers import Nothing
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric, Prediction, resampled
@@ -349,13 +349,7 @@ def training_counts(
 
 def count_words(texts: Iterable[str], wanted: Set[str], side: Division) -> dict[str, int]:
     """How often texts hold each of the wanted words that they hold at all."""
-    counts = Counter[
-        str
-    ]()  # by Python's own words: utf8_split_whitespace of pyarrow 26 reads past the end of its input
-    stream = iter(texts if wanted else ())
-    while some := list(islice(stream, CHUNK)):
-        whole = (side.mark or "").join(some)
-        counts.update(whole if not side.mark else whole.split(side.mark if side.mark == "\t" else None))
+    counts = Counter(chain.from_iterable(map(side.of, texts if wanted else ())))
     return {word: counts[word] for word in sorted(wanted) if counts[word]}
 
 
