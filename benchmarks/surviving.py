@@ -104,7 +104,7 @@ def overheads(arguments: Sequence[str]) -> None:
             size = callback.run.last.stat().st_size
             found = {"step": seconds / steps, "agreement": sum(agreement) / steps, "agreed": len(agreement)}
             found |= {"check": statistics.median(checks), "save": statistics.median(saves), "bytes": size}
-            Path(os.environ["SURVIVING_RESULT"]).write_text(json.dumps(found | {"steps": steps}))
+            tell(found | {"steps": steps})
         os._exit(0)
 
     Learner.training_step = stepping  # type: ignore[method-assign]

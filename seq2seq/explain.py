@@ -17,7 +17,6 @@ UNKNOWN = (
     r"ambiguous option: -*(?P<name>[\w.]+)",
 )
 
-
 ONE_OF_SEVERAL = (
     r"(.*?)Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: "
     r"(?:- Expected a [^-]*)+Given value type: \w+ Given value: (.*)"

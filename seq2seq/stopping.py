@@ -68,10 +68,9 @@ class Requests:
             interrupts += number[0] == signal.SIGINT
             if number[0] not in CATCHES or (self.begun and interrupts < 2):
                 continue
-            asked = INTERRUPT if interrupts else STOP
             if not self._done.wait(PATIENCE) and (not self.begun or interrupts > 1):
                 print("stopped; the same command starts again from what has been saved", file=sys.stderr, flush=True)
-                os._exit(130 if asked == INTERRUPT else 75)
+                os._exit(130 if interrupts else 75)
         self._pipe[0].close()
 
     def ignore(self) -> None:

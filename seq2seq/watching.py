@@ -24,7 +24,6 @@ LOST = ("Connection", "Timed out", "timed out", "timeout", "peer", "NCCL", "Gloo
 PATIENCE = 4.0
 """Seconds in which the process that failed first is given the time to say so."""
 
-
 INNERMOST = 15
 """Calls of a stack that are shown."""
 
