@@ -163,7 +163,8 @@ def device_name(device: torch.device) -> str:
     """For the report: the accelerator's name, or the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' * (threads != 1)}"
 
 
 def git_state() -> str | None:
