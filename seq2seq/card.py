@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from seq2seq.data.rows import Texts
-from seq2seq.parts import Part, Settings, descendants, plain
+from seq2seq.parts import Part, Settings, descendants, named, plain
 
 SHOWN = 16
 """Hexadecimal digits of a SHA-256 that tell files apart."""
@@ -66,7 +66,7 @@ def completed(value: Any) -> Any:
 def own_defaults(class_path: str) -> dict[str, Any]:
     """The defaults of a part's arguments, plain; none for a class that nobody has imported."""
     for kind in descendants(Part):
-        if f"{kind.__module__}.{kind.__qualname__}" == class_path:
+        if named(kind, class_path):
             arguments = inspect.signature(kind).parameters.values()
             return {one.name: as_given(one.default) for one in arguments if one.default is not one.empty}
     return {}

@@ -18,7 +18,7 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError, Stopped
 from seq2seq.explain import explain
 from seq2seq.options import DistillationOptions, OptimizerOptions, TrainerOptions
-from seq2seq.parts import Settings, descendants
+from seq2seq.parts import Settings, descendants, named, with_short_names
 from seq2seq.tasks.base import Decoding, Task
 from seq2seq.tasks.translation import Translation
 
@@ -81,7 +81,7 @@ def task_class(arguments: Sequence[str]) -> type[Task]:
     if "." in name:
         import_module(name.rpartition(".")[0], f"task {name}")
     for candidate in descendants(Task):
-        if candidate is not Task and name in (candidate.__name__, f"{candidate.__module__}.{candidate.__qualname__}"):
+        if candidate is not Task and (named(candidate, name) or name == candidate.__name__):
             return candidate
     known = ", ".join(kind.__name__ for kind in descendants(Task) if kind is not Task)
     raise InputError(f"task: {name!r} is no task; known: {known}")
@@ -159,7 +159,7 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
 def plain_settings(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
     """The resolved configuration as plain values; fed back, it repeats the run."""
     values: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_unset=False))
-    return {name: value for name, value in values.items() if name not in ONCE}
+    return {name: with_short_names(value) for name, value in values.items() if name not in ONCE}
 
 
 def to_yaml(values: dict[str, Any]) -> str:

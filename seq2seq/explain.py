@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from jsonargparse import ArgumentParser
 
-from seq2seq.parts import Part, descendants
+from seq2seq.parts import Part, descendants, named
 
 UNKNOWN = (
     r"Group '(?P<group>[\w.]+)' does not accept option '(?P<name>[\w.]+)'",
@@ -33,7 +33,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
 def wrong_setting_of_a_class(text: str) -> str | None:
     """A part was given a setting that it does not have."""
     found = re.search(r'(?:key "([\w.]+)".*?)?class_path \'([\w.]+)\': Option \'([\w.]+)\' is not accepted', text)
-    kind = found and next((k for k in descendants(Part) if f"{k.__module__}.{k.__qualname__}" == found[2]), None)
+    kind = found and next((kind for kind in descendants(Part) if named(kind, found[2])), None)
     if not found or not kind:
         return None
     names = list(inspect.signature(kind).parameters)

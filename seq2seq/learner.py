@@ -28,7 +28,7 @@ from seq2seq.distillation import Teacher
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
 from seq2seq.models.cells import CellState
-from seq2seq.numerics import Numerics, out_of_memory
+from seq2seq.numerics import Numerics, StepRecord, out_of_memory
 from seq2seq.options import OptimizerOptions
 from seq2seq.position import loops_at
 from seq2seq.results import Predicted, Predictor, in_order, score
@@ -118,6 +118,15 @@ class Learner(LightningModule):
             return batch
         return cast(Batch, batch).to(device)
 
+    def record(self, pieces: Sequence[Batch]) -> StepRecord:
+        """What made the step that is under way."""
+        trainer, split = self.trainer, self.splits.get("train")
+        texts = None if split is None or self.task.running else split.texts
+        return StepRecord(
+            self.global_step + 1, self.seed, trainer.global_rank, trainer.world_size, self.task, self.data, texts,
+            pieces, self.carried, float(self.last_loss), float(self.gradient_norm),
+        )  # fmt: skip
+
     def training_step(self, batch: Step, batch_idx: int) -> None:
         """One optimiser step: the gradients of its micro-batches are added up over time and devices."""
         optimizer = self.optimizers()
@@ -137,7 +146,7 @@ class Learner(LightningModule):
         if good:
             self.numerics.good()
         else:
-            self.numerics.skip(self, pieces)
+            self.numerics.skip(self.record(pieces))
             optimizer.zero_grad()  # an optimiser without gradients counts the step and changes nothing
         self.share_lanes(good)
         for group in optimizer.param_groups:

@@ -11,21 +11,22 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from seq2seq import archives, checkpoint
 from seq2seq.data.batch import Batch
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError
 from seq2seq.rundir import write_text
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.generation import Generation
 
-if TYPE_CHECKING:  # the learner holds a `Numerics`
+if TYPE_CHECKING:
     from seq2seq.distillation import Teacher
-    from seq2seq.learner import Learner
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,25 @@ KEPT = 20
 
 SHOWN = 20
 """Rows that a replay names."""
+
+
+class StepRecord(NamedTuple):
+    """All that it takes to compute an optimiser step again, and what came of it."""
+
+    step: int
+    """From 1."""
+    seed: int
+    rank: int
+    processes: int
+    task: Task
+    data: DataModule
+    texts: Texts | None
+    """The rows of the batches, unless they are running text."""
+    batches: Sequence[Batch]
+    carried: Sequence[Tensor]
+    """The state before the step, in running text."""
+    loss: float
+    gradient_norm: float
 
 
 class Numerics:
@@ -64,41 +84,44 @@ class Numerics:
         """A step has been taken."""
         self.in_a_row = 0
 
-    def skip(self, learner: "Learner", pieces: Sequence[Batch]) -> None:
+    def skip(self, record: StepRecord) -> None:
         """Count a step that is skipped, on all processes alike, and write it down."""
         self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
         if self.folder is None or self.skipped > KEPT:
             return
         try:
-            self.dump(learner, pieces)
+            self.dump(record)
         except (OSError, InputError) as problem:  # a full disk shall not end the training
-            log.warning("step %d was skipped and could not be written down: %s", learner.global_step + 1, problem)
+            log.warning("step %d was skipped and could not be written down: %s", record.step, problem)
 
-    def dump(self, learner: "Learner", pieces: Sequence[Batch]) -> None:
+    def dump(self, record: StepRecord) -> None:
         """Write down what a step was made of; its parameters only once for steps in a row."""
         if self.folder is None:
             return
-        rank, step = learner.trainer.global_rank, learner.global_step + 1
+        rank, step = record.rank, record.step
         name = f"step-{step}" if rank == 0 else f"step-{step}.rank-{rank}"
         if self.in_a_row == 1:
             self.parameters = f"step-{step}.ckpt"
             if rank == 0:
-                state = {f"task.{key}": value for key, value in learner.task.state_dict().items()}
-                packed = checkpoint.packed(learner.task, learner.data)
+                state = {f"task.{key}": value for key, value in record.task.state_dict().items()}
+                packed = checkpoint.packed(record.task, record.data)
                 checkpoint.write({"state_dict": state, "seq2seq": packed}, self.folder / self.parameters)
-        tensors = {"batches": [piece._asdict() for piece in pieces], "carried": [one.cpu() for one in learner.carried]}
+        tensors = {
+            "batches": [one._asdict() for one in record.batches],
+            "carried": [one.cpu() for one in record.carried],
+        }
         checkpoint.write(tensors, self.folder / f"{name}.pt")
         told = {
             "format": 1,
             "step": step,
-            "seed": learner.seed,
+            "seed": record.seed,
             "rank": rank,
-            "processes": learner.trainer.world_size,
+            "processes": record.processes,
             "precision": self.precision,
-            "loss": str(float(learner.last_loss)),  # JSON has no NaN
-            "gradient_norm": str(float(learner.gradient_norm)),
+            "loss": str(record.loss),  # JSON has no NaN
+            "gradient_norm": str(record.gradient_norm),
             "parameters": self.parameters,
-            "batches": [described(learner, piece) for piece in pieces],
+            "batches": [described(record.texts, piece) for piece in record.batches],
         }
         write_text(self.folder / f"{name}.json", json.dumps(told, ensure_ascii=False, indent=1) + "\n")
         if rank == 0:
@@ -147,10 +170,8 @@ def part(batch: Batch, rows: slice) -> Batch:
     return batch._replace(**cut)
 
 
-def described(learner: "Learner", piece: Batch) -> dict[str, Any]:
+def described(texts: Texts | None, piece: Batch) -> dict[str, Any]:
     """A micro-batch as people read it."""
-    split = learner.splits.get("train")
-    texts = None if split is None or learner.task.running else split.texts
     rows = piece.rows.tolist()
     return {
         "rows": rows,

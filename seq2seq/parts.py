@@ -17,7 +17,7 @@ class Part:
     def specification(self) -> dict[str, Any]:
         """Plain JSON from which `build` makes an equal part: {"class_path": ..., "init_args": {...}}."""
         arguments = {name: plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
-        return {"class_path": f"{type(self).__module__}.{type(self).__qualname__}", "init_args": arguments}
+        return {"class_path": stored_name(type(self)), "init_args": arguments}
 
     def __repr__(self) -> str:
         arguments = self.specification()["init_args"]
@@ -55,7 +55,7 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
     """
     wanted, given = specification.get("class_path"), specification.get("init_args", {})
     for candidate in descendants(base):
-        if f"{candidate.__module__}.{candidate.__qualname__}" == wanted:
+        if named(candidate, wanted):
             break
     else:
         known = ", ".join(sorted(kind.__qualname__ for kind in descendants(base)))
@@ -69,6 +69,33 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
         return candidate(**arguments, **more)
     except TypeError as problem:
         raise InputError(f"the stored settings of {wanted} do not fit this version: {problem}") from problem
+
+
+def stored_name(kind: type) -> str:
+    """How files name a class: our own by its name alone, so that it may move; other people's by import path."""
+    return short_name(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def short_name(path: str) -> str:
+    """The import path of a class as files keep it: of our own the last part."""
+    return path.rpartition(".")[2] if path.startswith("seq2seq.") else path
+
+
+def with_short_names(value: Any) -> Any:
+    """Plain settings in which our own classes are named without their modules."""
+    if isinstance(value, list):
+        return [with_short_names(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: short_name(item) if name == "class_path" and isinstance(item, str) else with_short_names(item)
+        for name, item in value.items()
+    }
+
+
+def named(kind: type, path: Any) -> bool:
+    """Whether `path`, read from a file, means `kind`."""
+    return isinstance(path, str) and short_name(path) == stored_name(kind)
 
 
 def refuse_wrong_types(kind: type, arguments: Mapping[str, Any]) -> None:

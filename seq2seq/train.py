@@ -18,6 +18,7 @@ from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers import Tokenizers
 from seq2seq.errors import Finished, InputError, Interrupted, Stopped, check_range
 from seq2seq.models.cells import lacks_bfloat16
+from seq2seq.parts import with_short_names
 from seq2seq.processes import launch_id, process_rank, restarted_job, scheduled_job, started_together
 from seq2seq.rundir import RunDirectory, write_text
 from seq2seq.stopping import Deadline, Requests
@@ -155,7 +156,7 @@ def refuse_endless(config: Namespace) -> None:
 
 def same_settings(job: Job) -> list[dict[str, Any]]:
     """Refuse to resume with another experiment; devices, precision and the like may change, which is said."""
-    changes = resuming.changed(command.read_yaml(job.run.config), job.settings)
+    changes = resuming.changed(with_short_names(command.read_yaml(job.run.config)), job.settings)
     total = job.parts.optimizer.schedule.needs_total
     other = [one for one in changes if resuming.matters(one.name, total)]
     resuming.refuse_impossible(other)

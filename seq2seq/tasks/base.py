@@ -21,7 +21,7 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Noise
-from seq2seq.parts import Part, build, plain
+from seq2seq.parts import Part, build, plain, stored_name
 
 
 @final
@@ -220,7 +220,7 @@ class Task(nn.Module, Part):
     def specification(self) -> dict[str, Any]:
         names = [name for name in inspect.signature(type(self)).parameters if name != "tokenizers"]
         arguments = {name: plain(getattr(self, name)) for name in names}
-        return {"class_path": f"{type(self).__module__}.{type(self).__qualname__}", "init_args": arguments}
+        return {"class_path": stored_name(type(self)), "init_args": arguments}
 
     def parameter_counts(self) -> dict[str, int]:
         """Parameters of each part and in all; shared ones count once."""
