@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.data.batching import Plan
+from seq2seq.data.batching.plan import Plan
+from seq2seq.data.corpora.text_files import Parallel
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.files import Parallel
-from seq2seq.data.tokenizers import SentencePiece
+from seq2seq.data.tokenizers.base import SentencePiece
 
 PLANNED = 50_000_000
 WORDS = 20_000

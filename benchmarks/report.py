@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seq2seq.comparison import comparison
+from seq2seq.analysis.comparison import comparison
+from seq2seq.analysis.systems import gather
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf, Ter
-from seq2seq.metrics.paired import compare, scored
+from seq2seq.metrics.significance import compare, scored
 from seq2seq.report import compare as pages
 from seq2seq.report import page
-from seq2seq.systems import gather
 
 
 def timed(name: str, work: Callable[[], Any]) -> Any:

@@ -123,8 +123,9 @@ def work(arguments: Sequence[str]) -> None:
     """One training that takes the time of its steps: inside, and from one to the next; the first process prints."""
     import torch
 
-    from seq2seq import command, train
-    from seq2seq.learner import Learner
+    from seq2seq import train
+    from seq2seq.cli import parser as command
+    from seq2seq.training.learner import Learner
 
     inside: list[float] = []
     begun: list[float] = []

@@ -50,8 +50,9 @@ def tell(found: dict[str, Any]) -> None:
 
 def first_step(arguments: Sequence[str]) -> None:
     """When the first step begins."""
-    from seq2seq import command, train
-    from seq2seq.learner import Learner
+    from seq2seq import train
+    from seq2seq.cli import parser as command
+    from seq2seq.training.learner import Learner
 
     def stepping(self: Learner, batch: object, index: int) -> None:
         tell({"seconds": time.time() - float(os.environ["SURVIVING_STARTED"]), "step": self.global_step})
@@ -64,10 +65,11 @@ def overheads(arguments: Sequence[str]) -> None:
     """How long steps take, and of them agreement and the look for bad numbers; and a few checkpoints."""
     import torch
 
-    from seq2seq import command, train
-    from seq2seq.boundaries import Boundaries
-    from seq2seq.callbacks import Checkpoints
-    from seq2seq.learner import Learner
+    from seq2seq import train
+    from seq2seq.cli import parser as command
+    from seq2seq.training.callbacks import Checkpoints
+    from seq2seq.training.learner import Learner
+    from seq2seq.training.step_boundaries import Boundaries
 
     def together() -> None:
         """Who comes first waits here for the others, as it would in the next exchange of gradients."""

@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seq2seq import checkpoint, command
+from seq2seq.cli import parser as command
+from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split
 from seq2seq.errors import InputError
-from seq2seq.inference import decode
+from seq2seq.inference.predict_texts import decode
+from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Decoding, Task
 
 HERE = Path(__file__).resolve().parent

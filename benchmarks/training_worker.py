@@ -23,12 +23,12 @@ from torch.nn.functional import cross_entropy, dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from seq2seq import command
-from seq2seq.data.batch import Batch
-from seq2seq.data.split import Step
-from seq2seq.data.tokenizers import PAD
-from seq2seq.learner import step_seed
+from seq2seq.cli import parser as command
+from seq2seq.data.batching.batch import Batch
+from seq2seq.data.batching.split import Step
+from seq2seq.data.tokenizers.base import PAD
 from seq2seq.tasks.translation import Translation
+from seq2seq.training.learner import step_seed
 
 
 class Pace:
@@ -82,7 +82,7 @@ def cpu_seconds() -> tuple[float, float]:
 def real(arguments: Sequence[str], pace: Pace) -> None:
     """The command, as it is."""
     from seq2seq import train
-    from seq2seq.learner import Learner
+    from seq2seq.training.learner import Learner
 
     original = Learner.training_step
     newest: list[tuple[int, Learner]] = []

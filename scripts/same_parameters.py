@@ -17,7 +17,7 @@ STEPS = 50
 TRAININGS = {
     "translation with attention": ["translation_cldr", "--model.attention", "General"],
     "translation from a fixed vector": ["translation_cldr", "--model.attention", "null"],
-    "tagging with a conditional random field": ["tagging_cldr", "--model.tagger", "CRF"],
+    "tagging with a conditional random field": ["tagging_cldr", "--model.tagger", "Crf"],
     "classification": ["classification_cldr"],
     "generation of running text": ["generation_text", "--data.path", "TEXT", "--data.lanes", "8"],
     "forecasting": ["forecasting_sunspots"],

@@ -13,14 +13,19 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
-from seq2seq import card, checkpoint, command, inference, results, systems
-from seq2seq.breakdown import training_counts
-from seq2seq.comparison import comparison
+from seq2seq.analysis import examine as results
+from seq2seq.analysis import systems
+from seq2seq.analysis.breakdown import training_counts
+from seq2seq.analysis.comparison import comparison
+from seq2seq.cli import parser as command
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
+from seq2seq.inference import predict_texts as inference
 from seq2seq.metrics.base import Metric
 from seq2seq.report import tables
-from seq2seq.rundir import REPORTED, RunDirectory
+from seq2seq.runs import checkpoint
+from seq2seq.runs import run_card as card
+from seq2seq.runs.run_directory import REPORTED, RunDirectory
 from seq2seq.tasks.base import Decoding, Task
 
 COMPARING = ("--system", "--references", "--sources", "--metrics")

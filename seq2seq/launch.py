@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 
+from seq2seq.cli.messages import explain
 from seq2seq.errors import InputError, check_range
-from seq2seq.explain import explain
 
 OURS = ("--resume", "--overwrite", "--trainer.devices", "--trainer.num_nodes")
 """Options of a training that the script sets, or that would undo a resumption."""

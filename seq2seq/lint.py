@@ -10,12 +10,12 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from seq2seq import command
-from seq2seq.data import checks
-from seq2seq.data.batch import Layout
+from seq2seq.cli import parser as command
+from seq2seq.data.batching.batch import Layout
+from seq2seq.data.checks import checks
+from seq2seq.data.checks.findings import SEVERITIES, Encoded, Finding
+from seq2seq.data.checks.tag_schemes import scheme_of
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.findings import SEVERITIES, Encoded, Finding
-from seq2seq.data.schemes import scheme_of
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
 

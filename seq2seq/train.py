@@ -11,27 +11,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from jsonargparse import Namespace
 
-from seq2seq import card, checkpoint, command, inference, resuming, watching
-from seq2seq.data import checks
+from seq2seq.cli import parser as command
+from seq2seq.cluster import watchdog as watching
+from seq2seq.cluster.environment import launch_id, process_rank, restarted_job, scheduled_job, started_together
+from seq2seq.cluster.watchdog import Watch
+from seq2seq.configurable import with_short_names
+from seq2seq.data.checks import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers import Tokenizers
+from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import Finished, InputError, Interrupted, Stopped, check_range
+from seq2seq.inference import predict_texts as inference
 from seq2seq.models.cells import lacks_bfloat16
-from seq2seq.parts import with_short_names
-from seq2seq.processes import launch_id, process_rank, restarted_job, scheduled_job, started_together
-from seq2seq.rundir import RunDirectory, write_text
-from seq2seq.stopping import Deadline, Requests
+from seq2seq.runs import checkpoint, resuming
+from seq2seq.runs import run_card as card
+from seq2seq.runs.run_directory import RunDirectory, write_text
 from seq2seq.tasks.base import Task
-from seq2seq.watching import Watch
+from seq2seq.training.signals import Deadline, Requests
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from seq2seq.callbacks import Checkpoints, Curves, Memory
-    from seq2seq.distillation import Teacher
-    from seq2seq.learner import Learner
-    from seq2seq.results import Examined
+    from seq2seq.analysis.examine import Examined
+    from seq2seq.training.callbacks import Checkpoints, Curves, Memory
+    from seq2seq.training.distillation import Teacher
+    from seq2seq.training.learner import Learner
 
 
 COMPROMISED = ("2.6.2", "2.6.3")
@@ -93,7 +97,7 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
     objects, settings = command.instantiate(parser, config), command.plain_settings(parser, config)
     check_range("seed", config.seed, 0, 1 << 63)
     if config.replay is not None:
-        from seq2seq.numerics import replay
+        from seq2seq.training.skipped_steps import replay
 
         job = Job(run, objects, settings, arguments, started, requests, False, [])
         return replay(config.replay, read_teacher(job), decoding_device(job))
@@ -189,8 +193,8 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     validation = data.encode(validation_texts, tokenizers, "validation", task.layout)
 
     refuse_compromised()
-    from seq2seq.learner import Learner  # Lightning takes its time to import: wrong settings were refused before
-    from seq2seq.numerics import Numerics
+    from seq2seq.training.learner import Learner
+    from seq2seq.training.skipped_steps import Numerics
 
     options = job.parts.trainer
     clip, dumps = options.gradient_clip_val, job.run.dumps
@@ -213,7 +217,7 @@ def read_teacher(job: Job) -> "Teacher | None":
     """The run to learn from, if there is one."""
     if job.parts.distillation.teacher is None:
         return None
-    from seq2seq.distillation import Teacher
+    from seq2seq.training.distillation import Teacher
 
     teacher = Teacher(job.parts.distillation, job.parts.data)
     if job.run.path.resolve() in teacher.path.resolve().parents:
@@ -271,8 +275,8 @@ def read_tokenizers(data: DataModule, run: RunDirectory) -> Tokenizers:
 
 def fit_and_test(job: Job, learner: "Learner", watch: Watch) -> None:
     """Train, then score the best checkpoint and write everything down."""
-    from seq2seq.boundaries import Boundaries
-    from seq2seq.callbacks import Budget, Checkpoints, Curves, Memory, Progress
+    from seq2seq.training.callbacks import Budget, Checkpoints, Curves, Memory, Progress
+    from seq2seq.training.step_boundaries import Boundaries
 
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
     curves.changes = job.allowed
@@ -310,7 +314,7 @@ def validate_average(
     run: RunDirectory, trainer: "Trainer", learner: "Learner", checkpoints: "Checkpoints"
 ) -> dict[str, Any] | None:
     """Score the mean of the parameters of the last validations; the best checkpoint if it is not worse."""
-    from seq2seq.averaging import mean
+    from seq2seq.training.averaging import mean
 
     steps, best = checkpoints.kept, checkpoints.best
     if len(steps) < 2 or best is None:
@@ -339,8 +343,8 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     command.quiet_libraries()  # Lightning sets its own level when imported
-    from seq2seq.learner import AtomicCheckpoints
-    from seq2seq.preflight import Preflight, placed
+    from seq2seq.cluster.preflight import Preflight, placed
+    from seq2seq.training.learner import AtomicCheckpoints
 
     options = placed(parts.trainer.arguments)
     try:
@@ -403,7 +407,7 @@ def test(
     average: dict[str, Any] | None,
 ) -> None:
     """Score the best checkpoint on the test split and write predictions, results and report."""
-    from seq2seq import results
+    from seq2seq.analysis import examine as results
 
     started = time.monotonic()
     if not job.run.best.is_file():
@@ -445,8 +449,8 @@ def test(
 
 def examine(learner: "Learner", read: bool) -> "Examined":
     """Score the predictions of the test split and look at the network; read: whether the training rows are at hand."""
-    from seq2seq.breakdown import training_counts
-    from seq2seq.results import examine
+    from seq2seq.analysis.breakdown import training_counts
+    from seq2seq.analysis.examine import examine
 
     task, rows = learner.task, learner.predictions
     train = learner.splits["train"].texts if read else None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seq2seq import train
-from seq2seq.data.batch import Batch
+from seq2seq.data.batching.batch import Batch
 from seq2seq.tasks.translation import Translation
 
 STEPS = (2, 3)

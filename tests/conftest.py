@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from seq2seq.data.batch import Batch, Ragged
+from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.split import Split
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split
-from seq2seq.data.tokenizers import SentencePiece, Tokenizers
-from seq2seq.stopping import CATCHES
+from seq2seq.data.tokenizers.base import SentencePiece, Tokenizers
+from seq2seq.training.signals import CATCHES
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PAIRS = [

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import seq2seq
 from seq2seq import train
-from seq2seq.inference import translate
-from seq2seq.rundir import RunDirectory
+from seq2seq.inference.predict_texts import translate
+from seq2seq.runs.run_directory import RunDirectory
 
 FOLDER = Path(__file__).with_name("checkpoints")
 KEPT = ("config.yaml", "checkpoints/last.ckpt", "checkpoints/best.ckpt")

@@ -17,9 +17,12 @@ from typing import Any
 
 import torch
 
-from seq2seq import boundaries, checkpoint, command, train
-from seq2seq.boundaries import Boundaries
-from seq2seq.learner import Learner
+from seq2seq import train
+from seq2seq.cli import parser as command
+from seq2seq.runs import checkpoint
+from seq2seq.training import step_boundaries as boundaries
+from seq2seq.training.learner import Learner
+from seq2seq.training.step_boundaries import Boundaries
 
 TIMES = {"seconds", "tokens_per_second"}
 OF_A_LAUNCH = {"seconds", "timing", "energy", "resumed", "environment", "name"}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seq2seq.configurable import build
 from seq2seq.errors import InputError
 from seq2seq.models import attention as module
 from seq2seq.models.attention import (
@@ -22,7 +23,6 @@ from seq2seq.models.attention import (
     Scorer,
 )
 from seq2seq.models.scorer import normalize
-from seq2seq.parts import build
 from tests.oracle_attention import attend
 
 QUERY, LENGTHS = 6, [7, 1, 4]

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seq2seq import checkpoint, train
-from seq2seq.averaging import MovingAverage, mean
-from seq2seq.callbacks import Checkpoints
+from seq2seq import train
 from seq2seq.errors import InputError
-from seq2seq.learner import Learner
-from seq2seq.rundir import RunDirectory
+from seq2seq.runs import checkpoint
+from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training.averaging import MovingAverage, mean
+from seq2seq.training.callbacks import Checkpoints
+from seq2seq.training.learner import Learner
 from tests.test_training import assert_same_weights, results_of, train_until
 
 CONFIG = """
@@ -248,7 +249,7 @@ def test_one_validation_has_no_mean(config: Path, tmp_path: Path) -> None:
 
 
 def test_averages_of_no_meaning_are_refused() -> None:
-    from seq2seq.options import OptimizerOptions
+    from seq2seq.training.options import OptimizerOptions
 
     with pytest.raises(InputError, match=r"optimizer\.ema_decay is 1\.0; it must be at least 0 and below 1"):
         OptimizerOptions(ema_decay=1.0)

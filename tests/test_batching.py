@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq.data.batching import Plan, TrainingSampler, evaluation_batches, pieces
+from seq2seq.data.batching.plan import Plan, TrainingSampler, evaluation_batches, pieces
 from seq2seq.errors import InputError
 
 Pairs = list[tuple[int, int]]

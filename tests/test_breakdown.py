@@ -11,16 +11,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seq2seq import breakdown
-from seq2seq.breakdown import Division, WordCounts, breakdowns, count_words, repeated, repetition, training_counts
+from seq2seq.analysis import breakdown
+from seq2seq.analysis.breakdown import (
+    Division,
+    WordCounts,
+    breakdowns,
+    count_words,
+    repeated,
+    repetition,
+    training_counts,
+)
+from seq2seq.data.corpora.text_files import Parallel
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.files import Parallel
-from seq2seq.data.numbers import Vectors
-from seq2seq.data.tokenizers import Nothing, Words
+from seq2seq.data.number_text import Vectors
+from seq2seq.data.tokenizers.base import Nothing, Words
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu
-from seq2seq.metrics.edits import SymbolErrorRate
+from seq2seq.metrics.edit_distance import SymbolErrorRate
 
 Triple = tuple[str, str, str]
 """Source, reference, prediction."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from seq2seq.data.cache import CONTENTS, Cache, digest
-from seq2seq.data.files import Parquet, Tsv
-from seq2seq.data.sources import Corpus, Mixture, load, take
+from seq2seq.data.corpora.corpus import Corpus, Mixture, load, take
+from seq2seq.data.corpora.text_files import Parquet, Tsv
 from seq2seq.errors import InputError
 
 PROCESS = """

@@ -14,14 +14,16 @@ import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 
-from seq2seq import card, command, train
-from seq2seq.callbacks import Curves
-from seq2seq.card import changed, energy, fingerprints, power_limit
+from seq2seq import train
+from seq2seq.cli import parser as command
+from seq2seq.data.corpora.text_files import Parallel
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.files import Parallel
 from seq2seq.data.rows import Row, in_memory
 from seq2seq.report import page
-from seq2seq.rundir import RunDirectory
+from seq2seq.runs import run_card as card
+from seq2seq.runs.run_card import changed, energy, fingerprints, power_limit
+from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training.callbacks import Curves
 
 ROOT = Path(__file__).resolve().parents[1]
 

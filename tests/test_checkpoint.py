@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from seq2seq import checkpoint
 from seq2seq.errors import InputError
-from seq2seq.rundir import RunDirectory
+from seq2seq.runs import checkpoint
+from seq2seq.runs.run_directory import RunDirectory
 
 WRITER = """
 import sys, torch

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from seq2seq.data.batch import Batch, Layout, Ragged
+from seq2seq.data.batching.batch import Batch, Layout, Ragged
+from seq2seq.data.batching.split import Split, fitting
+from seq2seq.data.corpora.text_files import Jsonl, Tsv
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.files import Jsonl, Tsv
 from seq2seq.data.rows import Texts
-from seq2seq.data.split import Split, fitting
-from seq2seq.data.tokenizers import SPECIAL, Characters, Labels, Tokenizer, Tokenizers, Words
+from seq2seq.data.tokenizers.base import SPECIAL, Characters, Labels, Tokenizer, Tokenizers, Words
 from seq2seq.errors import InputError
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.pooling import Attentive, Last, Max, Mean, Pooling

@@ -25,9 +25,10 @@ from babel.dates import (
 )
 from babel.numbers import format_currency
 
-from seq2seq.data import cldr, phrases
-from seq2seq.data.cldr import Row, generate, split_of
-from seq2seq.data.phrases import FIELDS, KINDS, Piece, Word, fill, relative, words
+from seq2seq.data.corpora.builtin import cldr
+from seq2seq.data.corpora.builtin import cldr_phrases as phrases
+from seq2seq.data.corpora.builtin.cldr import Row, generate, split_of
+from seq2seq.data.corpora.builtin.cldr_phrases import FIELDS, KINDS, Piece, Word, fill, relative, words
 
 PAIRS = [("en", "de"), ("de", "en"), ("fr", "tr"), ("ja", "en"), ("ar", "ru"), ("hi", "pl"), ("th", "zh"), ("he", "fi")]
 FEW = {"train": 160, "validation": 20, "test": 20}

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seq2seq import command, train
+from seq2seq import train
+from seq2seq.cli import parser as command
 from seq2seq.errors import InputError
-from seq2seq.rundir import RunDirectory
+from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.forecasting import Forecasting

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from seq2seq import evaluate
-from seq2seq.command import run as run_command
-from seq2seq.comparison import comparison
+from seq2seq.analysis.comparison import comparison
+from seq2seq.analysis.systems import common_name, gather, metrics_of, read_predictions
+from seq2seq.cli.parser import run as run_command
 from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.metrics.calibration import CalibrationError
 from seq2seq.report import compare, tables
-from seq2seq.systems import common_name, gather, metrics_of, read_predictions
 
 REFERENCES = [
     f"the {animal} {verb} ." for animal in ("cat", "dog", "bird", "cow") for verb in ("runs", "sleeps", "eats")

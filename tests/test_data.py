@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seq2seq.data.batch import Ragged
+from seq2seq.data.batching.batch import Ragged
+from seq2seq.data.corpora.corpus import Cldr
+from seq2seq.data.corpora.text_files import Parallel
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.files import Parallel
 from seq2seq.data.rows import Texts
-from seq2seq.data.sources import Cldr
-from seq2seq.data.tokenizers import BOS, EOS, PAD, SentencePiece, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SentencePiece, Tokenizer, Tokenizers
 from seq2seq.errors import InputError
 from tests.conftest import PAIRS, batch_of
 

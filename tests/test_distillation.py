@@ -10,20 +10,24 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
-from seq2seq import checkpoint, distillation, evaluate, inference, memory, train
-from seq2seq.data.batch import Batch
+from seq2seq import evaluate, train
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.tokenizers import PAD, SentencePiece, Tokenizers
-from seq2seq.distillation import Teacher, divergence
+from seq2seq.data.tokenizers.base import PAD, SentencePiece, Tokenizers
 from seq2seq.errors import InputError
-from seq2seq.learner import Learner, step_seed
+from seq2seq.inference import predict_texts as inference
 from seq2seq.models.attention import Additive
 from seq2seq.models.decoder import DecoderOptions
-from seq2seq.models.sampling import ScheduledSampling
-from seq2seq.options import DistillationOptions
-from seq2seq.rundir import RunDirectory
+from seq2seq.models.scheduled_sampling import ScheduledSampling
+from seq2seq.runs import checkpoint
+from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
+from seq2seq.training import device_budget as memory
+from seq2seq.training import distillation
+from seq2seq.training.distillation import Teacher, divergence
+from seq2seq.training.learner import Learner, step_seed
+from seq2seq.training.options import DistillationOptions
 from tests.conftest import PAIRS, batch_of, split_of
 from tests.test_training import assert_same_weights, module, results_of, train_until
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
-from seq2seq.metrics.edits import EditDistance, SymbolErrorRate, WordErrorRate, edit_distance
+from seq2seq.metrics.edit_distance import EditDistance, SymbolErrorRate, WordErrorRate, edit_distance
 
 
 def by_definition(one: str, other: str) -> int:

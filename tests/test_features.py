@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 
-from seq2seq.data import checks, features
-from seq2seq.data.batch import Ragged
+from seq2seq.data.batching.batch import Ragged
+from seq2seq.data.checks import checks
+from seq2seq.data.checks.findings import Encoded, rows_with_unknown
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.features import RowFeatures, TokenFeatures
-from seq2seq.data.findings import Encoded, rows_with_unknown
-from seq2seq.data.tokenizers import (
+from seq2seq.data.tokenizers import factored as features
+from seq2seq.data.tokenizers.base import (
     BOS,
     EOS,
     PAD,
@@ -34,6 +34,7 @@ from seq2seq.data.tokenizers import (
     Tokenizers,
     Words,
 )
+from seq2seq.data.tokenizers.factored import RowFeatures, TokenFeatures
 from seq2seq.errors import InputError
 from tests.conftest import PAIRS, split_of
 from tests.test_tokenizers import TEXTS, damage, key, reborn, trained
@@ -459,7 +460,7 @@ def test_each_word_with_features_has_a_label() -> None:
     assert finding.examples[0].excerpt.startswith("3 words, 2 labels")
 
 
-@pytest.mark.parametrize("first", ["seq2seq.data.features", "seq2seq.data.tokenizers"])
+@pytest.mark.parametrize("first", ["seq2seq.data.tokenizers.factored", "seq2seq.data.tokenizers.base"])
 def test_the_names_are_known_whatever_is_imported_first(first: str) -> None:
     stored = json.dumps(LEARNT["both"].specification())
     program = (

@@ -5,7 +5,7 @@ import pytest
 
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
-from seq2seq.metrics.forecast import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
+from seq2seq.metrics.forecast_errors import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
 
 
 def text(values: np.ndarray) -> str:

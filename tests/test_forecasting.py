@@ -10,27 +10,29 @@ import pytest
 import torch
 
 import seq2seq
-from seq2seq import checkpoint, command, predict, train
-from seq2seq.data.batch import Batch, Ragged
-from seq2seq.data.batching import Rows
+from seq2seq import predict, train
+from seq2seq.analysis.examine import Predicted, Predictor, in_order
+from seq2seq.cli import parser as command
+from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.plan import Rows
+from seq2seq.data.batching.split import Split, Training, fitting
+from seq2seq.data.corpora.series import Series
+from seq2seq.data.corpora.text_files import Tsv
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.files import Tsv
-from seq2seq.data.numbers import Vectors, text_of_array
+from seq2seq.data.number_text import Vectors, text_of_array
 from seq2seq.data.rows import Texts
-from seq2seq.data.series import Series
-from seq2seq.data.split import Split, Training, fitting
-from seq2seq.data.tokenizers import Characters, Tokenizers
+from seq2seq.data.tokenizers.base import Characters, Tokenizers
 from seq2seq.errors import InputError
-from seq2seq.inference import predict as forecasts
+from seq2seq.inference.predict_texts import predict as forecasts
 from seq2seq.metrics.base import Prediction
 from seq2seq.metrics.coverage import Coverage
-from seq2seq.metrics.forecast import MeanAbsoluteScaledError
+from seq2seq.metrics.forecast_errors import MeanAbsoluteScaledError
 from seq2seq.models.attention import Additive
 from seq2seq.models.bridge import Zeros
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.models.forecasting import pinball, rising
-from seq2seq.results import Predicted, Predictor, in_order
+from seq2seq.models.forecaster import pinball, rising
+from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 
@@ -397,7 +399,7 @@ def test_series_say_what_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(InputError, match=r"data\.corpus\.test_share is 1"):
         Series(test_share=1.0)
     monkeypatch.setitem(__import__("sys").modules, "statsmodels", None)
-    from seq2seq.data import series
+    from seq2seq.data.corpora import series
 
     for find in (series.co2, series.sunspots):
         find.cache_clear()

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seq2seq import command, lint
-from seq2seq.data import checks
+from seq2seq import lint
+from seq2seq.cli import parser as command
+from seq2seq.data.checks import checks
+from seq2seq.data.checks.findings import Finding
+from seq2seq.data.corpora.text_files import Conll, Parallel
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.files import Conll, Parallel
-from seq2seq.data.findings import Finding
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers import Characters, Labels, Tokenizer, Words
+from seq2seq.data.tokenizers.base import Characters, Labels, Tokenizer, Words
 
 Pairs = list[tuple[str, str]]
 

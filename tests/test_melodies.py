@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from seq2seq import midi
-from seq2seq.data.datamodule import DataModule
-from seq2seq.data.melodies import (
+from seq2seq.configurable import build
+from seq2seq.data.corpora.builtin.melodies import (
     BY_FIELD,
     FIFTH,
     KEYS,
@@ -30,10 +30,10 @@ from seq2seq.data.melodies import (
     parse,
     pitches,
 )
-from seq2seq.data.synthetic import SPLITS
-from seq2seq.data.tokenizers import Words
+from seq2seq.data.corpora.builtin.synthetic import SPLITS
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.tokenizers.base import Words
 from seq2seq.errors import InputError
-from seq2seq.parts import build
 
 FEW = {"train": 400, "validation": 40, "test": 50}
 

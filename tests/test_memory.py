@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq2seq import memory
-from seq2seq.data.tokenizers import Tokenizers
+from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.tasks.translation import Translation
+from seq2seq.training import device_budget as memory
 from tests.conftest import PAIRS, split_of
 
 

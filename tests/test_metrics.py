@@ -11,18 +11,18 @@ import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq2seq.data.tokenizers import Characters
+from seq2seq.configurable import build
+from seq2seq.data.tokenizers.base import Characters
 from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
 from seq2seq.metrics.base import RESAMPLES, Metric, Prediction, draws, resampled
 from seq2seq.metrics.bleu import Bleu, Chrf, SacreBleuMetric, Ter
 from seq2seq.metrics.calibration import CalibrationError
-from seq2seq.metrics.edits import EditDistance, SymbolErrorRate, WordErrorRate
-from seq2seq.metrics.forecast import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
+from seq2seq.metrics.edit_distance import EditDistance, SymbolErrorRate, WordErrorRate
+from seq2seq.metrics.forecast_errors import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
 from seq2seq.metrics.rouge import Rouge
 from seq2seq.metrics.spans import SpanF1
-from seq2seq.parts import build
 
 with warnings.catch_warnings():  # nltk imports parts of scipy and of itself that warn; the scores do not depend on them
     warnings.simplefilter("ignore")

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from seq2seq import archives, checkpoint, train
-from seq2seq.data.batch import Batch
+from seq2seq import train
+from seq2seq.data.batching.batch import Batch
 from seq2seq.errors import InputError, Interrupted
-from seq2seq.learner import Learner
-from seq2seq.numerics import KEPT, bad, part
-from seq2seq.rundir import RunDirectory
+from seq2seq.runs import checkpoint
+from seq2seq.runs import safe_load as archives
+from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.translation import Translation
+from seq2seq.training.learner import Learner
+from seq2seq.training.skipped_steps import KEPT, bad, part
 
 from .bad_numbers import STEPS, changed
 
@@ -221,7 +223,7 @@ def test_only_some_steps_are_written_down(config: Path, tmp_path: Path, monkeypa
 
 
 def test_a_full_disk_ends_no_training(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seq2seq import numerics
+    from seq2seq.training import skipped_steps as numerics
 
     def refused(*_: object) -> None:
         raise OSError(28, "No space left on device")

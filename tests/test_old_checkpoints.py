@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import seq2seq
-from seq2seq import checkpoint, train
-from seq2seq.inference import translate
-from seq2seq.rundir import RunDirectory
+from seq2seq import train
+from seq2seq.inference.predict_texts import translate
+from seq2seq.runs import checkpoint
+from seq2seq.runs.run_directory import RunDirectory
 
 from .old_checkpoint import ASKED, FOLDER, STOPPED, WHOLE, arguments
 

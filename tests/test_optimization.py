@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError
-from seq2seq.optimizers import SGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Algorithm
-from seq2seq.options import OptimizerOptions
-from seq2seq.schedules import (
+from seq2seq.training.optimizers import SGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Algorithm
+from seq2seq.training.options import OptimizerOptions
+from seq2seq.training.schedules import (
     Constant,
     Cosine,
     Course,

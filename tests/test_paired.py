@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu, Chrf, Ter
-from seq2seq.metrics.paired import TRIALS, Difference, adjusted, compare, scored
+from seq2seq.metrics.significance import TRIALS, Difference, adjusted, compare, scored
 from seq2seq.metrics.spans import SpanF1
 
 NAMES = ("BLEU", "chrF2", "TER")

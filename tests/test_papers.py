@@ -13,12 +13,12 @@ import torch
 from jsonargparse import Namespace
 from torch import nn
 
-from seq2seq import command
-from seq2seq.data.tokenizers import Tokenizers
-from seq2seq.optimizers import SGD, Adadelta, Algorithm
-from seq2seq.schedules import Course, Watch
+from seq2seq.cli import parser as command
+from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.tasks.base import Decoding
 from seq2seq.tasks.translation import Translation
+from seq2seq.training.optimizers import SGD, Adadelta, Algorithm
+from seq2seq.training.schedules import Course, Watch
 from tests.conftest import PAIRS, batch_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "papers"

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.distributed import TCPStore
 
+from seq2seq.cluster.environment import world
+from seq2seq.cluster.preflight import Seat, placed, refuse_apart, refuse_shared, seat, told, warnings
 from seq2seq.errors import InputError
-from seq2seq.preflight import Seat, placed, refuse_apart, refuse_shared, seat, told, warnings
-from seq2seq.processes import world
 
 ARGUMENTS: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}

@@ -7,10 +7,10 @@ import pytest
 from babel.dates import format_date
 from babel.numbers import format_currency
 
-from seq2seq.data import cldr
-from seq2seq.data.phrases import FIELDS, drawn_day, drawn_number, locale_named
-from seq2seq.data.questions import FORMS, Fields, Languages, Phrases, ShortForms, date, money
-from seq2seq.data.sources import Cldr, Localised
+from seq2seq.data.corpora.builtin import cldr
+from seq2seq.data.corpora.builtin.cldr_phrases import FIELDS, drawn_day, drawn_number, locale_named
+from seq2seq.data.corpora.builtin.cldr_tasks import FORMS, Fields, Languages, Phrases, ShortForms, date, money
+from seq2seq.data.corpora.corpus import Cldr, Localised
 from seq2seq.errors import InputError
 
 SPLITS = ("train", "validation", "test")

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from seq2seq import command, train
-from seq2seq.data.batch import Ragged
-from seq2seq.data.batching import Plan
+from seq2seq import train
+from seq2seq.cli import parser as command
+from seq2seq.data.batching.batch import Ragged
+from seq2seq.data.batching.plan import Plan
 from seq2seq.data.datamodule import DataModule
 from seq2seq.tasks.tagging import Tagging
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from seq2seq.decoding.rules import Rules
+from seq2seq.decoding.constraints import Rules
 from seq2seq.decoding.sampling import Draw, drawn, sample, uniform
 from tests.test_decoding import BEGIN, END, Chain, Rows
 

@@ -23,18 +23,24 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from seq2seq import archives, checkpoint, command, evaluate, systems, train
-from seq2seq.data import arrays, readers, rows
+from seq2seq import evaluate, train
+from seq2seq.analysis import systems
+from seq2seq.cli import parser as command
+from seq2seq.configurable import build
+from seq2seq.data import rows
 from seq2seq.data.cache import CONTENTS, complete
+from seq2seq.data.corpora import lines as readers
+from seq2seq.data.corpora import npy as arrays
+from seq2seq.data.corpora.corpus import Cldr
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.sources import Cldr
-from seq2seq.data.tokenizers import Columns, SentencePiece, Tokenizer, Tokenizers, Words
-from seq2seq.data.vectors import COUNTS, MATRIX, SETTINGS, WORD, WordVectors
+from seq2seq.data.tokenizers.base import Columns, SentencePiece, Tokenizer, Tokenizers, Words
+from seq2seq.data.word_vectors import COUNTS, MATRIX, SETTINGS, WORD, WordVectors
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
-from seq2seq.parts import build
 from seq2seq.report import page
-from seq2seq.rundir import RunDirectory, write_text
+from seq2seq.runs import checkpoint
+from seq2seq.runs import safe_load as archives
+from seq2seq.runs.run_directory import RunDirectory, write_text
 from seq2seq.tasks.translation import Translation
 
 CLAIM = 10**10
@@ -132,7 +138,7 @@ def test_a_pickle_in_the_cache_is_not_opened(tmp_path: Path, mark: Path) -> None
     assert not mark.exists()
 
 
-STRANGE = ["os.system", "subprocess.Popen", "strange_module.make", "seq2seq.data.tokenizers.one_line"]
+STRANGE = ["os.system", "subprocess.Popen", "strange_module.make", "seq2seq.data.tokenizers.base.one_line"]
 
 
 @pytest.mark.parametrize("name", STRANGE)
@@ -173,7 +179,7 @@ def test_a_checkpoint_names_no_code(
 def test_a_class_of_another_kind_is_refused() -> None:
     with pytest.raises(InputError, match="parts is"):
         build(Tokenizer, Columns([Words()]).specification() | {"init_args": {"parts": [Cldr().specification()]}})
-    for broken in ({}, {"class_path": ["x"]}, {"class_path": "seq2seq.data.tokenizers.Words", "init_args": []}):
+    for broken in ({}, {"class_path": ["x"]}, {"class_path": "seq2seq.data.tokenizers.base.Words", "init_args": []}):
         with pytest.raises(InputError):
             build(Tokenizer, broken)
 

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from seq2seq import command
+from seq2seq.cli import parser as command
 from seq2seq.data.cache import Cache
-from seq2seq.data.files import Conll, Conllu, Csv, Jsonl, Parallel, Parquet, Tsv
-from seq2seq.data.hub import Hub
+from seq2seq.data.corpora.corpus import Cldr, Corpus, Mixture, load, take
+from seq2seq.data.corpora.hub import Hub
+from seq2seq.data.corpora.text_files import Conll, Conllu, Csv, Jsonl, Parallel, Parquet, Tsv
 from seq2seq.data.rows import Row, Texts, in_memory, read, write
-from seq2seq.data.sources import Cldr, Corpus, Mixture, load, take
 from seq2seq.errors import InputError
 
 Pairs = list[tuple[str, str]]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from seq2seq.data.batching.split import Split, Step
+from seq2seq.data.corpora.corpus import Cldr, Corpus, Mixture
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.sources import Cldr, Corpus, Mixture
-from seq2seq.data.split import Split, Step
-from seq2seq.data.tokenizers import SentencePiece, Tokenizers
+from seq2seq.data.tokenizers.base import SentencePiece, Tokenizers
 from seq2seq.tasks.translation import Translation
 
 BUDGET = 700

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from seq2seq import checkpoint, train
-from seq2seq.data.sources import Cldr
+from seq2seq import train
+from seq2seq.cluster.environment import restarted_job
+from seq2seq.data.corpora.corpus import Cldr
 from seq2seq.errors import Finished, InputError, Interrupted, Stopped
-from seq2seq.options import seconds_of
-from seq2seq.processes import restarted_job
-from seq2seq.rundir import RunDirectory
-from seq2seq.stopping import Deadline, Requests
+from seq2seq.runs import checkpoint
+from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training.options import seconds_of
+from seq2seq.training.signals import Deadline, Requests
 from tests.kills import TRIALS, Trial, attempt, reference
 from tests.stopping import arm, curves, differences, record, rows_of, strike
 
@@ -262,7 +263,7 @@ def test_the_earlier_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_agreement_is_rare_enough_to_cost_little_and_comes_within_a_second() -> None:
-    from seq2seq.boundaries import Boundaries
+    from seq2seq.training.step_boundaries import Boundaries
 
     watch: Any = SimpleNamespace(timeout=60.0)
     one: Any = None
@@ -300,7 +301,7 @@ def test_saving_every_few_minutes_changes_nothing(
         write(content, path)
 
     monkeypatch.setattr(checkpoint, "write", writing)
-    monkeypatch.setattr("seq2seq.boundaries.SAVING", float("inf"))
+    monkeypatch.setattr("seq2seq.training.step_boundaries.SAVING", float("inf"))
     often = ["--trainer.save_every", "1e-9"]
     train.main(["--config", str(config), "--run", str(tmp_path / "run"), *often])
     assert steps == list(range(1, steps[-1] + 1)), "once a step; where a validation is due, after it"
@@ -308,7 +309,7 @@ def test_saving_every_few_minutes_changes_nothing(
 
 
 def test_slow_checkpoints_are_written_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    from seq2seq.boundaries import Boundaries
+    from seq2seq.training.step_boundaries import Boundaries
 
     now = time.monotonic()
     trainer: Any = SimpleNamespace(world_size=1, is_global_zero=True)

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from seq2seq import checkpoint, stream
 from seq2seq.errors import InputError
+from seq2seq.inference import token_stream as stream
+from seq2seq.inference.token_stream import TagStream
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.models.tagging import Aligned, Crf, Softmax
-from seq2seq.stream import TagStream
+from seq2seq.models.tagger import Aligned, Crf, Softmax
+from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Decoding
 from seq2seq.tasks.tagging import Tagging
 from tests.test_tagging import SENTENCES, SPANS, Labels, Spelled, Tokenizers, batch_of, learnt, tiny, trained

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from seq2seq.data.batching.split import Step
+from seq2seq.data.batching.streaming import Place
+from seq2seq.data.corpora.corpus import Mixture
+from seq2seq.data.corpora.hub import Hub
+from seq2seq.data.corpora.text_files import Jsonl, Parallel
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.files import Jsonl, Parallel
-from seq2seq.data.hub import Hub
-from seq2seq.data.sources import Mixture
-from seq2seq.data.split import Step
-from seq2seq.data.streaming import Place
-from seq2seq.data.tokenizers import Characters, SentencePiece, Tokenizers
+from seq2seq.data.tokenizers.base import Characters, SentencePiece, Tokenizers
 from seq2seq.errors import InputError
 
 ROWS = 300

@@ -10,12 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from seq2seq.configurable import build
+from seq2seq.data.corpora.builtin.synthetic import EARLY, SPLITS, Adding, Copying, Generated, Reversal
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import in_memory
-from seq2seq.data.synthetic import EARLY, SPLITS, Adding, Copying, Generated, Reversal
-from seq2seq.data.tokenizers import Words
+from seq2seq.data.tokenizers.base import Words
 from seq2seq.errors import InputError
-from seq2seq.parts import build
 
 FEW = {"train": 300, "validation": 40, "test": 50}
 KINDS: list[Callable[..., Generated]] = [Copying, Reversal, Adding]

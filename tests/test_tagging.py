@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from seq2seq.data.batch import Batch, Ragged
-from seq2seq.data.features import TokenFeatures
+from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.rows import Texts
-from seq2seq.data.spelling import Spelled, shape
-from seq2seq.data.split import Split, fitting
-from seq2seq.data.tokenizers import Labels, SentencePiece, Tokenizer, Tokenizers, Words
+from seq2seq.data.tokenizers.base import Labels, SentencePiece, Tokenizer, Tokenizers, Words
+from seq2seq.data.tokenizers.factored import TokenFeatures
+from seq2seq.data.tokenizers.spelled import Spelled, shape
 from seq2seq.errors import InputError
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.models.tagging import Aligned, Crf, Softmax, Tagger
-from seq2seq.models.words import WordOptions
+from seq2seq.models.tagger import Aligned, Crf, Softmax, Tagger
+from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import Decoding, pack_task, unpack_task
 from seq2seq.tasks.tagging import Tagging
 

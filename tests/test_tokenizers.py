@@ -20,9 +20,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seq2seq.data import subwords
-from seq2seq.data.subwords import BLANK
-from seq2seq.data.tokenizers import (
+from seq2seq.configurable import Part, build
+from seq2seq.data.tokenizers import subword_sampling as subwords
+from seq2seq.data.tokenizers.base import (
     BOS,
     EOS,
     PAD,
@@ -36,8 +36,8 @@ from seq2seq.data.tokenizers import (
     Words,
     spread,
 )
+from seq2seq.data.tokenizers.subword_sampling import BLANK
 from seq2seq.errors import InputError
-from seq2seq.parts import Part, build
 from tests.conftest import PAIRS
 
 TEXTS = [text for pair in PAIRS for text in pair]
@@ -451,7 +451,7 @@ def test_parts_inside_lists_and_dicts_survive() -> None:
     assert again.named["b"] == {"c": 1}
 
 
-@pytest.mark.parametrize("wanted", ["os.system", "seq2seq.data.tokenizers.Absent", "seq2seq.errors.InputError"])
+@pytest.mark.parametrize("wanted", ["os.system", "seq2seq.data.tokenizers.base.Absent", "seq2seq.errors.InputError"])
 def test_unknown_parts_inside_lists_are_refused(wanted: str) -> None:
     stored = Columns([Labels()]).specification()
     stored["init_args"]["parts"][0] = {"class_path": wanted, "init_args": {}}

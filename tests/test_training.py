@@ -12,10 +12,11 @@ import pytest
 import torch
 import yaml
 
-from seq2seq import checkpoint, evaluate, train
+from seq2seq import evaluate, train
 from seq2seq.errors import InputError, Interrupted
-from seq2seq.learner import Learner
-from seq2seq.rundir import RunDirectory
+from seq2seq.runs import checkpoint
+from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training.learner import Learner
 
 CONFIG = """
 data:
@@ -217,7 +218,7 @@ def test_a_streamed_run_is_resumed_exactly(config: Path, tmp_path: Path, monkeyp
 
 
 def test_other_training_rows_are_refused(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seq2seq.data import sources
+    from seq2seq.data.corpora import corpus as sources
 
     arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
     train_until(7, arguments, monkeypatch)
@@ -233,7 +234,7 @@ def test_other_training_rows_are_refused(config: Path, tmp_path: Path, monkeypat
 def test_the_budget_of_a_device_is_found_and_kept(
     run: RunDirectory, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seq2seq import memory
+    from seq2seq.training import device_budget as memory
 
     monkeypatch.setattr(memory.Trial, "fits_processor", lambda self, tokens: self.run(tokens) or tokens <= 350)
     arguments = ["--config", str(config), "--run", str(tmp_path / "run"), "--data.device_tokens", "auto"]
@@ -330,7 +331,7 @@ def test_patience_survives_a_resumption(config: Path, tmp_path: Path, monkeypatc
 def test_the_test_split_is_not_seen_before_the_end(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seq2seq.data.sources import Cldr
+    from seq2seq.data.corpora.corpus import Cldr
 
     asked, rows = [], Cldr.rows
 

@@ -9,17 +9,17 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import seq2seq
-from seq2seq import checkpoint
-from seq2seq.data.batching import Rows
+from seq2seq.data.batching.plan import Rows
+from seq2seq.data.batching.split import Training
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.split import Training
-from seq2seq.data.tokenizers import BOS, EOS, PAD, UNK, Tokenizers
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Additive, Dot
 from seq2seq.models.bridge import Linear
 from seq2seq.models.cells import GRU, LSTM, RNN
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
+from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Decoding
 from seq2seq.tasks.translation import Translation
 from tests.conftest import PAIRS, batch_of, split_of

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seq2seq.data import vectors as module
-from seq2seq.data.vectors import Model, WordVectors, coverage, hashes
+from seq2seq.data import word_vectors as module
+from seq2seq.data.word_vectors import Model, WordVectors, coverage, hashes
 from seq2seq.errors import InputError
 
 SIZE = 4

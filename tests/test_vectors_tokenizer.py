@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from seq2seq.data.arrays import Npy
 from seq2seq.data.cache import Cache
+from seq2seq.data.corpora.corpus import Corpus, load, take
+from seq2seq.data.corpora.npy import Npy
+from seq2seq.data.corpora.text_files import Jsonl, Parquet, Tsv
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.files import Jsonl, Parquet, Tsv
-from seq2seq.data.numbers import Vectors, parsed, text_of_array, text_of_list
-from seq2seq.data.sources import Corpus, load, take
-from seq2seq.data.tokenizers import Characters, Labels
+from seq2seq.data.number_text import Vectors, parsed, text_of_array, text_of_list
+from seq2seq.data.tokenizers.base import Characters, Labels
 from seq2seq.errors import InputError
 from seq2seq.lint import check, page
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from seq2seq.cluster.watchdog import Watch, meaning
 from seq2seq.errors import InputError
-from seq2seq.watching import Watch, meaning
 from tests.test_stopping import CONFIG, SCRIPT, TWO
 
 LIMIT = 20

@@ -14,8 +14,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from seq2seq.configurable import Part
 from seq2seq.errors import InputError
-from seq2seq.parts import Part
 
 log = logging.getLogger(__name__)
 

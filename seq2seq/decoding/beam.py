@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seq2seq.decoding.constraints import Rules
 from seq2seq.decoding.hypotheses import Hypothesis, S, Step
-from seq2seq.decoding.rules import Rules
 
 NEVER = -torch.inf
 

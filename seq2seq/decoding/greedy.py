@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from seq2seq.decoding.constraints import Rules
 from seq2seq.decoding.hypotheses import Hypothesis, S, Step
-from seq2seq.decoding.rules import Rules
 
 
 @torch.inference_mode()

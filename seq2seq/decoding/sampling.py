@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seq2seq.decoding.constraints import Rules
 from seq2seq.decoding.hypotheses import Hypothesis, S, Step
-from seq2seq.decoding.rules import Rules
 
 
 class Draw(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from seq2seq.parts import Part
+from seq2seq.configurable import Part
 
 RESAMPLES = 1000
 """Bootstrap resamples behind an interval."""

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from seq2seq.configurable import Part
 from seq2seq.errors import InputError
 from seq2seq.models.cells import CellState
-from seq2seq.parts import Part
 
 
 class StateShape(NamedTuple):

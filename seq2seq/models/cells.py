@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from seq2seq.configurable import Part
 from seq2seq.models.scan import gated_recurrence, gated_step
-from seq2seq.parts import Part
 
 CellState = tuple[Tensor, ...]
 

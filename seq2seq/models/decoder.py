@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from seq2seq.configurable import Settings
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.attention import Attention, Memory, Normalizer, Scorer
 from seq2seq.models.cells import CellState
@@ -15,7 +16,6 @@ from seq2seq.models.encoder import Stack
 from seq2seq.models.output import Output, mixed
 from seq2seq.models.readout import Readout, ReadoutKind
 from seq2seq.models.recurrent import Masks, Recurrent
-from seq2seq.parts import Settings
 
 PLACE = 1000
 """Where the numbers of the decoder's dropouts begin."""

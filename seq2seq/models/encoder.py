@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seq2seq.configurable import Settings
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import Cell, CellState, inside, turned
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import Reader
 from seq2seq.models.pooling import Last, Pooling
 from seq2seq.models.recurrent import Recurrent
-from seq2seq.parts import Settings
 
 PLACE = 0
 """Where the numbers of the encoder's dropouts begin."""

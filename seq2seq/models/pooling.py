@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from seq2seq.configurable import Part
 from seq2seq.models.cells import CellState
-from seq2seq.parts import Part
 
 
 class Pooling(Part):

@@ -6,8 +6,8 @@ import torch
 from entmax import entmax15, sparsemax
 from torch import Tensor, nn
 
+from seq2seq.configurable import Part
 from seq2seq.errors import InputError
-from seq2seq.parts import Part
 
 Normalizer = Literal["softmax", "sparsemax", "entmax15"]
 """What turns scores into weights or probabilities; the sparse ones give most of them none (Peters et al. 2019)."""

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seq2seq.data.batch import Batch, Layout
-from seq2seq.data.tokenizers import BOS, EOS, Tokenizer, Tokenizers
+from seq2seq.configurable import Part, build, plain, stored_name
+from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.tokenizers.base import BOS, EOS, Tokenizer, Tokenizers
 from seq2seq.decoding.beam import beam_search
+from seq2seq.decoding.constraints import Rules
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis, S, Step
-from seq2seq.decoding.rules import Rules
 from seq2seq.decoding.sampling import Draw, sample
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Noise
-from seq2seq.parts import Part, build, plain, stored_name
 
 
 @final

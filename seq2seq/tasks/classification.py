@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seq2seq.data.batch import Batch, Layout
-from seq2seq.data.tokenizers import SPECIAL, Labels, Tokenizers
+from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.tokenizers.base import SPECIAL, Labels, Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
@@ -16,9 +16,9 @@ from seq2seq.metrics.calibration import CalibrationError
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.dropout import Dropout
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
-from seq2seq.models.words import WordOptions
+from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
-from seq2seq.tasks.reading import load_vectors, reader_of
+from seq2seq.tasks.source_embedding import load_vectors, reader_of
 
 PLACE = 2000
 """The number of the last dropout."""

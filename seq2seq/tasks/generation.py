@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seq2seq.data.batch import Batch, Layout
-from seq2seq.data.tokenizers import BOS, EOS, PAD, Listed, Nothing, Tokenizers
+from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Listed, Nothing, Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
@@ -18,7 +18,7 @@ from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.decoder import State
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.encoder import Stack
-from seq2seq.models.generator import Generator
+from seq2seq.models.language_model import Generator
 from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
 
 LONGEST = 200

@@ -5,21 +5,21 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from seq2seq.data.batch import Batch, Layout
-from seq2seq.data.features import FIRST, TokenFeatures
-from seq2seq.data.spelling import Spelled
-from seq2seq.data.tokenizers import BOS, EOS, PAD, SPECIAL, Labels, Separated, Tokenizer, Tokenizers
+from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, Labels, Separated, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.factored import FIRST, TokenFeatures
+from seq2seq.data.tokenizers.spelled import Spelled
+from seq2seq.decoding.constraints import Rules
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.decoding.rules import Rules
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding, Stack
-from seq2seq.models.tagging import AlignedDecoder, AlignedState, Column, Outputs, Softmax, Tagger
-from seq2seq.models.words import WordOptions
+from seq2seq.models.tagger import AlignedDecoder, AlignedState, Column, Outputs, Softmax, Tagger
+from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
-from seq2seq.tasks.reading import load_vectors, reader_of
+from seq2seq.tasks.source_embedding import load_vectors, reader_of
 
 
 class Tagging(Task):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from seq2seq.data.batch import Batch
-from seq2seq.data.tokenizers import PAD, Tokenizers
+from seq2seq.data.batching.batch import Batch
+from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
@@ -15,8 +15,8 @@ from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.decoder import DecoderOptions, Outputs, Source, State
 from seq2seq.models.encoder import EncoderOptions, Stack
-from seq2seq.models.network import EncoderDecoder, Vocabularies
-from seq2seq.models.sampling import ScheduledSampling, drawn
+from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies
+from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
 
 

@@ -1,0 +1,1 @@
+"""What scores depend on, what a network does, which system is better."""

@@ -1,0 +1,222 @@
+"""Systems to compare: the predictions that runs have written, or plain text files of anybody's, over one test set."""
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seq2seq.configurable import build, descendants
+from seq2seq.data.corpora.lines import lines
+from seq2seq.errors import InputError
+from seq2seq.metrics.base import Metric, Prediction
+from seq2seq.metrics.bleu import Bleu, Chrf, Ter
+from seq2seq.runs.run_directory import RunDirectory
+
+OF_TEXTS = (Bleu(), Chrf(), Ter())
+"""What texts are compared by where no run says otherwise."""
+
+
+ENDS = "-_. 0123456789"
+"""What stands between a name and the number of a seed."""
+
+
+class Output(NamedTuple):
+    """What one training, or one file, predicts for the test set."""
+
+    path: Path
+    rows: Sequence[Prediction]
+    results: Mapping[str, Any]
+    """Its results.json; empty for a text file."""
+
+    def part(self, split: str) -> Mapping[str, Any]:
+        """What results.json says of a split; empty where it says nothing."""
+        found = self.results.get("splits")
+        part = found.get(split) if isinstance(found, Mapping) else None
+        return part if isinstance(part, Mapping) else {}
+
+
+class System(NamedTuple):
+    """Outputs that differ in nothing but their seed."""
+
+    name: str
+    outputs: Sequence[Output]
+
+
+def read_run(path: Path, split: str) -> Output:
+    """The written predictions of a run."""
+    run = RunDirectory(path)
+    file = run.predictions / f"{split}.jsonl"
+    if not file.is_file():
+        raise InputError(
+            f"{path} holds no predictions/{split}.jsonl; write it with "
+            f"python -m seq2seq.evaluate {path} --split {split} --output DIRECTORY, and compare DIRECTORY"
+        )
+    return Output(path, read_predictions(file), read_results(run.results))
+
+
+def read_results(file: Path) -> dict[str, Any]:
+    """results.json; empty where there is none."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError) as problem:
+        raise InputError(f"{file} is no JSON: {problem}; write it anew with seq2seq.evaluate --output") from problem
+    if not isinstance(content, dict):
+        raise InputError(f"{file} holds no results; write it anew with seq2seq.evaluate --output")
+    return content
+
+
+def read_predictions(file: Path) -> list[Prediction]:
+    """The lines of predictions/<split>.jsonl; fields that an older version did not write are empty."""
+    rows = []
+    for number, line in enumerate(lines(file), 1):
+        try:
+            content = json.loads(line)
+            texts = [content[name] for name in ("source", "reference", "prediction")]
+            if not all(isinstance(text, str) for text in texts):
+                raise ValueError("source, reference and prediction must be texts")
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
+            raise InputError(f"{file}:{number}: no prediction ({problem!r}); write the file anew") from problem
+        rows.append(prediction_of(content, number - 1, texts))
+    if not rows:
+        raise InputError(f"{file} is empty; there is nothing to score")
+    return rows
+
+
+def prediction_of(content: Mapping[str, Any], row: int, texts: Sequence[str]) -> Prediction:
+    """A line of predictions as it was before it was written; what is missing or no number is not known."""
+    score, scores = content.get("score"), content.get("token_scores") or []
+    more = content.get("reference_scores"), content.get("quantiles")
+    return Prediction(row, texts[0], texts[1], texts[2], math.nan if score is None else score, scores, *more)
+
+
+def read_texts(file: Path, truth: Sequence[Prediction], truth_name: str) -> Output:
+    """The lines of a text file as predictions for rows whose sources and references are known."""
+    texts = list(lines(file))
+    refuse_other_count(file, len(texts), truth_name, len(truth))
+    rows = [row._replace(prediction=text, score=math.nan, token_scores=[], reference_scores=None, quantiles=None)
+            for row, text in zip(truth, texts, strict=True)]  # fmt: skip
+    return Output(file, rows, {})
+
+
+def refuse_other_count(file: Path, count: int, truth_name: str, wanted: int) -> None:
+    """Line n of every file must be about line n of the others."""
+    if count != wanted:
+        raise InputError(f"{file} has {count:,} lines but {truth_name} has {wanted:,}; line n must belong to line n")
+
+
+def read_truth(references: Path, sources: Path | None) -> list[Prediction]:
+    """References, and sources if there are any, as rows without predictions."""
+    wanted = list(lines(references))
+    if not wanted:
+        raise InputError(f"{references} is empty; there is nothing to score")
+    given = [""] * len(wanted) if sources is None else list(lines(sources))
+    if sources is not None:
+        refuse_other_count(sources, len(given), str(references), len(wanted))
+    return [Prediction(row, source, reference, "", math.nan, [])
+            for row, (source, reference) in enumerate(zip(given, wanted, strict=True))]  # fmt: skip
+
+
+def gather(named: Sequence[tuple[str | None, Path]], truth: Sequence[Prediction] | None, split: str) -> list[System]:
+    """Systems from (name or None, run directory or text file); the same name or settings are seeds of one system.
+
+    truth: rows with the references; None for those of the first run.
+    """
+    absent = next((path for _, path in named if not path.exists()), None)
+    if absent is not None:
+        raise InputError(f"there is no {absent}; give run directories, or files of predictions as --system NAME=FILE")
+    outputs: list[Output | None] = [read_run(path, split) if path.is_dir() else None for _, path in named]
+    first = next((one for one in outputs if one is not None), None)
+    if truth is None and first is None:
+        raise InputError("files of predictions need their references; add --references FILE, or a run first")
+    rows, whose = (truth, "--references") if truth is not None else (first.rows, str(first.path))  # type: ignore[union-attr]
+    found = [output or read_texts(path, rows, whose) for output, (_, path) in zip(outputs, named, strict=True)]
+    for output in found:
+        refuse_other_rows(output, rows, whose)
+    return pooled([name for name, _ in named], found)
+
+
+def refuse_other_rows(output: Output, truth: Sequence[Prediction], whose: str) -> None:
+    """Refuse predictions for other references, or other sources, than those of the first system."""
+    refuse_other_count(output.path, len(output.rows), whose, len(truth))
+    for row, other in zip(output.rows, truth, strict=True):
+        for side in ("reference", "source"):
+            mine, theirs = getattr(row, side), getattr(other, side)
+            if mine != theirs and (side == "reference" or (mine and theirs)):
+                raise InputError(
+                    f"{output.path} and {whose} have other {side}s: row {row.id} is {mine[:60]!r} in the one and "
+                    f"{theirs[:60]!r} in the other; only systems for the same test set can be compared"
+                )
+
+
+def pooled(names: Sequence[str | None], outputs: Sequence[Output]) -> list[System]:
+    """Outputs with one name, or with the same settings and another seed, as one system."""
+    groups: dict[Any, list[Output]] = {}
+    for place, (name, output) in enumerate(zip(names, outputs, strict=True)):
+        key = name or settings_but_seed(output) or place
+        seeds = [one.results.get("config", {}).get("seed") for one in groups.get(key, ())]
+        twice = name is None and output.results.get("config", {}).get("seed") in seeds
+        groups.setdefault((key, place) if twice else key, []).append(output)
+    called = [names[outputs.index(found[0])] or common_name([one.path for one in found]) for found in groups.values()]
+    return [System(name, found) for name, found in zip(distinct(called), groups.values(), strict=True)]
+
+
+def settings_but_seed(output: Output) -> str | None:
+    """The configuration without the seed; None where it is not known."""
+    config = output.results.get("config")
+    if not isinstance(config, Mapping) or not config:
+        return None
+    return json.dumps({name: value for name, value in config.items() if name != "seed"}, sort_keys=True)
+
+
+def common_name(paths: Sequence[Path]) -> str:
+    """What the names of runs begin with: those of seeds `base_seed1` and `base_seed2` are called `base`."""
+    names = [path.resolve().name if path.is_dir() else path.name for path in paths]
+    if len(names) == 1:
+        return names[0]
+    same = itertools.takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in same).rstrip(ENDS).removesuffix("seed").rstrip(ENDS) or names[0]
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Names that occur twice get a number."""
+    found: list[str] = []
+    for name in names:
+        copies = sum(one == name or one.startswith(f"{name} (") for one in found)
+        found.append(f"{name} ({copies + 1})" if name in found else name)
+    return found
+
+
+def named(texts: Sequence[str]) -> list[tuple[str | None, Path]]:
+    """`name=path` as it is given to --system."""
+    found: list[tuple[str | None, Path]] = []
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not (name and path):
+            raise InputError(f"--system {text} must be NAME=PATH, such as --system baseline=out.txt")
+        found.append((name, Path(path)))
+    return found
+
+
+def metrics_of(systems: Sequence[System], split: str) -> list[Metric]:
+    """The metrics of the first run that says which; those of texts where none does."""
+    for output in (output for system in systems for output in system.outputs):
+        stored = output.part(split).get("metrics")
+        found = [metric_of(name, one) for name, one in stored.items()] if isinstance(stored, Mapping) else []
+        if found:
+            return found
+    return list(OF_TEXTS)
+
+
+def metric_of(name: str, stored: Any) -> Metric:
+    """The metric behind a score of results.json; older versions wrote only its name."""
+    specification = stored.get("specification") if isinstance(stored, Mapping) else None
+    if isinstance(specification, Mapping):
+        return build(Metric, dict(specification))
+    for kind in descendants(Metric):
+        if kind.name == name:
+            return kind()
+    raise InputError(f"results.json has a score {name!r} that is not known here; choose with --metrics [Bleu, Chrf]")

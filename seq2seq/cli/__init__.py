@@ -1,0 +1,1 @@
+"""The command line: the typed parser, and its messages in plain words."""

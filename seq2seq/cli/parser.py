@@ -1,0 +1,210 @@
+"""What the commands share: the typed parser, and errors as one line with exit code 2."""
+
+import importlib
+import io
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
+
+from seq2seq.cli.messages import explain
+from seq2seq.configurable import Settings, descendants, named, with_short_names
+from seq2seq.data.datamodule import DataModule
+from seq2seq.errors import InputError, Stopped
+from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.translation import Translation
+from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
+
+set_parsing_settings(subclasses_disabled=[Settings])
+
+ONCE = ("run", "overwrite", "resume", "allow_change", "replay", "debug", "config", "output", "device", "import")
+"""Options that belong to one call, not to the experiment."""
+
+STOPPED = 75
+"""Exit code of a training that was stopped and can go on: EX_TEMPFAIL of sysexits.h, try again."""
+
+
+def training_parser(task: type[Task] = Translation) -> ArgumentParser:
+    """The parser of `seq2seq.train`: the signatures of the classes are its schema."""
+    parser = ArgumentParser(
+        prog="python -m seq2seq.train",
+        description="Train a model, score its best checkpoint on the test split, and write a report.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
+    parser.add_argument(
+        "--run", type=str | None, help="directory to write to (default: runs/<name of the config file>)"
+    )
+    parser.add_argument("--overwrite", type=bool, default=False, help="replace what a run has left in the directory")
+    parser.add_argument(
+        "--resume",
+        type=bool | Literal["auto"],
+        default=False,
+        help="continue a half-finished run; auto: if there is one, else start it",
+    )
+    parser.add_argument(
+        "--allow_change", type=bool, default=False, help="resume although data or settings differ, and record that"
+    )
+    parser.add_argument(
+        "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
+    )
+    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
+    parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
+    parser.add_argument("--patience", type=int | None, help="validations without a better score before stopping early")
+    parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
+    parser.add_class_arguments(TrainerOptions, "trainer")
+    parser.add_class_arguments(OptimizerOptions, "optimizer")
+    parser.add_class_arguments(DistillationOptions, "distillation")
+    parser.add_class_arguments(DataModule, "data")
+    parser.add_class_arguments(task, "model", skip={"tokenizers"}, instantiate=False)
+    parser.add_class_arguments(Decoding, "decoding")
+    return parser
+
+
+def task_class(arguments: Sequence[str]) -> type[Task]:
+    """The task that the arguments, or the configuration files among them, name."""
+    name = "Translation"
+    for option, value in options(arguments, ("--config", "--task")):
+        if option == "--task":
+            name = value
+        else:
+            content = read_yaml(Path(value))
+            name = str(content.get("task", name))
+    if "." in name:
+        import_module(name.rpartition(".")[0], f"task {name}")
+    for candidate in descendants(Task):
+        if candidate is not Task and (named(candidate, name) or name == candidate.__name__):
+            return candidate
+    known = ", ".join(kind.__name__ for kind in descendants(Task) if kind is not Task)
+    raise InputError(f"task: {name!r} is no task; known: {known}")
+
+
+def options(arguments: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
+    """The given options among the arguments, as `--name value` or `--name=value`."""
+    found = []
+    for place, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        if option in names and equals:
+            found.append((option, value))
+        elif argument in names and place + 1 < len(arguments):
+            found.append((argument, arguments[place + 1]))
+    return found
+
+
+def run_argument(arguments: Sequence[str], parser: ArgumentParser) -> str:
+    """The run that a command is about: its first argument."""
+    if not arguments or {"-h", "--help"} & set(arguments[:1]):
+        parse(parser, ["--help"])
+    if arguments[0].startswith("-"):
+        raise InputError(f"the run comes first: {parser.prog} RUN {' '.join(arguments[:2])} ...")
+    return arguments[0]
+
+
+def import_own_modules(arguments: Sequence[str]) -> None:
+    """Import what `--import` names, so that a checkpoint may use classes of the user's own."""
+    for _, name in options(arguments, ("--import",)):
+        import_module(name, f"--import {name}")
+
+
+def import_module(name: str, wanted_by: str) -> None:
+    """Import a module that the user has named."""
+    try:
+        importlib.import_module(name)
+    except ImportError as problem:
+        raise InputError(f"{wanted_by}: {problem}; is its folder in PYTHONPATH?") from problem
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """A configuration file as plain values."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InputError(f"cannot read the configuration {file}: {problem.strerror or problem}") from problem
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise InputError(f"{file} is no YAML: {' '.join(str(problem).split())}") from problem
+    if not isinstance(content, dict):
+        raise InputError(f"{file} holds no settings; see configs/ for examples")
+    return content
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """Parse, with every mistake as an InputError that names the legal choices."""
+    try:
+        return parser.parse_args(list(arguments))
+    except Exception as problem:  # ArgumentError for most; TypeError and ValueError come from types
+        if isinstance(problem, InputError) or not str(problem):
+            raise
+        raise InputError(explain(str(problem), parser)) from problem
+
+
+def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
+    """The configuration as objects; a group that is no group of settings is refused."""
+    settings = [action.dest for action in parser._actions if not action.dest.endswith(".help")]
+    groups = {name.partition(".")[0] for name in settings if "." in name}
+    for name in sorted(groups):
+        if not isinstance(config.get(name), Namespace):
+            raise InputError(f"{name} is {config.get(name)!r}; it must hold settings, see --help")
+    objects: Namespace = parser.instantiate(config)
+    return objects
+
+
+def plain_settings(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
+    """The resolved configuration as plain values; fed back, it repeats the run."""
+    values: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_unset=False))
+    return {name: with_short_names(value) for name, value in values.items() if name not in ONCE}
+
+
+def to_yaml(values: dict[str, Any]) -> str:
+    """Settings as YAML in their own order."""
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> None:
+    """Run a command's main function: a user's mistake becomes one line on stderr and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = any(value.lower() in ("true", "1", "yes") for _, value in options(arguments, ("--debug",)))
+    quiet_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to stop
+    try:
+        code = main(arguments) or 0
+    except InputError as problem:
+        if debug:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
+        code = 2
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as problem:  # a full disk, a directory without permission: the message names the file
+        if debug:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
+        code = 2
+    except Stopped as stopped:
+        if str(stopped):  # of several processes the first one says it
+            print(str(stopped), file=sys.stderr)
+        code = STOPPED
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+def quiet_libraries() -> None:
+    """Our own warnings as single lines; the chatter of libraries away."""
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s", stream=sys.stderr, force=True)
+    for name in ("pytorch_lightning", "lightning.fabric", "lightning_fabric", "datasets", "fsspec", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for module in ("pytorch_lightning", "lightning_fabric", "torch"):
+        warnings.filterwarnings("ignore", module=rf"{module}\..*")

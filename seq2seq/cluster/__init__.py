@@ -1,0 +1,1 @@
+"""Several processes and machines: who they are, whether they live, jobs for a scheduler."""

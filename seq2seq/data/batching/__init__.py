@@ -1,0 +1,1 @@
+"""Which rows go together, and the tensors made of them."""

@@ -1,0 +1,264 @@
+"""Split: rows as texts and as ids, and the batches made of them."""
+
+import logging
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from seq2seq.data.batching.batch import Batch, Layout, Ragged
+from seq2seq.data.batching.plan import Rows, pieces
+from seq2seq.data.cache import Cache, checksum_of, code_of
+from seq2seq.data.number_text import Vectors
+from seq2seq.data.rows import CHUNK, Texts
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Tokenizer, Tokenizers
+from seq2seq.errors import InputError
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of what is kept about ids; a new one leaves the old ones unused."""
+
+
+class Split:
+    """The rows of a split. Sources longer than `longest` tokens are cut when they are put into a batch."""
+
+    def __init__(
+        self,
+        texts: Texts,
+        source: Ragged,
+        target: Ragged,
+        longest: int,
+        layout: Layout | None = None,
+        cut: bool = False,
+    ) -> None:
+        """source, target: ids without beginning and end; longest: source tokens, the end included.
+
+        layout: of the task; None for that of a translation. cut: whether rows with longer sources are trained on.
+        """
+        self.texts, self.source, self.target, self.longest = texts, source, target, longest
+        self.layout, self.cut = layout or Layout(), cut
+        self.source_end = EOS if self.layout.source_end else None
+        self.most = 1 << 30 if self.layout.aligned else longest  # every token gets its label
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def source_lengths(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """(B,) tokens with the end, as the encoder reads them."""
+        lengths: np.ndarray = np.minimum(self.whole_lengths(rows), self.most)
+        return lengths
+
+    def whole_lengths(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The same before they are cut."""
+        lengths: np.ndarray = self.source.lengths[rows] + (self.source_end is not None)
+        return lengths
+
+    def target_lengths(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """(B,) tokens with beginning and end."""
+        lengths: np.ndarray = self.target.lengths[rows] + 2 * self.layout.target_ends
+        return lengths
+
+    def fits(self) -> np.ndarray:
+        """(rows,) whether a row is short enough to train on."""
+        fits: np.ndarray = self.target_lengths() <= self.longest
+        return fits if self.cut else fits & (self.whole_lengths() <= self.longest)
+
+    def warn_of_cuts(self) -> None:
+        """Say how many sources are too long to be read whole."""
+        long = int((self.whole_lengths() > self.most).sum())
+        if long:
+            log.warning("cut %d of %d sources to data.max_length %d tokens", long, len(self), self.longest)
+
+    def lengths(self, rows: np.ndarray) -> np.ndarray:
+        """(B, 2) tokens of source and target."""
+        return np.stack((self.source_lengths(rows), self.target_lengths(rows)), axis=1)
+
+    def batch(self, rows: np.ndarray, places: np.ndarray | None = None, step_tokens: int = 0) -> Batch:
+        """The given rows, padded."""
+        ends = None, self.source_end
+        source, source_lengths = self.source.pad(rows, PAD, *ends, self.most, self.layout.newest)
+        first, last = (BOS, EOS) if self.layout.target_ends else (None, None)
+        target, target_lengths = self.target.pad(rows, PAD, first, last)
+        keys = torch.from_numpy(rows if places is None else places)
+        return Batch(torch.from_numpy(rows), keys, source, source_lengths, target, target_lengths, step_tokens)
+
+    def drawn(self, rows: Rows, tokenizers: Tokenizers, seed: int) -> "Split":
+        """The rows of a step alone, segmented at random; one that would get too long keeps its best segmentation."""
+        sides = []
+        for side, tokenizer in enumerate(tokenizers):
+            ids, texts = (self.source, self.target)[side], self.texts[side]
+            best = [ids.flat[ids.starts[row] : ids.starts[row + 1]] for row in rows.numbers.tolist()]
+            if not tokenizer.samples:
+                sides.append(Ragged.of(best))
+                continue
+            keys = [[seed, rows.epoch, place, side] for place in rows.places.tolist()]
+            chosen, known = [texts[row] for row in rows.numbers.tolist()], [one.tolist() for one in best]
+            sides.append(Ragged.of(draw(tokenizer, chosen, known, keys, self.longest)))
+        return Split(self.texts, sides[0], sides[1], self.longest, self.layout, self.cut)
+
+
+def refuse_wrong_lengths(split: Split, tokenizers: Tokenizers) -> None:
+    """Raise InputError where a row has not the labels or steps that the task wants: one for each token, one, all."""
+    if split.layout.steady:
+        refuse_unsteady(split, tokenizers.target)
+    if not split.layout.aligned and not split.layout.single:
+        return
+    labels = tokenizers.target.units(split.target)
+    tokens = tokenizers.source.units(split.source) if split.layout.aligned else np.ones_like(labels)
+    wrong = np.flatnonzero(tokens != labels)
+    if len(wrong):
+        row = int(wrong[0])
+        more = f" (and {len(wrong) - 1} more rows)" * (len(wrong) > 1)
+        if split.layout.single:
+            raise InputError(
+                f"{split.texts.place(row)}: {labels[row]} labels{more} where a row has one; mend it, set the separator "
+                "of data.target_tokenizer to a tab if labels hold blanks, or set model.multi_label true"
+            )
+        raise InputError(
+            f"{split.texts.place(row)}: {tokens[row]} tokens but {labels[row]} labels{more}; give each token one "
+            "label, or check the separators of data.tokenizer and data.target_tokenizer"
+        )
+
+
+def refuse_unsteady(split: Split, tokenizer: Tokenizer) -> None:
+    """Raise InputError where a target has fewer or more steps than the longest one of training."""
+    steps = tokenizer.steps[1] if isinstance(tokenizer, Vectors) else 0
+    wrong = np.flatnonzero(split.target.lengths != steps)
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(
+            f"{split.texts.place(row)}: a target of {split.target.lengths[row]} steps, but the longest of training has "
+            f"{steps}, and all must have as many; mend or drop the row"
+        )
+
+
+def fitting(layout: Layout | None, tokenizers: Tokenizers) -> Layout:
+    """A task's layout with these tokenizers; None is that of a translation."""
+    layout = layout or Layout()
+    return layout._replace(source_end=layout.source_end and tokenizers.source.ends)
+
+
+def draw(
+    tokenizer: Tokenizer, texts: Sequence[str], best: list[list[int]], keys: Iterable[list[int]], longest: int
+) -> list[list[int]]:
+    """A segmentation of each text, drawn by its key [seed, epoch, place, side] alone; `best` where it gets too long."""
+    ways = (tokenizer.sample(text, np.random.default_rng(key)) for text, key in zip(texts, keys, strict=True))
+    return [way if len(way) + 2 <= longest else one for way, one in zip(ways, best, strict=True)]
+
+
+class Source(Protocol):
+    """What rows of a step are taken from."""
+
+    layout: Layout
+
+    def lengths(self, rows: np.ndarray) -> np.ndarray:
+        """(B, 2) tokens of source and target."""
+        ...
+
+    def batch(self, rows: np.ndarray, places: np.ndarray | None = None, step_tokens: int = 0) -> Batch:
+        """The given rows, padded."""
+        ...
+
+
+class Step(NamedTuple):
+    """What one device trains on in an optimiser step."""
+
+    batches: list[Batch]
+    """Micro-batches; every device has as many."""
+    place: dict[str, Any] | None = None
+    """Where a streamed corpus stands after this step; None where the number of steps says it."""
+
+
+class Training(Dataset[Step]):
+    """The rows of a step to one device's micro-batches."""
+
+    def __init__(
+        self, split: Source, drawn: tuple[Tokenizers, int] | None, rank: int, devices: int, device_tokens: int | None
+    ) -> None:
+        """drawn: tokenizers and seed, where subwords are drawn anew in each epoch; device_tokens: of a micro-batch."""
+        self.split, self.drawn = split, drawn
+        self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
+
+    def __getitem__(self, rows: Rows) -> Step:
+        split, numbers = self.split, rows.numbers
+        # Running text is never drawn. All rows of the step, because their number of tokens divides its loss.
+        if self.drawn is not None and isinstance(split, Split):
+            split, numbers = split.drawn(rows, *self.drawn), np.arange(len(numbers))
+        lengths = split.lengths(numbers)
+        tokens = split.layout.summands(lengths[:, 1])
+        mine = pieces(lengths, self.device_tokens, self.devices)[self.rank :: self.devices]
+        return Step([self.piece(split, rows, numbers, slice(*ends), tokens) for ends in mine])
+
+    def piece(self, split: Source, rows: Rows, numbers: np.ndarray, part: slice, tokens: int) -> Batch:
+        """A micro-batch; an empty one becomes a row whose targets are padding, so that it weighs nothing."""
+        empty = part.start == part.stop
+        part = slice(0, 1) if empty else part
+        batch = split.batch(numbers[part], rows.places[part], tokens)
+        batch = batch._replace(rows=torch.from_numpy(rows.numbers[part]))
+        if not empty:
+            return batch
+        return batch._replace(
+            target=torch.full_like(batch.target, PAD), target_lengths=torch.zeros_like(batch.target_lengths)
+        )
+
+
+class Evaluation(Dataset[Batch]):
+    """Numbered batches of an evaluation split."""
+
+    def __init__(self, split: Split, batches: list[np.ndarray]) -> None:
+        self.split, self.batches = split, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.split.batch(self.batches[index])
+
+
+def encode(texts: Sequence[str], content: str, tokenizer: Tokenizer, cache: Cache, name: str) -> Ragged:
+    """Ids of all texts, kept on the disk under their content, the tokenizer's, and the version of this.
+
+    content: a checksum of the texts; empty keeps nothing. name: shown beside the progress.
+    """
+    if not content:
+        return Ragged.of([ids for chunk in encoded_chunks(texts, tokenizer, name) for ids in chunk])
+    versions = [VERSION, metadata.version("sentencepiece"), unicodedata.unidata_version, *code_of(tokenizer)]
+    key = [versions, content, name, tokenizer.specification(), checksum_of(tokenizer.state)]
+    folder = cache.folder("ids", key, lambda folder: write(texts, tokenizer, folder, name))
+    kind, ids = kind_of(tokenizer), folder / "ids.bin"
+    flat = np.memmap(ids, dtype=kind, mode="r") if ids.stat().st_size else np.empty(0, dtype=kind)
+    if tokenizer.width is not None:
+        flat = flat.reshape(-1, tokenizer.width)
+    return Ragged(flat, np.load(folder / "starts.npy", mmap_mode="r"))
+
+
+def kind_of(tokenizer: Tokenizer) -> np.dtype[Any]:
+    """In what ids are kept on the disk, or the numbers of vectors."""
+    return np.dtype(np.float32) if tokenizer.width is not None else np.min_scalar_type(len(tokenizer) - 1)
+
+
+def write(texts: Sequence[str], tokenizer: Tokenizer, folder: Path, name: str) -> None:
+    """All ids one after the other, and where each row begins."""
+    kind, lengths = kind_of(tokenizer), []
+    with open(folder / "ids.bin", "wb") as file:
+        for chunk in encoded_chunks(texts, tokenizer, name):
+            ids = Ragged.of(chunk)
+            lengths.append(ids.lengths)
+            ids.flat.astype(kind).tofile(file)
+    np.save(folder / "starts.npy", np.concatenate(([0], np.cumsum(np.concatenate(lengths), dtype=np.int64))))
+
+
+def encoded_chunks(texts: Sequence[str], tokenizer: Tokenizer, name: str) -> Iterator[Sequence[Sequence[int]]]:
+    """Ids of some rows at a time, with a progress bar where there is a terminal."""
+    with tqdm(total=len(texts), desc=f"encoding {name}", unit="row", leave=False, disable=None, delay=1) as bar:
+        for start in range(0, len(texts), CHUNK):
+            ids = tokenizer.encode(texts[start : start + CHUNK])
+            bar.update(len(ids))
+            yield ids

@@ -1,0 +1,149 @@
+"""Training on a corpus that is never read whole: windows of rows, each planned like a small split.
+
+A window is the next so many rows of the stream, whoever reads it, so the rows of an optimiser step are the same on
+any number of devices and workers. Every device reads the whole stream and encodes all of it, its workers taking
+turns; what it saves is the other devices' training.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from seq2seq.data.batching.batch import Layout, Ragged
+from seq2seq.data.batching.plan import Plan
+from seq2seq.data.batching.split import Split, Step, Training, draw, fitting, refuse_wrong_lengths
+from seq2seq.data.rows import Texts
+from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.errors import InputError
+
+log = logging.getLogger(__name__)
+
+READ = 1000
+"""Rows that are asked of the stream at once, or somewhat fewer."""
+
+Stream = Callable[[Sequence[int]], Any]
+"""The seed and epoch that shuffle shards to the rows, a `datasets.IterableDataset`."""
+
+Place = dict[str, Any]
+"""Where training stands in a stream: plain values that a checkpoint stores."""
+
+BEGINNING: Place = {"epoch": 0, "window": 0, "row": 0, "stream": None, "step": 0}
+"""Before the first step. `row` counts the rows of the epoch before the window, `step` the window's steps taken."""
+
+
+class Window(NamedTuple):
+    """The next rows of the stream, encoded."""
+
+    place: Place
+    """Where it begins."""
+    source: Ragged
+    target: Ragged
+
+
+class Windows(IterableDataset[Window]):
+    """Windows from a place in the stream on, without end. Each worker encodes every n-th."""
+
+    def __init__(
+        self, stream: Stream, tokenizers: Tokenizers, rows: int, longest: int, seed: int, place: Place
+    ) -> None:
+        """rows: those of a window; longest: tokens of a row; seed: of the order of shards and of subword sampling."""
+        self.stream, self.tokenizers, self.rows, self.longest = stream, tokenizers, rows, longest
+        self.seed, self.place = seed, place
+
+    def __iter__(self) -> Iterator[Window]:
+        worker = get_worker_info()
+        mine, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for number, (place, texts) in enumerate(self.pooled()):
+            if number % workers == mine:
+                yield self.encode(place, texts)
+
+    def pooled(self) -> Iterator[tuple[Place, list[tuple[str, str]]]]:
+        """The texts of each window and where it begins."""
+        texts: list[tuple[str, str]]
+        read = -(-self.rows // -(-self.rows // READ))  # windows are a whole number of these
+        epoch, window, row, state = (self.place[name] for name in ("epoch", "window", "row", "stream"))
+        while True:
+            stream = self.stream([self.seed, epoch])
+            if state is not None:
+                stream.load_state_dict(state)
+            place = {"epoch": epoch, "window": window, "row": row, "stream": state or stream.state_dict()}
+            texts = []
+            for batch in stream.iter(batch_size=read):
+                texts += zip(batch["source"], batch["target"], strict=True)
+                if len(texts) >= self.rows:
+                    yield place, texts
+                    window, row = window + 1, row + len(texts)
+                    place, texts = {**place, "window": window, "row": row, "stream": stream.state_dict()}, []
+            if texts:
+                yield place, texts
+                window, row = window + 1, row + len(texts)
+            if not row:
+                raise InputError("the train split is empty; check data.corpus and data.path")
+            epoch, row, state = epoch + 1, 0, None
+
+    def encode(self, place: Place, texts: Sequence[tuple[str, str]]) -> Window:
+        """The ids of a window's rows."""
+        sides = []
+        for side, (tokenizer, column) in enumerate(zip(self.tokenizers, zip(*texts, strict=True), strict=True)):
+            ids = tokenizer.encode(column)
+            if tokenizer.samples:
+                keys = [[self.seed, place["epoch"], place["row"] + row, side] for row in range(len(column))]
+                ids = draw(tokenizer, column, ids, keys, self.longest)
+            sides.append(Ragged.of(ids))
+        return Window(place, sides[0], sides[1])
+
+
+class StreamedSteps:
+    """One device's micro-batches of each optimiser step, from a place in the stream on, without end."""
+
+    def __init__(
+        self,
+        windows: Windows,
+        workers: int,
+        batch_tokens: int,
+        rank: int = 0,
+        devices: int = 1,
+        device_tokens: int | None = None,
+        layout: Layout | None = None,
+        cut: bool = False,
+    ) -> None:
+        """batch_tokens: padded tokens of a step; device_tokens: of a micro-batch; layout: of the task.
+
+        cut: whether rows with sources that are too long are trained on.
+        """
+        self.cut = cut
+        self.layout = fitting(layout, windows.tokenizers)
+        self.windows, self.workers, self.batch_tokens = windows, workers, batch_tokens
+        self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
+        self.left_out, self.said = 0, 0
+
+    def __iter__(self) -> Iterator[Step]:
+        start = self.windows.place["step"]
+        for window in DataLoader(self.windows, batch_size=None, num_workers=self.workers):
+            yield from self.steps(window, start)
+            start = 0
+
+    def steps(self, window: Window, start: int) -> Iterator[Step]:
+        """The steps of a window, without those taken before."""
+        split = Split(Texts((), ()), window.source, window.target, self.windows.longest, self.layout, self.cut)
+        refuse_wrong_lengths(split, self.windows.tokenizers)
+        fits = split.fits()
+        self.tell(int((~fits).sum()))
+        if not fits.any():
+            return
+        key = np.random.SeedSequence([self.windows.seed, window.place["window"]]).generate_state(1)[0]
+        lengths = split.source_lengths(), split.target_lengths()
+        plan = Plan(*lengths, self.batch_tokens, int(key), np.flatnonzero(fits))
+        training = Training(split, None, self.rank, self.devices, self.device_tokens)
+        for number in range(start, len(plan)):
+            yield training[plan.step(number)]._replace(place={**window.place, "step": number + 1})
+
+    def tell(self, more: int) -> None:
+        """Count rows that are too long, and say so when there are twice as many as at the last time."""
+        self.left_out += more
+        if self.left_out > 2 * self.said:
+            log.warning("left out %d training rows longer than data.max_length so far", self.left_out)
+            self.said = self.left_out

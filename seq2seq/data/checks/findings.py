@@ -1,0 +1,144 @@
+"""Findings about the rows of a split: what, how bad, where, and how to show it."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from seq2seq.data.batching.batch import Ragged
+from seq2seq.data.batching.split import Split
+from seq2seq.data.rows import Texts
+from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""Worst first."""
+
+EXAMPLES = 3
+"""Rows shown for each finding."""
+
+
+class Example(NamedTuple):
+    """A row that a finding is about."""
+
+    place: str
+    """file:line"""
+    excerpt: str
+    like: str = ""
+    """The place of the earlier row, or the one in train, that this row repeats."""
+
+
+class Finding(NamedTuple):
+    """Something that may be wrong with a split."""
+
+    kind: str
+    severity: Severity
+    split: str
+    rows: int
+    share: float
+    """Of the split's rows."""
+    text: str
+    """What it is, in half a line."""
+    examples: Sequence[Example] = ()
+
+
+class Scan(NamedTuple):
+    """What one reading of a split has found, row by row."""
+
+    name: str
+    texts: Texts
+    source: np.ndarray
+    """(rows,) hashes of the sources"""
+    target: np.ndarray
+    pair: np.ndarray
+    """(rows,) hashes of source and target together"""
+    lengths: np.ndarray
+    """(rows, 2) characters"""
+    marks: np.ndarray
+    """(rows,) bits"""
+
+    def marked(self, mark: int) -> np.ndarray:
+        """The rows that have a mark."""
+        return np.flatnonzero(self.marks & mark)
+
+
+class Encoded(NamedTuple):
+    """A split as ids, and what made them."""
+
+    name: str
+    split: Split
+    tokenizers: Tokenizers
+
+    def sides(self) -> Iterator[tuple[str, Ragged, Tokenizer, Sequence[str]]]:
+        """Name, ids, tokenizer and texts of source and target."""
+        ids, texts = (self.split.source, self.split.target), self.split.texts
+        yield from zip(Tokenizers._fields, ids, self.tokenizers, texts[:2], strict=True)
+
+
+def pieces(ids: Ragged, rows: int = 50_000) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Where some rows begin in their own flat ids, these, and where they stand in all."""
+    for start in range(0, len(ids), rows):
+        starts = ids.starts[start : start + rows + 1]
+        yield starts[:-1] - starts[0], ids.flat[starts[0] : starts[-1]], int(starts[0])
+
+
+def rows_with_unknown(ids: Ragged, tokenizer: Tokenizer) -> np.ndarray:
+    """The rows that hold something unknown."""
+    places = [np.flatnonzero(tokenizer.unknown_among(flat)) + offset for _, flat, offset in pieces(ids)]
+    return np.unique(
+        np.searchsorted(ids.starts, np.concatenate([np.empty(0, dtype=np.int64), *places]), side="right") - 1
+    )
+
+
+Shown = Callable[[str, str], str]
+"""What to show of a source and a target."""
+
+
+def found(
+    one: Scan | Encoded,
+    kind: str,
+    severity: Severity,
+    rows: np.ndarray,
+    text: str,
+    show: Shown | None = None,
+    examples: Sequence[Example] | None = None,
+) -> list[Finding]:
+    """One finding about these rows; none when there are none."""
+    if not len(rows):
+        return []
+    texts = one.texts if isinstance(one, Scan) else one.split.texts
+    examples = examples_of(texts, rows, show) if examples is None else examples
+    return [Finding(kind, severity, one.name, len(rows), len(rows) / len(texts.source), text, examples)]
+
+
+def examples_of(texts: Texts, rows: np.ndarray, show: Shown | None = None) -> list[Example]:
+    """The first of some rows."""
+    show = show or pair_shown
+    chosen = [int(row) for row in rows[:EXAMPLES]]
+    return [Example(texts.place(row), show(texts.source[row], texts.target[row])) for row in chosen]
+
+
+def pair_shown(source: str, target: str) -> str:
+    """The beginnings of both sides."""
+    return " | ".join(shown(text, longest=36) or repr(text) for text in (source, target))
+
+
+def around(pattern: "re.Pattern[str]") -> Shown:
+    """Shows where a pattern is found first."""
+
+    def show(source: str, target: str) -> str:
+        for text in (source, target):
+            if match := pattern.search(text):
+                return shown(text, match.start())
+        return pair_shown(source, target)
+
+    return show
+
+
+def shown(text: str, at: int = 0, longest: int = 60) -> str:
+    """The part of a text about a place, on one line, what cannot be seen as escapes."""
+    start = max(0, at - longest // 3)
+    part = text[start : start + longest].replace("\t", " ")
+    visible = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in part)
+    return f"{'...' * (start > 0)}{visible.strip()}{'...' * (start + longest < len(text))}"

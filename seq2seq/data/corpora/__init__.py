@@ -1,0 +1,1 @@
+"""Corpora: where rows come from."""

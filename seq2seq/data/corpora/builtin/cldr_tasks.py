@@ -1,0 +1,153 @@
+"""Other questions about the generated phrases: which field a word is, which language it is, how to say it shorter."""
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from random import Random
+
+from babel import Locale
+from babel.dates import get_date_format, get_day_names
+from babel.numbers import format_currency, format_percent
+from babel.units import format_unit
+
+from seq2seq.data.corpora.builtin import cldr
+from seq2seq.data.corpora.builtin import cldr_phrases as phrases
+from seq2seq.data.corpora.builtin.cldr_phrases import Phrase, Piece, Pieces, dated, listed, locale_named, words
+from seq2seq.data.corpora.corpus import Localised
+from seq2seq.data.corpora.lines import JOINER
+
+
+class Fields(Localised):
+    """The words of a phrase, each with its field: weekday, month, number, unit, territory and so on."""
+
+    def __init__(
+        self, locale: str = "en", train: int = 20_000, validation: int = 500, test: int = 1_000, seed: int = 1
+    ) -> None:
+        """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
+        self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
+
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        rows = cldr.generate(self.locale, self.locale, counts, self.seed)
+        return {
+            split: [(JOINER.join(row["source_words"]), JOINER.join(row["source_fields"])) for row in some]
+            for split, some in rows.items()
+        }
+
+
+class Languages(Localised):
+    """A phrase, and the locale in which it is said."""
+
+    def __init__(
+        self,
+        locales: list[str] | None = None,
+        train: int = 20_000,
+        validation: int = 500,
+        test: int = 1_000,
+        seed: int = 1,
+    ) -> None:
+        """locales: null for twelve of Europe, some of them near relatives; train, validation, test: rows of each split,
+        as many of each locale.
+        """
+        self.locales, self.train, self.validation, self.test, self.seed = locales, train, validation, test, seed
+
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        locales = self.locales or ["cs", "de", "en", "es", "fi", "fr", "it", "nl", "no", "pl", "pt", "sv"]
+        each = {name: -(-count // len(locales)) for name, count in counts.items()}
+        rows = [cldr.generate(locale, locale, each, self.seed) for locale in locales]
+        return {
+            split: [
+                (some[split][place]["source"], locale)
+                for place in range(each[split])
+                for locale, some in zip(locales, rows, strict=True)
+            ][:count]
+            for split, count in counts.items()
+        }
+
+
+class Phrases(Languages):
+    """The same the other way round: a locale, and something that is said in it (one-to-many)."""
+
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        return {split: [(locale, phrase) for phrase, locale in some] for split, some in super().made(counts).items()}
+
+
+class ShortForms(Localised):
+    """A phrase written out, and the same in figures and signs: Monday, May 3, 2010 and 5/3/10."""
+
+    def __init__(
+        self, locale: str = "en", train: int = 20_000, validation: int = 500, test: int = 1_000, seed: int = 1
+    ) -> None:
+        """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
+        self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
+
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        locale = locale_named(self.locale)
+
+        def draw(random: Random) -> tuple[str, Callable[[int], tuple[str, str]]]:
+            both = both_forms(random, locale)
+            return both[0], lambda number: both
+
+        return cldr.filled(counts, draw, self.seed, locale)
+
+
+def both_forms(random: Random, locale: Locale) -> tuple[str, str]:
+    """One to three things in a list, written out and short."""
+    (number,) = random.choices((1, 2, 3), weights=(3, 4, 3))
+    pairs = [kind(random) for kind in random.sample(FORMS, number)]
+    long, short = (listed(list(side), "standard")(locale) for side in zip(*pairs, strict=True))
+    return spoken(long), spoken(short)
+
+
+def spoken(pieces: Pieces) -> str:
+    """The text of pieces, with single blanks."""
+    return " ".join(word.text for word in words(pieces))
+
+
+def date(random: Random) -> tuple[Phrase, Phrase]:
+    """Monday, May 3, 2010 and 5/3/10"""
+    day = phrases.drawn_day(random)
+    return (
+        lambda locale: dated(day, str(get_date_format("full", locale)), locale),
+        lambda locale: dated(day, str(get_date_format("short", locale)), locale),
+    )
+
+
+def weekday(random: Random) -> tuple[Phrase, Phrase]:
+    """Tuesday and Tue"""
+    number = random.randrange(7)
+    return (
+        lambda locale: (Piece(get_day_names("wide", "stand-alone", locale)[number], "weekday"),),
+        lambda locale: (Piece(get_day_names("abbreviated", "stand-alone", locale)[number], "weekday"),),
+    )
+
+
+def measure(random: Random) -> tuple[Phrase, Phrase]:
+    """21 kilometers and 21 km"""
+    number, unit = phrases.drawn_number(random), random.choice(phrases.UNITS)
+    return (
+        lambda locale: (Piece(format_unit(number, unit, "long", locale=locale), "unit"),),
+        lambda locale: (Piece(format_unit(number, unit, "short", locale=locale), "unit"),),
+    )
+
+
+def money(random: Random) -> tuple[Phrase, Phrase]:
+    """45 Swiss francs and CHF45.00"""
+    number, currency = phrases.drawn_number(random), random.choice(phrases.CURRENCIES)
+    form = partial(format_currency, number, currency)
+    return (
+        lambda locale: (Piece(form(locale=locale, format_type="name", currency_digits=False), "currency"),),
+        lambda locale: (Piece(form(locale=locale), "currency"),),
+    )
+
+
+def share(random: Random) -> tuple[Phrase, Phrase]:
+    """45 percent and 45%"""
+    number = Decimal(random.randint(1, 100))
+    return (
+        lambda locale: (Piece(format_unit(number, "concentr-percent", "long", locale=locale), "percent"),),
+        lambda locale: (Piece(format_percent(number / 100, locale=locale), "percent"),),
+    )
+
+
+FORMS = (date, weekday, measure, money, share)
+"""What can be said in both forms; each docstring is an example."""

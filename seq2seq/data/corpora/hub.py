@@ -1,0 +1,119 @@
+"""Data sets of the Hugging Face Hub."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seq2seq.data.corpora import lines as readers
+from seq2seq.data.corpora.corpus import Corpus
+from seq2seq.data.rows import Row
+from seq2seq.errors import InputError
+
+
+class Hub(Corpus):
+    """A data set of the Hugging Face Hub."""
+
+    def __init__(
+        self,
+        name: str,
+        source: str | list[str] = "source",
+        target: str | list[str] = "target",
+        configuration: str | None = None,
+        splits: dict[str, str | None] | None = None,
+    ) -> None:
+        """name, configuration: the data set. source, target: columns, with dots into inner ones; several are joined.
+
+        splits: what train, validation and test are called there, where it differs; null for one that is missing.
+        """
+        self.name, self.source, self.target = name, source, target
+        self.configuration, self.splits = configuration, splits
+
+    def has(self, split: str, path: str | None) -> bool:
+        return self._called(split) in self._ask(lambda: split_names(self.name, self.configuration))
+
+    def rows(self, split: str, path: str | None) -> Iterator[Row]:
+        dataset = self.dataset(split, path)
+        text = self._reader(dataset.column_names, dataset.features)
+        for number, content in enumerate(dataset.select_columns(text.columns), 1):
+            pair = text(content, f"{self.name} {split}:{number}")
+            yield Row(pair["source"], pair["target"], number, f"{self.name} {split}")
+
+    def stream(self, split: str, path: str | None, order: Sequence[int] | None) -> Any:
+        dataset = self.dataset(split, path, streaming=True)
+        there = dataset.column_names or list(next(iter(dataset)))
+        text = self._reader(there, dataset.features or {})
+        return dataset.map(text, fn_kwargs={"where": f"{self.name} {split}"}, remove_columns=there)
+
+    def stored(self, split: str, path: str | None) -> list[Path] | None:
+        return [Path(entry["filename"]) for entry in self.dataset(split, path).cache_files] or None
+
+    def dataset(self, split: str, path: str | None, streaming: bool = False) -> Any:
+        """The split as `datasets` gives it."""
+        if path is not None:
+            raise InputError("data.corpus Hub reads no data.path; choose the corpus for those files, see docs/data.md")
+        import datasets  # takes two seconds to import
+
+        called = self._called(split)
+        return self._ask(
+            lambda: datasets.load_dataset(self.name, self.configuration, split=called, streaming=streaming)
+        )
+
+    def _called(self, split: str) -> str | None:
+        return (self.splits or {}).get(split, split)
+
+    def _reader(self, there: Sequence[str], features: Mapping[str, Any]) -> "RowReader":
+        """What makes texts of rows with the columns `there`."""
+        labels = {name: feature.int2str for name, feature in features.items() if hasattr(feature, "int2str")}
+        return RowReader(self._names(self.source, there), self._names(self.target, there), there, labels)
+
+    def _names(self, side: str | list[str], there: Sequence[str]) -> list[str]:
+        """Columns of one side; "de" also means "translation.de", the usual form of translation sets."""
+        names = [f"translation.{n}" if n not in there and "translation" in there else n for n in readers.listed(side)]
+        missing = [name for name in names if name not in there and name.partition(".")[0] not in there]
+        if missing:
+            raise InputError(f"{self.name!r} has no column {missing[0]!r}, only {', '.join(there)}")
+        return names
+
+    def _ask(self, question: Any) -> Any:
+        """Ask the Hub, with its failures as one line."""
+        try:
+            return question()
+        except Exception as problem:  # the library raises whatever its transport does
+            reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+            raise InputError(
+                f"the data set {self.name!r} cannot be loaded ({reason}); to read local files instead, "
+                "add --data.path FOLDER and, unless it is parallel text, another data.corpus (see docs/data.md)"
+            ) from problem
+
+
+@functools.cache
+def split_names(name: str, configuration: str | None) -> list[str]:
+    """The splits of a data set; the Hub is asked once, though every split asks whether it is there."""
+    import datasets
+
+    names: list[str] = datasets.get_dataset_split_names(name, configuration)
+    return names
+
+
+class RowReader:
+    """A row of the Hub to its two texts; numbers of classes become the classes' names."""
+
+    def __init__(
+        self, source: list[str], target: list[str], there: Sequence[str], labels: Mapping[str, Callable[[int], str]]
+    ) -> None:
+        """source, target: columns, with dots into inner ones; there: all columns; labels: those that hold classes."""
+        self.sides, self.labels = {"source": source, "target": target}, labels
+        self.columns = sorted({name if name in there else name.partition(".")[0] for name in (*source, *target)})
+
+    def __call__(self, content: dict[str, Any], where: str) -> dict[str, str]:
+        values = dict(content)
+        for name in self.labels.keys() & content.keys():
+            try:
+                values[name] = self.labels[name](content[name])
+            except (ValueError, TypeError) as problem:
+                raise InputError(f"{where}: {name} is {content[name]!r}, none of its classes ({problem})") from problem
+        return {
+            side: readers.JOINER.join(readers.text_of(readers.pick(values, name, where), where, name) for name in names)
+            for side, names in self.sides.items()
+        }

@@ -1,0 +1,85 @@
+"""Predictions outside training: a loaded task, rows, a device."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.plan import consecutive, evaluation_batches
+from seq2seq.data.batching.split import Split, fitting
+from seq2seq.data.rows import Texts
+from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.errors import InputError
+from seq2seq.tasks.base import Decoding, Task
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:1` means here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).tolist()
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        raise InputError(f"--device {name} cannot be used here: {str(problem).splitlines()[0]}") from problem
+    return device
+
+
+def batches(split: Split, decoding: Decoding, device: torch.device, running: bool = False) -> Iterator[Batch]:
+    """Every row of a split once, in the same batches as during training; those of running text in order."""
+    order = consecutive(len(split), decoding.sources) if running else None
+    for rows in order or evaluation_batches(split.source_lengths(), decoding.sources):
+        yield split.batch(rows).to(device)
+
+
+def predict(
+    task: Task, texts: Sequence[str], decoding: Decoding, device: torch.device, max_length: int = 512, before: int = 0
+) -> list[list[Hypothesis]]:
+    """The hypotheses of each text, best first; none for an empty source.
+
+    Longer sources are cut to max_length tokens. before: texts that came earlier; what is drawn depends on the place.
+    """
+    if task.continues:
+        return continued(task, texts, decoding, device, before)
+    filled = [row for row, text in enumerate(texts) if text.strip()]
+    kept = [texts[row] for row in filled]
+    source = Ragged.of(task.tokenizers.source.encode(kept))
+    nothing = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
+    target = Ragged(nothing, np.zeros(len(kept) + 1, dtype=np.int64))
+    split = Split(Texts(kept, kept), source, target, max_length, fitting(task.layout, task.tokenizers))
+    split.warn_of_cuts()
+    result: list[list[Hypothesis]] = [[] for _ in texts]
+    for batch in batches(split, decoding, device):
+        batch = batch._replace(places=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
+        for row, found in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
+            result[filled[row]] = found
+    return result
+
+
+def continued(
+    task: Task, openings: Sequence[str], decoding: Decoding, device: torch.device, before: int
+) -> list[list[Hypothesis]]:
+    """What a task without sources makes of the beginnings of its predictions; equal ones go together."""
+    rows: dict[str, list[int]] = {}
+    for row, opening in enumerate(openings):
+        rows.setdefault(opening or decoding.prefix, []).append(row)
+    result: list[list[Hypothesis]] = [[] for _ in openings]
+    for opening, places in rows.items():
+        for start in range(0, len(places), decoding.sources):
+            some = torch.tensor(places[start : start + decoding.sources])
+            none = torch.zeros(len(some), 0, dtype=torch.long, device=device)
+            lengths = torch.zeros(len(some), dtype=torch.long)
+            batch = Batch(some, some + before, none, lengths, none, lengths, 0)
+            found = task.predict(batch, replace(decoding, prefix=opening))
+            for row, hypotheses in zip(some.tolist(), found, strict=True):
+                result[row] = hypotheses
+    return result
+
+
+def translate(task: Task, texts: Sequence[str]) -> list[str]:
+    """The best prediction for each text, with the decoding stored in the checkpoint, where the task is."""
+    device = next(task.parameters()).device
+    found = predict(task, texts, task.decoding, device)
+    return [task.text(hypotheses[0]) if hypotheses else "" for hypotheses in found]

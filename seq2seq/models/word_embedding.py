@@ -1,0 +1,185 @@
+"""Words: ids that spell words to one vector for each word, out of all that is seen of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seq2seq.configurable import Settings
+from seq2seq.errors import InputError, check_range
+from seq2seq.models.cells import LSTM
+from seq2seq.models.dropout import Noise
+from seq2seq.models.scheduled_sampling import drawn
+
+PLACE = 3000
+"""The number of word dropout among all that is drawn in a network."""
+
+
+@dataclass(frozen=True)
+class WordOptions(Settings):
+    """How what is seen of a word becomes its vector, for the tokenizer Spelled.
+
+    Args:
+        shape_size: length of the vector of a word's casing and shape.
+        affix_size: length of the vector of each beginning and ending.
+        letter_size: length of a letter's vector.
+        letters_size: length of what is made of all letters.
+        letters_by: an LSTM in both directions (Lample et al. 2016, sec. 4.1) or a convolution of width three and its
+            maximum (Ma and Hovy 2016, sec. 2.1).
+        word_dropout: share of the words of training that are read as unknown, so that unknown ones have a vector.
+        freeze_vectors: leave pre-trained vectors as they are.
+    """
+
+    shape_size: int = 16
+    affix_size: int = 16
+    letter_size: int = 32
+    letters_size: int = 64
+    letters_by: Literal["LSTM", "CNN"] = "LSTM"
+    word_dropout: float = 0.0
+    freeze_vectors: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("shape_size", "affix_size", "letter_size", "letters_size"):
+            check_range(f"model.words.{name}", getattr(self, name), 2)
+        check_range("model.words.word_dropout", self.word_dropout, 0, 1)
+        if self.letters_by == "LSTM" and self.letters_size % 2:
+            raise InputError(
+                f"model.words.letters_size {self.letters_size} is odd; each direction of the LSTM gets half"
+            )
+
+
+class Parts(NamedTuple):
+    """The ids of a batch taken apart: N words of B rows, the longest of S words."""
+
+    rows: Tensor
+    """(N,) the row of each word."""
+    places: Tensor
+    """(N,) its place in the row."""
+    heads: Tensor
+    """(N, 1 + others) its own id and those of its shape and ends."""
+    letters: Tensor
+    """(N, W) ids of its letters, padded."""
+    counts: Tensor
+    """(B,) words of each row."""
+
+
+def taken_apart(ids: Tensor, words: int, others: int, padding: int) -> Parts:
+    """ids (B, F): of each word its own (below `words`), `others` more, then its letters."""
+    real = ids != padding
+    begins = real & (ids < words)
+    rows, starts = begins.nonzero(as_tuple=True)
+    counts = begins.sum(1)
+    places = begins.cumsum(1)[rows, starts] - 1
+    ends = torch.where(
+        torch.arange(len(rows), device=ids.device) + 1 < len(rows),
+        functional.pad(starts, (0, 1))[1:],
+        torch.zeros_like(starts),
+    )
+    last = places == counts[rows] - 1  # the end of a row's last word is the end of the row
+    ends = torch.where(last, real.sum(1)[rows], ends)
+    heads = ids[rows.unsqueeze(1), starts.unsqueeze(1) + torch.arange(1 + others, device=ids.device)]
+    lengths = ends - starts - 1 - others
+    steps = torch.arange(int(lengths.max()) if len(rows) else 0, device=ids.device)
+    inside = steps < lengths.unsqueeze(1)  # (N, W)
+    at = (starts.unsqueeze(1) + 1 + others + steps).clamp(max=max(ids.shape[1] - 1, 0))
+    letters = ids[rows.unsqueeze(1), at].masked_fill(~inside, padding)
+    return Parts(rows, places, heads, letters, counts)
+
+
+class WordEmbedding(nn.Module):
+    """A word's vector: those of its own id, its shape, its ends and its letters side by side."""
+
+    def __init__(
+        self,
+        sizes: tuple[int, int, Sequence[int], int],
+        letters: bool,
+        embedding_size: int,
+        options: WordOptions,
+        padding: int,
+        unknown: int,
+    ) -> None:
+        """sizes: ids of words, shapes, each kind of ends, letters; letters: whether they are spelled."""
+        super().__init__()
+        words, shapes, ends, signs = sizes
+        self.padding, self.unknown, self.options = padding, unknown, options
+        self.own = nn.Embedding(words, embedding_size, padding_idx=padding)
+        nn.init.normal_(self.own.weight, std=embedding_size**-0.5)
+        with torch.no_grad():
+            self.own.weight[padding].zero_()
+        others = [(shapes, options.shape_size), *((count, options.affix_size) for count in ends)]
+        self.others = nn.ModuleList(nn.Embedding(*one) for one in others)
+        for table in self.others:
+            weight = table.get_parameter("weight")
+            nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+        starts = torch.tensor([words, shapes, *ends]).cumsum(0)
+        self.register_buffer("starts", starts, persistent=False)
+        self.letters = Letters(signs, options) if letters else None
+        self.size = embedding_size + sum(size for _, size in others) + options.letters_size * letters
+        """Of a whole vector."""
+
+    starts: Tensor
+    """The first id of each kind besides the words."""
+
+    def read(self, source: Tensor, lengths: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
+        """What an encoder reads of sources (B, F): a vector for each word, and how many there are, (B,) on the CPU."""
+        hidden, share = None, self.options.word_dropout
+        if self.training and noise is not None and share > 0:
+            hidden = drawn(share, noise, source.shape[1], PLACE).to(source.device)
+        vectors, counts = self(source, hidden)
+        return vectors, counts.cpu()
+
+    def forward(self, ids: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """ids (B, F) to the vectors (B, S, size) of words, at least one, and the number of words (B,).
+
+        hidden (B, S or more): true for a word that is read as unknown.
+        """
+        words, padding = self.own.num_embeddings, self.padding
+        parts = taken_apart(ids, words, len(self.others), padding)
+        own = parts.heads[:, 0]
+        if hidden is not None:
+            own = own.masked_fill(hidden[parts.rows, parts.places], self.unknown)
+        found = [self.own(own)]
+        for place, table in enumerate(self.others):
+            found.append(table(parts.heads[:, 1 + place] - self.starts[place]))
+        if self.letters is not None:
+            spelled = (parts.letters - self.starts[-1] + 1).clamp(min=0)  # 0 is none, 1 unknown
+            found.append(self.letters(spelled.masked_fill(parts.letters == padding, 0)))
+        vectors = torch.cat([one.to(found[0].dtype) for one in found], dim=-1)
+        steps = max(1, int(parts.counts.max()))
+        whole = vectors.new_zeros(len(ids), steps, self.size)
+        return whole.index_put((parts.rows, parts.places), vectors), parts.counts
+
+
+class Letters(nn.Module):
+    """The letters of words to one vector each; words that are spelled alike are computed once."""
+
+    def __init__(self, signs: int, options: WordOptions) -> None:
+        """signs: different letters, the unknown one included."""
+        super().__init__()
+        size, result = options.letter_size, options.letters_size
+        self.table = nn.Embedding(signs + 1, size, padding_idx=0)
+        nn.init.normal_(self.table.weight, std=size**-0.5)
+        with torch.no_grad():
+            self.table.weight[0].zero_()
+        self.layer = LSTM().layer(size, result // 2, True) if options.letters_by == "LSTM" else None
+        self.filters = nn.Conv1d(size, result, 3, padding=1) if options.letters_by == "CNN" else None
+        self.size = result
+
+    def forward(self, letters: Tensor) -> Tensor:
+        """letters (N, W), 0 where there is none, to (N, size)."""
+        if not letters.numel():
+            return self.table.weight.new_zeros(len(letters), self.size)
+        unique, which = torch.unique(letters, dim=0, return_inverse=True)
+        vectors = self.table(unique)  # (U, W, letter size)
+        if self.filters is not None:
+            found = self.filters(vectors.transpose(1, 2)).masked_fill((unique == 0).unsqueeze(1), -torch.inf).amax(-1)
+            convolved: Tensor = found.clamp(min=-1e4).tanh()[which]  # words without letters have a maximum of -inf
+            return convolved
+        lengths = (unique != 0).sum(1).clamp(min=1).cpu()
+        if self.layer is None:
+            raise TypeError("letters are read by an LSTM or a CNN")
+        _, (last, *_) = self.layer(vectors, None, lengths)  # (2, U, size / 2)
+        return torch.cat((last[0], last[1]), dim=-1)[which]

@@ -1,0 +1,201 @@
+"""Checkpoints: tensors and JSON in one file, written so that the previous one survives any failure."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seq2seq.runs import safe_load as archives
+from seq2seq.data.datamodule import DataModule
+from seq2seq.errors import InputError
+from seq2seq.configurable import build
+from seq2seq.tasks.base import Task, pack_task, unpack_task
+
+FORMAT = 1
+"""Version of what `packed` holds."""
+
+DIGEST = "sha256"
+"""Where a checkpoint keeps the checksum of all the rest."""
+
+
+def packed(task: Task, data: DataModule, run: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from.
+
+    run: what is needed to go on, as plain values: content and validation (the checksums of the rows), version, place
+    (where a streamed corpus stands), device_tokens (of a micro-batch), watch (what validations have said to the
+    schedule), teacher (the checksum of its checkpoint).
+    """
+    described = {"format": FORMAT, "data": json.dumps(data.specification()), "run": json.dumps(run or {})}
+    return {**described, **pack_task(task)}
+
+
+def stored(content: dict[str, Any], name: str) -> Any:
+    """What a checkpoint knows about its run; None where it knows nothing."""
+    try:
+        return json.loads(content["seq2seq"].get("run", "{}")).get(name)
+    except (ValueError, TypeError, AttributeError, RecursionError) as problem:
+        raise InputError(f"the checkpoint does not say how its run stands, or is damaged: {problem}") from problem
+
+
+def write(content: dict[str, Any], path: Path) -> None:
+    """Save so that at any moment `path` is either the old checkpoint or the whole new one.
+
+    A temporary file, flushed to the disk and read back before it is renamed over the old one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    content = {**content, DIGEST: digest(content)}
+    try:
+        temporary.unlink(missing_ok=True)  # it may be a link to somewhere else
+        with open(temporary, "xb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if digest(torch.load(temporary, map_location="cpu", weights_only=True)) != content[DIGEST]:
+            raise OSError("what was written reads back differently, the disk may be failing")
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as problem:  # torch turns a full disk into a RuntimeError about positions
+        full = shutil.disk_usage(path.parent).free < 1 << 20  # before the half-written file goes away
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        reason = "No space left on device" if full else first_line(problem)
+        remedy = "continue with --resume true; the previous one is kept" if path.exists() else "start again"
+        raise InputError(f"cannot save {path}: {reason}; make room or mend the directory, then {remedy}") from problem
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """A checksum of all that a checkpoint holds, its own entry left out: names, numbers and the bytes of tensors."""
+    total = hashlib.sha256()
+    add_to(total, {name: value for name, value in content.items() if name != DIGEST})
+    return total.hexdigest()
+
+
+def add_to(total: "hashlib._Hash", value: Any) -> None:
+    """Add a value of plain types and tensors to a checksum, so that no two different ones add the same bytes."""
+    if isinstance(value, Tensor):
+        total.update(f"tensor {value.dtype} {tuple(value.shape)};".encode())
+        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    elif isinstance(value, Mapping):
+        total.update(f"mapping {len(value)};".encode())
+        for name, entry in value.items():
+            add_to(total, name)
+            add_to(total, entry)
+    elif isinstance(value, (list, tuple)):
+        total.update(f"sequence {len(value)};".encode())
+        for entry in value:
+            add_to(total, entry)
+    elif isinstance(value, (bytes, bytearray)):
+        total.update(f"bytes {len(value)};".encode())
+        total.update(value)
+    else:
+        text = f"{type(value).__name__} {value!r}".encode()
+        total.update(f"{len(text)};".encode() + text)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` outlast a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, tensors on the CPU; nothing in it can run code."""
+    try:
+        content = archives.load(path)
+    except FileNotFoundError:
+        raise InputError(f"there is no checkpoint {path}") from None
+    except Exception as problem:  # torch raises a dozen kinds for a file that is no checkpoint
+        raise InputError(
+            f"{path} is no checkpoint of seq2seq, or is damaged: {first_line(problem)}; {remedy_of(path)}"
+        ) from problem
+    own = content.get("seq2seq") if isinstance(content, dict) else None
+    if not isinstance(own, dict) or "state_dict" not in content:
+        raise InputError(f"{path} is no checkpoint of seq2seq: it holds no task")
+    if own.get("format") != FORMAT:
+        raise InputError(f"{path} has format {own.get('format')}, this version reads format {FORMAT}")
+    if content.get(DIGEST) != digest(content):
+        raise InputError(f"{path} is damaged: its content differs from its checksum; {remedy_of(path)}")
+    return dict(content)
+
+
+def remedy_of(path: Path) -> str:
+    """What to do about a damaged checkpoint."""
+    other = path.with_name("best.ckpt" if path.name == "last.ckpt" else "last.ckpt")
+    beside = f"; {other} may be whole" if other.is_file() else ""
+    return f"bring it back from a copy, or train again with --overwrite true{beside}"
+
+
+def first_line(problem: Exception) -> str:
+    """What went wrong, on one line."""
+    lines = str(problem).strip().splitlines()
+    return lines[0] if lines else type(problem).__name__
+
+
+def find(run: str | Path) -> Path:
+    """The checkpoint that a run directory or a file name means: the best one, else the last one."""
+    path = Path(run)
+    if path.is_file():
+        return path
+    for name in ("best.ckpt", "last.ckpt"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    where = "has no checkpoints/best.ckpt" if path.is_dir() else "does not exist"
+    raise InputError(f"{path} {where}; give a run directory or a checkpoint that seq2seq.train has written")
+
+
+def restore(content: dict[str, Any], path: Path) -> Task:
+    """The trained task of a checkpoint's content, ready to predict."""
+    try:
+        prefix = "task."
+        parameters = {key.removeprefix(prefix): value for key, value in content["state_dict"].items()}
+        with archives.Bounded(parameters.values()):
+            task = unpack_task(content["seq2seq"])
+        task.load_state_dict(parameters)
+    except InputError:
+        raise
+    except Exception as problem:
+        raise InputError(f"{path} does not fit this version of seq2seq: {first_line(problem)}") from problem
+    return task.eval()
+
+
+def data_of(content: dict[str, Any], path: Path) -> DataModule:
+    """What a checkpoint's data came from. It cannot import anything, nor say where this machine keeps prepared data."""
+    specification = data_specification(content, path)
+    try:
+        data = build(DataModule, specification)
+        data.specification()
+    except InputError:
+        raise
+    except Exception as problem:
+        raise InputError(f"{path} does not say where its data came from: {first_line(problem)}") from problem
+    data.cache = None
+    return data
+
+
+def data_specification(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Where the data of a checkpoint came from, as plain values."""
+    try:
+        specification: dict[str, Any] = json.loads(content["seq2seq"]["data"])
+        known = isinstance(specification["init_args"]["max_length"], int)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        known = False
+    if not known:
+        raise InputError(f"{path} does not say where its data came from, or is damaged")
+    return specification
+
+
+def load(run: str | Path) -> Task:
+    """The trained task of a run directory or checkpoint, from that file alone."""
+    path = find(run)
+    return restore(read(path), path)

@@ -1,0 +1,99 @@
+"""Whether a run goes on, and what has changed since it was stopped: nothing that matters changes silently."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import seq2seq
+from seq2seq.runs import checkpoint
+from seq2seq.errors import InputError
+
+OF_THE_MACHINE = ("data.path", "data.device_tokens", "data.workers", "data.cache", "distillation.teacher")
+"""Settings that may change when a run goes on; the rows and the teacher that are read must be the same."""
+
+NONE = "(none)"
+
+
+class Change(NamedTuple):
+    """Something that is not as it was when the run was stopped."""
+
+    name: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} {shown(self.before)} -> {shown(self.now)}"
+
+
+def shown(value: Any) -> str:
+    """A value on the line of a message."""
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def changed(before: dict[str, Any], now: dict[str, Any], inside: str = "") -> list[Change]:
+    """The settings, by their dotted names, that differ between two configurations."""
+    found = []
+    for name in [*before, *(name for name in now if name not in before)]:
+        old, new, whole = before.get(name, NONE), now.get(name, NONE), f"{inside}{name}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += changed(old, new, f"{whole}.")
+        elif old != new:
+            found.append(Change(whole, old, new))
+    return found
+
+
+def matters(name: str, needs_total: bool) -> bool:
+    """Whether a setting makes another experiment; needs_total: the schedule depends on the length of the training."""
+    if name in OF_THE_MACHINE:
+        return False
+    if name in ("trainer.max_epochs", "trainer.max_steps"):
+        return needs_total
+    groups = ("task", "seed", "model", "decoding", "optimizer", "data", "distillation")
+    return name == "trainer.gradient_clip_val" or name.partition(".")[0] in groups
+
+
+def refuse_impossible(changes: Sequence[Change]) -> None:
+    """Refuse what cannot change even if allowed: another optimiser finds nothing of its own in a checkpoint."""
+    for one in changes:
+        if one.name in ("optimizer.algorithm", "optimizer.algorithm.class_path", "task"):
+            raise InputError(f"{one} cannot change in a run that goes on; start another --run")
+
+
+def refuse_or_allow(changes: Sequence[Change], origin: Path, allowed: bool) -> list[dict[str, Any]]:
+    """Refuse changes, or say which ones the run goes on with, as plain values for its card."""
+    if not changes:
+        return []
+    listed = ", ".join(map(str, changes))
+    if not allowed:
+        raise InputError(
+            f"differs from {origin}: {listed}; this would be another experiment: resume with the run's own config.yaml "
+            "and data, start another --run, or go on all the same with --allow_change true, which the results record"
+        )
+    print(f"going on although changed: {listed}", file=sys.stderr)
+    return [{"setting": one.name, "before": shown(one.before), "now": shown(one.now)} for one in changes]
+
+
+def origins(content: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+    """What a checkpoint was trained on and by, where that is not what is there now: checksums, and our version."""
+    names = {
+        "content": "the checksum of the training rows",
+        "validation": "the checksum of the validation rows",
+        "teacher": "the checksum of distillation.teacher",
+    }
+    found = []
+    for name, words in names.items():
+        before = checkpoint.stored(content, name)
+        if now[name] != before and (before or name == "teacher"):
+            found.append(Change(words, before and before[:12], now[name] and now[name][:12]))
+    version = checkpoint.stored(content, "version")
+    if version is not None and series(version) != series(seq2seq.__version__):
+        found.append(Change("the version of seq2seq", version, seq2seq.__version__))
+    return found
+
+
+def series(version: str) -> list[str]:
+    """What two versions must have in common for one to go on where the other stopped: before 1.0 two numbers."""
+    numbers = version.split(".")
+    return numbers[:2] if numbers[0] == "0" else numbers[:1]

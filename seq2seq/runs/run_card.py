@@ -1,0 +1,177 @@
+"""The run card: what sets a run apart and what it cost, plain values for results.json."""
+
+import inspect
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seq2seq.data.rows import Texts
+from seq2seq.configurable import Part, Settings, descendants, named, plain
+
+SHOWN = 16
+"""Hexadecimal digits of a SHA-256 that tell files apart."""
+
+THREAD_WATTS, IDLE_WATTS, DEVICE_WATTS = 10, 20, 300
+"""Assumed power of a busy thread of a processor, of what stands around it, and of an accelerator that tells none."""
+
+JOULES = 3.6e6
+"""In a kilowatt-hour."""
+
+
+def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any], before: str = "") -> list[str]:
+    """The dotted names of settings that are not the default, as the command line has them; a missing one is null.
+
+    Of a class that is not the default one, its own name and those of its arguments that are not its own defaults.
+    """
+    names = [*settings, *(name for name in defaults if name not in settings)]
+    found = (differences(settings.get(name), defaults.get(name), before + name) for name in names)
+    return [name for names in found for name in names]
+
+
+def differences(value: Any, default: Any, name: str) -> list[str]:
+    """The names, `name` itself or some inside it, where a setting is not the default."""
+    if not isinstance(value, dict):
+        return [name] * (completed(value) != completed(default))
+    inside = default if isinstance(default, dict) else {}
+    if "class_path" in value:
+        same = value["class_path"] == inside.get("class_path")
+        own = inside.get("init_args", {}) if same else own_defaults(value["class_path"])
+        return [name] * (not same) + changed(value.get("init_args", {}), own, f"{name}.")
+    if "class_path" in inside or not isinstance(default, dict):
+        return [name]
+    return changed(value, default, f"{name}.")
+
+
+def completed(value: Any) -> Any:
+    """A setting with the defaults of each class inside it."""
+    if isinstance(value, list):
+        return [completed(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    inside = {name: completed(one) for name, one in value.items() if one is not None}
+    if "class_path" not in inside:
+        return inside
+    own = {name: completed(one) for name, one in own_defaults(inside["class_path"]).items() if one is not None}
+    return inside | {"init_args": own | inside.get("init_args", {})}
+
+
+def own_defaults(class_path: str) -> dict[str, Any]:
+    """The defaults of a part's arguments, plain; none for a class that nobody has imported."""
+    for kind in descendants(Part):
+        if named(kind, class_path):
+            arguments = inspect.signature(kind).parameters.values()
+            return {one.name: as_given(one.default) for one in arguments if one.default is not one.empty}
+    return {}
+
+
+def as_given(value: Any) -> Any:
+    """A default as a configuration writes it: of settings whose class is not chosen, the fields alone."""
+    return value.specification()["init_args"] if isinstance(value, Settings) else plain(value)
+
+
+def fingerprints(splits: Mapping[str, Texts], path: str | None) -> dict[str, dict[str, Any]]:
+    """Of each file that rows were read from, named as in data.path, the SHA-256 and size in bytes.
+
+    Of rows that come from no file, one for the split, with the number of rows.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for split, texts in splits.items():
+        for origin in texts.origins:
+            name = inside(Path(origin.file), path)
+            found[name] = {"sha256": origin.checksum[:SHOWN], "bytes": origin.size}
+        if not texts.origins:
+            found[f"{split} rows"] = {"sha256": texts.content[:SHOWN], "rows": len(texts.source)}
+    return found
+
+
+def inside(file: Path, path: str | None) -> str:
+    """A file's name, with its folders below data.path: nothing about the home of whoever trains."""
+    folder = None if path is None else Path(path)
+    if folder is not None and file != folder and file.is_relative_to(folder):
+        return file.relative_to(folder).as_posix()
+    return file.name
+
+
+def energy(seconds: float, device: torch.device, devices: int) -> dict[str, Any]:
+    """An estimate of what the training took from the socket; it has not been measured.
+
+    devices: processes, each with a device of its own or with its threads of the processor.
+    """
+    if device.type == "cpu":
+        threads = devices * torch.get_num_threads()
+        watts = float(IDLE_WATTS + THREAD_WATTS * threads)
+        why = f"{THREAD_WATTS} W for each of {threads} busy threads and {IDLE_WATTS} W besides"
+    else:
+        limit = power_limit(device)
+        watts = devices * (DEVICE_WATTS if limit is None else limit)
+        source = "an assumption" if limit is None else "its power limit"
+        why = f"{watts / devices:g} W for each of {devices} accelerators, {source}"
+    return {
+        "kilowatt_hours": float(f"{watts * seconds / JOULES:.3g}"),
+        "assumption": f"an estimate, not measured: {watts:g} W while training, {why}",
+    }
+
+
+def power_limit(device: torch.device) -> float | None:
+    """The most watts that a CUDA device may take, as nvidia-smi says; None where it says nothing."""
+    if device.type != "cuda":
+        return None
+    try:
+        name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        query = ["nvidia-smi", "--query-gpu=power.limit", "--format=csv,noheader,nounits", "-i", name]
+        return float(subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout.split()[0])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError, AttributeError, RuntimeError, AssertionError):
+        return None
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Software, hardware and the command."""
+    names = ("torch", "pytorch-lightning", "datasets", "sentencepiece", "sacrebleu", "jsonargparse", "babel", "numpy")
+    packages = {name: metadata.version(name) for name in names}
+    command = shlex.join(["python", "-m", "seq2seq." + Path(sys.argv[0]).stem, *sys.argv[1:]])
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "device": device,
+        "packages": packages,
+        "git": git_state(),
+        "command": command,
+    }
+
+
+def processor() -> str:
+    """The name of the processor and its cores."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def device_name(device: torch.device) -> str:
+    """For the report: the accelerator's name, or the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' * (threads != 1)}"
+
+
+def git_state() -> str | None:
+    """Commit of the working directory and whether it is clean; None outside a repository."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + (" with changes" if changes.stdout.strip() else "")

@@ -1,0 +1,1 @@
+"""A task inside Lightning's loop, and all that surrounds an optimiser step."""

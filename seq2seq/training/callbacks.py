@@ -1,0 +1,341 @@
+"""What happens around training: progress and examples, curves, the best and the last checkpoint."""
+
+import csv
+import io
+import math
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from pytorch_lightning import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from seq2seq.analysis.examine import lined_up, readable
+from seq2seq.analysis.gradient_flow import ROWS, memory_over_time
+from seq2seq.errors import Interrupted, Stopped
+from seq2seq.runs.run_directory import RunDirectory, write_text
+from seq2seq.tasks.translation import Translation
+from seq2seq.training.device_budget import device_tokens
+from seq2seq.training.learner import Learner
+
+SHOWN = 3
+"""Live examples at each validation."""
+
+Point = tuple[int, float, float]
+"""Optimiser step, seconds of training, value."""
+
+
+def learner_of(module: LightningModule) -> Learner:
+    """The module, known to be a Learner."""
+    if not isinstance(module, Learner):
+        raise TypeError(f"these callbacks go with a Learner, not with {type(module).__name__}")
+    return module
+
+
+class Curves(Callback):
+    """Points of the training curves: kept in the checkpoint, written to metrics.csv and TensorBoard."""
+
+    def __init__(self, run: RunDirectory, every: int) -> None:
+        """every: optimiser steps between two points."""
+        self.run, self.every = run, every
+        self.points: dict[str, list[Point]] = {}
+        self.seconds = 0.0
+        self.resumed: list[int] = []
+        """Optimiser steps after which the run was resumed."""
+        self.changes: list[dict[str, Any]] = []
+        """What was allowed to change then."""
+        self._started = self._mark = time.monotonic()
+        self._tokens = 0
+        self._board: Any = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Curves, clock and resumptions, plain."""
+        own = {"points": self.points, "seconds": self.elapsed()}
+        return {**own, "resumed": self.resumed, "changes": self.changes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.points = {name: [tuple(point) for point in points] for name, points in state_dict["points"].items()}
+        self.seconds, self.resumed = state_dict["seconds"], list(state_dict.get("resumed", ()))
+        self.changes = [*state_dict.get("changes", ()), *self.changes]
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, over all resumptions."""
+        return self.seconds + time.monotonic() - self._started
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """One point for each curve."""
+        now = self.elapsed()
+        for name, value in values.items():
+            self.points.setdefault(name, []).append((step, round(now, 3), value))
+            if self._board is not None:
+                self._board.add_scalar(name, value, step)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = self._mark = time.monotonic()
+        if trainer.global_step:
+            self.resumed.append(trainer.global_step)
+        if trainer.is_global_zero:
+            from tensorboardX import SummaryWriter
+
+            purge = trainer.global_step + 1 if trainer.global_step else None
+            self._board = SummaryWriter(str(self.run.tensorboard), purge_step=purge)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._tokens += batch.batches[0].step_tokens
+        if trainer.global_step % self.every:
+            return
+        learner = learner_of(pl_module)
+        loss, norm = summed(learner.last_loss), float(learner.gradient_norm)
+        now = time.monotonic()
+        rate = self._tokens / max(now - self._mark, 1e-9)
+        self._mark, self._tokens = now, 0
+        learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        values = {"train_loss": loss, "gradient_norm": norm, "learning_rate": learning_rate, "tokens_per_second": rate}
+        if learner.numerics.skipped:
+            values["skipped_steps"] = float(learner.numerics.skipped)
+        self.add(trainer.global_step, {name: value for name, value in values.items() if math.isfinite(value)})
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        scores = learner_of(pl_module).scores
+        self.add(trainer.global_step, {f"validation_{name}": value for name, value in scores.items()})
+        self.flush(trainer)
+        self._mark, self._tokens = time.monotonic(), 0
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds, self._started = self.elapsed(), time.monotonic()
+        self.flush(trainer)
+        if self._board is not None:
+            self._board.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, (Stopped, Interrupted)):
+            self.flush(trainer)
+            if self._board is not None:
+                self._board.close()
+
+    def flush(self, trainer: Trainer) -> None:
+        """Write metrics.csv: one line for each step that has a point."""
+        if not trainer.is_global_zero:
+            return
+        rows: dict[int, dict[str, float]] = {}
+        for name, points in self.points.items():
+            for step, seconds, value in points:
+                rows.setdefault(step, {"step": step, "seconds": seconds})[name] = value
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["step", "seconds", *self.points], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[step] for step in sorted(rows))
+        write_text(self.run.metrics, text.getvalue())
+        if self._board is not None:
+            self._board.flush()
+
+
+class Budget(Callback):
+    """Finds out how many tokens a device holds where the configuration leaves that open; once for each run."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        learner = learner_of(pl_module)
+        data, plan = learner.data, learner.plan
+        if data.device_tokens != "auto" or learner.device_tokens is not None or plan is None:
+            return
+        learner.train()
+        precision = torch.bfloat16 if trainer.precision == "bf16-mixed" else None
+        copies = learner.options.algorithm.copies + (learner.moving is not None)
+        copies += trainer.world_size > 1  # the buckets in which gradients are exchanged
+        train = learner.splits["train"]
+        kept, sharers = plan.kept, trainer.num_devices
+        learner.device_tokens = device_tokens(
+            learner.task, train, kept, data.batch_tokens, copies, precision, sharers, learner.loss
+        )
+        if trainer.is_global_zero:
+            print(f"a device holds {learner.device_tokens:,} tokens at once", file=sys.stderr)
+
+
+class Checkpoints(Callback):
+    """Saves `best` and `last` after each validation, and stops when the score has not risen for a while."""
+
+    def __init__(self, run: RunDirectory, patience: int | None, average: int | None = None) -> None:
+        """patience: validations without a better score after which training stops; None for never.
+
+        average: of how many validations the parameters are kept for their mean.
+        """
+        self.run, self.patience, self.average = run, patience, average
+        self.best: dict[str, Any] | None = None
+        self.waited = self.validated = 0
+        self.kept: list[int] = []
+        self.saved, self.took, self.cost = time.monotonic(), 0.0, 0.0
+        """When `last` was written, and the seconds that it took: this time, and at most."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "validated": self.validated, "kept": self.kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.waited, self.validated, self.kept = (
+            state_dict[name] for name in ("best", "waited", "validated", "kept")
+        )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        learner = learner_of(pl_module)
+        metric = learner.task.metrics[0]
+        name, value = metric.name, learner.scores[metric.name]
+        better = self.best is None or metric.rank(value) > metric.rank(self.best["value"])
+        self.waited = 0 if better else self.waited + 1
+        self.validated = trainer.global_step
+        if better:
+            self.best = {"step": trainer.global_step, "metric": f"validation_{name}", "value": value}
+        with learner.averaged():
+            if better:
+                trainer.save_checkpoint(self.run.best, weights_only=True)
+            self.keep(trainer)
+        if trainer.state.fn == "fit":  # a validation after the end finds `last` written, and what it names is needed
+            self.save(trainer)
+            self.forget(trainer, self.kept)
+        self.stop_early(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stop_early(trainer)  # the training may have been stopped after its last validation
+
+    def stop_early(self, trainer: Trainer) -> None:
+        """End the training if the score has not risen for long enough."""
+        if self.patience is not None and self.waited >= self.patience:
+            trainer.should_stop = True
+
+    def save(self, trainer: Trainer) -> None:
+        """Write `last`, from which the training can go on."""
+        began = time.monotonic()
+        trainer.save_checkpoint(self.run.last)
+        self.saved = time.monotonic()
+        self.took = self.saved - began
+        self.cost = max(self.cost, self.took)
+
+    def keep(self, trainer: Trainer) -> None:
+        """Save the parameters for their mean, and choose those of older steps that are needed no more."""
+        if self.average is None:
+            return
+        trainer.save_checkpoint(self.run.at_step(trainer.global_step), weights_only=True)
+        self.kept = [*(step for step in self.kept if step != trainer.global_step), trainer.global_step][-self.average :]
+
+    def forget(self, trainer: Trainer, but: Sequence[int] = ()) -> None:
+        """Remove parameters that were saved for their mean; only after `last` no longer names them."""
+        if trainer.is_global_zero:
+            needed = {self.run.at_step(step) for step in but}
+            for file in set(self.run.at_steps()) - needed:
+                file.unlink(missing_ok=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.validated < trainer.global_step:  # steps after the last validation; they are validated next
+            self.save(trainer)
+
+
+class Memory(Callback):
+    """Looks after each validation at what the encoder remembers; kept in the checkpoint and in results.json."""
+
+    def __init__(self, curves: Curves) -> None:
+        self.curves = curves
+        self.points: list[dict[str, Any]] = []
+        """Of each validation: its optimiser step, and what `memory_over_time` found."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"points": self.points}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.points = list(state_dict["points"])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        learner = learner_of(pl_module)
+        if not trainer.is_global_zero or not isinstance(learner.task, Translation):
+            return
+        split, limit = learner.splits["validation"], learner.device_tokens or learner.data.batch_tokens
+        rows = some_rows(split.lengths(np.arange(len(split))), limit)
+        with learner.averaged():
+            found = memory_over_time(learner.task, split.batch(rows).to(learner.device))
+        self.points.append({"step": trainer.global_step, **found.plain()})
+        self.curves.add(trainer.global_step, found.summary())
+
+
+def some_rows(lengths: np.ndarray, limit: int) -> np.ndarray:
+    """ROWS of the rows with source and target lengths (N, 2), evenly spread; fewer if these exceed `limit` tokens.
+
+    Padding counts. A training step of so many tokens has fitted the device.
+    """
+    count = min(len(lengths), ROWS)
+    while True:
+        rows = np.linspace(0, len(lengths) - 1, count).astype(np.int64)
+        if count == 1 or count * lengths[rows].max(axis=0).sum() <= limit:
+            return rows
+        count //= 2
+
+
+class Progress(Callback):
+    """A bar with loss, tokens/s and the last validation score; lines instead where there is no terminal."""
+
+    def __init__(self, curves: Curves, metric: str) -> None:
+        """metric: the validation score to show."""
+        self.curves, self.metric = curves, metric
+        self._bar: Any = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            total = learner_of(pl_module).course(trainer).total
+            terminal = sys.stderr.isatty()
+            if trainer.global_step:
+                print(f"going on from step {trainer.global_step:,}", file=sys.stderr)
+            self._bar = tqdm(
+                total=total,
+                initial=trainer.global_step,
+                disable=not terminal,
+                dynamic_ncols=True,
+                unit="step",
+                leave=False,
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._bar is None:
+            return
+        self._bar.update(1)
+        if trainer.global_step % self.curves.every == 0:
+            self._bar.set_postfix_str(self.now(), refresh=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is None:
+            return
+        learner = learner_of(pl_module)
+        minutes = self.curves.elapsed() / 60
+        self.say(f"step {trainer.global_step:,} of {self._bar.total:,} | {minutes:.1f} min | {self.now()}")
+        count = len(learner.predictions)
+        for place in range(min(SHOWN, count)):
+            row = learner.predictions[(place * 7919 + 17) % count]  # the same spread of rows every time
+            said = readable(row._asdict(), learner.task.tokenizers)
+            source, reference, prediction = lined_up([said[name] for name in ("source", "reference", "prediction")])
+            self.say(f"      {source}\n" * bool(source) + f"    = {reference}\n    > {prediction}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def now(self) -> str:
+        """The newest value of each curve that people watch."""
+        shown = {"train_loss": "loss {:.3f}", "tokens_per_second": "{:,.0f} tokens/s"}
+        shown[f"validation_{self.metric}"] = f"validation {self.metric} {{:.4g}}"
+        points = self.curves.points
+        return " | ".join(form.format(points[name][-1][2]) for name, form in shown.items() if name in points)
+
+    def say(self, text: str) -> None:
+        """Print above the bar."""
+        tqdm.write(text, file=sys.stderr)
+
+
+def summed(value: torch.Tensor) -> float:
+    """A value summed over the devices."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+    return float(value)

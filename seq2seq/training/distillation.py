@@ -1,0 +1,142 @@
+"""Knowledge distillation: a student learns from a stronger run, from its probabilities token by token or its lines."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint as recomputed
+from tqdm import tqdm
+
+from seq2seq.analysis import examine as results
+from seq2seq.data import rows
+from seq2seq.data.batching.batch import Batch
+from seq2seq.data.cache import Cache, checksum
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.rows import Row, Texts
+from seq2seq.data.tokenizers.base import PAD, Tokenizers
+from seq2seq.errors import InputError
+from seq2seq.inference import predict_texts as inference
+from seq2seq.runs import checkpoint
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.translation import Translation
+from seq2seq.training.options import DistillationOptions
+
+VERSION = 1
+"""Of what is kept about a teacher's lines; a new one leaves the old ones unused."""
+
+CHUNK = 1 << 24
+"""Log-probabilities whose differences are held at once."""
+
+
+class Teacher:
+    """A trained run that is only asked. No module, so that it is no part of the student or of its checkpoints."""
+
+    def __init__(self, options: DistillationOptions, data: DataModule) -> None:
+        """Read the run that the options name; data: of the student."""
+        if options.teacher is None:
+            raise TypeError("there is no teacher to read")
+        if options.sequences and data.window is not None:
+            raise InputError(
+                "distillation.sequences needs all training rows at hand; drop data.window, or set sequences false"
+            )
+        self.path, self.options = checkpoint.find(options.teacher), options
+        self.content = checksum(self.path)
+        """Of the checkpoint's file."""
+        self.task = checkpoint.load(self.path).requires_grad_(False)
+        self.tokenizers = self.taken_over(data)
+        """Its vocabularies, made anew for the student."""
+
+    def taken_over(self, data: DataModule) -> Tokenizers:
+        """The vocabularies, refused where the student's settings ask for others."""
+        source, target = self.task.tokenizers
+        if data.shared_vocabulary != (source is target):
+            shared = "true" if source is target else "false"
+            raise InputError(
+                f"the teacher {self.path} needs data.shared_vocabulary {shared}: its tokens are the student's"
+            )
+        for name, mine, theirs in zip(("tokenizer", "target_tokenizer"), data.kinds, (source, target), strict=True):
+            if mine.specification() != theirs.specification():
+                raise InputError(
+                    f"data.{name} is {mine} but that of the teacher {self.path} is {theirs}; a student needs its "
+                    "teacher's tokens, so write the same"
+                )
+        return data.restore_tokenizers([source.state, target.state])
+
+    def check(self, student: Task) -> None:
+        """Refuse tasks between which there is no distance."""
+        if student.running:
+            raise InputError("model.running learns from a text as it is; drop distillation.teacher or model.running")
+        if not self.options.weight:
+            return
+        for name, task in (("distillation.teacher", self.task), ("the student", student)):
+            if type(task).forward is Task.forward:
+                raise InputError(
+                    f"{name} is a {type(task).__name__}, which gives no probabilities of tokens to compare"
+                )
+        if isinstance(student, Translation) and student.output != "softmax":
+            raise InputError(
+                f"model.output {student.output} gives most tokens no probability, and then the distance from a teacher "
+                "is infinite; choose softmax, or distillation.weight 0 with sequences true"
+            )
+
+    def to(self, device: torch.device) -> None:
+        """Answer on `device`; one whose probabilities are not wanted makes room there."""
+        self.task.to(device if self.options.weight else "cpu")
+
+    def loss(self, student: Task, batch: Batch) -> Tensor:
+        """The student's loss on a batch, summed over its real target tokens, in nats.
+
+        (1 - w) loss + w t^2 KL(teacher || student), both softened by the temperature t (Hinton et al. 2015, sec. 2;
+        Kim and Rush 2016, sec. 3.1, up to the teacher's entropy, which has no gradient).
+        """
+        weight, temperature = self.options.weight, self.options.temperature
+        if not weight:
+            return student.loss(batch)
+        real = batch.target[:, 1:] != PAD
+        with torch.no_grad():
+            theirs = self.task.forward(batch)[real]
+        if weight == 1:
+            return temperature**2 * divergence(theirs, student.forward(batch)[real], temperature)
+        loss, ours = student.loss_and_log_probs(batch)
+        return (1 - weight) * loss + weight * temperature**2 * divergence(theirs, ours[real], temperature)
+
+    def texts(self, texts: Texts, data: DataModule, device: torch.device) -> Texts:
+        """The training rows with the teacher's lines as targets (Kim and Rush 2016, sec. 3.2).
+
+        They are decoded on `device` as the teacher's checkpoint says and kept with the prepared data, under the
+        checksums of the checkpoint and of the rows: a resumed run reads the same ones.
+        """
+        key = [VERSION, self.content, texts.content, data.max_length]
+        folder = Cache(data.cache).folder("taught", key, lambda folder: self._write(texts, data, device, folder))
+        made = rows.read(folder)
+        return texts._replace(target=made.target, content=made.content)
+
+    def _write(self, texts: Texts, data: DataModule, device: torch.device, folder: Path) -> None:
+        count = len(texts.source)
+        print(f"{self.path} predicts {count:,} training rows; they are kept for other runs", file=sys.stderr)
+        split, task = data.encode(texts, self.task.tokenizers, "train"), self.task.to(device)
+        lines, predict = [""] * count, results.Predictor(task, task.decoding)
+        with tqdm(total=count, desc="predicting", unit="row", leave=False, disable=None) as bar:
+            for batch in inference.batches(split, task.decoding, device):
+                for row, line, *_ in predict(batch):
+                    lines[row] = line
+                bar.update(len(batch.rows))
+        rows.write((Row(*pair, row) for row, pair in enumerate(zip(texts.source, lines, strict=True), 1)), folder)
+
+
+def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL of the student's softened distributions from the teacher's, summed over N tokens, in nats.
+
+    teacher, student: log-probabilities (N, V); what is between them and the sum is held for some tokens only.
+    """
+    size = max(1, CHUNK // student.shape[-1])
+    pieces = zip(torch.split(teacher, size), torch.split(student, size), strict=True)
+    return torch.stack(
+        [torch.as_tensor(recomputed(_divergence, *piece, temperature, use_reentrant=False)) for piece in pieces]
+    ).sum()
+
+
+def _divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    theirs, ours = (one if temperature == 1 else (one / temperature).log_softmax(-1) for one in (teacher, student))
+    return (theirs.exp() * (theirs - ours)).sum()

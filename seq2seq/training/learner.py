@@ -1,0 +1,346 @@
+"""Learner: a task inside Lightning's loop. Everything that needs Lightning and is no callback is here."""
+
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.strategies import ParallelStrategy
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+import seq2seq
+from seq2seq.analysis.examine import Predicted, Predictor, in_order, score
+from seq2seq.data.batching.batch import Batch
+from seq2seq.data.batching.plan import Plan
+from seq2seq.data.batching.running_text import Lanes
+from seq2seq.data.batching.split import Split, Step
+from seq2seq.data.batching.streaming import Place, StreamedSteps
+from seq2seq.data.datamodule import DataModule
+from seq2seq.errors import InputError
+from seq2seq.metrics.base import Prediction
+from seq2seq.models.cells import CellState
+from seq2seq.runs import checkpoint
+from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.generation import Generation
+from seq2seq.training.averaging import MovingAverage
+from seq2seq.training.distillation import Teacher
+from seq2seq.training.loop_state import loops_at
+from seq2seq.training.options import OptimizerOptions
+from seq2seq.training.schedules import Course, Watch
+from seq2seq.training.skipped_steps import Numerics, StepRecord, out_of_memory
+
+
+class Learner(LightningModule):
+    """Trains a task; validates by decoding greedily and tests by the task's own search."""
+
+    def __init__(
+        self,
+        task: Task,
+        data: DataModule,
+        train: Split | None,
+        validation: Split,
+        optimizer: OptimizerOptions,
+        seed: int,
+        clip: float | None = None,
+        content: str = "",
+        teacher: Teacher | None = None,
+    ) -> None:
+        """train: None when the corpus is streamed; content: the checksum of the training rows as they were read.
+
+        clip: the largest norm of the gradient.
+        seed: of the batch plan, of subword sampling and of dropout.
+        """
+        super().__init__()
+        self.automatic_optimization = False  # a step has as many micro-batches as fit the devices
+        self.task, self.data, self.splits = task, data, {"validation": validation}
+        if train is not None:
+            self.splits["train"] = train
+        self.options, self.seed, self.clip = optimizer, seed, float("inf") if clip is None else clip
+        self.plan: Plan | Lanes | None = None
+        if train is not None:
+            self.plan = data.running_plan(train, task.tokenizers, seed) if task.running else data.plan(train, seed)
+        elif task.running:
+            raise InputError("model.running needs all training rows at hand; drop data.window")
+        self.carried: CellState = ()
+        """Of running text the state (L, lanes, H) of every lane, the same on each device; none at its beginning."""
+        self.next_carried: CellState = ()
+        self.place: Place | None = None
+        self.content = content
+        self.device_tokens = None if data.device_tokens == "auto" else data.device_tokens
+        self.evaluation_group: dist.ProcessGroup | None = None
+        """The processes, when they gather what they have predicted; None for the usual group."""
+        self.predicted: list[Predicted] = []
+        self.predictor: Predictor | None = None
+        self.predictions: list[Prediction] = []
+        self.scores: dict[str, float] = {}
+        self.watch = Watch()
+        self.teacher = teacher
+        self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
+        self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
+        self.numerics = Numerics()
+
+    def course(self, trainer: Trainer) -> Course:
+        """How long this training takes, for the schedule."""
+        warmup = self.options.warmup_steps
+        if self.plan is None:
+            return Course(warmup, trainer.max_steps, None)
+        limits = [trainer.max_steps, (trainer.max_epochs or -1) * len(self.plan)]
+        return Course(warmup, min((limit for limit in limits if limit > 0), default=len(self.plan)), len(self.plan))
+
+    def train_dataloader(self) -> "DataLoader[Step] | StreamedSteps":
+        """This device's share of each step, from where training stands."""
+        device = (self.trainer.global_rank, self.trainer.world_size)
+        data, tokenizers = self.data, self.task.tokenizers
+        if self.plan is None:
+            return data.streamed_steps(tokenizers, self.seed, self.place, *device, self.device_tokens, self.task.layout)
+        train = self.plan if isinstance(self.plan, Lanes) else self.splits["train"]
+        position = partial(getattr, self.trainer, "global_step")
+        return data.training_steps(train, tokenizers, self.plan, position, *device, self.device_tokens)
+
+    def val_dataloader(self) -> "DataLoader[Batch]":
+        """This device's share of the validation split."""
+        return self.evaluation_batches("validation", self.task.decoding.greedy())
+
+    def evaluation_batches(self, split: str, decoding: Decoding) -> "DataLoader[Batch]":
+        """This device's share of a split, as many rows at once as `decoding` says."""
+        place = (self.trainer.global_rank, self.trainer.world_size)
+        return self.data.evaluation_batches(self.splits[split], decoding.sources, *place, self.task.running)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        if isinstance(batch, Step):  # micro-batches go to the device one by one, in training_step
+            return batch
+        return cast(Batch, batch).to(device)
+
+    def record(self, pieces: Sequence[Batch]) -> StepRecord:
+        """What made the step that is under way."""
+        trainer, split = self.trainer, self.splits.get("train")
+        texts = None if split is None or self.task.running else split.texts
+        return StepRecord(
+            self.global_step + 1, self.seed, trainer.global_rank, trainer.world_size, self.task, self.data, texts,
+            pieces, self.carried, float(self.last_loss), float(self.gradient_norm),
+        )  # fmt: skip
+
+    def training_step(self, batch: Step, batch_idx: int) -> None:
+        """One optimiser step: the gradients of its micro-batches are added up over time and devices."""
+        optimizer = self.optimizers()
+        if isinstance(optimizer, list):
+            raise TypeError("a Learner has one optimiser")
+        optimizer.zero_grad()
+        self.begin_lanes()
+        seed = step_seed(self.seed, self.global_step)
+        pieces = [piece._replace(seed=seed, step=self.global_step) for piece in batch.batches]
+        while (large := self.accumulate(pieces)) is not None:
+            optimizer.zero_grad()
+            pieces[large : large + 1] = self.numerics.halved(pieces[large], self.device)
+            self.begin_lanes()
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+        # The same on each device, whose gradients are; a norm and a loss are waited for here, once a step.
+        good = bool((self.gradient_norm + self.last_loss).isfinite())
+        if good:
+            self.numerics.good()
+        else:
+            self.numerics.skip(self.record(pieces))
+            optimizer.zero_grad()  # an optimiser without gradients counts the step and changes nothing
+        self.share_lanes(good)
+        for group in optimizer.param_groups:
+            group["lr"] = self.options.rate(self.global_step, self.course(self.trainer), self.watch)
+        optimizer.step()
+        if self.moving is not None and good:
+            self.moving.update(self.global_step)
+        self.place = batch.place
+        self.numerics.refuse_many(self.global_step)
+
+    def accumulate(self, pieces: Sequence[Batch]) -> int | None:
+        """Add up the gradients of micro-batches; the number of one that did not fit the device, None if all did."""
+        self.last_loss, number, exchanging = torch.zeros((), device=self.device), 0, False
+        try:
+            for number, piece in enumerate(pieces):
+                piece, last = piece.to(self.device), number == len(pieces) - 1
+                loss = self.loss(piece) / piece.step_tokens
+                self.last_loss += loss.detach()
+                exchanging = last and self.trainer.world_size > 1
+                if exchanging:  # a loss that is no number makes the gradients of all devices such
+                    loss = loss * (1 + (self.last_loss - self.last_loss))
+                with contextlib.nullcontext() if last else self.unsynchronised():
+                    self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
+        except RuntimeError as problem:
+            if exchanging or not out_of_memory(problem):  # others have begun to exchange what cannot be repeated
+                raise
+            return number
+        return None
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Of a micro-batch, summed over its real target tokens, in nats: the task's own, or what a teacher says too."""
+        if isinstance(self.task, Generation) and self.task.running:
+            return self.lane_loss(self.task, batch)
+        return self.task.loss(batch) if self.teacher is None else self.teacher.loss(self.task, batch)
+
+    def begin_lanes(self) -> None:
+        """At the beginning of an epoch every lane starts from nothing; before a step, the states to fill in."""
+        if not isinstance(self.plan, Lanes) or not isinstance(self.task, Generation):
+            return
+        if not self.carried:
+            self.carried = self.task.beginning(self.plan.lanes)
+        self.carried = tuple(tensor.to(self.device) for tensor in self.carried)
+        self.next_carried = tuple(torch.zeros_like(tensor) for tensor in self.carried)
+
+    def lane_loss(self, task: Generation, batch: Batch) -> Tensor:
+        """The loss of segments, which go on from the states of their lanes and leave new ones."""
+        lanes = batch.places.to(self.device)
+        state = task.resumed(tuple(tensor.index_select(1, lanes) for tensor in self.carried))
+        loss, after = task.carried_loss(batch, state)
+        if bool((batch.target_lengths > 0).all()):  # else the batch only keeps this device in step with the others
+            for tensor, new in zip(self.next_carried, after.recurrent, strict=True):
+                tensor[:, lanes] = new.detach().to(tensor.dtype)
+        return loss
+
+    def share_lanes(self, good: bool) -> None:
+        """Every device learns the states of the lanes that others have read; after a bad step the old ones stay."""
+        if not isinstance(self.plan, Lanes):
+            return
+        if self.trainer.world_size > 1 and good:
+            for tensor in self.next_carried:
+                dist.all_reduce(tensor)
+        ended = (self.global_step + 1) % len(self.plan) == 0
+        self.carried = () if ended else self.next_carried if good else self.carried
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the task has the parameters that are validated: their moving average where there is one."""
+        return contextlib.nullcontext() if self.moving is None else self.moving.applied()
+
+    def unsynchronised(self) -> contextlib.AbstractContextManager[Any]:
+        """Inside, gradients stay on their device."""
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else contextlib.nullcontext()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.options.algorithm.optimizer(self.parameters(), self.options.learning_rate)
+
+    def on_fit_start(self) -> None:
+        if self.moving is not None:
+            self.moving.to(self.device)
+        if self.teacher is not None:
+            self.teacher.to(self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        if self.moving is not None:
+            self.moving.swap()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collect(batch, self.task.decoding.greedy())
+
+    def on_validation_epoch_end(self) -> None:
+        if self.moving is not None:
+            self.moving.swap()
+        self.gather_validation()
+        if self.trainer.state.fn == "fit":
+            metric = self.task.metrics[0]
+            self.watch = self.options.schedule.watch(self.watch, metric.rank(self.scores[metric.name]))
+
+    def leave_validation(self) -> None:
+        """Undo what the beginning of a validation has done, to save the training as it stood before."""
+        self.predicted, self.predictor = [], None
+        if self.moving is not None:
+            self.moving.swap()
+
+    def gather_validation(self) -> None:
+        """The predictions of the validation split and their scores."""
+        self.predictions = self.gather("validation")
+        self.scores = {name: value.value for name, value in score(self.predictions, self.task.metrics).items()}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Validate parameters that belong to no step, so that no callback takes them for the newest."""
+        self.collect(batch, self.task.decoding.greedy())
+
+    def on_predict_epoch_end(self) -> None:
+        self.gather_validation()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        with torch.autocast(self.device.type, enabled=False):  # 32 bits: `evaluate` repeats the very number
+            self.collect(batch, self.task.decoding)
+
+    def on_test_epoch_end(self) -> None:
+        self.predictions = self.gather("test")
+
+    def collect(self, batch: Batch, decoding: Decoding) -> None:
+        """Predict a batch; an empty one only keeps this device in step with the others."""
+        if self.predictor is None:  # the first batch of a split
+            self.predictor = Predictor(self.task, decoding)
+        self.predicted += self.predictor(batch)
+
+    def gather(self, split: str) -> list[Prediction]:
+        """The predictions of all devices in row order, the same list on each."""
+        mine, self.predicted, self.predictor = self.predicted, [], None
+        shares: list[list[Predicted] | None] = [mine]
+        if self.trainer.world_size > 1:
+            shares = [None] * self.trainer.world_size
+            dist.all_gather_object(shares, mine, self.evaluation_group)
+        predicted = [row for share in shares if share for row in share]
+        return in_order(predicted, self.splits[split].texts)
+
+    def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
+        run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.watch}
+        run |= {"validation": self.splits["validation"].texts.content, "version": seq2seq.__version__}
+        run["skipped"] = self.numerics.plain()
+        run["teacher"] = None if self.teacher is None else self.teacher.content
+        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
+        length = None if self.plan is None else len(self.plan)
+        checkpoint_content["loops"] = loops_at(self.global_step, length, checkpoint_content["loops"])
+        if "optimizer_states" in checkpoint_content:  # one to go on from
+            checkpoint_content["carried"] = [tensor.cpu() for tensor in self.carried]
+            if self.moving is not None:
+                checkpoint_content["moving_average"] = self.moving.values
+
+    def refuse_other_network(self, content: dict[str, Any]) -> None:
+        """Raise InputError for a checkpoint that this network cannot go on from, whatever is allowed to change."""
+        if "optimizer_states" not in content:
+            raise InputError(
+                "the checkpoint holds parameters only, as best.ckpt does: it predicts and is evaluated, but cannot be "
+                "resumed; bring last.ckpt back from a copy, or train again with --overwrite true"
+            )
+        if self.moving is not None and "moving_average" not in content:
+            raise InputError("optimizer.ema_decay cannot begin in a run that goes on; start another --run")
+        then, now = ({name: tuple(one.shape) for name, one in state.items()}
+                     for state in (content["state_dict"], self.state_dict()))  # fmt: skip
+        for name in [*now, *then]:
+            if then.get(name) != now.get(name):
+                raise InputError(
+                    f"the network cannot change in a run that goes on: {name.removeprefix('task.')} was "
+                    f"{then.get(name, 'not there')} and is {now.get(name, 'not there')}; start another --run"
+                )
+
+    def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
+        self.refuse_other_network(checkpoint_content)
+        self.place = checkpoint.stored(checkpoint_content, "place")
+        self.watch = Watch(*checkpoint.stored(checkpoint_content, "watch"))
+        self.carried = tuple(checkpoint_content.get("carried", ()))
+        self.numerics.restore(checkpoint.stored(checkpoint_content, "skipped"))
+        if self.moving is not None:
+            self.moving.values = dict(checkpoint_content["moving_average"])
+        if self.data.device_tokens == "auto":
+            self.device_tokens = checkpoint.stored(checkpoint_content, "device_tokens")
+
+
+def step_seed(seed: int, step: int) -> int:
+    """A seed for all that is random in an optimiser step."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class AtomicCheckpoints(CheckpointIO):
+    """Lightning's reading and writing of checkpoints, done by `seq2seq.checkpoint`."""
+
+    def save_checkpoint(self, content: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        checkpoint.write(content, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return checkpoint.read(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""What a configuration says about machine, optimisation and a teacher. Light on purpose: `--help` imports it."""
+
+import re
+from typing import Any, Literal, final
+
+from seq2seq.configurable import Part
+from seq2seq.errors import InputError, check_range
+from seq2seq.training.optimizers import AdamW, Algorithm
+from seq2seq.training.schedules import Constant, Course, Schedule, Watch
+
+
+def seconds_of(time: str | int | None) -> float | None:
+    """The seconds of a limit such as 20:00:00 or 01:12:00:00 (YAML may have made a number of it); None for none."""
+    if time is None:
+        return None
+    parts = re.fullmatch(r"(?:(\d+)[:-])?(\d+):([0-5]?\d):([0-5]?\d)", str(time))
+    seconds = time
+    if parts is not None:
+        days, hours, minutes, rest = (int(part or 0) for part in parts.groups())
+        seconds = ((24 * days + hours) * 60 + minutes) * 60 + rest
+    if not isinstance(seconds, int) or seconds <= 0:
+        raise InputError(f"trainer.max_time is {time!r}; write HH:MM:SS or DD:HH:MM:SS")
+    return float(seconds)
+
+
+@final
+class TrainerOptions(Part):
+    """Where and for how long to train: the options of Lightning's Trainer that fit this project."""
+
+    def __init__(
+        self,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = 1,
+        num_nodes: int = 1,
+        strategy: str = "auto",
+        precision: Literal["32-true", "bf16-mixed"] = "32-true",
+        max_epochs: int = 10,
+        max_steps: int = -1,
+        max_time: str | int | None = None,
+        save_every: float | None = 10.0,
+        timeout: float = 60.0,
+        val_check_interval: int | float = 1.0,
+        gradient_clip_val: float | None = 1.0,
+        log_every_n_steps: int = 10,
+        skip_limit: int = 20,
+        deterministic: bool = False,
+        detect_anomaly: bool = False,
+        profiler: str | None = None,
+    ) -> None:
+        """Options of the trainer.
+
+        Args:
+            accelerator: cpu, cuda, mps or auto.
+            devices: how many devices on each node, which ones, or auto.
+            num_nodes: machines.
+            strategy: how devices work together: auto, ddp, ...
+            precision: arithmetic of training and validation; the test is always scored in 32 bits.
+            max_epochs: passes over the training split.
+            max_steps: optimiser steps after which to stop; -1 for no limit.
+            max_time: time this process may take, HH:MM:SS or DD:HH:MM:SS; shortly before, the training saves, stops
+                with exit code 75, and can be resumed.
+            save_every: minutes between two checkpoints besides those after validations; null for none. Never so often
+                that they take over 1 % of the time.
+            timeout: seconds after which all of several processes have ended when one has failed or hangs; in an
+                evaluation they wait longer for each other. Raise it where saving takes that long.
+            val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
+            gradient_clip_val: the largest norm of the gradient (Pascanu et al. 2013); null for no limit.
+            log_every_n_steps: optimiser steps between two points of the training curves.
+            skip_limit: a step whose loss or gradient is not a number is skipped; after more than so many in a row the
+                training stops.
+            deterministic: refuse operations that can differ between two runs on one machine.
+            detect_anomaly: name the operation in which a NaN first appears; slow.
+            profiler: simple or advanced prints where the time goes.
+        """
+        check_range("trainer.max_epochs", max_epochs, 1)
+        check_range("trainer.log_every_n_steps", log_every_n_steps, 1)
+        check_range("trainer.skip_limit", skip_limit, 0)
+        self.accelerator, self.devices, self.num_nodes, self.strategy = accelerator, devices, num_nodes, strategy
+        if save_every is not None and save_every <= 0:
+            raise InputError(f"trainer.save_every is {save_every}; it must be above 0, or null")
+        self.precision, self.max_epochs, self.max_steps = precision, max_epochs, max_steps
+        check_range("trainer.timeout", timeout, 5)
+        self.max_time, self.save_every, self.timeout = max_time, save_every, timeout
+        self.limit = seconds_of(max_time)
+        self.val_check_interval, self.gradient_clip_val = val_check_interval, gradient_clip_val
+        self.log_every_n_steps, self.deterministic = log_every_n_steps, deterministic
+        self.skip_limit = skip_limit
+        self.detect_anomaly, self.profiler = detect_anomaly, profiler
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of Lightning's Trainer; a whole number of steps between validations spans epochs."""
+        every = None if isinstance(self.val_check_interval, int) else 1
+        ours = ("gradient_clip_val", "max_time", "save_every", "timeout", "limit", "skip_limit")
+        own = {name: value for name, value in vars(self).items() if name not in ours}
+        return {**own, "check_val_every_n_epoch": every}
+
+
+@final
+class OptimizerOptions(Part):
+    """How the parameters change: the algorithm, the schedule of its learning rate, and averages over the steps."""
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        algorithm: Algorithm = AdamW(),
+        schedule: Schedule = Constant(),
+        warmup_steps: int = 0,
+        ema_decay: float | None = None,
+        average: int | None = None,
+    ) -> None:
+        """Settings of the optimiser.
+
+        Args:
+            learning_rate: the highest learning rate.
+            algorithm: what gradients do (AdamW, Adam, SGD, Adafactor, Adagrad, Adadelta).
+            schedule: what follows the warm-up (Constant, Cosine, InverseSqrt, Plateau, WarmupStableDecay, Halving).
+            warmup_steps: optimiser steps in which the rate rises linearly from zero.
+            ema_decay: validate, test and keep as the best an exponential moving average of the parameters that decays
+                by this each step, such as 0.999; costs one more copy of them on the device and in last.ckpt.
+            average: at the end, take the mean of the parameters of the last so many validations, with ema_decay of
+                their averages, and keep it as the best if it scores no worse; costs as many files of the parameters
+                during the training, no memory.
+        """
+        if learning_rate <= 0:
+            raise InputError(f"optimizer.learning_rate is {learning_rate}; it must be above 0")
+        check_range("optimizer.warmup_steps", warmup_steps, 0)
+        if ema_decay is not None:
+            check_range("optimizer.ema_decay", ema_decay, 0, 1)
+        if average is not None:
+            check_range("optimizer.average", average, 2)
+        self.learning_rate, self.algorithm = learning_rate, algorithm
+        self.schedule, self.warmup_steps = schedule, warmup_steps
+        self.ema_decay, self.average = ema_decay, average
+
+    def rate(self, step: int, course: Course, watch: Watch) -> float:
+        """The learning rate at an optimiser step (from 0)."""
+        risen = step >= course.warmup
+        factor = self.schedule.factor(step, course) if risen else (step + 1) / course.warmup
+        return self.learning_rate * factor * watch.share
+
+
+@final
+class DistillationOptions(Part):
+    """Learning from a stronger model besides the corpus."""
+
+    def __init__(
+        self, teacher: str | None = None, weight: float = 0.5, temperature: float = 1.0, sequences: bool = False
+    ) -> None:
+        """The teacher and what is taken from it.
+
+        Args:
+            teacher: run directory or checkpoint to learn from, whose vocabularies the new model takes over; null for
+                none.
+            weight: share of the loss that is the distance from the teacher's probabilities of each token; the rest is
+                the usual loss (Kim and Rush 2016, sec. 3.1).
+            temperature: softens the probabilities of both for that distance (Hinton et al. 2015, sec. 2).
+            sequences: train on what the teacher predicts for each training source instead of the corpus's target (Kim
+                and Rush 2016, sec. 3.2); decoded once, as the teacher's checkpoint says, and kept with the prepared
+                data.
+        """
+        if not 0 <= weight <= 1:
+            raise InputError(f"distillation.weight is {weight}; it must be at least 0 and at most 1")
+        if not temperature > 0:
+            raise InputError(f"distillation.temperature is {temperature}; it must be above 0")
+        if sequences and teacher is None:
+            raise InputError("distillation.sequences needs distillation.teacher, a run whose predictions to train on")
+        self.teacher, self.weight, self.temperature, self.sequences = teacher, weight, temperature, sequences
