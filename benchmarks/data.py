@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from seq2seq.data.batching.plan import Plan
-from seq2seq.data.corpora.text_files import Parallel
+from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.tokenizers.base import SentencePiece
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 
 PLANNED = 50_000_000
 WORDS = 20_000

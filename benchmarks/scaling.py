@@ -124,7 +124,7 @@ def work(arguments: Sequence[str]) -> None:
     import torch
 
     from seq2seq import train
-    from seq2seq.cli import parser as command
+    from seq2seq.cli import command
     from seq2seq.training.learner import Learner
 
     inside: list[float] = []

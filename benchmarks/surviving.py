@@ -51,7 +51,7 @@ def tell(found: dict[str, Any]) -> None:
 def first_step(arguments: Sequence[str]) -> None:
     """When the first step begins."""
     from seq2seq import train
-    from seq2seq.cli import parser as command
+    from seq2seq.cli import command
     from seq2seq.training.learner import Learner
 
     def stepping(self: Learner, batch: object, index: int) -> None:
@@ -66,7 +66,7 @@ def overheads(arguments: Sequence[str]) -> None:
     import torch
 
     from seq2seq import train
-    from seq2seq.cli import parser as command
+    from seq2seq.cli import command
     from seq2seq.training.callbacks import Checkpoints
     from seq2seq.training.learner import Learner
     from seq2seq.training.step_boundaries import Boundaries

@@ -21,14 +21,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError
 from seq2seq.inference.predict_texts import decode
 from seq2seq.runs import checkpoint
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.decoding_options import Decoding
 
 HERE = Path(__file__).resolve().parent
 

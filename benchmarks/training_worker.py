@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy, dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Step
 from seq2seq.data.tokenizers.base import PAD

@@ -13,20 +13,24 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
-from seq2seq.analysis import examine as results
 from seq2seq.analysis import systems
 from seq2seq.analysis.breakdown import training_counts
 from seq2seq.analysis.comparison import comparison
-from seq2seq.cli import parser as command
+from seq2seq.analysis.examine import Examined, examine
+from seq2seq.analysis.results_files import as_json, publish, without_nan
+from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts as inference
+from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Metric
 from seq2seq.report import tables
+from seq2seq.report.terminal import shown
 from seq2seq.runs import checkpoint
 from seq2seq.runs import run_card as card
 from seq2seq.runs.run_directory import REPORTED, RunDirectory
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.decoding_options import Decoding
 
 COMPARING = ("--system", "--references", "--sources", "--metrics")
 """Options that compare what has been written instead of decoding anew."""
@@ -159,13 +163,13 @@ def score(name: str, arguments: Sequence[str]) -> int:
     scored["config"] |= {name: command.plain_settings(parser, config)[name] for name in ("data", "decoding")}
     if run is not None:
         run.clear(REPORTED)
-        results.publish(scored, examined, run, config.split)
+        publish(scored, examined, run, config.split)
     if config.report is not None:
         from seq2seq.report import layout, page  # takes a moment to import
 
-        text = page.render(results.without_nan(scored), results.without_nan(examined.rows()), examined.alignments)
+        text = page.render(without_nan(scored), without_nan(examined.rows()), examined.alignments)
         layout.write(text, config.report)
-    answer(config, scored, tables.scores(scored, config.split), results.shown(scored, config.split))
+    answer(config, scored, tables.scores(scored, config.split), shown(scored, config.split))
     if base is None and not bounds:
         return 0
     compared = against(base, systems.Output(path, examined.predictions, scored), task.metrics, config.split)
@@ -191,7 +195,7 @@ def against(
 def answer(config: Namespace, content: Mapping[str, Any], table: tables.Table, more: str = "") -> None:
     """Print what was asked for."""
     if config.json:
-        print(results.as_json(content))
+        print(as_json(content))
     elif config.markdown or config.latex:
         print(table.markdown() if config.markdown else table.latex())
     else:
@@ -243,7 +247,7 @@ def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path 
 
 def evaluate(
     task: Task, data: DataModule, decoding: Decoding, split: str, device_name: str, content: str | None
-) -> tuple[dict[str, Any], results.Examined]:
+) -> tuple[dict[str, Any], Examined]:
     """Decode a split and look at it: the plain results, and the predictions with what belongs to each.
 
     content: the checksum of the training rows; words are counted in no others.
@@ -252,14 +256,14 @@ def evaluate(
     device = inference.choose_device(device_name)
     encoded = data.encode(data.texts(split), task.tokenizers, split, task.layout)
     task.to(device)
-    found: list[results.Predicted] = []
+    found: list[Predicted] = []
     with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:
-        predict = results.Predictor(task, decoding)
+        predict = Predictor(task, decoding)
         for batch in inference.batches(encoded, decoding, device, task.running):
             found += predict(batch)
             bar.update(len(batch.rows))
-    rows, aligned = results.in_order(found, encoded.texts), task.layout.aligned
-    examined = results.examine(
+    rows, aligned = in_order(found, encoded.texts), task.layout.aligned
+    examined = examine(
         task,
         encoded,
         rows,

@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.data.batching.batch import Layout
 from seq2seq.data.checks import checks
 from seq2seq.data.checks.findings import SEVERITIES, Encoded, Finding

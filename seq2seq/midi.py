@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from jsonargparse import ArgumentParser
 
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.data.corpora.builtin.melodies import METERS, Tune, abc, parse, pitches
 from seq2seq.data.corpora.lines import decode_line
 from seq2seq.errors import InputError

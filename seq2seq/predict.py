@@ -11,14 +11,15 @@ from typing import BinaryIO
 
 from jsonargparse import ArgumentParser, Namespace
 
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.data.corpora.lines import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import predict_texts as inference
 from seq2seq.inference import token_stream as stream
 from seq2seq.runs import checkpoint
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.generation import Generation
 
 CHUNK = 1 << 17

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import SentencePiece, Tokenizers
+from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.training.signals import CATCHES
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

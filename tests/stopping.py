@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from seq2seq import train
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.runs import checkpoint
 from seq2seq.training import step_boundaries as boundaries
 from seq2seq.training.learner import Learner

@@ -21,8 +21,8 @@ from seq2seq.models.attention import (
     Normalizer,
     ScaledDot,
     Scorer,
+    normalize,
 )
-from seq2seq.models.scorer import normalize
 from tests.oracle_attention import attend
 
 QUERY, LENGTHS = 6, [7, 1, 4]

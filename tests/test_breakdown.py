@@ -21,10 +21,10 @@ from seq2seq.analysis.breakdown import (
     repetition,
     training_counts,
 )
-from seq2seq.data.corpora.text_files import Parallel
+from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.number_text import Vectors
-from seq2seq.data.tokenizers.base import Nothing, Words
+from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.data.tokenizers.units import Nothing, Words
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu

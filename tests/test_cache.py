@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from seq2seq.data.cache import CONTENTS, Cache, digest
-from seq2seq.data.corpora.corpus import Corpus, Mixture, load, take
-from seq2seq.data.corpora.text_files import Parquet, Tsv
+from seq2seq.data.corpora.corpus import Corpus, load, take
+from seq2seq.data.corpora.json_rows import Parquet
+from seq2seq.data.corpora.mixture import Mixture
+from seq2seq.data.corpora.tables import Tsv
 from seq2seq.errors import InputError
 
 PROCESS = """

@@ -15,8 +15,8 @@ import yaml
 from pytorch_lightning import LightningModule, Trainer
 
 from seq2seq import train
-from seq2seq.cli import parser as command
-from seq2seq.data.corpora.text_files import Parallel
+from seq2seq.cli import command
+from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Row, in_memory
 from seq2seq.report import page

@@ -9,17 +9,21 @@ import pytest
 import torch
 from torch.nn import functional
 
-from seq2seq.data.batching.batch import Batch, Layout, Ragged
+from seq2seq.data.batching.batch import Batch, Layout
 from seq2seq.data.batching.split import Split, fitting
-from seq2seq.data.corpora.text_files import Jsonl, Tsv
+from seq2seq.data.corpora.json_rows import Jsonl
+from seq2seq.data.corpora.tables import Tsv
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import SPECIAL, Characters, Labels, Tokenizer, Tokenizers, Words
+from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.pooling import Attentive, Last, Max, Mean, Pooling
-from seq2seq.tasks.base import Decoding, pack_task, unpack_task
+from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.classification import Classification
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.tagging import Tagging
 
 ROWS = [("good fun", "1"), ("bad and long", "0"), ("fun", "1"), ("what a bad film it is", "0"), ("so long", "2")] * 3

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from seq2seq import train
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.errors import InputError
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task

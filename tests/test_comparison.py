@@ -11,7 +11,7 @@ import pytest
 from seq2seq import evaluate
 from seq2seq.analysis.comparison import comparison
 from seq2seq.analysis.systems import common_name, gather, metrics_of, read_predictions
-from seq2seq.cli.parser import run as run_command
+from seq2seq.cli.command import run as run_command
 from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seq2seq.data.batching.batch import Ragged
-from seq2seq.data.corpora.corpus import Cldr
-from seq2seq.data.corpora.text_files import Parallel
+from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
+from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SentencePiece, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.errors import InputError
 from tests.conftest import PAIRS, batch_of
 

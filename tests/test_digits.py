@@ -12,24 +12,30 @@ import torch
 import seq2seq
 from seq2seq import train
 from seq2seq.analysis import gradient_flow as diagnostics
-from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import Rows
 from seq2seq.data.batching.split import Split, Training, fitting
 from seq2seq.data.corpora.builtin import digits
 from seq2seq.data.corpora.builtin.digits import Digits, DigitStrings, members
 from seq2seq.data.corpora.npy import Npy
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.number_text import Vectors, parsed, text_of_array
+from seq2seq.data.number_text import parsed, text_of_array
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import Characters, Columns, Labels, SentencePiece, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.factored import RowFeatures
+from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
+from seq2seq.data.tokenizers.units import Characters, Labels
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Additive
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.runs import checkpoint
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
 
 ROOT = Path(__file__).resolve().parents[1]

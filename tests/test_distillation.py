@@ -13,7 +13,8 @@ from torch.distributions import Categorical, kl_divergence
 from seq2seq import evaluate, train
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.tokenizers.base import PAD, SentencePiece, Tokenizers
+from seq2seq.data.tokenizers.base import PAD, Tokenizers
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts as inference
 from seq2seq.models.attention import Additive

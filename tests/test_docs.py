@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,25 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 
-from seq2seq.data.batching.batch import Ragged
 from seq2seq.data.checks import checks
 from seq2seq.data.checks.findings import Encoded, rows_with_unknown
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.tokenizers import factored as features
-from seq2seq.data.tokenizers.base import (
-    BOS,
-    EOS,
-    PAD,
-    UNK,
-    Characters,
-    Columns,
-    Labels,
-    SentencePiece,
-    Tokenizer,
-    Tokenizers,
-    Words,
-)
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.factored import RowFeatures, TokenFeatures
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
+from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
 from tests.conftest import PAIRS, split_of
 from tests.test_tokenizers import TEXTS, damage, key, reborn, trained

@@ -11,29 +11,31 @@ import torch
 
 import seq2seq
 from seq2seq import predict, train
-from seq2seq.analysis.examine import Predicted, Predictor, in_order
-from seq2seq.cli import parser as command
-from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.cli import command
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import Rows
 from seq2seq.data.batching.split import Split, Training, fitting
 from seq2seq.data.corpora.series import Series
-from seq2seq.data.corpora.text_files import Tsv
+from seq2seq.data.corpora.tables import Tsv
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.number_text import Vectors, text_of_array
+from seq2seq.data.number_text import text_of_array
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import Characters, Tokenizers
+from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.data.tokenizers.units import Characters
 from seq2seq.errors import InputError
 from seq2seq.inference.predict_texts import predict as forecasts
+from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Prediction
-from seq2seq.metrics.coverage import Coverage
-from seq2seq.metrics.forecast_errors import MeanAbsoluteScaledError
+from seq2seq.metrics.forecast_errors import Coverage, MeanAbsoluteScaledError
 from seq2seq.models.attention import Additive
 from seq2seq.models.bridge import Zeros
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.forecaster import pinball, rising
 from seq2seq.runs import checkpoint
-from seq2seq.tasks.base import Decoding
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 
 HORIZON = 4

@@ -19,22 +19,24 @@ from torch.nn.functional import cross_entropy
 
 import seq2seq
 from seq2seq import evaluate, predict, train
-from seq2seq.analysis.examine import Predictor, in_order, score
-from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.running_text import Lanes
 from seq2seq.data.batching.split import Split, Training, fitting
 from seq2seq.data.corpora.corpus import Take
 from seq2seq.data.corpora.text_files import Lines
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.number_text import Vectors
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Characters, Labels, Nothing, Tokenizer, Tokenizers, Words
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.data.tokenizers.units import Characters, Labels, Nothing, Words
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.inference.predict_texts import predict as predicted_by
+from seq2seq.inference.predictor import Predictor, in_order, score
 from seq2seq.models.cells import GRU, LSTM, RNN, CellState, MinGRU
 from seq2seq.runs import checkpoint
 from seq2seq.runs.run_directory import RunDirectory
-from seq2seq.tasks.base import Decoding
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.generation import Generation
 from seq2seq.training.learner import Learner, step_seed
 from seq2seq.training.options import OptimizerOptions

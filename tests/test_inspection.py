@@ -14,19 +14,22 @@ from seq2seq.analysis.gradient_flow import rounded
 from seq2seq.analysis.inspection import Inspection, inspect
 from seq2seq.analysis.probes import answers, area, ridge, swap, swapped, units_of, wilson
 from seq2seq.analysis.vector_space import Studied, geometry, neighbours, plane, spread
-from seq2seq.data.batching.batch import Ragged
 from seq2seq.data.batching.split import Split
-from seq2seq.data.number_text import Vectors
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import BOS, EOS, UNK, Characters, Columns, Labels, Tokenizer, Tokenizers, Words
+from seq2seq.data.tokenizers.base import BOS, EOS, UNK, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.factored import RowFeatures, TokenFeatures
+from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.metrics.base import Prediction
 from seq2seq.models.attention import Additive, Dot, General, LocalP, Location, MultiHeadAdditive
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging

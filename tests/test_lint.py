@@ -9,13 +9,15 @@ import pytest
 import yaml
 
 from seq2seq import lint
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.data.checks import checks
 from seq2seq.data.checks.findings import Finding
-from seq2seq.data.corpora.text_files import Conll, Parallel
+from seq2seq.data.corpora.conll import Conll
+from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import Characters, Labels, Tokenizer, Words
+from seq2seq.data.tokenizers.base import Tokenizer
+from seq2seq.data.tokenizers.units import Characters, Labels, Words
 
 Pairs = list[tuple[str, str]]
 

@@ -32,7 +32,7 @@ from seq2seq.data.corpora.builtin.melodies import (
 )
 from seq2seq.data.corpora.builtin.synthetic import SPLITS
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.tokenizers.base import Words
+from seq2seq.data.tokenizers.units import Words
 from seq2seq.errors import InputError
 
 FEW = {"train": 400, "validation": 40, "test": 50}

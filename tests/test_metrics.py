@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq.configurable import build
-from seq2seq.data.tokenizers.base import Characters
+from seq2seq.data.tokenizers.units import Characters
 from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
 from seq2seq.metrics.base import RESAMPLES, Metric, Prediction, draws, resampled

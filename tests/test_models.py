@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError
-from seq2seq.models import loss, scan
+from seq2seq.models import output as loss
+from seq2seq.models import scan
 from seq2seq.models.attention import Additive, Attention, Dot, General
 from seq2seq.models.bridge import Bridge, Copy, Learned, Linear, StateShape, Zeros
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Fused, Layer, LayerNormLSTM, MinGRU, MinLSTM, turned

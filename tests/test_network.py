@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.tokenizers.base import BOS, PAD, Characters, Tokenizers
+from seq2seq.data.tokenizers.base import BOS, PAD, Tokenizers
+from seq2seq.data.tokenizers.units import Characters
 from seq2seq.errors import InputError
 from seq2seq.models import attention as attentions
 from seq2seq.models import bridge as bridges
@@ -20,7 +21,7 @@ from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.output import Output, mixed
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
-from seq2seq.tasks.base import Decoding
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation, repeated
 from tests.conftest import batch_of
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from seq2seq import train
-from seq2seq.data.batching.batch import Batch
+from seq2seq.data.batching.batch import Batch, part
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.runs import checkpoint
 from seq2seq.runs import safe_load as archives
@@ -19,7 +19,8 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.translation import Translation
 from seq2seq.training.learner import Learner
-from seq2seq.training.skipped_steps import KEPT, bad, part
+from seq2seq.training.replay import bad
+from seq2seq.training.skipped_steps import KEPT
 
 from .bad_numbers import STEPS, changed
 

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
 
-from seq2seq.data.tokenizers.base import PAD, Characters, Tokenizers
+from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.data.tokenizers.factored import RowFeatures
+from seq2seq.data.tokenizers.units import Characters
 from seq2seq.models.attention import (
     Additive,
     Dot,

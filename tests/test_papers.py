@@ -13,9 +13,9 @@ import torch
 from jsonargparse import Namespace
 from torch import nn
 
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.data.tokenizers.base import Tokenizers
-from seq2seq.tasks.base import Decoding
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
 from seq2seq.training.optimizers import SGD, Adadelta, Algorithm
 from seq2seq.training.schedules import Course, Watch

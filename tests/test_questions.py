@@ -9,8 +9,17 @@ from babel.numbers import format_currency
 
 from seq2seq.data.corpora.builtin import cldr
 from seq2seq.data.corpora.builtin.cldr_phrases import FIELDS, drawn_day, drawn_number, locale_named
-from seq2seq.data.corpora.builtin.cldr_tasks import FORMS, Fields, Languages, Phrases, ShortForms, date, money
-from seq2seq.data.corpora.corpus import Cldr, Localised
+from seq2seq.data.corpora.builtin.cldr_tasks import (
+    FORMS,
+    Cldr,
+    Fields,
+    Languages,
+    Localised,
+    Phrases,
+    ShortForms,
+    date,
+    money,
+)
 from seq2seq.errors import InputError
 
 SPLITS = ("train", "validation", "test")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from seq2seq import train
-from seq2seq.cli import parser as command
-from seq2seq.data.batching.batch import Ragged
+from seq2seq.cli import command
 from seq2seq.data.batching.plan import Plan
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.ragged import Ragged
 from seq2seq.tasks.tagging import Tagging
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,15 +25,18 @@ import torch
 
 from seq2seq import evaluate, train
 from seq2seq.analysis import systems
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.configurable import build
 from seq2seq.data import rows
 from seq2seq.data.cache import CONTENTS, complete
 from seq2seq.data.corpora import lines as readers
 from seq2seq.data.corpora import npy as arrays
-from seq2seq.data.corpora.corpus import Cldr
+from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.tokenizers.base import Columns, SentencePiece, Tokenizer, Tokenizers, Words
+from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.columns import Columns
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
+from seq2seq.data.tokenizers.units import Words
 from seq2seq.data.word_vectors import COUNTS, MATRIX, SETTINGS, WORD, WordVectors
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric

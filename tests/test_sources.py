@@ -18,11 +18,16 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from seq2seq.cli import parser as command
+from seq2seq.cli import command
 from seq2seq.data.cache import Cache
-from seq2seq.data.corpora.corpus import Cldr, Corpus, Mixture, load, take
+from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
+from seq2seq.data.corpora.conll import Conll, Conllu
+from seq2seq.data.corpora.corpus import Corpus, load, take
 from seq2seq.data.corpora.hub import Hub
-from seq2seq.data.corpora.text_files import Conll, Conllu, Csv, Jsonl, Parallel, Parquet, Tsv
+from seq2seq.data.corpora.json_rows import Jsonl, Parquet
+from seq2seq.data.corpora.mixture import Mixture
+from seq2seq.data.corpora.parallel import Parallel
+from seq2seq.data.corpora.tables import Csv, Tsv
 from seq2seq.data.rows import Row, Texts, in_memory, read, write
 from seq2seq.errors import InputError
 

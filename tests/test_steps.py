@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from seq2seq.data.batching.split import Split, Step
-from seq2seq.data.corpora.corpus import Cldr, Corpus, Mixture
+from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
+from seq2seq.data.corpora.corpus import Corpus
+from seq2seq.data.corpora.mixture import Mixture
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.tokenizers.base import SentencePiece, Tokenizers
+from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.tasks.translation import Translation
 
 BUDGET = 700

@@ -15,7 +15,7 @@ import pytest
 
 from seq2seq import train
 from seq2seq.cluster.environment import restarted_job
-from seq2seq.data.corpora.corpus import Cldr
+from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
 from seq2seq.errors import Finished, InputError, Interrupted, Stopped
 from seq2seq.runs import checkpoint
 from seq2seq.runs.run_directory import RunDirectory

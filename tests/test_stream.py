@@ -20,7 +20,7 @@ from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.tagger import Aligned, Crf, Softmax
 from seq2seq.runs import checkpoint
-from seq2seq.tasks.base import Decoding
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.tagging import Tagging
 from tests.test_tagging import SENTENCES, SPANS, Labels, Spelled, Tokenizers, batch_of, learnt, tiny, trained
 

@@ -10,11 +10,14 @@ import pytest
 
 from seq2seq.data.batching.split import Step
 from seq2seq.data.batching.streaming import Place
-from seq2seq.data.corpora.corpus import Mixture
 from seq2seq.data.corpora.hub import Hub
-from seq2seq.data.corpora.text_files import Jsonl, Parallel
+from seq2seq.data.corpora.json_rows import Jsonl
+from seq2seq.data.corpora.mixture import Mixture
+from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.tokenizers.base import Characters, SentencePiece, Tokenizers
+from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
+from seq2seq.data.tokenizers.units import Characters
 from seq2seq.errors import InputError
 
 ROWS = 300

@@ -14,7 +14,7 @@ from seq2seq.configurable import build
 from seq2seq.data.corpora.builtin.synthetic import EARLY, SPLITS, Adding, Copying, Generated, Reversal
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import in_memory
-from seq2seq.data.tokenizers.base import Words
+from seq2seq.data.tokenizers.units import Words
 from seq2seq.errors import InputError
 
 FEW = {"train": 300, "validation": 40, "test": 50}

@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split, fitting
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import Labels, SentencePiece, Tokenizer, Tokenizers, Words
+from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.factored import TokenFeatures
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.data.tokenizers.spelled import Spelled, shape
+from seq2seq.data.tokenizers.units import Labels, Words
 from seq2seq.errors import InputError
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.tagger import Aligned, Crf, Softmax, Tagger
 from seq2seq.models.word_embedding import WordOptions
-from seq2seq.tasks.base import Decoding, pack_task, unpack_task
+from seq2seq.tasks.base import pack_task, unpack_task
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.tagging import Tagging
 
 SENTENCES = [

@@ -22,21 +22,11 @@ from hypothesis import strategies as st
 
 from seq2seq.configurable import Part, build
 from seq2seq.data.tokenizers import subword_sampling as subwords
-from seq2seq.data.tokenizers.base import (
-    BOS,
-    EOS,
-    PAD,
-    UNK,
-    Characters,
-    Columns,
-    Labels,
-    SentencePiece,
-    Tokenizer,
-    Tokenizers,
-    Words,
-    spread,
-)
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.columns import Columns
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece, spread
 from seq2seq.data.tokenizers.subword_sampling import BLANK
+from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
 from tests.conftest import PAIRS
 

@@ -331,7 +331,7 @@ def test_patience_survives_a_resumption(config: Path, tmp_path: Path, monkeypatc
 def test_the_test_split_is_not_seen_before_the_end(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seq2seq.data.corpora.corpus import Cldr
+    from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
 
     asked, rows = [], Cldr.rows
 

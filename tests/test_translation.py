@@ -20,7 +20,7 @@ from seq2seq.models.cells import GRU, LSTM, RNN
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.runs import checkpoint
-from seq2seq.tasks.base import Decoding
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
 from tests.conftest import PAIRS, batch_of, split_of
 

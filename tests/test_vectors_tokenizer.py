@@ -14,11 +14,13 @@ from hypothesis.extra import numpy as arrays
 
 from seq2seq.data.cache import Cache
 from seq2seq.data.corpora.corpus import Corpus, load, take
+from seq2seq.data.corpora.json_rows import Jsonl, Parquet
 from seq2seq.data.corpora.npy import Npy
-from seq2seq.data.corpora.text_files import Jsonl, Parquet, Tsv
+from seq2seq.data.corpora.tables import Tsv
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.number_text import Vectors, parsed, text_of_array, text_of_list
-from seq2seq.data.tokenizers.base import Characters, Labels
+from seq2seq.data.number_text import parsed, text_of_array, text_of_list
+from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.data.tokenizers.units import Characters, Labels
 from seq2seq.errors import InputError
 from seq2seq.lint import check, page
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.number_text import Vectors
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import Nothing
+from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.data.tokenizers.units import Nothing
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric, Prediction, resampled
 from seq2seq.metrics.ratios import divided, f1

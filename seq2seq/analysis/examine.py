@@ -1,71 +1,18 @@
 """From hypotheses to results.json: predictions, scores, examples, environment; plain JSON that the report shows."""
 
-import json
-import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
 from seq2seq.analysis.breakdown import WordCounts, breakdowns, repetition
 from seq2seq.analysis.inspection import inspect
-from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split
-from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
-from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import InputError
-from seq2seq.metrics.base import Metric, Prediction, Score
-from seq2seq.models.cells import CellState
-from seq2seq.runs.run_directory import RunDirectory, write_text
-from seq2seq.tasks.base import Decoding, Task
-
-Predicted = tuple[int, str, float, list[float], list[float] | None, dict[str, str] | None]
-"""Row number, text, score, token scores, those of the reference, quantiles: what devices send each other."""
-
-
-class Predictor:
-    """Predicts batch after batch; of running text the state is carried over from one to the next."""
-
-    def __init__(self, task: Task, decoding: Decoding) -> None:
-        self.task, self.decoding = task, decoding if task.searches else decoding.greedy()
-        self.state: CellState | None = None
-
-    def __call__(self, batch: Batch) -> list[Predicted]:
-        """Of each row of a batch the best hypothesis as text, and what the task says of its reference."""
-        if not len(batch.rows):
-            return []
-        hypotheses, scores, self.state = self.task.followed(batch, self.state, self.decoding)
-        found = best_texts(self.task, batch.rows.tolist(), hypotheses)
-        if scores is None:
-            return found
-        return [(*row[:4], one, row[5]) for row, one in zip(found, scores, strict=True)]
-
-
-def best_texts(task: Task, rows: Sequence[int], hypotheses: Sequence[list[Hypothesis]]) -> list[Predicted]:
-    """The best hypothesis of each row as text."""
-    lost = [row for row, found in zip(rows, hypotheses, strict=True) if not found]
-    if lost:
-        raise InputError(f"row {lost[0]} has no prediction: the network's output is not a number; train it anew")
-    return [
-        (row, task.text(best[0]), best[0].score, best[0].token_scores, None, task.quantile_texts(best[0]))
-        for row, best in zip(rows, hypotheses, strict=True)
-    ]
-
-
-def in_order(predicted: Iterable[Predicted], texts: Texts) -> list[Prediction]:
-    """Predictions of a split in row order; every row must be there exactly once."""
-    by_row = sorted(predicted, key=lambda one: one[0])
-    if [row for row, *_ in by_row] != list(range(len(texts.source))):
-        raise RuntimeError(f"{len(by_row)} predictions for {len(texts.source)} rows: some are missing or double")
-    return [Prediction(one[0], texts.source[one[0]], texts.target[one[0]], *one[1:]) for one in by_row]
-
-
-def score(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> dict[str, Score]:
-    """Every metric over raw references, without intervals: what a validation needs."""
-    return {metric.name: metric.score(predictions) for metric in metrics}
+from seq2seq.metrics.base import Metric, Prediction
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.decoding_options import Decoding
 
 
 class Examined(NamedTuple):
@@ -168,74 +115,3 @@ def readable(row: Mapping[str, Any], tokenizers: Tokenizers) -> dict[str, Any]:
     source, target = tokenizers
     sides = {"source": source, "reference": target, "prediction": target}
     return {**row, **{name: tokenizer.shown(row[name]) for name, tokenizer in sides.items()}}
-
-
-def lined_up(texts: Sequence[str], width: int = 160) -> list[str]:
-    """Texts with as many tokens between tabs, each token above the same one of the next text; cut at `width`."""
-    rows = [text.split("\t") for text in texts]
-    if len(rows[0]) == 1 or len({len(row) for row in rows}) > 1:
-        return list(texts)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return [line if len(line) <= width else line[: width - 3] + "..." for line in lines]
-
-
-def write_predictions(examined: Examined, folder: Path, split: str) -> None:
-    """predictions/<split>.jsonl, the plain texts beside it for other tools, and where the decoder looked."""
-    predictions = examined.predictions
-    write_text(folder / f"{split}.jsonl", json_lines(examined.rows()))
-    if examined.alignments:
-        write_text(folder / f"{split}.alignments.jsonl", json_lines(examined.alignments))
-    write_text(folder / f"{split}.prediction.txt", "".join(one_line(row.prediction) + "\n" for row in predictions))
-    write_text(folder / f"{split}.reference.txt", "".join(one_line(row.reference) + "\n" for row in predictions))
-
-
-def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """An object a line."""
-    return "".join(json.dumps(without_nan(row), ensure_ascii=False) + "\n" for row in rows)
-
-
-def one_line(text: str) -> str:
-    """A text without the characters at which a reader of lines would break it."""
-    return text.replace("\r", " ").replace("\n", " ")
-
-
-def publish(results: Mapping[str, Any], examined: Examined, run: RunDirectory, split: str) -> None:
-    """Write predictions, results.json and report.html."""
-    from seq2seq.report import page  # takes a moment to import
-
-    write_predictions(examined, run.predictions, split)
-    write_text(run.results, as_json(results) + "\n")
-    page.write_run(run.path)
-
-
-def as_json(value: Any) -> str:
-    """Plain values as JSON that every reader takes: what is no number becomes null."""
-    return json.dumps(without_nan(value), ensure_ascii=False, indent=1)
-
-
-def without_nan(value: Any) -> Any:
-    """The same values; infinities and what is no number become None."""
-    if isinstance(value, Mapping):
-        return {name: without_nan(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def summary(results: Mapping[str, Any], split: str) -> str:
-    """The score table and five examples, for the terminal."""
-    from seq2seq.report import tables  # takes a moment to import
-
-    head = f"{results['task']} {results['name']}: {results['splits'][split]['rows']:,} {split} rows"
-    return "\n".join([head, "", tables.scores(results, split).terminal(), shown(results, split)])
-
-
-def shown(results: Mapping[str, Any], split: str) -> str:
-    """Five examples, for the terminal."""
-    lines = []
-    for row in results["splits"][split]["examples"]["random"][:5]:
-        source, reference, prediction = lined_up([row[name] for name in ("source", "reference", "prediction")])
-        lines += ["", *([f"  source      {source}"] if source else [])]
-        lines += [f"  reference   {reference}", f"  prediction  {prediction}"]
-    return "\n".join(lines)

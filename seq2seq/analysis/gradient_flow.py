@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split, fitting
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.models.cells import CellState, ElmanLayer, Layer
 from seq2seq.models.encoder import Encoder

@@ -15,17 +15,19 @@ from seq2seq.analysis import probes
 from seq2seq.analysis.attention_statistics import POSITIONS, Attended, alignment, in_text_order, ratio, reached
 from seq2seq.analysis.gradient_flow import rounded
 from seq2seq.analysis.vector_space import Studied, geometry, spread
-from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import evaluation_batches
 from seq2seq.data.batching.split import Split
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Tokenizer
 from seq2seq.metrics.base import Prediction
 from seq2seq.models.cells import inside
 from seq2seq.models.decoder import Decoder, Outputs, Source, State, present
 from seq2seq.models.encoder import Encoder
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.translation import Translation
 

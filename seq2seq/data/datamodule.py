@@ -22,10 +22,12 @@ from seq2seq.data.batching.streaming import BEGINNING, Place, StreamedSteps, Win
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.corpora import npy as arrays  # noqa: F401
 from seq2seq.data.corpora.builtin import digits, melodies, synthetic  # noqa: F401
-from seq2seq.data.corpora.corpus import Cldr, Corpus, Take, load, take
+from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
+from seq2seq.data.corpora.corpus import Corpus, Take, load, take
 from seq2seq.data.rows import Row, Texts, in_memory
 from seq2seq.data.tokenizers import factored as features  # noqa: F401
-from seq2seq.data.tokenizers.base import SentencePiece, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.errors import InputError, check_range
 
 log = logging.getLogger(__name__)

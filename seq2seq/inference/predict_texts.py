@@ -6,13 +6,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from seq2seq.data.batching.batch import Batch, Ragged
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import consecutive, evaluation_batches
 from seq2seq.data.batching.split import Split, fitting
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.decoding_options import Decoding
 
 
 def choose_device(name: str) -> torch.device:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from seq2seq.data.cache import checksum_of
 from seq2seq.data.corpora.lines import decode_line
-from seq2seq.data.tokenizers.base import PAD, Separated
+from seq2seq.data.tokenizers.base import PAD
 from seq2seq.data.tokenizers.factored import TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
+from seq2seq.data.tokenizers.units import Separated
 from seq2seq.errors import InputError
 from seq2seq.models.cells import CellState
 from seq2seq.models.embedding import Reader

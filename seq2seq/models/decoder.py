@@ -13,8 +13,7 @@ from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.encoder import Stack
-from seq2seq.models.output import Output, mixed
-from seq2seq.models.readout import Readout, ReadoutKind
+from seq2seq.models.output import Output, Readout, ReadoutKind, mixed
 from seq2seq.models.recurrent import Masks, Recurrent
 
 PLACE = 1000

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seq2seq.runs import safe_load as archives
+from seq2seq.configurable import build
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
-from seq2seq.configurable import build
+from seq2seq.runs import safe_load as archives
 from seq2seq.tasks.base import Task, pack_task, unpack_task
 
 FORMAT = 1

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import seq2seq
-from seq2seq.runs import checkpoint
 from seq2seq.errors import InputError
+from seq2seq.runs import checkpoint
 
 OF_THE_MACHINE = ("data.path", "data.device_tokens", "data.workers", "data.cache", "distillation.teacher")
 """Settings that may change when a run goes on; the rows and the teacher that are read must be the same."""

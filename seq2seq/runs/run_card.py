@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from seq2seq.data.rows import Texts
 from seq2seq.configurable import Part, Settings, descendants, named, plain
+from seq2seq.data.rows import Texts
 
 SHOWN = 16
 """Hexadecimal digits of a SHA-256 that tell files apart."""

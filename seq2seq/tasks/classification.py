@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seq2seq.data.batching.batch import Batch, Layout
-from seq2seq.data.tokenizers.base import SPECIAL, Labels, Tokenizers
+from seq2seq.data.tokenizers.base import SPECIAL, Tokenizers
+from seq2seq.data.tokenizers.units import Labels
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
@@ -17,7 +18,8 @@ from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.dropout import Dropout
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
 from seq2seq.models.word_embedding import WordOptions
-from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
+from seq2seq.tasks.base import Task, check_numbers, noise_of
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import load_vectors, reader_of
 
 PLACE = 2000

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch, Layout
-from seq2seq.data.number_text import Vectors
 from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
-from seq2seq.metrics.coverage import Coverage
-from seq2seq.metrics.forecast_errors import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
+from seq2seq.metrics.forecast_errors import Coverage, MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
 from seq2seq.models.attention import Attention
 from seq2seq.models.bridge import Bridge, Linear, StateShape
 from seq2seq.models.cells import GRU, Cell, inside
 from seq2seq.models.embedding import Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
 from seq2seq.models.forecaster import Forecaster, Known, pinball
-from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
+from seq2seq.tasks.base import Task, check_numbers, noise_of
+from seq2seq.tasks.decoding_options import Decoding
 
 MEDIAN = 0.5
 

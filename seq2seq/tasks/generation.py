@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch, Layout
-from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Listed, Nothing, Tokenizers
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Tokenizers
+from seq2seq.data.tokenizers.units import Listed, Nothing
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
@@ -19,7 +20,8 @@ from seq2seq.models.decoder import State
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.encoder import Stack
 from seq2seq.models.language_model import Generator
-from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
+from seq2seq.tasks.base import Task, check_numbers, noise_of
+from seq2seq.tasks.decoding_options import Decoding
 
 LONGEST = 200
 """Tokens of a text, its end not counted, where decoding.max_length is null."""

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch, Layout
-from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, Labels, Separated, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.factored import FIRST, TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
+from seq2seq.data.tokenizers.units import Labels, Separated
 from seq2seq.decoding.constraints import Rules
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
@@ -18,7 +19,8 @@ from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding, Stack
 from seq2seq.models.tagger import AlignedDecoder, AlignedState, Column, Outputs, Softmax, Tagger
 from seq2seq.models.word_embedding import WordOptions
-from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
+from seq2seq.tasks.base import Task, check_numbers, noise_of
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import load_vectors, reader_of
 
 

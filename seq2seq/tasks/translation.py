@@ -17,7 +17,8 @@ from seq2seq.models.decoder import DecoderOptions, Outputs, Source, State
 from seq2seq.models.encoder import EncoderOptions, Stack
 from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
-from seq2seq.tasks.base import Decoding, Task, check_numbers, noise_of
+from seq2seq.tasks.base import Task, check_numbers, noise_of
+from seq2seq.tasks.decoding_options import Decoding
 
 
 class Translation(Task):

@@ -2,17 +2,25 @@
 
 import contextlib
 import gc
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-import torch.distributed as dist
 
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.batching.split import Split
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
+
+if TYPE_CHECKING:
+    pass
+
+
+from collections.abc import Callable
+
+import numpy as np
+import torch.distributed as dist
+
+from seq2seq.data.batching.split import Split
 
 Loss = Callable[[Batch], torch.Tensor]
 
@@ -160,3 +168,8 @@ def reset_peak() -> None:
     """Begin to measure VmHWM anew."""
     with contextlib.suppress(OSError):  # where that is forbidden the old peak stands, which asks for less
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def out_of_memory(problem: RuntimeError) -> bool:
+    """Whether a device, or the processor, had too little memory."""
+    return isinstance(problem, torch.OutOfMemoryError) or "can't allocate memory" in str(problem)

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recomputed
 from tqdm import tqdm
 
-from seq2seq.analysis import examine as results
 from seq2seq.data import rows
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.cache import Cache, checksum
@@ -17,6 +16,7 @@ from seq2seq.data.rows import Row, Texts
 from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts as inference
+from seq2seq.inference.predictor import Predictor
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
@@ -116,7 +116,7 @@ class Teacher:
         count = len(texts.source)
         print(f"{self.path} predicts {count:,} training rows; they are kept for other runs", file=sys.stderr)
         split, task = data.encode(texts, self.task.tokenizers, "train"), self.task.to(device)
-        lines, predict = [""] * count, results.Predictor(task, task.decoding)
+        lines, predict = [""] * count, Predictor(task, task.decoding)
         with tqdm(total=count, desc="predicting", unit="row", leave=False, disable=None) as bar:
             for batch in inference.batches(split, task.decoding, device):
                 for row, line, *_ in predict(batch):

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import seq2seq
-from seq2seq.analysis.examine import Predicted, Predictor, in_order, score
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import Plan
 from seq2seq.data.batching.running_text import Lanes
@@ -24,17 +23,20 @@ from seq2seq.data.batching.split import Split, Step
 from seq2seq.data.batching.streaming import Place, StreamedSteps
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
+from seq2seq.inference.predictor import Predicted, Predictor, in_order, score
 from seq2seq.metrics.base import Prediction
 from seq2seq.models.cells import CellState
 from seq2seq.runs import checkpoint
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.generation import Generation
 from seq2seq.training.averaging import MovingAverage
+from seq2seq.training.device_budget import out_of_memory
 from seq2seq.training.distillation import Teacher
 from seq2seq.training.loop_state import loops_at
 from seq2seq.training.options import OptimizerOptions
 from seq2seq.training.schedules import Course, Watch
-from seq2seq.training.skipped_steps import Numerics, StepRecord, out_of_memory
+from seq2seq.training.skipped_steps import Numerics, StepRecord
 
 
 class Learner(LightningModule):

@@ -8,8 +8,9 @@ lane from its beginning (truncated back-propagation through time, Williams and P
 import numpy as np
 import torch
 
-from seq2seq.data.batching.batch import Batch, Layout, Ragged
+from seq2seq.data.batching.batch import Batch, Layout
 from seq2seq.data.batching.plan import Rows
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import EOS, PAD
 from seq2seq.errors import InputError

@@ -12,12 +12,13 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from seq2seq.data.batching.batch import Batch, Layout, Ragged
+from seq2seq.data.batching.batch import Batch, Layout
 from seq2seq.data.batching.plan import Rows, pieces
 from seq2seq.data.cache import Cache, checksum_of, code_of
-from seq2seq.data.number_text import Vectors
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import CHUNK, Texts
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.errors import InputError
 
 log = logging.getLogger(__name__)

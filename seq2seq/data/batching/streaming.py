@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from seq2seq.data.batching.batch import Layout, Ragged
+from seq2seq.data.batching.batch import Layout
 from seq2seq.data.batching.plan import Plan
 from seq2seq.data.batching.split import Split, Step, Training, draw, fitting, refuse_wrong_lengths
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import InputError

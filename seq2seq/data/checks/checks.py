@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from seq2seq.data.batching.batch import Ragged
 from seq2seq.data.checks.findings import (
     EXAMPLES,
     SEVERITIES,
@@ -30,8 +29,10 @@ from seq2seq.data.checks.findings import (
     shown,
 )
 from seq2seq.data.checks.tag_schemes import scheme_of, spans
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import UNK, Labels, Listed, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.base import UNK, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.units import Labels, Listed
 
 LOOKED_AT = 100_000
 """Rows of each split that are looked at before every training."""

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from seq2seq.data.batching.batch import Ragged
 from seq2seq.data.batching.split import Split
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 

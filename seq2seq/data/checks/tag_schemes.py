@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.data.batching.batch import Ragged
 from seq2seq.data.checks.findings import EXAMPLES, Encoded, Example, Finding, found, pieces, shown
-from seq2seq.data.tokenizers.base import SPECIAL, Labels, Tokenizer
+from seq2seq.data.ragged import Ragged
+from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer
+from seq2seq.data.tokenizers.units import Labels
 
 SPAN = re.compile("([BIESLU])(?:-(.+))?")
 """A label that begins a span, is inside, or ends it; S and U are whole spans, L ends like E."""

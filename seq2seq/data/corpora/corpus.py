@@ -2,16 +2,12 @@
 
 import itertools
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from seq2seq.configurable import Part, plain
 from seq2seq.data.cache import Cache, checksum, code_of
-from seq2seq.data.corpora.builtin import cldr
-from seq2seq.data.corpora.lines import JOINER
 from seq2seq.data.rows import Origin, Row, Texts, in_memory, read, write
 from seq2seq.errors import InputError
 
@@ -70,120 +66,6 @@ def examples(corpus: Corpus, split: str, path: str | None) -> Iterator[dict[str,
     """Rows in the form of `datasets`."""
     for row in corpus.rows(split, path):
         yield {"source": row.source, "target": row.target}
-
-
-class Localised(Corpus):
-    """A corpus that is generated from Unicode CLDR: no download. A subclass writes `made`."""
-
-    train: int
-    validation: int
-    test: int
-    _rows: Mapping[str, Sequence[tuple[str, str]]] | None = None
-
-    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
-        """So many sources and targets of each split; ValueError for a locale that cannot give them."""
-        raise TypeError(f"{type(self).__name__} does not say how to make rows")
-
-    def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        if path is not None:
-            name = type(self).__name__
-            raise InputError(f"the corpus {name} is generated and reads no data.path; choose data.corpus Parallel")
-        if self._rows is None:  # all splits are drawn together
-            try:
-                self._rows = self.made({"train": self.train, "validation": self.validation, "test": self.test})
-            except ValueError as problem:
-                raise InputError(f"{problem}; choose another locale in data.corpus") from problem
-        for number, (source, target) in enumerate(self._rows[split], 1):
-            yield Row(source, target, number)
-
-
-class Cldr(Localised):
-    """Localised phrases of two languages, of any locale pair."""
-
-    def __init__(
-        self,
-        source_locale: str = "en",
-        target_locale: str = "de",
-        train: int = 20_000,
-        validation: int = 500,
-        test: int = 1_000,
-        seed: int = 1,
-    ) -> None:
-        """source_locale, target_locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
-        self.source_locale, self.target_locale, self.seed = source_locale, target_locale, seed
-        self.train, self.validation, self.test = train, validation, test
-
-    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
-        made = cldr.generate(self.source_locale, self.target_locale, counts, self.seed)
-        return {split: [(row["source"], row["target"]) for row in rows] for split, rows in made.items()}
-
-
-class Mixture(Corpus):
-    """Several corpora in one, each as much of an epoch as its weight says."""
-
-    def __init__(
-        self,
-        corpora: list[Corpus],
-        shares: list[float] | None = None,
-        temperature: float = 1.0,
-        names: list[str] | None = None,
-    ) -> None:
-        """corpora: any, all of the folder data.path. shares: how much of the training each one is, in proportion.
-
-        temperature: without shares, proportional to rows ** (1 / temperature): 1 for as many as there are, more for
-        more of the small ones (Arivazhagan et al. 2019, sec. 4.2). names: put before each source of a corpus, with a
-        tab, such as its language.
-        """
-        if not corpora:
-            raise InputError("data.corpus.corpora is empty; name at least one corpus")
-        for name, values in (("shares", shares), ("names", names)):
-            if values is not None and len(values) != len(corpora):
-                raise InputError(f"data.corpus.{name} has {len(values)} entries for {len(corpora)} corpora")
-        if shares is not None and not min(shares) > 0:
-            raise InputError(f"data.corpus.shares is {shares}; each must be above 0")
-        if not temperature > 0:
-            raise InputError(f"data.corpus.temperature is {temperature}; it must be above 0")
-        self.corpora, self.shares, self.temperature, self.names = corpora, shares, temperature, names
-
-    def has(self, split: str, path: str | None) -> bool:
-        return all(corpus.has(split, path) for corpus in self.corpora)
-
-    def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        return self.taken(Take(split), path)
-
-    def taken(self, wanted: "Take", path: str | None) -> Iterator[Row]:
-        for number, corpus in enumerate(self.corpora):
-            prefix = "" if self.names is None else self.names[number] + JOINER
-            for row in corpus.taken(wanted, path):  # before the prefix, so that a source is held out for all names
-                yield row._replace(source=prefix + row.source, corpus=number)
-
-    def stored(self, split: str, path: str | None) -> list[Path] | None:
-        each = [corpus.stored(split, path) for corpus in self.corpora]
-        return None if any(one is None for one in each) else [file for one in each for file in one or ()]
-
-    def streamed(self, wanted: "Take", path: str | None, order: Sequence[int]) -> Any:
-        import datasets
-
-        if self.shares is None and len(self.corpora) > 1:
-            raise InputError("a mixture that is streamed needs data.corpus.shares: its rows have not been counted")
-        parts = [corpus.streamed(wanted, path, order) for corpus in self.corpora]
-        if self.names is not None:
-            prefixes = [{"prefix": name + JOINER} for name in self.names]
-            parts = [part.map(with_prefix, fn_kwargs=prefix) for part, prefix in zip(parts, prefixes, strict=True)]
-        shares = self.proportions([1] * len(parts))
-        seed = int(np.random.SeedSequence(list(order)).generate_state(1)[0])
-        return datasets.interleave_datasets(parts, shares, seed=seed, stopping_strategy="all_exhausted")
-
-    def proportions(self, rows: Sequence[int]) -> list[float] | None:
-        wanted = [count ** (1 / self.temperature) for count in rows]
-        if self.shares is not None:
-            wanted = [share if count else 0.0 for share, count in zip(self.shares, rows, strict=False)]
-        return [one / sum(wanted) for one in wanted]
-
-
-def with_prefix(row: dict[str, str], prefix: str) -> dict[str, str]:
-    """A row whose source begins with `prefix`."""
-    return {"source": prefix + row["source"], "target": row["target"]}
 
 
 class Take(NamedTuple):

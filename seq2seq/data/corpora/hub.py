@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seq2seq.data.corpora import lines as readers
 from seq2seq.data.corpora.corpus import Corpus
+from seq2seq.data.corpora.json_rows import pick, text_of
+from seq2seq.data.corpora.lines import JOINER, listed
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
@@ -69,7 +70,7 @@ class Hub(Corpus):
 
     def _names(self, side: str | list[str], there: Sequence[str]) -> list[str]:
         """Columns of one side; "de" also means "translation.de", the usual form of translation sets."""
-        names = [f"translation.{n}" if n not in there and "translation" in there else n for n in readers.listed(side)]
+        names = [f"translation.{n}" if n not in there and "translation" in there else n for n in listed(side)]
         missing = [name for name in names if name not in there and name.partition(".")[0] not in there]
         if missing:
             raise InputError(f"{self.name!r} has no column {missing[0]!r}, only {', '.join(there)}")
@@ -114,6 +115,6 @@ class RowReader:
             except (ValueError, TypeError) as problem:
                 raise InputError(f"{where}: {name} is {content[name]!r}, none of its classes ({problem})") from problem
         return {
-            side: readers.JOINER.join(readers.text_of(readers.pick(values, name, where), where, name) for name in names)
+            side: JOINER.join(text_of(pick(values, name, where), where, name) for name in names)
             for side, names in self.sides.items()
         }

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.data.corpora import lines as readers
-from seq2seq.data.corpora.lines import Pair
+from seq2seq.data.corpora.lines import Pair, lines
 from seq2seq.data.corpora.text_files import SPLITS, Files, Shard, contents
 from seq2seq.data.number_text import text_of_array
 from seq2seq.data.rows import Row
@@ -101,7 +100,7 @@ class Npy(Files):
             for line, values in enumerate(array_in(place), 1):
                 yield Sequence(text_at(np.atleast_1d(values), place, line), place, line)
         else:
-            for line, text in enumerate(readers.lines(place, self.encoding), 1):
+            for line, text in enumerate(lines(place, self.encoding), 1):
                 yield Sequence(text, place, line)
 
 

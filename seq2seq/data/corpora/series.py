@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from seq2seq.data.corpora import lines as readers
 from seq2seq.data.corpora.builtin.synthetic import SPLITS
 from seq2seq.data.corpora.corpus import Corpus
-from seq2seq.data.corpora.text_files import Columns, check_delimiter
+from seq2seq.data.corpora.lines import check_delimiter, listed
+from seq2seq.data.corpora.tables import Columns, quoted, table
 from seq2seq.data.number_text import STEP, parsed
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
@@ -106,11 +106,11 @@ class Series(Corpus):
 
     def of_file(self, file: Path) -> Values:
         """The chosen columns of each line."""
-        wanted = readers.listed(self.columns)
+        wanted = listed(self.columns)
         named = self.header or any(isinstance(column, str) for column in wanted)
-        records = readers.quoted(file, self.delimiter, self.encoding)
+        records = quoted(file, self.delimiter, self.encoding)
         texts, lines = [], []
-        for text, _, line in readers.table(records, file, (wanted, wanted), named):
+        for text, _, line in table(records, file, (wanted, wanted), named):
             step = " ".join(text.split())
             try:
                 parsed(step, len(wanted))

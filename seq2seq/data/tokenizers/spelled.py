@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from seq2seq.data.tokenizers.base import SPECIAL, UNK, Separated, Tokenizer, Words, damaged, one_line
+from seq2seq.data.tokenizers.base import SPECIAL, UNK, Tokenizer, damaged, one_line
+from seq2seq.data.tokenizers.units import Separated, Words
 from seq2seq.errors import check_range
 
 if TYPE_CHECKING:
-    from seq2seq.data.batching.batch import Ragged
+    from seq2seq.data.ragged import Ragged
 
 ONCE = 2
 """A letter or an end of a word that fewer training words have is unknown."""

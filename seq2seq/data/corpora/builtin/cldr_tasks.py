@@ -1,6 +1,6 @@
 """Other questions about the generated phrases: which field a word is, which language it is, how to say it shorter."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from random import Random
@@ -13,8 +13,56 @@ from babel.units import format_unit
 from seq2seq.data.corpora.builtin import cldr
 from seq2seq.data.corpora.builtin import cldr_phrases as phrases
 from seq2seq.data.corpora.builtin.cldr_phrases import Phrase, Piece, Pieces, dated, listed, locale_named, words
-from seq2seq.data.corpora.corpus import Localised
+from seq2seq.data.corpora.corpus import Corpus
 from seq2seq.data.corpora.lines import JOINER
+from seq2seq.data.rows import Row
+from seq2seq.errors import InputError
+
+
+class Localised(Corpus):
+    """A corpus that is generated from Unicode CLDR: no download. A subclass writes `made`."""
+
+    train: int
+    validation: int
+    test: int
+    _rows: Mapping[str, Sequence[tuple[str, str]]] | None = None
+
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """So many sources and targets of each split; ValueError for a locale that cannot give them."""
+        raise TypeError(f"{type(self).__name__} does not say how to make rows")
+
+    def rows(self, split: str, path: str | None) -> Iterator[Row]:
+        if path is not None:
+            name = type(self).__name__
+            raise InputError(f"the corpus {name} is generated and reads no data.path; choose data.corpus Parallel")
+        if self._rows is None:  # all splits are drawn together
+            try:
+                self._rows = self.made({"train": self.train, "validation": self.validation, "test": self.test})
+            except ValueError as problem:
+                raise InputError(f"{problem}; choose another locale in data.corpus") from problem
+        for number, (source, target) in enumerate(self._rows[split], 1):
+            yield Row(source, target, number)
+
+
+class Cldr(Localised):
+    """Localised phrases of two languages, of any locale pair."""
+
+    def __init__(
+        self,
+        source_locale: str = "en",
+        target_locale: str = "de",
+        train: int = 20_000,
+        validation: int = 500,
+        test: int = 1_000,
+        seed: int = 1,
+    ) -> None:
+        """source_locale, target_locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
+        self.source_locale, self.target_locale, self.seed = source_locale, target_locale, seed
+        self.train, self.validation, self.test = train, validation, test
+
+    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+        made = cldr.generate(self.source_locale, self.target_locale, counts, self.seed)
+        return {split: [(row["source"], row["target"]) for row in rows] for split, rows in made.items()}
 
 
 class Fields(Localised):

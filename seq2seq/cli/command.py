@@ -11,21 +11,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
 
 from seq2seq.cli.messages import explain
 from seq2seq.configurable import Settings, descendants, named, with_short_names
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError, Stopped
-from seq2seq.tasks.base import Decoding, Task
+from seq2seq.runs.config_file import read_yaml
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
 from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 
 set_parsing_settings(subclasses_disabled=[Settings])
 
+
 ONCE = ("run", "overwrite", "resume", "allow_change", "replay", "debug", "config", "output", "device", "import")
 """Options that belong to one call, not to the experiment."""
+
 
 STOPPED = 75
 """Exit code of a training that was stopped and can go on: EX_TEMPFAIL of sysexits.h, try again."""
@@ -122,19 +125,6 @@ def import_module(name: str, wanted_by: str) -> None:
         raise InputError(f"{wanted_by}: {problem}; is its folder in PYTHONPATH?") from problem
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
-    """A configuration file as plain values."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise InputError(f"cannot read the configuration {file}: {problem.strerror or problem}") from problem
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise InputError(f"{file} is no YAML: {' '.join(str(problem).split())}") from problem
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds no settings; see configs/ for examples")
-    return content
-
-
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """Parse, with every mistake as an InputError that names the legal choices."""
     try:
@@ -160,12 +150,6 @@ def plain_settings(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
     """The resolved configuration as plain values; fed back, it repeats the run."""
     values: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_unset=False))
     return {name: with_short_names(value) for name, value in values.items() if name not in ONCE}
-
-
-def to_yaml(values: dict[str, Any]) -> str:
-    """Settings as YAML in their own order."""
-    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    return text
 
 
 def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,84 @@
+"""Parallel text: line n of one file belongs to line n of the other."""
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from seq2seq.data.corpora.hub import Hub
+from seq2seq.data.corpora.lines import Pair, lines
+from seq2seq.data.corpora.text_files import Files, Shard, find, unpacked
+from seq2seq.data.rows import Row
+from seq2seq.errors import InputError
+
+
+class Parallel(Files):
+    """Line-aligned text: files `<split>.<source>` and `<split>.<target>`, gzipped or not, or a data set of the Hub."""
+
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        name: str | None = None,
+        configuration: str | None = None,
+        splits: dict[str, str | None] | None = None,
+        files: dict[str, str | list[str]] | None = None,
+        encoding: str = "utf-8",
+    ) -> None:
+        """source, target: endings of the files and columns on the Hub, such as en and de.
+
+        name, configuration, splits: the data set on the Hub, read when there is no data.path, and what train,
+        validation and test are called there. files: what they are called in the folder, without the ending.
+        """
+        self.source, self.target, self.name, self.configuration = source, target, name, configuration
+        self.splits, self.files, self.encoding = splits, files, encoding
+
+    def shards(self, split: str, path: str | None) -> list[Shard]:
+        if path is not None and Path(path).is_file():
+            raise InputError(f"data.path {path} is a file; parallel text is in two, so give the folder that holds them")
+        sides = [find(path, split, self.files, (f".{ending}",)) for ending in (self.source, self.target)]
+        if any(sides) and len(sides[0]) != len(sides[1]):
+            there, ending = (self.source, self.target) if sides[0] else (self.target, self.source)
+            raise InputError(
+                f"data.path {path}: {split} has {max(map(len, sides))} file(s) ending in .{there} "
+                f"but {min(map(len, sides))} in .{ending}"
+            )
+        for one, other in zip(*sides, strict=True):
+            if unpacked(one).removesuffix(f".{self.source}") != unpacked(other).removesuffix(f".{self.target}"):
+                raise InputError(f"{one} and {other} would be read together; give parallel files the same name")
+        return list(zip(*sides, strict=True))
+
+    def read(self, shard: Shard) -> Iterator[Pair]:
+        return parallel(shard[0], shard[1], self.encoding)
+
+    def has(self, split: str, path: str | None) -> bool:
+        return super().has(split, path) if path is not None else self.hub().has(split, None)
+
+    def rows(self, split: str, path: str | None) -> Iterator[Row]:
+        return super().rows(split, path) if path is not None else self.hub().rows(split, None)
+
+    def stream(self, split: str, path: str | None, order: Sequence[int] | None) -> Any:
+        return super().stream(split, path, order) if path is not None else self.hub().stream(split, None, order)
+
+    def stored(self, split: str, path: str | None) -> list[Path] | None:
+        return super().stored(split, path) if path is not None else self.hub().stored(split, None)
+
+    def hub(self) -> "Hub":
+        """The same data on the Hub."""
+        if self.name is None:
+            raise InputError("data.corpus Parallel needs --data.path FOLDER or the name of a Hub data set")
+        return Hub(self.name, self.source, self.target, self.configuration, self.splits)
+
+
+def parallel(source: Path, target: Path, encoding: str) -> Iterator[Pair]:
+    """Line n of one file with line n of the other."""
+    number, pairs = 0, zip_longest(lines(source, encoding), lines(target, encoding))
+    for number, (one, other) in enumerate(pairs, 1):
+        if one is None or other is None:
+            longer = number + sum(1 for _ in pairs)
+            counts = (number - 1, longer) if one is None else (longer, number - 1)
+            raise InputError(
+                f"{source} has {counts[0]} lines but {target} has {counts[1]}; "
+                "line n of one must belong to line n of the other"
+            )
+        yield one, other, number

@@ -1,0 +1,110 @@
+"""Vectors: sequences of numbers in place of ids."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from seq2seq.data.number_text import DIGITS, SHOWN, STEP, parsed, written
+from seq2seq.data.tokenizers.base import Tokenizer, damaged
+from seq2seq.errors import InputError
+
+
+class Vectors(Tokenizer):
+    """Texts of numbers to vectors, each of its numbers brought to mean 0 and deviation 1 over the training rows."""
+
+    ends = False
+
+    def __init__(self, normalise: bool = True) -> None:
+        """normalise: subtract the mean and divide by the standard deviation of training; they are kept."""
+        self.normalise = normalise
+        self.mean = self.deviation = np.zeros(0)
+        self.steps = (0, 0)
+        """Of the shortest and the longest training row."""
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        """The numbers of a vector."""
+        return len(self.mean)
+
+    def train(self, texts: Iterable[str]) -> None:
+        count, total, squares, first = 0, np.zeros(0), np.zeros(0), np.zeros(0)
+        lengths: set[int] = set()
+        for text in texts:
+            values = parsed(text, len(first) or None)
+            if not count:
+                first = values[0]  # sums of what is near zero lose no digits
+                total = squares = np.zeros(len(first))
+            count, lengths = count + len(values), {len(values), *lengths}
+            shifted = values - first
+            total, squares = total + shifted.sum(0), squares + np.square(shifted).sum(0)
+        if not count:
+            raise InputError("the training text holds no numbers; check data.corpus and data.path")
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
+        self.mean, self.deviation = first + mean, np.where(deviation > 0, deviation, 1.0)  # one value only
+        if not self.normalise:
+            self.mean, self.deviation = np.zeros_like(mean), np.ones_like(mean)
+        self.steps = (min(lengths), max(lengths))
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:  # type: ignore[override]
+        """Of each text the normalised vectors (steps, width)."""
+        return [((parsed(text, self.width) - self.mean) / self.deviation).astype(np.float32) for text in texts]
+
+    def check(self, text: str) -> None:
+        parsed(text, self.width or None)
+
+    def checker(self) -> Callable[[str], None]:
+        width = self.width or None
+
+        def check(text: str) -> None:
+            nonlocal width
+            width = parsed(text, width).shape[1]
+
+        return check
+
+    def decode(self, ids: Sequence[Sequence[float]]) -> str:  # type: ignore[override]
+        """The text of normalised vectors (steps, width), without the digits that 32 bits do not hold."""
+        values = np.asarray(ids, dtype=np.float64).reshape(-1, self.width) * self.deviation + self.mean
+        units = 10.0 ** np.maximum(DIGITS - np.floor(np.log10(self.deviation)), 0)
+        return written(np.round(values * units) / units + 0.0)  # no minus before a zero
+
+    def unknown_among(self, ids: np.ndarray) -> np.ndarray:
+        return np.zeros(len(ids), dtype=bool)
+
+    @property
+    def unwritable(self) -> np.ndarray:
+        return np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return self.width
+
+    def extent(self) -> str:
+        return f"vectors of {self.width:,} number{'s' * (self.width != 1)}"
+
+    def length(self, text: str) -> int:
+        return text.count(STEP) + 1
+
+    def shown(self, text: str) -> str:
+        words = text.split(maxsplit=SHOWN)
+        if len(words) <= SHOWN:
+            return text
+        steps, count = self.length(text), len(text.split())
+        what = f"{count} numbers" if count == steps else f"{steps} steps of {count // steps} numbers"
+        return f"{what}: {' '.join(words[:SHOWN])} ..."
+
+    @property
+    def state(self) -> bytes:
+        learnt = {"mean": self.mean.tolist(), "deviation": self.deviation.tolist(), "steps": self.steps}
+        return json.dumps(learnt).encode()
+
+    def restore(self, state: bytes) -> None:
+        try:
+            learnt = json.loads(state)
+            mean, deviation = (np.array(learnt[name], dtype=np.float64) for name in ("mean", "deviation"))
+            shortest, longest = map(int, learnt["steps"])
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
+            raise damaged(self, problem) from problem
+        if mean.ndim != 1 or mean.shape != deviation.shape or not len(mean) or not (deviation > 0).all():
+            raise damaged(self, "it must hold a mean and a deviation above 0 for each number")
+        self.mean, self.deviation, self.steps = mean, deviation, (shortest, longest)

@@ -1,0 +1,182 @@
+"""Units from a list: characters, words, labels."""
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from seq2seq.errors import InputError, check_range
+
+if TYPE_CHECKING:  # torch, which it imports, takes its time
+    pass
+from seq2seq.data.tokenizers.base import SPECIAL, UNK, Tokenizer, check_separator, damaged, no_text, one_line, strings
+
+
+class Known(dict[str, int]):
+    """Units and their ids; whatever is missing is UNK."""
+
+    def __missing__(self, unit: str) -> int:
+        return UNK
+
+
+class Listed(Tokenizer):
+    """Text as units from a list; subclasses say what a unit is and which ones are kept, in which order."""
+
+    unknown = "<unk>"
+    """How UNK is shown."""
+    _units: tuple[str, ...] = ()
+    _ids: Known = Known()
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The units in the order of their ids, the first of which is 4."""
+        return self._units
+
+    def split(self, text: str) -> Iterable[str]:
+        """The units of a text."""
+        raise TypeError(f"{type(self).__name__} does not say what its units are")
+
+    def join(self, units: Iterable[str]) -> str:
+        """The text of units."""
+        raise TypeError(f"{type(self).__name__} does not say how to join its units")
+
+    def choose(self, counts: "Counter[str]") -> list[str]:
+        """The vocabulary for units that occur so often: all of them by code point."""
+        return sorted(counts)
+
+    def train(self, texts: Iterable[str]) -> None:
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(self.split(text))
+        if not counts:
+            raise no_text()
+        self._number(self.choose(counts))
+
+    def _number(self, units: Sequence[str]) -> None:
+        self._units = tuple(units)
+        self._ids = Known(zip(units, range(SPECIAL, SPECIAL + len(units)), strict=True))
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        find = self._ids.__getitem__
+        return [list(map(find, self.split(text))) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        shown = (number for number in ids if number == UNK or number >= SPECIAL)
+        return one_line(self.join(self.unknown if number == UNK else self._units[number - SPECIAL] for number in shown))
+
+    def __len__(self) -> int:
+        return SPECIAL + len(self._units)
+
+    @property
+    def state(self) -> bytes:
+        return json.dumps(self._units).encode()
+
+    def restore(self, state: bytes) -> None:
+        self._number(strings(self, state))
+        if not self._units or len(self._ids) < len(self._units):
+            raise damaged(self, "it must list units, each of them once")
+
+
+class Characters(Listed):
+    """One id for each code point."""
+
+    unknown = "\ufffd"
+
+    def __init__(self, normalization: Literal["NFC", "NFD", "NFKC", "NFKD"] | None = None) -> None:
+        """normalization: Unicode form of the characters; NFD and NFKD split accents off, and predictions join them."""
+        self.normalization = normalization
+
+    def split(self, text: str) -> str:
+        return unicodedata.normalize(self.normalization, text) if self.normalization else text
+
+    def join(self, units: Iterable[str]) -> str:
+        text = "".join(units)
+        return unicodedata.normalize("NFC", text) if self.normalization else text  # composes NFKD to NFKC, too
+
+
+class Separated(Listed):
+    """Units between separators."""
+
+    separator: str
+
+    def split(self, text: str) -> Iterable[str]:
+        return filter(None, text.split(self.separator))
+
+    def join(self, units: Iterable[str]) -> str:
+        return self.separator.join(units)
+
+    def train(self, texts: Iterable[str]) -> None:
+        """Learn the list; texts most of which hold tabs are sentences of tokens, which a blank would not divide."""
+        rows = tabs = 0
+
+        def counted() -> Iterator[str]:
+            nonlocal rows, tabs
+            for text in texts:
+                rows, tabs = rows + 1, tabs + ("\t" in text)
+                yield text
+
+        super().train(counted())
+        if self.separator != "\t" and 2 * tabs > rows:
+            remedy = f'set the separator of {type(self).__name__} to a tab, "\\t"'
+            raise InputError(f"{tabs} of {rows} texts have tabs between their tokens; {remedy}")
+
+
+class Nothing(Tokenizer):
+    """No ids at all, whatever the text: for sources that a task shall not read."""
+
+    ends = False
+
+    def train(self, texts: Iterable[str]) -> None:
+        """There is nothing to learn."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[] for _ in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return ""
+
+    def __len__(self) -> int:
+        return SPECIAL
+
+    def extent(self) -> str:
+        return "sources that are not read"
+
+    @property
+    def state(self) -> bytes:
+        return b"nothing"
+
+    def restore(self, state: bytes) -> None:
+        """Nothing was learnt."""
+
+
+class Words(Separated):
+    """Whatever stands between separators."""
+
+    def __init__(self, max_size: int = 50_000, minimum_count: int = 1, separator: str = " ") -> None:
+        """Which words are kept.
+
+        Args:
+            max_size: words at most, special tokens included; the most frequent ones are kept.
+            minimum_count: rarer words are unknown.
+            separator: the character between words; a tab allows words that hold blanks.
+        """
+        check_range("data.tokenizer.max_size", max_size, SPECIAL + 1)
+        check_range("data.tokenizer.minimum_count", minimum_count, 1)
+        check_separator(separator)
+        self.max_size, self.minimum_count, self.separator = max_size, minimum_count, separator
+
+    def choose(self, counts: "Counter[str]") -> list[str]:
+        frequent = [word for word in counts if counts[word] >= self.minimum_count]
+        if not frequent:
+            raise InputError(f"no word occurs {self.minimum_count} times; lower data.tokenizer.minimum_count")
+        return sorted(frequent, key=lambda word: (-counts[word], word))[: self.max_size - SPECIAL]
+
+
+class Labels(Separated):
+    """A closed set of labels between separators; all are kept."""
+
+    def __init__(self, separator: str = " ") -> None:
+        """separator: the character between labels."""
+        check_separator(separator)
+        self.separator = separator

@@ -1,0 +1,90 @@
+"""How a task searches for its output: the settings under decoding."""
+
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from seq2seq.configurable import Part
+from seq2seq.decoding.constraints import Rules
+from seq2seq.decoding.sampling import Draw
+from seq2seq.errors import InputError, check_range
+
+
+@final
+@dataclass(frozen=True)
+class Decoding(Part):
+    """How a task searches for its output.
+
+    Args:
+        beam_size: hypotheses kept for each source; 1 is greedy search.
+        length_penalty: hypotheses are ranked by log-probability / length ** length_penalty.
+        max_length_ratio: the most target tokens for each source token (10 more are always allowed).
+        max_length: the most target tokens of all, the end not counted; null for no such limit.
+        min_length: the fewest target tokens, the end not counted.
+        prefix: text that every prediction begins with.
+        no_repeat_ngram: no sequence of so many tokens occurs twice in a prediction; 0 allows all.
+        temperature: draw beam_size predictions at random, with log-probabilities divided by this, instead of searching
+            for the best; null to search.
+        top_k: draw from the likeliest so many tokens; null for all.
+        top_p: draw from the fewest likeliest tokens that together have this probability; null for all.
+        seed: of what is drawn.
+        rows: hypotheses of all sources computed at once; more are faster and need more memory.
+    """
+
+    beam_size: int = 5
+    length_penalty: float = 1.0
+    max_length_ratio: float = 2.0
+    max_length: int | None = None
+    min_length: int = 0
+    prefix: str = ""
+    no_repeat_ngram: int = 0
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 1
+    rows: int = 256
+
+    def __post_init__(self) -> None:
+        check_range("decoding.beam_size", self.beam_size, 1)
+        check_range("decoding.rows", self.rows, 1)
+        check_range("decoding.max_length_ratio", self.max_length_ratio, 0, 1000)
+        check_range("decoding.length_penalty", self.length_penalty, 0, 10)
+        check_range("decoding.min_length", self.min_length, 0)
+        check_range("decoding.no_repeat_ngram", self.no_repeat_ngram, 0)
+        check_range("decoding.seed", self.seed, 0)
+        if self.max_length is not None:
+            check_range("decoding.max_length", self.max_length, max(1, self.min_length))
+        if self.top_k is not None:
+            check_range("decoding.top_k", self.top_k, 1)
+        for name in ("temperature", "top_p"):
+            value, most = getattr(self, name), 1 if name == "top_p" else 100
+            if value is not None and not 0 < value <= most:
+                raise InputError(f"decoding.{name} is {value}; it must be above 0 and at most {most}")
+        if self.temperature is None and (self.top_k is not None or self.top_p is not None):
+            raise InputError("decoding.top_k and decoding.top_p draw at random; set decoding.temperature, such as 1.0")
+
+    @property
+    def sources(self) -> int:
+        """Sources decoded at once."""
+        return max(1, self.rows // self.beam_size)
+
+    def limits(self, source_lengths: Tensor) -> Tensor:
+        """(B,) source lengths to (B,) the most target tokens, the end included."""
+        limits = ((source_lengths * self.max_length_ratio).long() + 10).clamp(min=self.min_length + 1)
+        return limits if self.max_length is None else limits.clamp(max=self.max_length + 1)
+
+    def rules(self, limits: Tensor) -> Rules | None:
+        """What else predictions keep to; None for nothing. limits (B,) as above."""
+        if not self.min_length and not self.no_repeat_ngram:
+            return None
+        return Rules(torch.full_like(limits, self.min_length), self.no_repeat_ngram)
+
+    def draw(self) -> Draw:
+        """From what tokens are drawn."""
+        return Draw(self.temperature or 1.0, self.top_k, self.top_p, self.seed)
+
+    def greedy(self) -> "Decoding":
+        """The same with one hypothesis and nothing random."""
+        return replace(self, beam_size=1, temperature=None, top_k=None, top_p=None)

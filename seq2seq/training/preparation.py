@@ -1,0 +1,182 @@
+"""From the arguments to a learner: run directory, texts, vocabularies, network."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from jsonargparse import Namespace
+
+from seq2seq.cluster.environment import launch_id, process_rank, restarted_job, scheduled_job, started_together
+from seq2seq.cluster.watchdog import Watch
+from seq2seq.configurable import with_short_names
+from seq2seq.data.checks import checks
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.rows import Texts
+from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.errors import InputError, Stopped
+from seq2seq.inference import predict_texts as inference
+from seq2seq.runs import checkpoint, resuming
+from seq2seq.runs.config_file import read_yaml, to_yaml
+from seq2seq.runs.run_directory import RunDirectory, write_text
+from seq2seq.tasks.base import Task
+from seq2seq.training.signals import Requests
+
+if TYPE_CHECKING:
+    from seq2seq.training.distillation import Teacher
+    from seq2seq.training.learner import Learner
+from seq2seq.training.trainer import refuse_compromised
+
+
+class Job(NamedTuple):
+    """What the arguments ask for."""
+
+    run: RunDirectory
+    parts: Namespace
+    """The configuration as objects."""
+    settings: dict[str, Any]
+    """The configuration as plain values."""
+    arguments: Sequence[str]
+    """As they were given."""
+    started: float
+    requests: Requests
+    resume: bool
+    allowed: list[dict[str, Any]]
+    """What was allowed to change since the run was stopped."""
+
+
+@contextlib.contextmanager
+def watched(run: RunDirectory, timeout: float) -> Iterator[Watch]:
+    """Inside, a failure of one of several processes ends all of them, and the first one is named."""
+    watch = Watch(run.processes, timeout)
+    try:
+        yield watch
+    except Exception as problem:
+        first = isinstance(problem, Stopped) or not watch.active or watch.failed(problem)
+        if not first and not isinstance(problem, InputError):
+            sys.exit(1)  # it follows from another's failure, which has been told
+        raise
+    finally:
+        watch.stop()
+
+
+def claim(run: RunDirectory, config: Namespace) -> bool:
+    """Take the run directory, as the first process, or learn what that has decided: whether the run goes on."""
+    if process_rank() != 0:
+        return bool(run.wait(launch_id(), "resume"))
+    resume = run.claim(config.overwrite, config.resume, restarted_job())
+    tell(run, resume=resume)
+    return resume
+
+
+def tell(run: RunDirectory, **news: Any) -> None:
+    """The first process tells others that wait for it; those that Lightning starts find everything prepared."""
+    if process_rank() == 0 and started_together():
+        with contextlib.suppress(OSError):
+            run.announce(launch_id(), **news)
+
+
+def same_settings(job: Job) -> list[dict[str, Any]]:
+    """Refuse to resume with another experiment; devices, precision and the like may change, which is said."""
+    changes = resuming.changed(with_short_names(read_yaml(job.run.config)), job.settings)
+    total = job.parts.optimizer.schedule.needs_total
+    other = [one for one in changes if resuming.matters(one.name, total)]
+    resuming.refuse_impossible(other)
+    allowed = resuming.refuse_or_allow(other, job.run.config, job.parts.allow_change)
+    harmless = [str(one) for one in changes if one not in other]
+    if harmless:
+        print(f"going on with {', '.join(harmless)}", file=sys.stderr)
+    return allowed
+
+
+def prepare(job: Job, kind: type[Task]) -> "Learner":
+    """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
+    data: DataModule = job.parts.data
+    if process_rank() == 0 and job.resume:
+        job.allowed.extend(same_settings(job))
+    teacher = read_teacher(job)
+    train_texts, validation_texts = data.texts("train"), data.texts("validation")
+    content = train_texts.content
+    tokenizers = vocabularies(job, kind, train_texts, validation_texts, teacher)
+    torch.manual_seed(job.parts.seed)
+    task = kind(tokenizers, **vars(job.parts.model))
+    task.decoding = job.parts.decoding
+    if not job.resume:
+        task.initialise()
+    if teacher is not None:
+        teacher.check(task)
+        if job.parts.distillation.sequences:
+            train_texts = teacher.texts(train_texts, data, decoding_device(job))
+    train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.layout)
+    validation = data.encode(validation_texts, tokenizers, "validation", task.layout)
+
+    refuse_compromised()
+    from seq2seq.training.learner import Learner
+    from seq2seq.training.skipped_steps import Numerics
+
+    options = job.parts.trainer
+    clip, dumps = options.gradient_clip_val, job.run.dumps
+    learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
+    learner.numerics = Numerics(dumps, options.skip_limit, options.precision)
+    return learner
+
+
+def read_teacher(job: Job) -> "Teacher | None":
+    """The run to learn from, if there is one."""
+    if job.parts.distillation.teacher is None:
+        return None
+    from seq2seq.training.distillation import Teacher
+
+    teacher = Teacher(job.parts.distillation, job.parts.data)
+    if job.run.path.resolve() in teacher.path.resolve().parents:
+        raise InputError(f"distillation.teacher {teacher.path} is in the run directory itself; choose another --run")
+    return teacher
+
+
+def decoding_device(job: Job) -> torch.device:
+    """Where a teacher decodes before the trainer exists."""
+    return inference.choose_device("cpu" if job.parts.trainer.accelerator == "cpu" else "auto")
+
+
+def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, teacher: "Teacher | None") -> Tokenizers:
+    """Those of the run that goes on, of the teacher, or learnt from the training rows."""
+    data: DataModule = job.parts.data
+    if process_rank() != 0:
+        job.run.wait(launch_id(), "ready")
+        return read_tokenizers(data, job.run)
+    if job.resume:
+        content = checkpoint.read(job.run.last)
+        now = {"content": train.content, "validation": validation.content, "teacher": teacher and teacher.content}
+        changes = resuming.origins(content, now)
+        job.allowed.extend(resuming.refuse_or_allow(changes, job.run.last, job.parts.allow_change))
+        return checkpoint.restore(content, job.run.last).tokenizers
+    findings = checks.cheap(train, validation, kind.layout.conditions)
+    print(checks.two_lines(findings, job.arguments), file=sys.stderr)
+    return data.train_tokenizers(train) if teacher is None else teacher.tokenizers
+
+
+def begin(job: Job, tokenizers: Tokenizers) -> None:
+    """The first process's first writing: everything that could be refused has been accepted."""
+    if not job.resume:
+        job.run.clear()
+    write_text(job.run.config, to_yaml(job.settings))
+    keep_tokenizers(tokenizers, job.run)
+    job.run.clear([job.run.processes.name])
+    if scheduled_job() is not None:
+        job.run.begun_by(str(scheduled_job()))
+    job.run.announce(launch_id(), resume=job.resume, ready=True)
+
+
+def keep_tokenizers(tokenizers: Tokenizers, run: RunDirectory) -> None:
+    """For the other processes of this launch; a checkpoint has its own copy."""
+    folder = run.path / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    for name, tokenizer in zip(Tokenizers._fields, tokenizers, strict=True):
+        (folder / f"{name}.tokenizer").write_bytes(tokenizer.state)
+
+
+def read_tokenizers(data: DataModule, run: RunDirectory) -> Tokenizers:
+    """What the first process has learnt."""
+    states = [(run.path / "checkpoints" / f"{name}.tokenizer").read_bytes() for name in Tokenizers._fields]
+    return data.restore_tokenizers(states)

@@ -1,0 +1,69 @@
+"""Lightning's trainer without the parts that this project does itself."""
+
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from seq2seq.cli import command
+from seq2seq.errors import InputError
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+
+COMPROMISED = ("2.6.2", "2.6.3")
+"""Releases of pytorch-lightning with foreign code inside, which pyproject.toml excludes too."""
+
+
+def refuse_compromised() -> None:
+    """Raise InputError where a release of Lightning is installed that steals passwords, before it is imported."""
+    found = metadata.version("pytorch-lightning")
+    if found in COMPROMISED:
+        raise InputError(
+            f"pytorch-lightning {found} is a compromised release; remove it, change the passwords and keys of this "
+            "machine, and install another: pip install 'pytorch-lightning!=2.6.2,!=2.6.3'"
+        )
+
+
+def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
+    """Lightning's trainer without the parts that this project does itself."""
+    import pytorch_lightning as lightning
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    command.quiet_libraries()  # Lightning sets its own level when imported
+    from seq2seq.cluster.preflight import Preflight, placed
+    from seq2seq.training.learner import AtomicCheckpoints
+
+    options = placed(parts.trainer.arguments)
+    try:
+        trainer = lightning.Trainer(
+            **options,
+            callbacks=[Preflight(), *callbacks],
+            plugins=[AtomicCheckpoints()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as problem:
+        raise InputError(
+            f"the trainer's options do not fit this machine: {' '.join(str(problem).split())}"
+        ) from problem
+    leave_to_us(trainer)
+    return trainer
+
+
+def leave_to_us(trainer: "Trainer") -> None:
+    """Keep Lightning from handling signals: it saves and broadcasts inside its handlers, in the middle of a step.
+
+    What the processes agree on before each step, whether one of them was terminated, `Boundaries` does more cheaply.
+    What its observer of processes does, killing all without a word, `Watch` does after the first failure was told.
+    """
+    from pytorch_lightning.strategies.launchers import subprocess_script
+
+    setattr(trainer._signal_connector, "register_signal_handlers", lambda: None)  # noqa: B010
+    setattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor", lambda: None)  # noqa: B010
+    setattr(subprocess_script, "_launch_process_observer", lambda processes: None)  # noqa: B010
