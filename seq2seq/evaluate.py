@@ -21,13 +21,12 @@ from seq2seq.analysis.results_files import as_json, publish, without_nan
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
-from seq2seq.inference import predict_texts as inference
+from seq2seq.inference import predict_texts
 from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Metric
 from seq2seq.report import tables
 from seq2seq.report.terminal import shown
-from seq2seq.runs import checkpoint
-from seq2seq.runs import run_card as card
+from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import REPORTED, RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -253,13 +252,13 @@ def evaluate(
     content: the checksum of the training rows; words are counted in no others.
     """
     started = time.monotonic()
-    device = inference.choose_device(device_name)
+    device = predict_texts.choose_device(device_name)
     encoded = data.encode(data.texts(split), task.tokenizers, split, task.layout)
     task.to(device)
     found: list[Predicted] = []
     with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:
         predict = Predictor(task, decoding)
-        for batch in inference.batches(encoded, decoding, device, task.running):
+        for batch in predict_texts.batches(encoded, decoding, device, task.running):
             found += predict(batch)
             bar.update(len(batch.rows))
     rows, aligned = in_order(found, encoded.texts), task.layout.aligned
@@ -275,7 +274,7 @@ def evaluate(
         "format": 1,
         "task": type(task).__name__,
         "splits": {split: examined.results},
-        "environment": card.environment(card.device_name(device)),
+        "environment": run_card.environment(run_card.device_name(device)),
         "model": {"parameters": task.parameter_counts()},
     }
     scored["seconds"] = round(time.monotonic() - started, 2)

@@ -15,8 +15,7 @@ from seq2seq.cli import command
 from seq2seq.data.corpora.lines import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import predict_texts as inference
-from seq2seq.inference import token_stream as stream
+from seq2seq.inference import predict_texts, token_stream
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -81,19 +80,19 @@ def main(arguments: Sequence[str]) -> None:
     if config.state is not None and not config.stream:
         raise InputError(f"--state {config.state} is where a stream stands; add --stream, or leave it out")
     max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
-    device = inference.choose_device(config.device)
+    device = predict_texts.choose_device(config.device)
     task.to(device)
     if sys.stdin is None or sys.stdout is None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
-        return stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
+        return token_stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
     number, carried = 0, None
     for lines in chunks(sys.stdin.buffer):
         texts, problem = readable(task, lines, number)
         if task.running and isinstance(task, Generation):
             found, carried = task.told(texts, number, carried, decoding)
         else:
-            found = inference.predict(task, texts, decoding, device, max_length, number)
+            found = predict_texts.predict(task, texts, decoding, device, max_length, number)
         number += len(lines)
         answers = [show(task, hypotheses[: config.n_best], config) + "\n" for hypotheses in found]
         sys.stdout.buffer.write("".join(answers).encode())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from seq2seq.cli import command
-from seq2seq.cluster import watchdog as watching
+from seq2seq.cluster import watchdog
 from seq2seq.errors import Finished, InputError, Interrupted, Stopped, check_range
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training.signals import Requests
@@ -24,8 +24,8 @@ def main(arguments: Sequence[str]) -> None:
     """Train as the arguments say."""
     started, requests = time.monotonic(), Requests()
     requests.install()
-    if watching.started_by_first():
-        watching.die_with_parent()
+    if watchdog.started_by_first():
+        watchdog.die_with_parent()
     try:
         begin_or_resume(arguments, started, requests)
     except (Stopped, Interrupted):

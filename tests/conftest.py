@@ -1,33 +1,17 @@
-"""Tiny tokenizers, tasks and batches that the tests share."""
+"""Fixtures that all tests share."""
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from seq2seq.data.batching.batch import Batch
-from seq2seq.data.batching.split import Split
-from seq2seq.data.ragged import Ragged
-from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.training.signals import CATCHES
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-PAIRS = [
-    ("the cat sat", "die Katze saß"),
-    ("a dog runs fast", "ein Hund rennt schnell"),
-    ("two men in a red car", "zwei Männer in einem roten Auto"),
-    ("a woman reads", "eine Frau liest"),
-    ("children play", "Kinder spielen"),
-    ("the man drinks water", "der Mann trinkt Wasser"),
-    ("a bird", "ein Vogel"),
-    ("three girls sing a song", "drei Mädchen singen ein Lied"),
-] * 2
+from tests.support import DATA, PAIRS
 
 
 @pytest.fixture(scope="session")
@@ -47,18 +31,6 @@ def tokenizers() -> Tokenizers:
         tokenizer.train([pair[side] for pair in PAIRS])
         made.append(tokenizer)
     return Tokenizers(*made)
-
-
-def split_of(pairs: Sequence[tuple[str, str]], tokenizers: Tokenizers) -> Split:
-    """The pairs as a split."""
-    texts = Texts([source for source, _ in pairs], [target for _, target in pairs])
-    source, target = (Ragged.of(tokenizer.encode(side)) for tokenizer, side in zip(tokenizers, texts[:2], strict=True))
-    return Split(texts, source, target, 512)
-
-
-def batch_of(pairs: Sequence[tuple[str, str]], tokenizers: Tokenizers) -> Batch:
-    """The pairs as one batch."""
-    return split_of(pairs, tokenizers).batch(np.arange(len(pairs)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,8 +18,8 @@ from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
 from seq2seq.tasks.translation import Translation
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 TASKS = [Translation, Tagging, Classification, Generation, Forecasting]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 

@@ -12,12 +12,12 @@ import yaml
 
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COVERED = ("scripts/", "cd ", "source ", "sbatch ", "srun ", "torchrun ")
 """Commands that are not run here: the scripts are how these tests are started, some are the shell's own, and the last
-three need a cluster. tests/test_cluster.py does what they do, and what they pass on is parsed below."""
+three need a cluster. tests/cluster/test_machines.py does what they do, and what they pass on is parsed below."""
 
 QUICK = ["--trainer.max_steps", "4", "--model.hidden_size", "16", "--model.embedding_size", "8"]
 SMALL_CLDR = ["--data.corpus.train", "300", "--data.corpus.validation", "8", "--data.corpus.test", "8"]

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,9 +18,9 @@ from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
 from seq2seq.training.optimizers import SGD, Adadelta, Algorithm
 from seq2seq.training.schedules import Course, Watch
-from tests.conftest import PAIRS, batch_of
+from tests.support import PAIRS, ROOT, batch_of
 
-FOLDER = Path(__file__).resolve().parents[1] / "configs" / "papers"
+FOLDER = ROOT / "configs" / "papers"
 WIDTHS = ("embedding_size", "hidden_size", "attention_size", "readout_size")
 
 

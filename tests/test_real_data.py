@@ -14,8 +14,8 @@ from seq2seq.data.batching.plan import Plan
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.ragged import Ragged
 from seq2seq.tasks.tagging import Tagging
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 SPLITS = ("train", "validation", "test")
 QUICK = ["--trainer.max_steps", "1", "--decoding.max_length_ratio", "0", "--trainer.precision", "32-true"]
 SMALL = ["--model.hidden_size", "8", "--model.embedding_size", "8"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support import ROOT
+
 PAGE = (ROOT / "docs" / "rnn_from_scratch.md").read_text(encoding="utf-8")
 
 

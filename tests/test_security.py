@@ -29,8 +29,7 @@ from seq2seq.cli import command
 from seq2seq.configurable import build
 from seq2seq.data import rows
 from seq2seq.data.cache import CONTENTS, complete
-from seq2seq.data.corpora import lines as readers
-from seq2seq.data.corpora import npy as arrays
+from seq2seq.data.corpora import lines, npy
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
@@ -41,10 +40,10 @@ from seq2seq.data.word_vectors import COUNTS, MATRIX, SETTINGS, WORD, WordVector
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.report import page
-from seq2seq.runs import checkpoint
-from seq2seq.runs import safe_load as archives
+from seq2seq.runs import checkpoint, safe_load
 from seq2seq.runs.run_directory import RunDirectory, write_text
 from seq2seq.tasks.translation import Translation
+from tests.support import ROOT
 
 CLAIM = 10**10
 """Bytes, or numbers, that a small file says it holds."""
@@ -118,7 +117,7 @@ def test_a_pickle_is_no_array(tmp_path: Path, mark: Path) -> None:
     np.savez(tmp_path / "several", a=np.array([Evil(mark)], dtype=object))
     for name in ("objects.npy", "raw.npy", "several.npz"):
         with pytest.raises(InputError, match="no array of"):
-            arrays.array_in(tmp_path / name)
+            npy.array_in(tmp_path / name)
     assert not mark.exists()
 
 
@@ -208,7 +207,7 @@ def test_deep_json_in_a_checkpoint(good: dict[str, Any], tmp_path: Path, part: s
 def test_deep_json_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = tmp_path / "deep.json"
     deep.write_text('{"a":' * 100_000)
-    for read in (systems.read_results, systems.read_predictions, lambda file: list(readers.json_lines(file, [["a"]]))):
+    for read in (systems.read_results, systems.read_predictions, lambda file: list(lines.json_lines(file, [["a"]]))):
         with pytest.raises(InputError):
             read(deep)
     (tmp_path / CONTENTS).write_text(deep.read_text())
@@ -300,7 +299,7 @@ def header(text: str, version: int = 1, length: int | None = None) -> bytes:
 )
 def test_claims_of_an_array(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "claim.npy").write_bytes(content + bytes(8))
-    quick(lambda: arrays.array_in(tmp_path / "claim.npy"))
+    quick(lambda: npy.array_in(tmp_path / "claim.npy"))
 
 
 def fasttext(size: int = 10, words: int = 1, buckets: int = 0) -> bytes:
@@ -330,11 +329,11 @@ def test_claims_of_word_vectors(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_packed_line_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "LONGEST_LINE", 1 << 22)
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1 << 22)
     with gzip.open(tmp_path / "bomb.txt.gz", "wb") as file:
         for _ in range(100):
             file.write(b"a" * (1 << 20))
-    quick(lambda: list(readers.lines(tmp_path / "bomb.txt.gz")), 30 << 20)
+    quick(lambda: list(lines.lines(tmp_path / "bomb.txt.gz")), 30 << 20)
     quick(lambda: WordVectors.open(tmp_path / "bomb.txt.gz").find(["a"]), 30 << 20)
 
 
@@ -382,7 +381,7 @@ def test_names_inside_an_archive_lead_nowhere(tmp_path: Path, good: dict[str, An
     with zipfile.ZipFile(tmp_path / "whole.ckpt", "a") as archive:
         archive.writestr(str(outside), b"absolute")
         archive.writestr(f"../../../../../..{outside}", b"climbing")
-    for read in (checkpoint.read, archives.load):
+    for read in (checkpoint.read, safe_load.load):
         with contextlib.suppress(InputError, ValueError, RuntimeError):
             read(tmp_path / "whole.ckpt")
     assert not outside.exists()
@@ -461,14 +460,14 @@ def test_claims_of_a_parquet_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"source": ["a"] * 50, "target": ["b"] * 50}), path)
     whole = path.read_bytes()
-    assert len(list(readers.parquet(path, [["source"], ["target"]]))) == 50
+    assert len(list(lines.parquet(path, [["source"], ["target"]]))) == 50
     footer = len(whole) - 8
     path.write_bytes(whole[:footer] + struct.pack("<i", 2_000_000_000) + whole[-4:])
-    quick(lambda: list(readers.parquet(path, [["source"], ["target"]])))
+    quick(lambda: list(lines.parquet(path, [["source"], ["target"]])))
     for place in range(4, len(whole) - 8, 7):  # a varint that claims some 10^10 of whatever stands there
         path.write_bytes(whole[:place] + b"\x80\xc8\xaf\xa0\x25" + whole[place + 5 :])
         with contextlib.suppress(InputError):
-            assert len(list(readers.parquet(path, [["source"], ["target"]]))) <= 50
+            assert len(list(lines.parquet(path, [["source"], ["target"]]))) <= 50
 
 
 def test_a_stranger_s_tokenizer(tokenizers: Tokenizers) -> None:
@@ -480,9 +479,6 @@ def test_a_stranger_s_tokenizer(tokenizers: Tokenizers) -> None:
     for place in range(0, len(state), 97):
         with contextlib.suppress(InputError):  # anything else, or a crash, would be seen
             SentencePiece().restore(state[:place] + b"\xff\xff\xff\xff\x7f" + state[place + 5 :])
-
-
-ROOT = Path(__file__).parents[1]
 
 
 def project() -> dict[str, Any]:

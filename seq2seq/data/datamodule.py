@@ -13,19 +13,15 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from seq2seq.configurable import Part, build
-from seq2seq.data import number_text as numbers  # noqa: F401
 from seq2seq.data.batching.batch import Batch, Layout
 from seq2seq.data.batching.plan import Plan, TrainingSampler, consecutive, evaluation_batches
 from seq2seq.data.batching.running_text import Lanes
 from seq2seq.data.batching.split import Evaluation, Split, Step, Training, encode, fitting, refuse_wrong_lengths
 from seq2seq.data.batching.streaming import BEGINNING, Place, StreamedSteps, Windows
 from seq2seq.data.cache import Cache, checksum, code_of
-from seq2seq.data.corpora import npy as arrays  # noqa: F401
-from seq2seq.data.corpora.builtin import digits, melodies, synthetic  # noqa: F401
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
 from seq2seq.data.corpora.corpus import Corpus, Take, load, take
 from seq2seq.data.rows import Row, Texts, in_memory
-from seq2seq.data.tokenizers import factored as features  # noqa: F401
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.errors import InputError, check_range

@@ -24,8 +24,7 @@ from seq2seq.errors import InputError
 from seq2seq.models.cells import CellState
 from seq2seq.models.embedding import Reader
 from seq2seq.models.tagger import AlignedDecoder, AlignedState, Crf
-from seq2seq.runs import checkpoint
-from seq2seq.runs import safe_load as archives
+from seq2seq.runs import checkpoint, safe_load
 from seq2seq.tasks.base import Task, as_tensor
 from seq2seq.tasks.tagging import Tagging
 
@@ -206,7 +205,7 @@ def follow(task: Task, source: BinaryIO, sink: BinaryIO, state: Path | None) -> 
 def stored(state: Path, mark: str) -> dict[str, Any]:
     """What another stream of the same model has left in a file."""
     try:
-        content = archives.load(state)
+        content = safe_load.load(state)
         found, before = content["stream"], content["mark"]
     except Exception as problem:  # torch raises a dozen kinds for a file that is none of its own
         raise InputError(f"--state {state} holds no state of a stream: {checkpoint.first_line(problem)}") from problem

@@ -15,7 +15,7 @@ from torch import Tensor
 from seq2seq.configurable import build
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
-from seq2seq.runs import safe_load as archives
+from seq2seq.runs import safe_load
 from seq2seq.tasks.base import Task, pack_task, unpack_task
 
 FORMAT = 1
@@ -112,7 +112,7 @@ def sync_folder(folder: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, tensors on the CPU; nothing in it can run code."""
     try:
-        content = archives.load(path)
+        content = safe_load.load(path)
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint {path}") from None
     except Exception as problem:  # torch raises a dozen kinds for a file that is no checkpoint
@@ -159,7 +159,7 @@ def restore(content: dict[str, Any], path: Path) -> Task:
     try:
         prefix = "task."
         parameters = {key.removeprefix(prefix): value for key, value in content["state_dict"].items()}
-        with archives.Bounded(parameters.values()):
+        with safe_load.Bounded(parameters.values()):
             task = unpack_task(content["seq2seq"])
         task.load_state_dict(parameters)
     except InputError:

@@ -15,7 +15,7 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Row, Texts
 from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.errors import InputError
-from seq2seq.inference import predict_texts as inference
+from seq2seq.inference import predict_texts
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
@@ -118,7 +118,7 @@ class Teacher:
         split, task = data.encode(texts, self.task.tokenizers, "train"), self.task.to(device)
         lines, predict = [""] * count, Predictor(task, task.decoding)
         with tqdm(total=count, desc="predicting", unit="row", leave=False, disable=None) as bar:
-            for batch in inference.batches(split, task.decoding, device):
+            for batch in predict_texts.batches(split, task.decoding, device):
                 for row, line, *_ in predict(batch):
                     lines[row] = line
                 bar.update(len(batch.rows))

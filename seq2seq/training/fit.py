@@ -11,8 +11,7 @@ from seq2seq.cluster.environment import process_rank
 from seq2seq.cluster.watchdog import Watch
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.models.cells import lacks_bfloat16
-from seq2seq.runs import checkpoint
-from seq2seq.runs import run_card as card
+from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training.signals import Deadline
 
@@ -157,7 +156,7 @@ def test(
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "config": job.settings,
         "model": {"parameters": learner.task.parameter_counts()},
-        **run_card(job, trainer, learner, records.curves),
+        **card_of(job, trainer, learner, records.curves),
         "seconds": train_seconds,
         "timing": {"prepare": round(prepared, 2), "train": train_seconds, "evaluate": test_seconds},
     }
@@ -185,16 +184,16 @@ def examine(learner: "Learner", read: bool) -> "Examined":
     )
 
 
-def run_card(job: Job, trainer: "Trainer", learner: "Learner", curves: "Curves") -> dict[str, Any]:
+def card_of(job: Job, trainer: "Trainer", learner: "Learner", curves: "Curves") -> dict[str, Any]:
     """What sets this run apart, where and on what it ran, and what it cost."""
     parser, device = command.training_parser(type(learner.task)), trainer.strategy.root_device
     surroundings = {"seed": job.parts.seed, "processes": trainer.world_size, "threads": torch.get_num_threads()}
     return {
-        "changed": card.changed(job.settings, command.plain_settings(parser, parser.get_defaults())),
+        "changed": run_card.changed(job.settings, command.plain_settings(parser, parser.get_defaults())),
         "resumed": curves.resumed,
         "allowed_changes": curves.changes,
-        "energy": card.energy(curves.seconds, device, trainer.world_size),
-        "environment": card.environment(card.device_name(device)) | surroundings,
+        "energy": run_card.energy(curves.seconds, device, trainer.world_size),
+        "environment": run_card.environment(run_card.device_name(device)) | surroundings,
         "data": data_card(learner) | {"fingerprints": fingerprints(learner)},
     }
 
@@ -204,8 +203,8 @@ def fingerprints(learner: "Learner") -> dict[str, dict[str, Any]]:
     texts = {name: split.texts for name, split in learner.splits.items()}
     if "train" in texts:  # as they were read: a teacher may have written other targets
         texts["train"] = texts["train"]._replace(content=learner.content)
-    streamed = {} if "train" in texts else {"first training rows": {"sha256": learner.content[: card.SHOWN]}}
-    return card.fingerprints(texts, learner.data.path) | streamed
+    streamed = {} if "train" in texts else {"first training rows": {"sha256": learner.content[: run_card.SHOWN]}}
+    return run_card.fingerprints(texts, learner.data.path) | streamed
 
 
 def data_card(learner: "Learner") -> dict[str, Any]:

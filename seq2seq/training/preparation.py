@@ -16,7 +16,7 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import InputError, Stopped
-from seq2seq.inference import predict_texts as inference
+from seq2seq.inference import predict_texts
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory, write_text
@@ -136,7 +136,7 @@ def read_teacher(job: Job) -> "Teacher | None":
 
 def decoding_device(job: Job) -> torch.device:
     """Where a teacher decodes before the trainer exists."""
-    return inference.choose_device("cpu" if job.parts.trainer.accelerator == "cpu" else "auto")
+    return predict_texts.choose_device("cpu" if job.parts.trainer.accelerator == "cpu" else "auto")
 
 
 def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, teacher: "Teacher | None") -> Tokenizers:

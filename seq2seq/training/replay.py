@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.errors import InputError
-from seq2seq.runs import checkpoint
-from seq2seq.runs import safe_load as archives
+from seq2seq.runs import checkpoint, safe_load
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.generation import Generation
 
@@ -32,7 +31,7 @@ def replay(file: Path, teacher: "Teacher | None", device: torch.device) -> None:
     task = checkpoint.load(file.with_name(Path(told["parameters"]).name)).train().to(device)
     if teacher is not None:
         teacher.to(device)
-    content = archives.load(file.with_suffix(".pt"))
+    content = safe_load.load(file.with_suffix(".pt"))
     batches = [Batch(**one).to(device) for one in content["batches"]]
     carried = [one.to(device) for one in content["carried"]]
     mixed = told["precision"] == "bf16-mixed"

@@ -1,1 +1,5 @@
-"""Corpora that need no download."""
+"""Corpora that need no file: generated, or shipped with a library."""
+
+from seq2seq.data.corpora.builtin import cldr_tasks, digits, melodies, synthetic
+
+__all__ = ["cldr_tasks", "digits", "melodies", "synthetic"]

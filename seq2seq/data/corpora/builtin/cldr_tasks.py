@@ -10,8 +10,7 @@ from babel.dates import get_date_format, get_day_names
 from babel.numbers import format_currency, format_percent
 from babel.units import format_unit
 
-from seq2seq.data.corpora.builtin import cldr
-from seq2seq.data.corpora.builtin import cldr_phrases as phrases
+from seq2seq.data.corpora.builtin import cldr, cldr_phrases
 from seq2seq.data.corpora.builtin.cldr_phrases import Phrase, Piece, Pieces, dated, listed, locale_named, words
 from seq2seq.data.corpora.corpus import Corpus
 from seq2seq.data.corpora.lines import JOINER
@@ -153,7 +152,7 @@ def spoken(pieces: Pieces) -> str:
 
 def date(random: Random) -> tuple[Phrase, Phrase]:
     """Monday, May 3, 2010 and 5/3/10"""
-    day = phrases.drawn_day(random)
+    day = cldr_phrases.drawn_day(random)
     return (
         lambda locale: dated(day, str(get_date_format("full", locale)), locale),
         lambda locale: dated(day, str(get_date_format("short", locale)), locale),
@@ -171,7 +170,7 @@ def weekday(random: Random) -> tuple[Phrase, Phrase]:
 
 def measure(random: Random) -> tuple[Phrase, Phrase]:
     """21 kilometers and 21 km"""
-    number, unit = phrases.drawn_number(random), random.choice(phrases.UNITS)
+    number, unit = cldr_phrases.drawn_number(random), random.choice(cldr_phrases.UNITS)
     return (
         lambda locale: (Piece(format_unit(number, unit, "long", locale=locale), "unit"),),
         lambda locale: (Piece(format_unit(number, unit, "short", locale=locale), "unit"),),
@@ -180,7 +179,7 @@ def measure(random: Random) -> tuple[Phrase, Phrase]:
 
 def money(random: Random) -> tuple[Phrase, Phrase]:
     """45 Swiss francs and CHF45.00"""
-    number, currency = phrases.drawn_number(random), random.choice(phrases.CURRENCIES)
+    number, currency = cldr_phrases.drawn_number(random), random.choice(cldr_phrases.CURRENCIES)
     form = partial(format_currency, number, currency)
     return (
         lambda locale: (Piece(form(locale=locale, format_type="name", currency_digits=False), "currency"),),

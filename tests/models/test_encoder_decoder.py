@@ -1,0 +1,361 @@
+"""The whole network: every combination of its parts builds, learns, decodes, and computes what its equations say."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seq2seq.data.batching.batch import Batch
+from seq2seq.data.tokenizers.base import BOS, PAD, Tokenizers
+from seq2seq.data.tokenizers.units import Characters
+from seq2seq.errors import InputError
+from seq2seq.models import attention as attentions
+from seq2seq.models import bridge as bridges
+from seq2seq.models import pooling as poolings
+from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM, turned
+from seq2seq.models.decoder import DecoderOptions
+from seq2seq.models.dropout import Noise
+from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.output import Output, mixed
+from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
+from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.translation import Translation, repeated
+from tests.support import batch_of
+
+PAIRS = [("abc", "cba"), ("ddabcab", "ba"), ("b", "cccdab"), ("cadb", "abcd")]
+CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()]
+ATTENTIONS = [
+    attentions.Dot(),
+    attentions.ScaledDot(normalizer="entmax15"),
+    attentions.General(normalizer="sparsemax"),
+    attentions.Additive(5),
+    attentions.Additive(5, coverage=True),
+    attentions.Location(longest=9),
+    attentions.LocalP(window=2),
+    attentions.MultiHeadAdditive(heads=2),
+]
+
+
+@pytest.fixture(scope="module")
+def letters() -> Tokenizers:
+    """One vocabulary for both sides."""
+    tokenizer = Characters()
+    tokenizer.train([text for pair in PAIRS for text in pair])
+    return Tokenizers(tokenizer, tokenizer)
+
+
+def task_of(letters: Tokenizers, **more: Any) -> Translation:
+    sizes = {"embedding_size": 6, "hidden_size": 8, "dropout": 0.0}
+    torch.manual_seed(3)
+    task = Translation(letters, **{**sizes, **more})
+    with torch.no_grad():  # far from the start, so that nothing agrees by accident
+        for parameter in task.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        task.network.encoder.embedding.weight[PAD].zero_()
+        task.network.decoder.embedding.weight[PAD].zero_()
+    return task
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> dict[str, Any]:
+    """Settings that go together."""
+    attention = draw(st.sampled_from([None, *ATTENTIONS]))
+    layers, below = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    context = draw(st.booleans())
+    bridge = draw(st.sampled_from([bridges.Linear(), bridges.Copy(), bridges.Zeros(), bridges.Learned()]))
+    if isinstance(bridge, bridges.Copy):
+        below = layers
+    if not bridge.informs and attention is None:
+        context = True
+    pooling = draw(st.sampled_from([poolings.Last(), poolings.Mean(), poolings.Max(), poolings.Attentive()]))
+    if not (bridge.informs or context):
+        pooling = poolings.Last()
+    places = ["top"] if attention is None else ["top", "before"] + ["bottom"] * (layers > 1)
+    place = draw(st.sampled_from(places))
+    cell = draw(st.sampled_from(CELLS))
+    copy = attention is not None and draw(st.booleans())
+    output = "softmax" if copy else draw(st.sampled_from(["softmax", "sparsemax", "entmax15"]))
+    sizes = isinstance(attention, (attentions.Dot, attentions.ScaledDot)) or isinstance(bridge, bridges.Copy)
+    recurrent = 0.0 if isinstance(cell, (MinGRU, MinLSTM)) else draw(st.sampled_from([0.0, 0.3]))
+    return {
+        "cell": cell,
+        "layers": below,
+        "attention": attention,
+        "bridge": bridge,
+        "dropout": 0.2,
+        "locked_dropout": draw(st.booleans()),
+        "recurrent_dropout": recurrent,
+        "residual_from": draw(st.sampled_from([None, 2])) if min(layers, below) > 1 else None,
+        "output": output,
+        "coverage_loss": draw(st.sampled_from([0.0, 1.0])) if attention is not None else 0.0,
+        "scheduled_sampling": draw(st.sampled_from([None, ScheduledSampling("linear", 2.0)])),
+        "encoder": EncoderOptions(
+            bidirectional=draw(st.booleans()),
+            hidden_size=None if sizes else draw(st.sampled_from([None, 12])),
+            reverse=draw(st.booleans()),
+            pooling=pooling,
+            learned_first_state=draw(st.booleans()),
+        ),
+        "decoder": DecoderOptions(
+            layers=layers,
+            context_every_step=context,
+            attend_from=place,
+            input_feeding=attention is not None and place == "top" and draw(st.booleans()),
+            copy=copy,
+            readout=draw(st.sampled_from([None, "tanh", "maxout", "linear"])),
+            tied_output=draw(st.booleans()),
+            tied_embeddings=draw(st.booleans()),
+        ),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(chosen=networks())
+def test_any_network_learns_decodes_and_takes_steps_as_it_reads_whole(
+    letters: Tokenizers, chosen: dict[str, Any]
+) -> None:
+    task, batch = task_of(letters, **chosen), batch_of(PAIRS, letters)._replace(step=1)
+    task.train()
+    task.loss(batch).backward()
+    wrong = [n for n, p in task.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert wrong == []
+    task.eval()
+    for beam_size in (1, 3):
+        assert all(found for found in task.predict(batch, Decoding(beam_size, max_length_ratio=0.5)))
+    task.double()
+    assert_steps_agree(task, batch)
+    assert_rows_are_alone(task, batch, letters)
+
+
+def assert_steps_agree(task: Translation, batch: Batch) -> None:
+    """Log-probabilities step by step are those of the whole target."""
+    whole, state = task(batch), task.encode(batch)
+    for time in range(batch.target.shape[1] - 1):
+        log_probs, state = task.network.decoder.step(batch.target[:, time : time + 1], state)
+        torch.testing.assert_close(log_probs[:, 0], whole[:, time])
+
+
+def assert_rows_are_alone(task: Translation, batch: Batch, letters: Tokenizers) -> None:
+    """Neither neighbours nor padding nor the order of rows enter a row's log-probabilities."""
+    whole = task(batch)
+    for row, pair in enumerate(PAIRS):
+        alone = task(batch_of([pair], letters))[0]
+        torch.testing.assert_close(whole[row, : len(alone)], alone)
+
+
+MODES = [
+    {"attend_from": "top"},
+    {"attend_from": "top", "input_feeding": True},
+    {"attend_from": "before"},
+    {"attend_from": "bottom"},
+]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("locked", [False, True])
+def test_masks_are_those_of_the_whole_sequence(letters: Tokenizers, mode: dict[str, Any], locked: bool) -> None:
+    """With dropout on, feeding the reference through the step-by-step road gives the loss of the fast one."""
+    settings = {"attention": attentions.Additive(), "layers": 2, "dropout": 0.4, "locked_dropout": locked}
+    task = task_of(letters, decoder=DecoderOptions(**mode), **settings).double().train()
+    batch = batch_of(PAIRS, letters)._replace(seed=5)
+    noise, decoder = Noise(5, batch.places), task.network.decoder
+    tokens, state = batch.target[:, :-1], task.encode(batch)
+    usual = decoder(tokens, state, noise).features
+    never = torch.zeros(tokens.shape, dtype=torch.bool)
+    torch.testing.assert_close(decoder(tokens, state, noise, never).features, usual)
+    single = task.encode(batch_of(PAIRS[1:2], letters)._replace(seed=5, places=batch.places[1:2]))
+    alone = decoder(tokens[1:2], single, Noise(5, batch.places[1:2])).features
+    torch.testing.assert_close(usual[1:2], alone)
+    assert not usual.allclose(decoder(tokens, state, Noise(6, batch.places)).features)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("copy", [False, True])
+def test_selected_hypotheses_continue_as_if_alone(letters: Tokenizers, mode: dict[str, Any], copy: bool) -> None:
+    options = DecoderOptions(copy=copy, context_every_step=True, **mode)
+    task = task_of(letters, attention=attentions.Additive(coverage=True), layers=2, decoder=options).eval()
+    decoder, state = task.network.decoder, task.encode(batch_of(PAIRS[:3], letters))
+    wide = state.select(torch.arange(3).unsqueeze(1).expand(-1, 2))  # two hypotheses for each source
+    _, wide = decoder.step(torch.tensor([[4, 5], [6, 7], [5, 4]]), wide)
+    kept = wide.select(torch.tensor([[1, 0], [5, 5]]))  # source 1 leaves, source 2 keeps its second twice
+    found, _ = decoder.step(torch.tensor([[4, 5], [6, 7]]), kept)
+    for source, hypothesis, token, first in ((0, 0, 4, 5), (0, 1, 5, 4), (2, 0, 6, 4), (2, 1, 7, 4)):
+        _, alone = decoder.step(torch.tensor([[first]]), state.select(torch.tensor([[source]])))
+        expected, _ = decoder.step(torch.tensor([[token]]), alone)
+        torch.testing.assert_close(found[0 if source == 0 else 1, hypothesis], expected[0, 0])
+
+
+def test_copying_is_the_mixture_of_the_paper(letters: Tokenizers) -> None:
+    task = task_of(letters, attention=attentions.Additive(), decoder=DecoderOptions(copy=True)).double().eval()
+    batch = batch_of(PAIRS, letters)
+    decoder, state = task.network.decoder, task.encode(batch)
+    outputs = decoder(batch.target[:, :-1], state)
+    gate, generated = outputs.gate.sigmoid(), decoder.output.log_probs(outputs.features).exp()
+    found = task(batch).exp()
+    torch.testing.assert_close(found.sum(-1), torch.ones_like(found[..., 0]))
+    for row in range(len(PAIRS)):
+        for time in range(batch.target.shape[1] - 1):
+            expected = gate[row, time] * generated[row, time]
+            for place, token in enumerate(batch.source[row].tolist()):
+                expected[token] += (1 - gate[row, time]) * outputs.weights[row, time, place]
+            torch.testing.assert_close(found[row, time], expected)
+    labels = batch.target[:, 1:]
+    real = labels != PAD
+    loss = -found.log().gather(-1, labels.unsqueeze(-1)).squeeze(-1)[real].sum()
+    torch.testing.assert_close(task.loss(batch), loss)
+
+
+def test_a_copied_token_needs_no_vocabulary() -> None:
+    never = torch.full((3,), -torch.inf, dtype=torch.double)
+    torch.testing.assert_close(
+        mixed(never, torch.zeros(3).double(), torch.full((3,), 0.5)).exp(), torch.full((3,), 0.25).double()
+    )
+
+
+def test_the_loss_of_looking_again(letters: Tokenizers) -> None:
+    weights = torch.rand(2, 4, 5).double()
+    expected = torch.zeros(2, 4).double()
+    for row in range(2):
+        covered = torch.zeros(5).double()
+        for time in range(4):
+            expected[row, time] = torch.minimum(weights[row, time], covered).sum()
+            covered = covered + weights[row, time]
+    torch.testing.assert_close(repeated(weights), expected)
+    plain, more = (task_of(letters, attention=attentions.Dot(), coverage_loss=c).double() for c in (0.0, 2.0))
+    batch = batch_of(PAIRS, letters)
+    found = plain.network.decoder(batch.target[:, :-1], plain.encode(batch))
+    again = repeated(found.weights)[batch.target[:, 1:] != PAD].sum()
+    torch.testing.assert_close(more.loss(batch), plain.loss(batch) + 2.0 * again)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_reading_only_its_own_tokens_is_greedy_search(letters: Tokenizers, mode: dict[str, Any]) -> None:
+    task = task_of(letters, attention=attentions.Additive(), layers=2, decoder=DecoderOptions(**mode)).double().eval()
+    batch = batch_of(PAIRS, letters)
+    decoder, state = task.network.decoder, task.encode(batch)
+    always = torch.ones(batch.target.shape[0], batch.target.shape[1] - 1, dtype=torch.bool)
+    outputs = decoder(batch.target[:, :-1], state, None, always)
+    found, last = decoder.log_probs(outputs, state.source), torch.full((len(PAIRS), 1), BOS)
+    for time in range(found.shape[1]):
+        log_probs, state = decoder.step(last, state)
+        torch.testing.assert_close(found[:, time], log_probs[:, 0])
+        last = log_probs.argmax(-1)
+
+
+def test_own_tokens_depend_on_step_and_row_alone(letters: Tokenizers) -> None:
+    places = torch.tensor([5, 3, 900])
+    whole = drawn(0.3, Noise(7, places), 2000)
+    assert whole[1:2, :11].equal(drawn(0.3, Noise(7, places[1:2]), 11))
+    assert whole.float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert not whole.equal(drawn(0.3, Noise(8, places), 2000))
+    task = task_of(letters, scheduled_sampling=ScheduledSampling("linear", 4.0, 0.25))
+    batch = batch_of(PAIRS, letters)
+    assert task.train().own_tokens(batch) is None, "the first step reads the reference"
+    assert task.own_tokens(batch._replace(step=2)) is not None
+    assert task.eval().own_tokens(batch._replace(step=2)) is None
+
+
+def test_schedules_of_sampling_follow_the_paper() -> None:
+    for step in (0, 3, 50):
+        assert ScheduledSampling("linear", 20.0, 0.1).reference_share(step) == max(0.1, 1 - step / 20)
+        assert ScheduledSampling("exponential", 20.0, 0.0).reference_share(step) == math.exp(-step / 20)
+        sigmoid = ScheduledSampling("inverse_sigmoid", 20.0, 0.0).reference_share(step)
+        assert sigmoid == pytest.approx(20 / (20 + math.exp(step / 20)))
+    assert ScheduledSampling(least=0.0).reference_share(10**9) == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("normalizer", ["softmax", "sparsemax", "entmax15"])
+def test_gradients_of_the_output(normalizer: Any) -> None:
+    output = Output(4, 7, normalizer).double()
+    features, labels = torch.randn(5, 4, dtype=torch.double, requires_grad=True), torch.tensor([0, 3, 6, 3, 1])
+    assert torch.autograd.gradcheck(lambda given: output.loss(given, labels, 0.0), features)
+    probabilities = output.log_probs(features).exp()
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(5).double())
+    assert (probabilities < 1e-20).any() == (normalizer != "softmax")
+    if normalizer == "softmax":
+        found = output.label_log_probs(features, labels)
+        torch.testing.assert_close(found, output.log_probs(features).gather(-1, labels.unsqueeze(-1)).squeeze(-1))
+        assert torch.autograd.gradcheck(lambda given: output.label_log_probs(given, labels), features)
+
+
+@pytest.mark.parametrize("pooling", [poolings.Mean(), poolings.Max(), poolings.Attentive()], ids=repr)
+def test_pooling_is_over_a_rows_own_states(pooling: poolings.Pooling) -> None:
+    pool = pooling.module(4).double()
+    states, padding = torch.randn(2, 5, 4).double(), torch.zeros(2, 5, dtype=torch.bool)
+    padding[1, 2:] = True
+    final = (torch.randn(3, 2, 4).double(), torch.randn(3, 2, 4).double())
+    vector, handed = pool(states, padding, final)
+    alone = states[1, :2]
+    if isinstance(pooling, poolings.Attentive):
+        weights = (pool.map(alone).tanh() @ pool.vector.weight[0]).softmax(0)
+        expected = weights @ alone
+    else:
+        expected = alone.mean(0) if isinstance(pooling, poolings.Mean) else alone.amax(0)
+    torch.testing.assert_close(vector[1], expected)
+    for tensor in handed:
+        torch.testing.assert_close(tensor, vector.expand(3, 2, 4))
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"bridge": bridges.Zeros()}, "tells the decoder nothing.*choose Copy or Linear"),
+    ({"bridge": bridges.Learned(), "attention": attentions.Additive(), "encoder": EncoderOptions(pooling=poolings.Max())},
+     "nothing uses the vector of encoder.pooling Max"),
+    ({"decoder": DecoderOptions(attend_from="before")}, "attend_from before needs an attention"),
+    ({"decoder": DecoderOptions(input_feeding=True)}, "input_feeding needs an attention"),
+    ({"decoder": DecoderOptions(copy=True)}, "copy needs an attention"),
+    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "output": "entmax15"}, "copy needs output softmax"),
+    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "label_smoothing": 0.1}, "label_smoothing goes with"),
+    ({"output": "sparsemax", "label_smoothing": 0.1}, "label_smoothing goes with"),
+    ({"coverage_loss": 1.0}, "coverage_loss is about attention"),
+    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="bottom")}, "bottom needs layers above it"),
+    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="before", input_feeding=True)}, "goes with attend_from top"),
+    ({"attention": attentions.Dot(), "encoder": EncoderOptions(hidden_size=6), "bridge": bridges.Linear()}, "General"),
+    ({"encoder": EncoderOptions(hidden_size=6)}, r"Copy needs equal states.*1 x 6.*1 x 8.*Linear"),
+    ({"decoder": DecoderOptions(layers=2)}, r"Copy needs equal states.*1 x 8.*2 x 8"),
+    ({"decoder": DecoderOptions(tied_output=True, readout="none")}, "tied_output needs features as long"),
+    ({"decoder": DecoderOptions(features=True)}, "needs a source with features"),
+    ({"residual_from": 1}, "residual_from"),
+    ({"cell": MinGRU(), "recurrent_dropout": 0.2}, "recurrent_dropout"),
+    ({"recurrent_dropout": 1.0}, "recurrent_dropout is 1.0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("chosen", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_what_does_not_go_together_is_refused(letters: Tokenizers, chosen: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        task_of(letters, **chosen)
+
+
+@pytest.mark.parametrize("option", ["copy", "tied_embeddings"])
+def test_two_vocabularies_are_not_one(letters: Tokenizers, option: str) -> None:
+    other = Characters()
+    other.train(["abcd"])
+    with pytest.raises(InputError, match=f"{option} needs data.shared_vocabulary"):
+        task_of(Tokenizers(letters.source, other), attention=attentions.Dot(), decoder=DecoderOptions(**{option: True}))
+
+
+def test_three_ways_tied_is_one_table(letters: Tokenizers) -> None:
+    options = DecoderOptions(tied_output=True, tied_embeddings=True)
+    task = task_of(letters, decoder=options)
+    table = task.network.encoder.embedding.weight
+    assert task.network.decoder.embedding.weight is table
+    assert task.network.decoder.output.layer.weight is table
+    separate = task_of(letters, decoder=DecoderOptions(tied_output=True))
+    difference = separate.parameter_counts()["total"] - task.parameter_counts()["total"]
+    assert difference == table.numel()
+
+
+def test_copying_sees_the_ids_beside_the_states(letters: Tokenizers) -> None:
+    batch = batch_of(PAIRS[:4], letters)
+    for reverse in (True, False):
+        task = task_of(
+            letters,
+            attention=attentions.Additive(),
+            encoder=EncoderOptions(reverse=reverse),
+            decoder=DecoderOptions(copy=True),
+        )
+        beside = turned(batch.source, batch.source_lengths) if reverse else batch.source
+        assert task.encode(batch).source.ids.equal(beside)

@@ -1,0 +1,207 @@
+"""The run card: which settings are not the default, which data were read, what was resumed, what it cost."""
+
+import hashlib
+import json
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+import yaml
+from pytorch_lightning import LightningModule, Trainer
+
+from seq2seq import train
+from seq2seq.cli import command
+from seq2seq.data.corpora.parallel import Parallel
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.rows import Row, in_memory
+from seq2seq.report import page
+from seq2seq.runs import run_card
+from seq2seq.runs.run_card import changed, energy, fingerprints, power_limit
+from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training.callbacks import Curves
+from tests.support import ROOT
+
+
+def names(arguments: str) -> list[str]:
+    """What the card says of these arguments of the training command."""
+    given = shlex.split(arguments)
+    parser = command.training_parser(command.task_class(given))
+    settings = command.plain_settings(parser, command.parse(parser, given))
+    return changed(settings, command.plain_settings(parser, parser.get_defaults()))
+
+
+def test_defaults_are_not_changed() -> None:
+    assert names("") == []
+    assert names("--run somewhere --resume true") == [], "these belong to one call"
+    assert names("--model.cell LSTM --data.tokenizer SentencePiece --optimizer.learning_rate 0.001") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--seed 2 --model.hidden_size 64", ["seed", "model.hidden_size"]),
+        ("--model.cell.forget_bias 2", ["model.cell.forget_bias"]),
+        ("--model.cell GRU", ["model.cell"]),
+        ("--optimizer.algorithm SGD", ["optimizer.algorithm"]),
+        (
+            "--optimizer.algorithm SGD --optimizer.algorithm.momentum 0.9",
+            ["optimizer.algorithm", "optimizer.algorithm.momentum"],
+        ),
+        ("--data.corpus Cldr --data.corpus.train 300", ["data.corpus", "data.corpus.train"]),
+        ("--model.encoder.bidirectional false", ["model.encoder.bidirectional"]),
+        ("--trainer.gradient_clip_val null", ["trainer.gradient_clip_val"]),
+        ("--data.max_rows '{train: 7}'", ["data.max_rows"]),
+        ("--task Tagging", ["task"]),
+        ("--model.metrics '[Bleu]'", ["model.metrics"]),
+    ],
+)
+def test_changed_settings_are_named(arguments: str, expected: list[str]) -> None:
+    assert names(arguments) == expected
+
+
+def test_classes_in_lists_compare_with_their_own_defaults() -> None:
+    path = "seq2seq.metrics.bleu.Bleu"
+    bare, whole = {"class_path": path}, {"class_path": path, "init_args": {"tokenize": "13a", "lowercase": False}}
+    other = {"class_path": path, "init_args": {"lowercase": True}}
+    half = {"class_path": path, "init_args": {"lowercase": False}}
+    assert changed({"metrics": [bare, half]}, {"metrics": [whole, whole]}) == []
+    assert changed({"metrics": [bare]}, {"metrics": [other]}) == ["metrics"]
+    assert changed({"metrics": [bare, bare]}, {"metrics": [bare]}) == ["metrics"]
+
+
+def set_in(values: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """The dotted names of all that a YAML file sets."""
+    for name, value in values.items():
+        inside = value.get("init_args", value) if isinstance(value, dict) else {}
+        yield before + name
+        yield from set_in(inside, f"{before}{name}.")
+
+
+@pytest.mark.parametrize("name", ["translation_cldr", "tagging_wnut17", "translation_g2p-sigmorphon2020_all"])
+def test_a_configuration_changes_what_it_sets(name: str) -> None:
+    file = ROOT / "configs" / f"{name}.yaml"
+    told, content = names(f"--config {file}"), [*set_in(yaml.safe_load(file.read_text()))]
+    assert set(told) <= {*content}
+    assert {"optimizer.learning_rate", "optimizer.schedule", "data.corpus"} <= {*told}
+
+
+def corpus(folder: Path) -> DataModule:
+    """Three tiny splits in a folder, the training rows in two files inside another one."""
+    for split in ("more/train-1", "more/train-2", "dev", "test"):
+        for ending in ("s", "t"):
+            file = folder / f"{split}.{ending}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{split} of {ending}\n")
+    return DataModule(Parallel("s", "t", files={"train": "more/train-*"}), str(folder))
+
+
+def test_a_byte_changes_a_fingerprint(tmp_path: Path) -> None:
+    data = corpus(tmp_path)
+
+    def told() -> dict[str, Any]:
+        return fingerprints({name: data.texts(name) for name in ("train", "validation", "test")}, data.path)
+
+    before = told()
+    files = [f"{name}.{ending}" for name in ("more/train-1", "more/train-2", "dev", "test") for ending in "st"]
+    assert [*before] == files, "nothing about the folder above"
+    for name in files:
+        content = (tmp_path / name).read_bytes()
+        assert before[name] == {"sha256": hashlib.sha256(content).hexdigest()[:16], "bytes": len(content)}
+    (tmp_path / "dev.s").write_bytes((tmp_path / "dev.s").read_bytes().replace(b"dev", b"def"))
+    after = told()
+    assert {name for name in files if after[name] != before[name]} == {"dev.s"}
+    assert after["dev.s"]["bytes"] == before["dev.s"]["bytes"]
+
+
+def test_rows_from_no_file_have_one_fingerprint() -> None:
+    some, other = (in_memory([Row("a", "b", 1), Row("c", last, 2)]) for last in "de")
+    told = fingerprints({"train": some, "test": other}, None)
+    assert told["train rows"] == {"sha256": some.content[:16], "rows": 2}
+    assert told["test rows"]["sha256"] != told["train rows"]["sha256"]
+
+
+def test_files_elsewhere_are_named_without_their_folders(tmp_path: Path) -> None:
+    assert run_card.inside(tmp_path / "a" / "b.arrow", None) == "b.arrow"
+    assert run_card.inside(tmp_path / "a" / "b.arrow", str(tmp_path / "c")) == "b.arrow"
+    assert run_card.inside(tmp_path / "b.tsv", str(tmp_path / "b.tsv")) == "b.tsv"
+
+
+def started(curves: Curves, step: int) -> Curves:
+    """As Lightning begins a training after so many steps."""
+    trainer = SimpleNamespace(global_step=step, is_global_zero=False)
+    curves.on_train_start(cast(Trainer, trainer), cast(LightningModule, None))
+    return curves
+
+
+def test_resumptions_survive(tmp_path: Path) -> None:
+    def resumed(state: dict[str, Any], step: int) -> Curves:
+        curves = Curves(RunDirectory(tmp_path), 1)
+        curves.load_state_dict(json.loads(json.dumps(state)))
+        return started(curves, step)
+
+    first = started(Curves(RunDirectory(tmp_path), 1), 0)
+    assert first.resumed == []
+    second = resumed(first.state_dict(), 5)
+    third = resumed(second.state_dict(), 12)
+    assert third.resumed == [5, 12]
+    assert second.resumed == [5]
+    older = {name: value for name, value in third.state_dict().items() if name != "resumed"}
+    assert resumed(older, 30).resumed == [30], "a checkpoint from before this was kept"
+
+
+def test_energy_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    told = energy(7200, torch.device("cpu"), 2)
+    assert told["kilowatt_hours"] == pytest.approx((20 + 6 * 10) * 2 / 1000)
+    assert "an estimate, not measured: 80 W" in told["assumption"]
+    assert "6 busy threads" in told["assumption"]
+
+
+@pytest.mark.parametrize(("limit", "watts"), [(700.0, 700), (None, 300)])
+def test_energy_of_accelerators(monkeypatch: pytest.MonkeyPatch, limit: float | None, watts: int) -> None:
+    monkeypatch.setattr(run_card, "power_limit", lambda device: limit)
+    told = energy(1800, torch.device("cuda", 0), 4)
+    assert told["kilowatt_hours"] == pytest.approx(4 * watts / 2 / 1000)
+    assert f"{watts} W for each of 4 accelerators" in told["assumption"]
+    assert ("its power limit" in told["assumption"]) == (limit is not None)
+
+
+def test_the_power_limit_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answered(command: list[str], **more: Any) -> Any:
+        assert command[-2:] == ["-i", "GPU-12ab"]
+        return SimpleNamespace(stdout="350.00\n")
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="12ab"))
+    monkeypatch.setattr(subprocess, "run", answered)
+    assert power_limit(torch.device("cuda")) == 350
+    assert power_limit(torch.device("cpu")) is None
+    monkeypatch.setattr(subprocess, "run", lambda *a, **more: SimpleNamespace(stdout="[N/A]\n"))
+    assert power_limit(torch.device("cuda")) is None
+
+
+def test_a_run_leaves_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "write_run", lambda *arguments: None)  # takes the most time
+    data = corpus(tmp_path / "data")
+    run = RunDirectory(tmp_path / "run")
+    (tmp_path / "tiny.yaml").write_text(
+        f"data: {{corpus: {{class_path: Parallel, init_args: {{source: s, target: t, files: {{train: more/train-*}}}}}},"
+        f" path: {tmp_path / 'data'}, tokenizer: Characters}}\n"
+        "model: {embedding_size: 4, hidden_size: 4}\ntrainer: {max_steps: 2, accelerator: cpu}\n"
+    )
+    train.main(["--config", str(tmp_path / "tiny.yaml"), "--run", str(run.path), "--seed", "3"])
+    told = json.loads(run.results.read_text())
+    assert {"seed", "trainer.max_steps", "data.corpus.files", "model.hidden_size"} <= {*told["changed"]}
+    assert not {"model.cell", "trainer.devices", "run"} & {*told["changed"]}
+    texts = {name: data.texts(name) for name in ("validation", "train", "test")}
+    assert told["data"]["fingerprints"] == fingerprints(texts, data.path)
+    assert told["data"]["rows"] == {"validation": 1, "train": 2, "test": 1}
+    assert told["resumed"] == []
+    assert told["energy"]["kilowatt_hours"] > 0
+    expected = {"seed": 3, "processes": 1, "threads": torch.get_num_threads()}
+    assert {name: told["environment"][name] for name in expected} == expected
+    assert str(tmp_path) not in json.dumps({name: told[name] for name in ("changed", "data", "energy")})
