@@ -34,7 +34,6 @@ from seq2seq.tasks.decoding_options import Decoding
 COMPARING = ("--system", "--references", "--sources", "--metrics")
 """Options that compare what has been written instead of decoding anew."""
 
-
 OF_TRAINING = (
     "config",
     "curves",

@@ -132,7 +132,7 @@ def test_a_directory_in_use(tmp_path: Path) -> None:
     first = RunDirectory(tmp_path)
     first.claim(overwrite=False, resume=False)
     code = (
-        "import sys; from pathlib import Path; from seq2seq.rundir import RunDirectory\n"
+        "import sys; from pathlib import Path; from seq2seq.runs.run_directory import RunDirectory\n"
         "RunDirectory(Path(sys.argv[1])).claim(overwrite=True, resume=False)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)

@@ -223,7 +223,7 @@ def test_a_preset_says_what_to_expect(name: str) -> None:
     for needed in (r"arXiv", r"Published: .*(BLEU|ROUGE)", r"(hours|days)", r"Not run at this size here", r"Differs: "):
         assert re.search(needed, comment), needed
     parts, settings = parsed(name)
-    assert settings["data"]["corpus"]["class_path"].endswith(".Hub")
+    assert settings["data"]["corpus"]["class_path"] == "Hub"
     assert parts.data.path is None
 
 

@@ -29,7 +29,7 @@ from seq2seq.cli import command
 from seq2seq.configurable import build
 from seq2seq.data import rows
 from seq2seq.data.cache import CONTENTS, complete
-from seq2seq.data.corpora import lines, npy
+from seq2seq.data.corpora import json_rows, lines, npy
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
@@ -43,6 +43,7 @@ from seq2seq.report import page
 from seq2seq.runs import checkpoint, safe_load
 from seq2seq.runs.run_directory import RunDirectory, write_text
 from seq2seq.tasks.translation import Translation
+from seq2seq.training import trainer
 from tests.support import ROOT
 
 CLAIM = 10**10
@@ -207,7 +208,11 @@ def test_deep_json_in_a_checkpoint(good: dict[str, Any], tmp_path: Path, part: s
 def test_deep_json_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = tmp_path / "deep.json"
     deep.write_text('{"a":' * 100_000)
-    for read in (systems.read_results, systems.read_predictions, lambda file: list(lines.json_lines(file, [["a"]]))):
+    for read in (
+        systems.read_results,
+        systems.read_predictions,
+        lambda file: list(json_rows.json_lines(file, [["a"]])),
+    ):
         with pytest.raises(InputError):
             read(deep)
     (tmp_path / CONTENTS).write_text(deep.read_text())
@@ -460,14 +465,14 @@ def test_claims_of_a_parquet_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"source": ["a"] * 50, "target": ["b"] * 50}), path)
     whole = path.read_bytes()
-    assert len(list(lines.parquet(path, [["source"], ["target"]]))) == 50
+    assert len(list(json_rows.parquet(path, [["source"], ["target"]]))) == 50
     footer = len(whole) - 8
     path.write_bytes(whole[:footer] + struct.pack("<i", 2_000_000_000) + whole[-4:])
-    quick(lambda: list(lines.parquet(path, [["source"], ["target"]])))
+    quick(lambda: list(json_rows.parquet(path, [["source"], ["target"]])))
     for place in range(4, len(whole) - 8, 7):  # a varint that claims some 10^10 of whatever stands there
         path.write_bytes(whole[:place] + b"\x80\xc8\xaf\xa0\x25" + whole[place + 5 :])
         with contextlib.suppress(InputError):
-            assert len(list(lines.parquet(path, [["source"], ["target"]]))) <= 50
+            assert len(list(json_rows.parquet(path, [["source"], ["target"]]))) <= 50
 
 
 def test_a_stranger_s_tokenizer(tokenizers: Tokenizers) -> None:
@@ -491,18 +496,18 @@ def project() -> dict[str, Any]:
 def test_compromised_releases_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the installer, by the exact versions of the lock file, and before anything is imported."""
     wanted = next(one for one in project()["dependencies"] if one.startswith("pytorch-lightning"))
-    for version in train.COMPROMISED:
+    for version in trainer.COMPROMISED:
         assert f"!={version}" in wanted
         assert locked()["pytorch-lightning"] != version
         with monkeypatch.context() as patch:
-            patch.setattr(train.metadata, "version", lambda name, version=version: version)
+            patch.setattr(trainer.metadata, "version", lambda name, version=version: version)
             with pytest.raises(InputError, match="is a compromised release"):
-                train.refuse_compromised()
-    train.refuse_compromised()
-    assert {"2.6.2", "2.6.3"} == set(train.COMPROMISED)
+                trainer.refuse_compromised()
+    trainer.refuse_compromised()
+    assert {"2.6.2", "2.6.3"} == set(trainer.COMPROMISED)
     config = tmp_path / "tiny.yaml"
     config.write_text("data: {corpus: {class_path: Cldr, init_args: {train: 60, validation: 4, test: 4}}}\n")
-    monkeypatch.setattr(train.metadata, "version", lambda name: "2.6.3")
+    monkeypatch.setattr(trainer.metadata, "version", lambda name: "2.6.3")
     with pytest.raises(InputError, match="is a compromised release"):
         train.main(["--config", str(config), "--run", str(tmp_path / "run"), "--data.tokenizer", "Characters"])
     os.environ.pop("SEQ2SEQ_LAUNCH", None)

@@ -1,73 +1,140 @@
-"""Imports point one way, every module imports by itself, and the documented commands exist."""
+"""Imports point one way, without circles; every folder has its rule; parts have names of their own."""
 
 import ast
+import importlib
+import pkgutil
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import seq2seq
+from seq2seq.configurable import Part, descendants
 from tests.support import ROOT
 
 PACKAGE = ROOT / "seq2seq"
 
-# What each place may import of this package; commands stand above everything.
-BASE = {"errors", "parts"}
-LAYERS: dict[str, set[str]] = {
+# What the modules of each folder may import of this package, besides their neighbours. "data" are the modules directly
+# in data/ but for its door, data/datamodule. Commands may import all but each other.
+GROUND = {"configurable", "errors"}
+DATA = GROUND | {"data"}
+ALL_DATA = DATA | {"data/tokenizers", "data/batching", "data/corpora", "data/datamodule"}
+TASKS = ALL_DATA | {"models", "decoding", "metrics", "tasks"}
+RULES: dict[str, set[str]] = {
     "errors": set(),
-    "parts": {"errors"},
-    "data": BASE,
-    "models": BASE,
-    "decoding": BASE,
-    "metrics": BASE,
+    "configurable": {"errors"},
     "report": set(),
-    "optimizers": BASE,
-    "schedules": BASE,
-    "options": BASE | {"optimizers", "schedules"},
-    "rundir": {"errors"},
-    "explain": {"parts"},
-    "processes": set(),
-    "preflight": {"errors", "processes"},
-    "launch": {"errors", "explain"},
-    "tasks": BASE | {"data", "models", "decoding", "metrics"},
+    "cluster": {"errors"},
+    "decoding": {"errors"},
+    "models": GROUND,
+    "metrics": GROUND,
+    "data": GROUND,
+    "data/tokenizers": DATA,
+    "data/batching": DATA | {"data/tokenizers"},
+    "data/corpora": DATA,
+    "data/corpora/builtin": DATA | {"data/corpora"},
+    "data/checks": DATA | {"data/tokenizers", "data/batching"},
+    "data/datamodule": ALL_DATA - {"data/datamodule"},
+    "tasks": TASKS - {"tasks", "data/corpora", "data/datamodule"},
+    "runs": TASKS,
+    "inference": TASKS | {"runs"},
+    "analysis": TASKS | {"runs", "inference", "report"},
+    "training": TASKS | {"runs", "inference", "cluster", "data/checks"},
+    "cli": TASKS | {"runs", "training/options"},
 }
-COMMANDS = {"train", "evaluate", "predict", "lint", "midi", "launch"}
-
-
-def imports_of(path: Path) -> set[str]:
-    """First names under `seq2seq` that a file imports, wherever in the file."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] if node.module != "seq2seq" else [f"seq2seq.{alias.name}" for alias in node.names]
-        found |= {name.split(".")[1] for name in names if name.startswith("seq2seq.")}
-    return found
-
+COMMANDS = {"train", "evaluate", "predict", "lint", "launch", "midi"}
+DOOR = {"": {"runs"}, "data/corpora": {"data/corpora/builtin"}}
+"""What the `__init__` of a package may import besides: `seq2seq.load`, when it is used; all corpora."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path: Path) -> None:
-    place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    imported = imports_of(path)
-    if place in LAYERS:
-        assert imported <= LAYERS[place] | {place}
-    elif place != "__init__":
-        assert not imported & COMMANDS, "nothing imports a command"
+def name_of(path: Path) -> str:
+    """A file as a dotted name without `seq2seq.`; "" is the package itself."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").strip(".")
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """The modules of this package that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.startswith("seq2seq."):
+                inner = name.removeprefix("seq2seq.")
+                yield inner if inner in MODULES else inner.rpartition(".")[0]
+
+
+def folder_of(module: str) -> str:
+    """The folder whose rule a module follows."""
+    if module in ("data.datamodule", *GROUND, *COMMANDS):
+        return module.replace(".", "/")
+    path = MODULES[module]
+    return str(path.parent.relative_to(PACKAGE)).strip(".")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda name: name or "seq2seq")
+def test_imports_point_one_way(module: str) -> None:
+    folder = folder_of(module)
+    imported = {name: folder_of(name) for name in imports_of(MODULES[module]) if folder_of(name) != folder}
+    assert not COMMANDS & set(imported.values()), "nothing imports a command"
+    if folder in COMMANDS:
+        return
+    door = DOOR.get(folder, set()) if MODULES[module].name == "__init__.py" else set()
+    allowed = RULES.get(folder, set()) | door
+    assert {name for name, place in imported.items() if not {place, name.replace(".", "/")} & allowed} == set()
+
+
+def test_every_folder_has_a_rule() -> None:
+    assert {folder_of(module) for module in MODULES} == {*RULES, *COMMANDS, ""}
+
+
+def test_no_circles() -> None:
+    after = {
+        module: {name for name in imports_of(path) if name != module} for module, path in MODULES.items() if module
+    }
+    while free := [module for module, needs in after.items() if not needs & set(after)]:
+        for module in free:
+            del after[module]
+    assert sorted(after) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_and_functions_stay_small(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+    text = path.read_text()
+    tree = ast.parse(text)
     assert ast.get_docstring(tree), "every file says what it is"
+    assert len(text.splitlines()) <= 450
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             body = node.end_lineno - node.body[0].lineno + 1  # type: ignore[operator]
-            assert body <= 60, f"{node.name} has {body} lines"
+            assert body <= 50, f"{node.name} has {body} lines"
 
 
 def test_nothing_is_called_utils() -> None:
     vague = {"utils", "util", "helpers", "common", "misc"}
     assert [path for path in FILES if path.stem in vague] == []
+
+
+def test_parts_have_different_names() -> None:
+    """Files name our parts by class name alone."""
+    for module in pkgutil.walk_packages(seq2seq.__path__, "seq2seq."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    names = Counter(kind.__name__ for kind in set(descendants(Part)) if kind.__module__.startswith("seq2seq."))
+    assert len(names) > 100
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_classes_have_different_names() -> None:
+    classes = Counter(
+        node.name for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in classes.items() if count > 1] == []

@@ -17,7 +17,6 @@ from seq2seq.runs.run_directory import RunDirectory
 OF_TEXTS = (Bleu(), Chrf(), Ter())
 """What texts are compared by where no run says otherwise."""
 
-
 ENDS = "-_. 0123456789"
 """What stands between a name and the number of a seed."""
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 
 from seq2seq.cli.messages import explain
 from seq2seq.configurable import Settings, descendants, named, with_short_names
@@ -26,9 +27,17 @@ from seq2seq.training.options import DistillationOptions, OptimizerOptions, Trai
 set_parsing_settings(subclasses_disabled=[Settings])
 
 
+def load_yaml(text: str) -> Any:
+    """YAML as plain values; our own classes by name alone, also in the configuration of a run made before a move."""
+    return with_short_names(yaml_loader(text))
+
+
+yaml_loader = get_loader("yaml")
+set_loader("yaml", load_yaml, (yaml.YAMLError,))
+
+
 ONCE = ("run", "overwrite", "resume", "allow_change", "replay", "debug", "config", "output", "device", "import")
 """Options that belong to one call, not to the experiment."""
-
 
 STOPPED = 75
 """Exit code of a training that was stopped and can go on: EX_TEMPFAIL of sysexits.h, try again."""

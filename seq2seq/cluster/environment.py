@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 OWN = "SEQ2SEQ_LAUNCH"
 """The environment variable that names a launch started by nothing else."""
 
-
 STORES: list[Any] = []
 """Kept open: the first process may be the one that serves it."""
 

@@ -18,10 +18,8 @@ from seq2seq.errors import InputError, check_range
 OURS = ("--resume", "--overwrite", "--trainer.devices", "--trainer.num_nodes")
 """Options of a training that the script sets, or that would undo a resumption."""
 
-
 TIME = r"\d+(:[0-5]?\d){0,2}|\d+-\d{1,2}(:[0-5]?\d){0,2}"
 """How sbatch writes a limit."""
-
 
 SCRIPT = """\
 #!/bin/bash

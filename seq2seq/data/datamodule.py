@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 VERSION = 1
 """Of what is kept about vocabularies; a new one leaves the old ones unused."""
 
-
 VOCABULARY_ROWS = 200_000
 """Rows of a streamed corpus from which the vocabularies are learnt."""
 

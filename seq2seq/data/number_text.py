@@ -15,14 +15,11 @@ from seq2seq.errors import InputError
 STEP, NUMBER = "\t", " "
 """What stands between the steps of a text, and between the numbers of a step."""
 
-
 SHOWN = 8
 """How many numbers of a text people see."""
 
-
 DIGITS = 6
 """Decimal places of a predicted number, counted in the largest power of ten that is not above the deviation."""
-
 
 LARGEST = -3.4e38, 3.4e38
 """What 32 bits hold."""

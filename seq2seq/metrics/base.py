@@ -16,7 +16,6 @@ SEED = 12345
 AT_ONCE = 50
 """Resamples whose rows are drawn together."""
 
-
 TOLERANCE = 1e-9
 """Scores are equal within this, in their own unit."""
 

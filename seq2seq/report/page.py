@@ -44,7 +44,6 @@ CUT = 400
 TOKENS = 60
 """Tokens of each side of an alignment that are drawn."""
 
-
 LEGIBLE = 24
 """Tokens of a source that can be taken in at a glance."""
 

@@ -17,7 +17,6 @@ BIN = ("low", "high", "count", "confidence", "accuracy")
 MOST = 40
 """Rows of a table that are shown."""
 
-
 ALL_FED = (
     "Loss of the reference where the reference is fed, as in training; of the reference where the model's own words "
     "are fed, which also counts words that merely stand elsewhere; and of its own words. Lower is likelier."

@@ -336,7 +336,7 @@ def step_seed(seed: int, step: int) -> int:
 
 
 class AtomicCheckpoints(CheckpointIO):
-    """Lightning's reading and writing of checkpoints, done by `seq2seq.checkpoint`."""
+    """Lightning's reading and writing of checkpoints, done by `runs.checkpoint`."""
 
     def save_checkpoint(self, content: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         checkpoint.write(content, Path(path))

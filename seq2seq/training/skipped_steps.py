@@ -27,7 +27,6 @@ from seq2seq.data.batching.batch import part
 
 log = logging.getLogger(__name__)
 
-
 KEPT = 20
 """Skipped steps of a run that are written down; later ones are only counted."""
 

@@ -92,7 +92,7 @@ def test_a_forgotten_srun_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def names(port: int, counts: tuple[int, int]) -> list[str]:
     """The name of the launch in two processes of torchrun, which have been told of so many restarts."""
-    code = "from seq2seq.processes import launch_id; print(launch_id(), launch_id())"
+    code = "from seq2seq.cluster.environment import launch_id; print(launch_id(), launch_id())"
     shared = TORCHRUN | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     own = {name: value for name, value in os.environ.items() if name != "SEQ2SEQ_LAUNCH"} | shared
     started = [

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from seq2seq import launch
+from seq2seq.cluster import slurm
 from seq2seq.errors import InputError
 from tests.support import ROOT
 
@@ -227,7 +228,7 @@ def test_the_script_by_hand_says_the_same() -> None:
     """scripts/slurm/train.sbatch has the lines that matter of the generated one."""
     by_hand = (ROOT / "scripts" / "slurm" / "train.sbatch").read_text()
     assert subprocess.run(["bash", "-n"], input=by_hand, text=True).returncode == 0
-    generated = launch.SCRIPT.replace("{{", "{").replace("}}", "}")
+    generated = slurm.SCRIPT.replace("{{", "{").replace("}}", "}")
     for part in ("trap : USR1 TERM", "export MASTER_PORT=", "--kill-on-bad-exit=1", 'scontrol requeue "$SLURM_JOB_ID"'):
         for line in (line.strip() for line in generated.splitlines() if part in line):
             assert line.split(" bash -c")[0] in by_hand, line

@@ -247,7 +247,7 @@ def test_a_reader_of_ones_own_that_was_edited(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "train.own").write_text("a\n")
     monkeypatch.syspath_prepend(tmp_path)
     source = (
-        "from seq2seq.data.files import Files\nclass Own(Files):\n    endings = ('.own',)\n"
+        "from seq2seq.data.corpora.text_files import Files\nclass Own(Files):\n    endings = ('.own',)\n"
         "    def read(self, shard):\n        yield 'before', 'x', 1\n"
     )
     module = tmp_path / "own_reader.py"

@@ -19,7 +19,7 @@ from seq2seq.runs.run_directory import RunDirectory
 WRITER = """
 import sys, torch
 from pathlib import Path
-from seq2seq import checkpoint
+from seq2seq.runs import checkpoint
 path = Path(sys.argv[1])
 for number in range(10**9):
     tensor = torch.full((int(sys.argv[2]),), float(number))

@@ -11,6 +11,7 @@ from seq2seq import train
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training import fit
 from seq2seq.training.averaging import MovingAverage, mean
 from seq2seq.training.callbacks import Checkpoints
 from seq2seq.training.learner import Learner
@@ -161,7 +162,7 @@ def test_the_mean_is_taken_over_the_last_validations(moving: tuple[RunDirectory,
 
 
 def test_the_mean_is_kept_only_if_it_is_no_worse(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    validate, seen = train.validate_average, Seen(monkeypatch)
+    validate, seen = fit.validate_average, Seen(monkeypatch)
 
     def compared(run: RunDirectory, trainer: Any, learner: Learner, checkpoints: Checkpoints) -> dict[str, Any] | None:
         before, best = run.best.read_bytes(), checkpoints.best
@@ -179,7 +180,7 @@ def test_the_mean_is_kept_only_if_it_is_no_worse(config: Path, tmp_path: Path, m
         assert checkpoints.best == {"step": 12, "metric": "validation_chrf", "value": worse["value"]}
         return chosen
 
-    monkeypatch.setattr(train, "validate_average", compared)
+    monkeypatch.setattr(fit, "validate_average", compared)
     train.main(["--config", str(config), "--run", str(tmp_path / "run"), *BOTH])
     run = RunDirectory(tmp_path / "run")
     results = results_of(run)

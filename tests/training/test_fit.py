@@ -218,12 +218,12 @@ def test_a_streamed_run_is_resumed_exactly(config: Path, tmp_path: Path, monkeyp
 
 
 def test_other_training_rows_are_refused(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seq2seq.data.corpora import corpus
+    from seq2seq.data.corpora.builtin import cldr
 
     arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
     train_until(7, arguments, monkeypatch)
-    generate = corpus.cldr.generate
-    monkeypatch.setattr(corpus.cldr, "generate", lambda *a: generate(a[0], a[1], a[2], 2))
+    generate = cldr.generate
+    monkeypatch.setattr(cldr, "generate", lambda *a: generate(a[0], a[1], a[2], 2))
     with pytest.raises(
         InputError, match=r"differs from .*last\.ckpt: the checksum of the training rows \w{12} -> \w{12}[,;]"
     ):

@@ -133,9 +133,9 @@ def test_a_signal_ends_a_process_that_waits_for_others(number: signal.Signals, c
     waiting = """if True:
         from datetime import timedelta
         from torch.distributed import TCPStore
-        from seq2seq import stopping
-        stopping.PATIENCE = 0.5
-        requests = stopping.Requests()
+        from seq2seq.training import signals
+        signals.PATIENCE = 0.5
+        requests = signals.Requests()
         requests.install()
         with requests.noted():
             print("waiting", flush=True)

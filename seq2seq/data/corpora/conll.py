@@ -68,7 +68,6 @@ class Conll(Files):
 BLANKS = " \t"
 """What may stand on a line that ends a sentence. Wider blanks, such as U+00A0, are text."""
 
-
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 """The columns of CoNLL-U."""
 

@@ -12,14 +12,11 @@ from seq2seq.errors import InputError
 Pair = tuple[str, str, int]
 """Source, target, and the line where they begin."""
 
-
 JOINER = "\t"
 """What stands between the tokens of a sentence or the columns of a source: no format lets it be part of one."""
 
-
 DIVIDER = "￨"
 """What stands between several columns of one token."""
-
 
 LONGEST_LINE = 1 << 27
 """Bytes of the longest line of any file: a packed file of two megabytes may hold one of gigabytes."""

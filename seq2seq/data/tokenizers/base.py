@@ -17,14 +17,11 @@ if TYPE_CHECKING:  # torch, which it imports, takes its time
 
 PAD, UNK, BOS, EOS = range(4)
 
-
 SPECIAL = 4
 """How many ids stand before those of the vocabulary."""
 
-
 MARKS = {PAD: "<pad>", BOS: "<s>", EOS: "</s>"}
 """How the ids that are no text are shown among tokens."""
-
 
 log = logging.getLogger(__name__)
 

@@ -455,7 +455,7 @@ def test_each_word_with_features_has_a_label() -> None:
 def test_the_names_are_known_whatever_is_imported_first(first: str) -> None:
     stored = json.dumps(LEARNT["both"].specification())
     program = (
-        f"import json, {first}; from seq2seq.data.tokenizers import Tokenizer; from seq2seq.parts import build; "
+        f"import json, {first}; from seq2seq.data.tokenizers import Tokenizer; from seq2seq.configurable import build; "
         f"print(build(Tokenizer, json.loads({stored!r})))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -64,7 +64,7 @@ def test_the_same_rows_in_every_process_whatever_locales_came_before() -> None:
     # Hebrew and Frisian spoil Japanese in Babel itself (issue 1234): read them here, and not in the other process.
     for spoiler in ("he", "fy"):
         generate(spoiler, spoiler, {"train": 50})
-    program = f"import json; from seq2seq.data.cldr import generate; print(json.dumps(generate('ja', 'fr', {FEW})))"
+    program = f"import json; from seq2seq.data.corpora.builtin.cldr import generate; print(json.dumps(generate('ja', 'fr', {FEW})))"
     assert generate("ja", "fr", FEW) == in_another_process(program)
 
 

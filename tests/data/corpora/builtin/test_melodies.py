@@ -104,7 +104,7 @@ def test_more_rows_only_append() -> None:
 
 def test_rows_are_the_same_in_another_process_and_in_years() -> None:
     program = (
-        "import json; from seq2seq.data.melodies import *; corpus = Melodies(train=3, validation=2, test=2);"
+        "import json; from seq2seq.data.corpora.builtin.melodies import *; corpus = Melodies(train=3, validation=2, test=2);"
         "print(json.dumps([row for split in SPLITS for row in corpus.rows(split, None)]))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -46,7 +46,7 @@ def test_more_rows_only_append_and_other_seeds_give_other_rows(kind: Callable[..
 
 def test_rows_are_the_same_in_another_process_and_in_years() -> None:
     program = (
-        "import json; from seq2seq.data.synthetic import *; corpus = Copying(6, 2, train=5, validation=2, test=2);"
+        "import json; from seq2seq.data.corpora.builtin.synthetic import *; corpus = Copying(6, 2, train=5, validation=2, test=2);"
         "print(json.dumps([row for split in SPLITS for row in corpus.rows(split, None)]))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
