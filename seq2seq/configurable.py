@@ -76,9 +76,18 @@ def stored_name(kind: type) -> str:
     return short_name(f"{kind.__module__}.{kind.__qualname__}")
 
 
+RENAMED = {
+    "seq2seq.data.tokenizers.Nothing": "NoSource",
+    "seq2seq.metrics.coverage.Coverage": "IntervalCoverage",
+    "seq2seq.metrics.edits.WordErrorRate": "SequenceErrorRate",
+    "seq2seq.models.tagging.Aligned": "AutoregressiveTagger",
+}
+"""Import paths in runs made before 0.1.0 whose classes have another name today."""
+
+
 def short_name(path: str) -> str:
     """The import path of a class as files keep it: of our own the last part."""
-    return path.rpartition(".")[2] if path.startswith("seq2seq.") else path
+    return RENAMED.get(path, path.rpartition(".")[2] if path.startswith("seq2seq.") else path)
 
 
 def with_short_names(value: Any) -> Any:

@@ -170,7 +170,7 @@ def score(name: str, arguments: Sequence[str]) -> int:
     answer(config, scored, tables.scores(scored, config.split), shown(scored, config.split))
     if base is None and not bounds:
         return 0
-    compared = against(base, systems.Output(path, examined.predictions, scored), task.metrics, config.split)
+    compared = against(base, systems.SystemOutput(path, examined.predictions, scored), task.metrics, config.split)
     return failed(bounds, compared, config.fail_if_worse_than)
 
 
@@ -181,7 +181,7 @@ def about_training(path: Path) -> dict[str, Any]:
 
 
 def against(
-    base: systems.Output | None, output: systems.Output, metrics: Sequence[Metric], split: str
+    base: systems.SystemOutput | None, output: systems.SystemOutput, metrics: Sequence[Metric], split: str
 ) -> dict[str, Any]:
     """What has just been scored, compared with another run if one is given."""
     outputs = [output] if base is None else [base, output]
@@ -252,7 +252,7 @@ def evaluate(
     """
     started = time.monotonic()
     device = predict_texts.choose_device(device_name)
-    encoded = data.encode(data.texts(split), task.tokenizers, split, task.layout)
+    encoded = data.encode(data.texts(split), task.tokenizers, split, task.row_format)
     task.to(device)
     found: list[Predicted] = []
     with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:
@@ -260,7 +260,7 @@ def evaluate(
         for batch in predict_texts.batches(encoded, decoding, device, task.running):
             found += predict(batch)
             bar.update(len(batch.rows))
-    rows, aligned = in_order(found, encoded.texts), task.layout.aligned
+    rows, aligned = in_order(found, encoded.texts), task.row_format.aligned
     examined = examine(
         task,
         encoded,

@@ -11,7 +11,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from seq2seq.cli import command
-from seq2seq.data.batching.batch import Layout
+from seq2seq.data.batching.batch import RowFormat
 from seq2seq.data.checks import checks
 from seq2seq.data.checks.findings import SEVERITIES, Encoded, Finding
 from seq2seq.data.checks.tag_schemes import scheme_of
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     if not command.options(arguments, ("--config",)):
         raise InputError("give a configuration: python -m seq2seq.lint --config configs/translation_cldr.yaml")
     data: DataModule = command.instantiate(parser, config).data
-    header, findings = check(data, kind.layout)
+    header, findings = check(data, kind.row_format)
     if config.json:
         found = [finding._asdict() | {"examples": [one._asdict() for one in finding.examples]} for finding in findings]
         print(json.dumps({"header": header, "findings": found, "verdict": verdict(findings)}, ensure_ascii=False))
@@ -53,12 +53,12 @@ def main(arguments: Sequence[str]) -> int:
     return int(any(finding.severity == "error" for finding in findings))
 
 
-def check(data: DataModule, layout: Layout | None = None) -> tuple[dict[str, Any], list[Finding]]:
-    """The sizes of all splits, and the findings, worst first; layout: of the task, None for that of a translation."""
+def check(data: DataModule, row_format: RowFormat | None = None) -> tuple[dict[str, Any], list[Finding]]:
+    """The sizes of all splits, and the findings, worst first; row_format: None for that of a translation."""
     texts = [data.texts(split) for split in SPLITS]
     tokenizers = data.train_tokenizers(texts[0])
     encoded = [
-        Encoded(split, data.encode(one, tokenizers, split, layout), tokenizers)
+        Encoded(split, data.encode(one, tokenizers, split, row_format), tokenizers)
         for split, one in zip(SPLITS, texts, strict=True)
     ]
     header: dict[str, Any] = {

@@ -89,7 +89,7 @@ def test_rows_are_those_of_the_description(name: str, data_folder: Path) -> None
             for side in (texts.source, texts.target):
                 assert sum(text.count("\t") + 1 for text in side) == expected.words[place]
             tokenizers = data.train_tokenizers(data.texts("train"))
-            ids = data.encode(texts, tokenizers, "train", Tagging.layout)
+            ids = data.encode(texts, tokenizers, "train", Tagging.row_format)
             assert np.array_equal(tokenizers.source.units(ids.source), ids.target.lengths)
             assert len(ids.target.flat) == expected.words[place]
 

@@ -10,7 +10,7 @@ import numpy as np
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.numeric import Vectors
-from seq2seq.data.tokenizers.units import Nothing
+from seq2seq.data.tokenizers.units import NoSource
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric, Prediction, resampled
 from seq2seq.metrics.ratios import divided, f1
@@ -341,7 +341,7 @@ def training_counts(
     if not aligned:
         wanted[1] = {word for texts in columns(predictions) for text in texts for word in sides[1].of(text)}
     source, target = (
-        {} if isinstance(kind, Nothing | Vectors) else count_words(islice(texts, LIMIT), words, side)
+        {} if isinstance(kind, NoSource | Vectors) else count_words(islice(texts, LIMIT), words, side)
         for kind, texts, words, side in zip(data.kinds, rows[:2], wanted, sides, strict=True)
     )
     return WordCounts(source, target, min(LIMIT, len(rows.source)))

@@ -52,8 +52,8 @@ def examine(
     chosen = examples(predictions, each, metric)
     shown = sorted({row for rows in chosen.values() for row in rows})
     seen = inspect(task, split, predictions, decoding, device, shown)
-    first, layout, (source, target) = task.metrics[0], task.layout, task.tokenizers
-    sentences = not layout.labels and target.width is None
+    first, row_format, (source, target) = task.metrics[0], task.row_format, task.tokenizers
+    sentences = not row_format.labels and target.width is None
     results = {
         "rows": len(predictions),
         "metrics": {
@@ -65,10 +65,10 @@ def examine(
             predictions,
             first,
             statistics[first.name],
-            (lambda text: 0) if layout.conditions else source.length,
+            (lambda text: 0) if row_format.conditions else source.length,
             target.length,
             count(sentences),
-            layout.aligned,
+            row_format.aligned,
             sentences,
         ),
         "repetition": repetition(predictions) if sentences else {},

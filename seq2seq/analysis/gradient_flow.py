@@ -116,7 +116,7 @@ def copied(batch: Batch) -> Batch:
     return batch._replace(source=batch.source.clone(), target=batch.target.clone(), step_tokens=1)
 
 
-class Watch:
+class LayerRecorder:
     """Runs a layer step by step, and keeps what it does."""
 
     def __init__(self, layer: Layer) -> None:
@@ -149,10 +149,10 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watched(encoder: Encoder) -> Iterator[list[Watch]]:
+def watched(encoder: Encoder) -> Iterator[list[LayerRecorder]]:
     """Inside, every layer of the encoder runs under a watch, in its plainest form."""
     layers = cast(list[Layer], list(encoder.recurrent.stack))
-    watches = [Watch(layer) for layer in layers]
+    watches = [LayerRecorder(layer) for layer in layers]
     hook = encoder.register_forward_pre_hook(lambda module, inputs: lend(watches, inputs[1]))
     for layer, watch in zip(layers, watches, strict=True):
         layer.run, layer.forward = watch.run, partial(Layer.forward, layer)  # type: ignore[method-assign]
@@ -164,7 +164,7 @@ def watched(encoder: Encoder) -> Iterator[list[Watch]]:
             del layer.run, layer.forward
 
 
-def lend(watches: list[Watch], lengths: Tensor) -> None:
+def lend(watches: list[LayerRecorder], lengths: Tensor) -> None:
     """Tell the watches how many tokens each row has."""
     for watch in watches:
         watch.lengths = lengths
@@ -181,7 +181,7 @@ def by_tokens_after(run: list[list[Tensor]], lengths: Tensor, tensor: int) -> li
     return found
 
 
-def shares(watches: list[Watch]) -> dict[str, tuple[float, float]]:
+def shares(watches: list[LayerRecorder]) -> dict[str, tuple[float, float]]:
     """The share of shut and of open gates over all layers."""
     total: dict[str, Tensor] = {}
     for watch in watches:
@@ -206,6 +206,9 @@ def memory_of(task: Translation, sources: Sequence[str], targets: Sequence[str])
     source, target = (
         Ragged.of(one.encode(texts)) for one, texts in zip(task.tokenizers, (sources, targets), strict=True)
     )
-    longest, layout = int(max(source.lengths.max(), target.lengths.max())) + 2, fitting(task.layout, task.tokenizers)
-    split = Split(Texts(sources, targets), source, target, longest, layout)
+    longest, row_format = (
+        int(max(source.lengths.max(), target.lengths.max())) + 2,
+        fitting(task.row_format, task.tokenizers),
+    )
+    split = Split(Texts(sources, targets), source, target, longest, row_format)
     return memory_over_time(task, split.batch(np.arange(len(sources))).to(next(task.parameters()).device))

@@ -23,7 +23,7 @@ from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Tokenizer
 from seq2seq.metrics.base import Prediction
 from seq2seq.models.cells import inside
-from seq2seq.models.decoder import Decoder, Outputs, Source, State, present
+from seq2seq.models.decoder import Decoder, DecoderOutputs, SourceMemory, State, present
 from seq2seq.models.encoder import Encoder
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
@@ -89,7 +89,7 @@ class Reading(NamedTuple):
     """(B, T) what it reads: the beginning and the prediction."""
     steps: Tensor
     """(B,) how many of them, on the CPU; after the last one it writes the end."""
-    outputs: Outputs
+    outputs: DecoderOutputs
     """What it has found at each step."""
     weights: Tensor | None
     """(B, T, S) of its attention, in the order of the text."""
@@ -145,9 +145,9 @@ def replay(
     )
 
 
-def nats(decoder: Decoder, outputs: Outputs, source: Source, labels: Tensor) -> Tensor:
+def nats(decoder: Decoder, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor) -> Tensor:
     """Minus the log-probabilities (B, T) of labels (B, T) by the first T outputs; zero for padding; on the CPU."""
-    first = Outputs(*(None if one is None else one[:, : labels.shape[1]] for one in outputs))  # type: ignore[arg-type]
+    first = DecoderOutputs(*(None if one is None else one[:, : labels.shape[1]] for one in outputs))  # type: ignore[arg-type]
     real = labels != PAD
     found = torch.zeros(labels.shape, dtype=torch.double)
     found[real.cpu()] = -decoder.label_log_probs(first, source, labels, real).cpu().double()
@@ -265,7 +265,7 @@ def vectors_of(task: Task, split: Split, batch_rows: int, device: torch.device) 
     whole = split.whole_lengths(rows) == split.source_lengths(rows)
     swaps = probes.swapped(studied, units, tokenizer, whole)
     nothing = Ragged(np.zeros(0, dtype=np.int32), np.zeros(len(swaps.places) + 1, dtype=np.int64))
-    other = Split(Texts(swaps.texts, swaps.texts), Ragged.of(swaps.ids), nothing, split.longest, split.layout)
+    other = Split(Texts(swaps.texts, swaps.texts), Ragged.of(swaps.ids), nothing, split.longest, split.row_format)
     changed = read(reader, other, np.arange(len(swaps.places)), batch_rows, device)
     return geometry(studied) | {"probes": probes.answers(studied, units, (swaps.places, changed))}
 

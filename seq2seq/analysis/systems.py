@@ -21,7 +21,7 @@ ENDS = "-_. 0123456789"
 """What stands between a name and the number of a seed."""
 
 
-class Output(NamedTuple):
+class SystemOutput(NamedTuple):
     """What one training, or one file, predicts for the test set."""
 
     path: Path
@@ -40,10 +40,10 @@ class System(NamedTuple):
     """Outputs that differ in nothing but their seed."""
 
     name: str
-    outputs: Sequence[Output]
+    outputs: Sequence[SystemOutput]
 
 
-def read_run(path: Path, split: str) -> Output:
+def read_run(path: Path, split: str) -> SystemOutput:
     """The written predictions of a run."""
     run = RunDirectory(path)
     file = run.predictions / f"{split}.jsonl"
@@ -52,7 +52,7 @@ def read_run(path: Path, split: str) -> Output:
             f"{path} holds no predictions/{split}.jsonl; write it with "
             f"python -m seq2seq.evaluate {path} --split {split} --output DIRECTORY, and compare DIRECTORY"
         )
-    return Output(path, read_predictions(file), read_results(run.results))
+    return SystemOutput(path, read_predictions(file), read_results(run.results))
 
 
 def read_results(file: Path) -> dict[str, Any]:
@@ -92,13 +92,13 @@ def prediction_of(content: Mapping[str, Any], row: int, texts: Sequence[str]) ->
     return Prediction(row, texts[0], texts[1], texts[2], math.nan if score is None else score, scores, *more)
 
 
-def read_texts(file: Path, truth: Sequence[Prediction], truth_name: str) -> Output:
+def read_texts(file: Path, truth: Sequence[Prediction], truth_name: str) -> SystemOutput:
     """The lines of a text file as predictions for rows whose sources and references are known."""
     texts = list(lines(file))
     refuse_other_count(file, len(texts), truth_name, len(truth))
     rows = [row._replace(prediction=text, score=math.nan, token_scores=[], reference_scores=None, quantiles=None)
             for row, text in zip(truth, texts, strict=True)]  # fmt: skip
-    return Output(file, rows, {})
+    return SystemOutput(file, rows, {})
 
 
 def refuse_other_count(file: Path, count: int, truth_name: str, wanted: int) -> None:
@@ -127,7 +127,7 @@ def gather(named: Sequence[tuple[str | None, Path]], truth: Sequence[Prediction]
     absent = next((path for _, path in named if not path.exists()), None)
     if absent is not None:
         raise InputError(f"there is no {absent}; give run directories, or files of predictions as --system NAME=FILE")
-    outputs: list[Output | None] = [read_run(path, split) if path.is_dir() else None for _, path in named]
+    outputs: list[SystemOutput | None] = [read_run(path, split) if path.is_dir() else None for _, path in named]
     first = next((one for one in outputs if one is not None), None)
     if truth is None and first is None:
         raise InputError("files of predictions need their references; add --references FILE, or a run first")
@@ -138,7 +138,7 @@ def gather(named: Sequence[tuple[str | None, Path]], truth: Sequence[Prediction]
     return pooled([name for name, _ in named], found)
 
 
-def refuse_other_rows(output: Output, truth: Sequence[Prediction], whose: str) -> None:
+def refuse_other_rows(output: SystemOutput, truth: Sequence[Prediction], whose: str) -> None:
     """Refuse predictions for other references, or other sources, than those of the first system."""
     refuse_other_count(output.path, len(output.rows), whose, len(truth))
     for row, other in zip(output.rows, truth, strict=True):
@@ -151,9 +151,9 @@ def refuse_other_rows(output: Output, truth: Sequence[Prediction], whose: str) -
                 )
 
 
-def pooled(names: Sequence[str | None], outputs: Sequence[Output]) -> list[System]:
+def pooled(names: Sequence[str | None], outputs: Sequence[SystemOutput]) -> list[System]:
     """Outputs with one name, or with the same settings and another seed, as one system."""
-    groups: dict[Any, list[Output]] = {}
+    groups: dict[Any, list[SystemOutput]] = {}
     for place, (name, output) in enumerate(zip(names, outputs, strict=True)):
         key = name or settings_but_seed(output) or place
         seeds = [one.results.get("config", {}).get("seed") for one in groups.get(key, ())]
@@ -163,7 +163,7 @@ def pooled(names: Sequence[str | None], outputs: Sequence[Output]) -> list[Syste
     return [System(name, found) for name, found in zip(distinct(called), groups.values(), strict=True)]
 
 
-def settings_but_seed(output: Output) -> str | None:
+def settings_but_seed(output: SystemOutput) -> str | None:
     """The configuration without the seed; None where it is not known."""
     config = output.results.get("config")
     if not isinstance(config, Mapping) or not config:

@@ -66,7 +66,7 @@ exit $code
 """
 
 
-class Task(NamedTuple):
+class ArrayJob(NamedTuple):
     """One job of an array: what is added to the name of the run, and to the options of the training."""
 
     suffix: str
@@ -122,7 +122,7 @@ def check(config: Namespace, training: Sequence[str]) -> None:
             raise InputError(f"{text!r} has no place in a job script; use printable characters only")
 
 
-def tasks_of(config: Namespace) -> list[Task]:
+def tasks_of(config: Namespace) -> list[ArrayJob]:
     """The jobs of the array, none if it is a single job."""
     choices = []
     if config.array is not None:
@@ -131,7 +131,7 @@ def tasks_of(config: Namespace) -> list[Task]:
             raise InputError(f"--array {config.array}: give seeds=1,2,3; other settings go to --sweep")
         if not all(value.isdecimal() for value in values):
             raise InputError(f"--array {config.array}: seeds are whole numbers, one after the other: seeds=1,2,3")
-        choices.append([Task(f"-seed{value}", ["--seed", value]) for value in values])
+        choices.append([ArrayJob(f"-seed{value}", ["--seed", value]) for value in values])
     for sweep in config.sweep:
         name, values = listed("--sweep", sweep)
         name = name.removeprefix("--")
@@ -144,11 +144,11 @@ def tasks_of(config: Namespace) -> list[Task]:
         if name in taken:
             raise InputError(f"--sweep {sweep}: {name} is set by the job itself or by --array; sweep another setting")
         last = name.rpartition(".")[2]
-        choices.append([Task(f"-{last}{re.sub(r'[^0-9A-Za-z.+-]+', '_', v)}", [f"--{name}", v]) for v in values])
+        choices.append([ArrayJob(f"-{last}{re.sub(r'[^0-9A-Za-z.+-]+', '_', v)}", [f"--{name}", v]) for v in values])
     if not choices:
         return []
     made = [
-        Task("".join(one.suffix for one in each), [word for one in each for word in one.options])
+        ArrayJob("".join(one.suffix for one in each), [word for one in each for word in one.options])
         for each in itertools.product(*choices)
     ]
     if len({one.suffix for one in made}) < len(made):
@@ -165,7 +165,7 @@ def listed(option: str, text: str) -> tuple[str, list[str]]:
     return name, found
 
 
-def script(config: Namespace, training: Sequence[str], path: Path, run: Path, tasks: Sequence[Task]) -> str:
+def script(config: Namespace, training: Sequence[str], path: Path, run: Path, tasks: Sequence[ArrayJob]) -> str:
     """The job script."""
     each = config.gpus or config.processes
     last = ["--resume", "auto", "--trainer.num_nodes", str(config.nodes), "--trainer.devices", str(each)]
@@ -183,7 +183,7 @@ def script(config: Namespace, training: Sequence[str], path: Path, run: Path, ta
     )
 
 
-def directives(config: Namespace, run: Path, tasks: Sequence[Task]) -> list[str]:
+def directives(config: Namespace, run: Path, tasks: Sequence[ArrayJob]) -> list[str]:
     """The options of sbatch."""
     log = str(run).replace("%", "%%") + ("-%a.log" if tasks else ".log")
     given = {
@@ -206,7 +206,7 @@ def directives(config: Namespace, run: Path, tasks: Sequence[Task]) -> list[str]
     return [*lines, "--requeue", *config.sbatch]
 
 
-def cases(run: Path, tasks: Sequence[Task]) -> str:
+def cases(run: Path, tasks: Sequence[ArrayJob]) -> str:
     """What tells the jobs of an array apart."""
     if not tasks:
         return ""

@@ -47,7 +47,7 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-class Watch:
+class Watchdog:
     """Of one of several processes: its signs of life in files of the run directory, and those of the others.
 
     A file system that all share is there anyway; a collective would wait for the very process that is missing.

@@ -13,14 +13,14 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from seq2seq.configurable import Part, build
-from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.batching.plan import Plan, TrainingSampler, consecutive, evaluation_batches
 from seq2seq.data.batching.running_text import Lanes
-from seq2seq.data.batching.split import Evaluation, Split, Step, Training, encode, fitting, refuse_wrong_lengths
+from seq2seq.data.batching.split import Evaluation, Split, Step, TrainingSteps, encode, fitting, refuse_wrong_lengths
 from seq2seq.data.batching.streaming import BEGINNING, Place, StreamedSteps, Windows
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
-from seq2seq.data.corpora.corpus import Corpus, Take, load, take
+from seq2seq.data.corpora.corpus import Corpus, SplitSelection, load, take
 from seq2seq.data.rows import Row, Texts, in_memory
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
@@ -120,7 +120,7 @@ class DataModule(Part):
             raise InputError(f"the {split} split is empty; {remedy}")
         return texts
 
-    def _take(self, split: str) -> Take:
+    def _take(self, split: str) -> SplitSelection:
         return take(self.corpus, split, self.path, self.holdout, (self.max_rows or {}).get(split))
 
     def held_out(self) -> list[str]:
@@ -168,8 +168,8 @@ class DataModule(Part):
         key = [VERSION, content, side, kind.specification(), code_of(kind), [checksum(file) for file in kind.files]]
         return restored(kind, (Cache(self.cache).folder("vocabulary", key, learn) / "state").read_bytes())
 
-    def encode(self, texts: Texts, tokenizers: Tokenizers, name: str, layout: Layout | None = None) -> Split:
-        """Ids of all rows of the split called `name`, for a task with `layout`, None for that of a translation.
+    def encode(self, texts: Texts, tokenizers: Tokenizers, name: str, row_format: RowFormat | None = None) -> Split:
+        """Ids of all rows of the split called `name`, for a task with `row_format`, None for that of a translation.
 
         Sources to predict that will be cut are counted in a warning, and so are labels that can never be predicted.
         """
@@ -179,11 +179,11 @@ class DataModule(Part):
                 encode(column, texts.content, tokenizer, cache, side)
                 for column, tokenizer, side in zip(texts[:2], tokenizers, Tokenizers._fields, strict=True)
             )
-        split = Split(texts, source, target, self.max_length, fitting(layout, tokenizers), self.cut_sources)
+        split = Split(texts, source, target, self.max_length, fitting(row_format, tokenizers), self.cut_sources)
         refuse_wrong_lengths(split, tokenizers)
         if name != "train":
             split.warn_of_cuts()
-            if split.layout.labels:
+            if split.row_format.labels:
                 warn_of_labels(split, tokenizers.target, name)
         return split
 
@@ -243,7 +243,7 @@ class DataModule(Part):
     ) -> "DataLoader[Step]":
         """One device's micro-batches of each optimiser step; position: optimiser steps taken so far."""
         drawn = (tokenizers, plan.seed) if any(tokenizer.samples for tokenizer in tokenizers) else None
-        dataset, sampler = Training(split, drawn, rank, world_size, device_tokens), TrainingSampler(plan, position)
+        dataset, sampler = TrainingSteps(split, drawn, rank, world_size, device_tokens), TrainingSampler(plan, position)
         return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=self.workers)
 
     def streamed_steps(
@@ -254,7 +254,7 @@ class DataModule(Part):
         rank: int = 0,
         world_size: int = 1,
         device_tokens: int | None = None,
-        layout: Layout | None = None,
+        row_format: RowFormat | None = None,
     ) -> StreamedSteps:
         """The same of a corpus that is streamed; place: where it stood after the last step, None at the beginning."""
         if self.window is None:
@@ -262,7 +262,7 @@ class DataModule(Part):
         stream = partial(self.corpus.streamed, self._take("train"), self.path)
         windows = Windows(stream, tokenizers, self.window, self.max_length, seed, place or BEGINNING)
         place_of_device = (rank, world_size, device_tokens)
-        return StreamedSteps(windows, self.workers, self.batch_tokens, *place_of_device, layout, self.cut_sources)
+        return StreamedSteps(windows, self.workers, self.batch_tokens, *place_of_device, row_format, self.cut_sources)
 
     def evaluation_batches(
         self, split: Split, rows: int, rank: int = 0, world_size: int = 1, running: bool = False

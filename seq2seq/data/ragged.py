@@ -35,12 +35,12 @@ class Ragged:
         first: int | None = None,
         last: int | None = None,
         longest: int = 1 << 30,
-        newest: bool = False,
+        keep_last: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """The given rows as ids (B, longest row) or vectors filled up with `padding`, and their lengths (B,).
 
         `first` and `last` are put around each row, which is cut so that it has at most `longest` tokens with them: its
-        first ones or, with `newest`, its last.
+        first ones or, with `keep_last`, its last.
         """
         before, after = int(first is not None), int(last is not None)
         inner = np.minimum(self.lengths[rows], longest - before - after).astype(np.int64)
@@ -49,7 +49,7 @@ class Ragged:
         ids = np.full(size, padding, dtype=np.int64 if self.flat.ndim == 1 else self.flat.dtype)
         steps = np.arange(ids.shape[1] - before)
         real = steps < inner[:, None]
-        starts = self.starts[rows + 1] - inner if newest else self.starts[rows]
+        starts = self.starts[rows + 1] - inner if keep_last else self.starts[rows]
         places = (starts[:, None] + steps)[real]
         ids[:, before:][real] = self.flat[places]
         if first is not None:

@@ -72,7 +72,7 @@ class Texts(NamedTuple):
         return f"{self.files[file]}:{line}"
 
 
-class Column(Sequence[T]):
+class ArrowColumn(Sequence[T]):
     """A column that stays on the disk until it is read."""
 
     def __init__(self, values: pa.ChunkedArray) -> None:
@@ -150,4 +150,6 @@ def texts_of(table: pa.Table, described: dict[str, object]) -> Texts:
     if not isinstance(files, list) or not isinstance(corpora, list):
         raise InputError("the description of stored rows is damaged")
     source, target, places = (table.column(name) for name in SCHEMA.names)
-    return Texts(Column(source), Column(target), str(described["content"]), Column(places), files, corpora)
+    return Texts(
+        ArrowColumn(source), ArrowColumn(target), str(described["content"]), ArrowColumn(places), files, corpora
+    )

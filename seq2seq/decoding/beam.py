@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seq2seq.decoding.constraints import Rules
-from seq2seq.decoding.hypotheses import Hypothesis, S, Step
+from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 
 NEVER = -torch.inf
 
@@ -41,14 +41,14 @@ class Beam(NamedTuple):
 
 @torch.inference_mode()
 def beam_search(
-    step: Step[S],
+    step: StepFunction[S],
     state: S,
     limits: Tensor,
     begin: int,
     end: int,
     beam_size: int,
     length_penalty: float = 1.0,
-    rules: Rules | None = None,
+    rules: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
     """The best hypotheses of each source, best first, at most `beam_size`, that keep to the rules.
 

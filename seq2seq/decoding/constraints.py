@@ -1,4 +1,4 @@
-"""Rules: which tokens a hypothesis may not take next."""
+"""Constraints: which tokens a hypothesis may not take next."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class Rules(NamedTuple):
+class Constraints(NamedTuple):
     """What the search must keep to besides the limits."""
 
     least: Tensor

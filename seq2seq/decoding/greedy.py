@@ -3,19 +3,19 @@
 import torch
 from torch import Tensor
 
-from seq2seq.decoding.constraints import Rules
-from seq2seq.decoding.hypotheses import Hypothesis, S, Step
+from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 
 
 @torch.inference_mode()
 def greedy(
-    step: Step[S],
+    step: StepFunction[S],
     state: S,
     limits: Tensor,
     begin: int,
     end: int,
     length_penalty: float = 1.0,
-    rules: Rules | None = None,
+    rules: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
     """One hypothesis for each source, which keeps to the rules.
 

@@ -1,4 +1,4 @@
-"""What search needs from a model (`Step`, `SearchState`) and what it returns (`Hypothesis`)."""
+"""What search needs from a model (`StepFunction`, `SearchState`) and what it returns (`Hypothesis`)."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeVar
@@ -30,7 +30,7 @@ class SearchState(Protocol):
         ...
 
 
-class Step(Protocol[S]):
+class StepFunction(Protocol[S]):
     """One step of a model."""
 
     def __call__(self, tokens: Tensor, state: S, /) -> tuple[Tensor, S]:

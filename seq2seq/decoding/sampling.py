@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seq2seq.decoding.constraints import Rules
-from seq2seq.decoding.hypotheses import Hypothesis, S, Step
+from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 
 
 class Draw(NamedTuple):
@@ -25,26 +25,26 @@ class Draw(NamedTuple):
 
 @torch.inference_mode()
 def sample(
-    step: Step[S],
+    step: StepFunction[S],
     state: S,
     limits: Tensor,
     begin: int,
     end: int,
     count: int,
     draw: Draw,
-    places: Tensor,
-    rules: Rules | None = None,
+    row_keys: Tensor,
+    rules: Constraints | None = None,
 ) -> list[list[Hypothesis]]:
     """`count` hypotheses for each source, in the order in which they are drawn.
 
-    limits (B,): the most tokens of each, its end included; the end is forced there. places (B,): numbers that tell
+    limits (B,): the most tokens of each, its end included; the end is forced there. row_keys (B,): numbers that tell
     the rows apart: what is drawn for a row depends on the seed and its place alone, not on its neighbours, nor on how
     many are drawn after it. A hypothesis's scores are the network's own log-probabilities.
     """
     sources, longest = len(limits), int(limits.max()) if len(limits) else 0
     if not sources:
         return []
-    numbers = uniform(draw.seed, places, count, longest).to(limits.device)  # (B, K, longest)
+    numbers = uniform(draw.seed, row_keys, count, longest).to(limits.device)  # (B, K, longest)
     rows = torch.arange(sources, device=limits.device)
     state = state.select(rows.unsqueeze(1).expand(-1, count))
     tokens = torch.full((sources, count, longest), end, device=limits.device)
@@ -86,8 +86,8 @@ def drawn(log_probs: Tensor, numbers: Tensor, draw: Draw) -> Tensor:
     return found
 
 
-def uniform(seed: int, places: Tensor, count: int, steps: int) -> Tensor:
-    """(B, count, steps) random numbers from 0 to 1, those of a row by the seed and its place alone."""
-    found = [[np.random.default_rng([seed, place, which]).random(steps) for which in range(count)]
-             for place in places.tolist()]  # fmt: skip
-    return torch.from_numpy(np.array(found, dtype=np.float32).reshape(len(places), count, steps))
+def uniform(seed: int, row_keys: Tensor, count: int, steps: int) -> Tensor:
+    """(B, count, steps) random numbers from 0 to 1, those of a row by the seed and its key alone."""
+    found = [[np.random.default_rng([seed, key, which]).random(steps) for which in range(count)]
+             for key in row_keys.tolist()]  # fmt: skip
+    return torch.from_numpy(np.array(found, dtype=np.float32).reshape(len(row_keys), count, steps))

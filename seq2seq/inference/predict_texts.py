@@ -50,11 +50,11 @@ def predict(
     source = Ragged.of(task.tokenizers.source.encode(kept))
     nothing = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
     target = Ragged(nothing, np.zeros(len(kept) + 1, dtype=np.int64))
-    split = Split(Texts(kept, kept), source, target, max_length, fitting(task.layout, task.tokenizers))
+    split = Split(Texts(kept, kept), source, target, max_length, fitting(task.row_format, task.tokenizers))
     split.warn_of_cuts()
     result: list[list[Hypothesis]] = [[] for _ in texts]
     for batch in batches(split, decoding, device):
-        batch = batch._replace(places=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
+        batch = batch._replace(row_keys=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
         for row, found in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
             result[filled[row]] = found
     return result

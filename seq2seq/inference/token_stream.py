@@ -136,7 +136,7 @@ class TagStream:
         self.state, self.decoder = (tuple(content[name]) or None for name in ("state", "decoder"))
 
 
-class Stopped:
+class StopFlag:
     """Whether this process has been told to stop; handlers only set the flag."""
 
     def __init__(self) -> None:
@@ -148,9 +148,9 @@ class Stopped:
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[Stopped]:
+def stopping() -> Iterator[StopFlag]:
     """Inside, SIGTERM and SIGINT end the input instead of the process."""
-    stopped = Stopped()
+    stopped = StopFlag()
     before = {number: signal.signal(number, stopped.tell) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopped
@@ -169,7 +169,9 @@ def refuse_unfit(task: Task) -> Tagging:
             "--model.lookahead K to see K more tokens before each label"
         )
     if isinstance(task.tagger, Crf):
-        raise InputError("--stream cannot wait for the end as a Crf must; train with --model.tagger Softmax or Aligned")
+        raise InputError(
+            "--stream cannot wait for the end as a Crf must; train with --model.tagger Softmax or AutoregressiveTagger"
+        )
     return task
 
 
@@ -217,7 +219,7 @@ def stored(state: Path, mark: str) -> dict[str, Any]:
 class Incoming:
     """The tokens of a stream as they arrive; an empty text where a sentence ends."""
 
-    def __init__(self, source: BinaryIO, separator: str, stopped: Stopped) -> None:
+    def __init__(self, source: BinaryIO, separator: str, stopped: StopFlag) -> None:
         self.descriptor, self.separator, self.stopped = source.fileno(), separator, stopped
         self.rest = b""
         """What has come of the next token."""

@@ -90,7 +90,7 @@ def rates(counts: np.ndarray) -> np.ndarray:
     return np.asarray(100.0 * counts[..., 0] / np.maximum(counts[..., 1], 1))
 
 
-class WordErrorRate(ErrorRate):
+class SequenceErrorRate(ErrorRate):
     """Percent of rows that are not exactly the reference, symbol by symbol, as SIGMORPHON counts transcriptions.
 
     Each row is one word (Gorman et al. 2020); this is not the edit distance over words of speech recognition.

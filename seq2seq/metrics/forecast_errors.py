@@ -135,7 +135,7 @@ class MeanAbsoluteScaledError(Metric):
         return f"{self.name}|season:{self.season}|scale:source"
 
 
-class Coverage(Ratio):
+class IntervalCoverage(Ratio):
     """Percent of the reference's numbers from the lowest forecast quantile to the highest; 80 for 0.1 and 0.9.
 
     Neither higher nor lower is better: it should be what the two quantiles leave between them.

@@ -10,21 +10,21 @@ DIVIDER = "￨"
 """Between the columns of a label, NOUN￨NN￨Number=Sing."""
 
 
-class Labels(NamedTuple):
+class RowLabels(NamedTuple):
     """The labels of a row."""
 
     predicted: Sequence[str]
     reference: Sequence[str]
 
 
-def labels_of(row: Prediction, separator: str | None) -> Labels:
+def labels_of(row: Prediction, separator: str | None) -> RowLabels:
     """Both texts divided at `separator`; None means tabs where the reference holds one, else blanks."""
     mark = separator or ("\t" if "\t" in row.reference else None)
     texts = (row.prediction, row.reference)
-    return Labels(*(tuple(label for label in text.split(mark) if label) for text in texts))
+    return RowLabels(*(tuple(label for label in text.split(mark) if label) for text in texts))
 
 
-def in_column(labels: Labels, column: int, row: int) -> Labels:
+def in_column(labels: RowLabels, column: int, row: int) -> RowLabels:
     """One column of labels, counted from 1; a prediction that lacks it has an empty label."""
     columns = [[label.split(DIVIDER) for label in side] for side in labels]
     for label, parts in zip(labels.reference, columns[1], strict=True):
@@ -33,7 +33,7 @@ def in_column(labels: Labels, column: int, row: int) -> Labels:
                 f"row {row}: the label {label!r} has {len(parts)} column{'s' * (len(parts) != 1)} between {DIVIDER}, "
                 f"but column is {column}; choose a column from 1 to {len(parts)}, or null for whole labels"
             )
-    return Labels(*([parts[column - 1] if len(parts) >= column else "" for parts in side] for side in columns))
+    return RowLabels(*([parts[column - 1] if len(parts) >= column else "" for parts in side] for side in columns))
 
 
 def described(separator: str | None) -> str:

@@ -62,7 +62,7 @@ class DecoderOptions(Settings):
                 check_range(f"model.decoder.{name}", value, 1)
 
 
-class Source(NamedTuple):
+class SourceMemory(NamedTuple):
     """What the decoder may know of each of B sources."""
 
     ids: Tensor
@@ -74,17 +74,17 @@ class Source(NamedTuple):
     memory: Memory | None
     """What attention looks at: one copy for each source, however many hypotheses there are."""
 
-    def select(self, rows: Tensor) -> "Source":
+    def select(self, rows: Tensor) -> "SourceMemory":
         """The given sources (B',)."""
         vector, features = (None if one is None else one.index_select(0, rows) for one in (self.vector, self.features))
         memory = None if self.memory is None else self.memory.select(rows)
-        return Source(self.ids.index_select(0, rows), vector, features, memory)
+        return SourceMemory(self.ids.index_select(0, rows), vector, features, memory)
 
 
 class State(NamedTuple):
     """What one decoding step hands to the next: K hypotheses for each of B sources."""
 
-    source: Source
+    source: SourceMemory
     recurrent: CellState
     """Tensors (L, B * K, H)."""
     fed: Tensor | None = None
@@ -105,7 +105,7 @@ class State(NamedTuple):
         return State(source, recurrent, fed, coverage)
 
 
-class Seen(NamedTuple):
+class StepOutputs(NamedTuple):
     """What the output may look at: steps or hypotheses (B, T)."""
 
     embedded: Tensor
@@ -120,7 +120,7 @@ class Seen(NamedTuple):
     """(B, T, R) of the readout, where the next step is fed them."""
 
 
-class Outputs(NamedTuple):
+class DecoderOutputs(NamedTuple):
     """From what probabilities are made."""
 
     features: Tensor
@@ -131,7 +131,7 @@ class Outputs(NamedTuple):
     """(B, T) logits of generating rather than copying, when there is copying."""
 
 
-class Dropped(NamedTuple):
+class DropoutMasks(NamedTuple):
     """Dropout masks of all steps."""
 
     bottom: Masks | None
@@ -184,7 +184,7 @@ class Decoder(nn.Module):
         """Whether a step needs what the attention or the output of the step before has found."""
         return self.fed_size > 0 or self.covers
 
-    def start(self, first: CellState, source: Source) -> State:
+    def start(self, first: CellState, source: SourceMemory) -> State:
         """first: tensors (L, B, H). Returns the state before the first step, one hypothesis for each source."""
         count = len(source.ids)
         feeds = self.fed_size and self.options.attend_from != "before"
@@ -192,7 +192,9 @@ class Decoder(nn.Module):
         coverage = first[0].new_zeros(source.ids.shape) if self.covers else None
         return State(source, first, fed, coverage)
 
-    def forward(self, tokens: Tensor, state: State, noise: Noise | None = None, own: Tensor | None = None) -> Outputs:
+    def forward(
+        self, tokens: Tensor, state: State, noise: Noise | None = None, own: Tensor | None = None
+    ) -> DecoderOutputs:
         """Known target tokens (B, T) to the features of the token after each.
 
         own (B, T): true where the network reads its own likeliest token instead (Bengio et al. 2015); then, and where
@@ -203,25 +205,25 @@ class Decoder(nn.Module):
         embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
         return self.dropped(self.unrolled(embedded, state, noise, own), state.source, noise)
 
-    def over(self, tokens: Tensor, state: State, noise: Noise | None = None) -> tuple[Outputs, State]:
+    def over(self, tokens: Tensor, state: State, noise: Noise | None = None) -> tuple[DecoderOutputs, State]:
         """The same where no step feeds the next, and the state after the last token of (B, T)."""
         embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
         inputs = torch.cat([embedded, *self.always(state.source, tokens.shape[1])], dim=-1)
         hidden, after = self.recurrent(inputs, state.recurrent, noise=noise)  # (B, T, H)
-        seen = Seen(embedded, hidden, *self.look(hidden, state))
+        seen = StepOutputs(embedded, hidden, *self.look(hidden, state))
         return self.dropped(seen, state.source, noise), state._replace(recurrent=after)
 
-    def dropped(self, seen: Seen, source: Source, noise: Noise | None) -> Outputs:
+    def dropped(self, seen: StepOutputs, source: SourceMemory, noise: Noise | None) -> DecoderOutputs:
         """What the output layer needs, with the last dropout."""
         outputs = self.outputs(seen, source)
         return outputs._replace(features=self.last_dropout(outputs.features, noise))
 
-    def unrolled(self, embedded: Tensor, state: State, noise: Noise | None, own: Tensor | None) -> Seen:
+    def unrolled(self, embedded: Tensor, state: State, noise: Noise | None, own: Tensor | None) -> StepOutputs:
         """One step after the other over embedded tokens (B, T, E)."""
         steps = embedded.shape[1]
         kept = None if own is None else self.dropout.mask(noise, steps, embedded.shape[2], embedded)
         masks = self.masks(noise, steps, embedded)
-        found: list[Seen] = []
+        found: list[StepOutputs] = []
         for time in range(steps):
             now = embedded[:, time : time + 1]
             if own is not None and found:
@@ -232,7 +234,7 @@ class Decoder(nn.Module):
             seen, state = self.advance(now, state, masks, time)
             found.append(seen)
         columns = zip(*found, strict=True)
-        return Seen(*(None if column[0] is None else torch.cat(column, dim=1) for column in columns))  # type: ignore[arg-type]
+        return StepOutputs(*(None if column[0] is None else torch.cat(column, dim=1) for column in columns))  # type: ignore[arg-type]
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """The last tokens (B, K) of all hypotheses to log-probabilities (B, K, V) in nats, and the next state."""
@@ -240,8 +242,8 @@ class Decoder(nn.Module):
         return self.log_probs(self.outputs(seen, state.source), state.source), after
 
     def advance(
-        self, embedded: Tensor, state: State, masks: Dropped | None = None, time: int = 0
-    ) -> tuple[Seen, State]:
+        self, embedded: Tensor, state: State, masks: DropoutMasks | None = None, time: int = 0
+    ) -> tuple[StepOutputs, State]:
         """One step of all hypotheses; embedded (B, K, E). What it has seen is (B, K, ...)."""
         counts, context, weights = embedded.shape[:2], None, None
         inputs = [embedded, *self.always(state.source, counts[1])]
@@ -261,12 +263,12 @@ class Decoder(nn.Module):
             extra = present(context).flatten(0, 1)
             hidden, upper = self.above.step(entering, first, extra, masks and masks.above, time)
             recurrent = tuple(torch.cat(pair) for pair in zip(recurrent, upper, strict=True))
-        seen = Seen(embedded, hidden.view(*counts, -1), context, weights)
+        seen = StepOutputs(embedded, hidden.view(*counts, -1), context, weights)
         if self.options.input_feeding:
             seen = seen._replace(features=self.features(seen, state.source))
         return seen, self.after(seen, state, recurrent)
 
-    def after(self, seen: Seen, state: State, recurrent: CellState) -> State:
+    def after(self, seen: StepOutputs, state: State, recurrent: CellState) -> State:
         """The state for the next step."""
         fed = state.fed
         if seen.features is not None:
@@ -276,7 +278,7 @@ class Decoder(nn.Module):
         coverage = None if state.coverage is None else state.coverage + present(seen.weights).flatten(0, 1)
         return State(state.source, recurrent, fed, coverage)
 
-    def always(self, source: Source, steps: int) -> list[Tensor]:
+    def always(self, source: SourceMemory, steps: int) -> list[Tensor]:
         """What every step reads besides its token, (B, steps, ...)."""
         return [one.unsqueeze(1).expand(-1, steps, -1) for one in (source.vector, source.features) if one is not None]
 
@@ -288,7 +290,7 @@ class Decoder(nn.Module):
         context, weights = self.attention(queries, state.source.memory, coverage)
         return context, weights
 
-    def features(self, seen: Seen, source: Source) -> Tensor:
+    def features(self, seen: StepOutputs, source: SourceMemory) -> Tensor:
         """What the readout makes of steps or hypotheses, (B, T, R)."""
         read = [] if seen.context is None else [seen.context]
         read.append(seen.hidden)
@@ -299,15 +301,15 @@ class Decoder(nn.Module):
         found: Tensor = self.readout(torch.cat(read, dim=-1) if len(read) > 1 else seen.hidden)
         return found
 
-    def outputs(self, seen: Seen, source: Source) -> Outputs:
+    def outputs(self, seen: StepOutputs, source: SourceMemory) -> DecoderOutputs:
         """What the output layer needs."""
         features = self.features(seen, source) if seen.features is None else seen.features
         gate = None
         if self.pointer is not None:
             gate = self.pointer(torch.cat((present(seen.context), seen.hidden, seen.embedded), dim=-1)).squeeze(-1)
-        return Outputs(features, seen.weights, gate)
+        return DecoderOutputs(features, seen.weights, gate)
 
-    def log_probs(self, outputs: Outputs, source: Source) -> Tensor:
+    def log_probs(self, outputs: DecoderOutputs, source: SourceMemory) -> Tensor:
         """Log-probabilities (B, T, V) in nats."""
         found = self.output.log_probs(outputs.features)
         if outputs.gate is None:
@@ -316,13 +318,15 @@ class Decoder(nn.Module):
         copied = torch.zeros_like(found).scatter_add_(-1, source.ids.unsqueeze(1).expand_as(weights), weights)
         return mixed(found, outputs.gate.unsqueeze(-1), copied)
 
-    def loss(self, outputs: Outputs, source: Source, labels: Tensor, real: Tensor, smoothing: float) -> Tensor:
+    def loss(
+        self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor, real: Tensor, smoothing: float
+    ) -> Tensor:
         """Sum over the tokens of labels (B, T) where real (B, T): minus their log-probability, in nats."""
         if outputs.gate is None:
             return self.output.loss(outputs.features[real], labels[real], smoothing)
         return -self.label_log_probs(outputs, source, labels, real).sum()
 
-    def label_log_probs(self, outputs: Outputs, source: Source, labels: Tensor, real: Tensor) -> Tensor:
+    def label_log_probs(self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor, real: Tensor) -> Tensor:
         """Log-probabilities (N,) in nats of the N tokens of labels (B, T) where real (B, T)."""
         found = self.output.label_log_probs(outputs.features[real], labels[real])
         if outputs.gate is None:
@@ -331,13 +335,13 @@ class Decoder(nn.Module):
         copied = (present(outputs.weights) * same).sum(-1)[real]
         return mixed(found, outputs.gate[real], copied)
 
-    def masks(self, noise: Noise | None, steps: int, like: Tensor) -> Dropped:
+    def masks(self, noise: Noise | None, steps: int, like: Tensor) -> DropoutMasks:
         """The dropout masks of all steps."""
         bottom = self.recurrent.masks(noise, steps, like)
         if self.above is None:
-            return Dropped(bottom, None, None)
+            return DropoutMasks(bottom, None, None)
         between = self.between.mask(noise, steps, self.above.hidden_size, like)
-        return Dropped(bottom, between, self.above.masks(noise, steps, like))
+        return DropoutMasks(bottom, between, self.above.masks(noise, steps, like))
 
 
 def recurrent_of(stack: Stack, inputs: int, layers: int, residual: int | None, extra: int = 0) -> Recurrent:

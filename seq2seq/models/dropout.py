@@ -12,7 +12,7 @@ class Noise(NamedTuple):
 
     seed: int
     """Of the optimiser step."""
-    places: Tensor
+    row_keys: Tensor
     """(B,) numbers that tell the rows apart, on the CPU."""
 
 
@@ -41,7 +41,7 @@ class Dropout(nn.Module):
         """
         if not self.training or noise is None or not self.probability:
             return None
-        size = (len(noise.places), 1 if self.locked else steps, units)
+        size = (len(noise.row_keys), 1 if self.locked else steps, units)
         if self.probability >= 1:
             return like.new_zeros(size)
         kept = hashed(row_keys(noise, self.place).to(like.device), size[1] * units)
@@ -57,7 +57,7 @@ def masked(values: Tensor, mask: Tensor | None, time: int) -> Tensor:
 def row_keys(noise: Noise, place: int) -> Tensor:
     """(B,) 32 bits for each row."""
     start = np.random.SeedSequence([noise.seed, place]).generate_state(1, np.uint64)
-    keys = noise.places.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start  # wraps, as it shall
+    keys = noise.row_keys.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start  # wraps, as it shall
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)  # Steele et al. 2014, SplitMix64
     return torch.from_numpy((keys >> np.uint64(32)).astype(np.uint32).view(np.int32))

@@ -10,7 +10,7 @@ from seq2seq.errors import InputError
 from seq2seq.models.attention import Attention, Normalizer
 from seq2seq.models.bridge import Bridge, StateShape
 from seq2seq.models.cells import turned
-from seq2seq.models.decoder import Decoder, DecoderOptions, Source, State
+from seq2seq.models.decoder import Decoder, DecoderOptions, SourceMemory, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
@@ -72,7 +72,7 @@ class EncoderDecoder(nn.Module):
         ids = encoding.padding.long()  # stand for the tokens where none can be copied
         if self.options.copy:
             ids = turned(source, lengths) if self.encoder.reverse else source
-        seen = Source(
+        seen = SourceMemory(
             ids,
             encoding.vector if self.options.context_every_step else None,
             cast(Embedding, self.encoder.embedding).features(source[:, 0]) if self.options.features else None,

@@ -18,7 +18,7 @@ PLACE = 2000
 """Where the numbers of the forecaster's dropouts begin."""
 
 
-class Known(NamedTuple):
+class ForecastInputs(NamedTuple):
     """What a forecast may know of B histories; D numbers a step."""
 
     state: CellState
@@ -60,7 +60,7 @@ class Forecaster(nn.Module):
         self.output = nn.Linear(seen, width * outputs)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, known: Known, noise: Noise | None = None) -> Tensor:
+    def forward(self, known: ForecastInputs, noise: Noise | None = None) -> Tensor:
         """The forecasts (B, T, D, Q) of all steps of `known.base`."""
         steps, found = known.base.shape[1], []
         before, state = known.first, known.state

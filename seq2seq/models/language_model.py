@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from seq2seq.models.bridge import Linear, StateShape, Zeros
 from seq2seq.models.cells import CellState, inside
-from seq2seq.models.decoder import Decoder, DecoderOptions, Source, State
+from seq2seq.models.decoder import Decoder, DecoderOptions, SourceMemory, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.encoder import Stack
@@ -42,10 +42,10 @@ class Generator(nn.Module):
         """A state in the middle of running text: tensors (L, B, H)."""
         return State(self.seen(recurrent[0].shape[1], recurrent[0], None), recurrent)
 
-    def seen(self, count: int, like: Tensor, vector: Tensor | None) -> Source:
+    def seen(self, count: int, like: Tensor, vector: Tensor | None) -> SourceMemory:
         """What the decoder knows of the source."""
         ids = torch.zeros(count, 1, dtype=torch.long, device=like.device)
-        return Source(ids, vector if self.every_step else None, None, None)
+        return SourceMemory(ids, vector if self.every_step else None, None, None)
 
     def forward(self, tokens: Tensor, state: State, noise: Noise | None) -> tuple[Tensor, State]:
         """Known tokens (B, T) to the features (B, T, R) of the token after each, and the state after the last."""

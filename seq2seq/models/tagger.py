@@ -26,7 +26,7 @@ PLACE = 2000
 Scheme = Literal["BIO", "BIOES"]
 
 
-class Column(NamedTuple):
+class LabelColumn(NamedTuple):
     """What one column of labels is."""
 
     labels: Sequence[str]
@@ -48,7 +48,7 @@ class Tagged(NamedTuple):
 class Tagger(Part):
     """How states become labels; `module` builds the network part."""
 
-    def module(self, size: int, columns: Sequence[Column], stack: Stack) -> nn.Module:
+    def module(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> nn.Module:
         """size: of a state; stack: of the encoder."""
         raise TypeError(f"{type(self).__name__} does not say how to build its module")
 
@@ -60,8 +60,8 @@ class Softmax(Tagger):
         """scheme: labels that break it are never predicted next to each other, BIO or BIOES; null for any."""
         self.scheme = scheme
 
-    def module(self, size: int, columns: Sequence[Column], stack: Stack) -> nn.Module:
-        return Outputs(size, columns, stack, self.scheme, False)
+    def module(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> nn.Module:
+        return TaggerOutputs(size, columns, stack, self.scheme, False)
 
 
 class Crf(Tagger):
@@ -71,11 +71,11 @@ class Crf(Tagger):
         """scheme: what labels may stand next to each other, in training and in prediction; null for any."""
         self.scheme = scheme
 
-    def module(self, size: int, columns: Sequence[Column], stack: Stack) -> nn.Module:
-        return Outputs(size, columns, stack, self.scheme, True)
+    def module(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> nn.Module:
+        return TaggerOutputs(size, columns, stack, self.scheme, True)
 
 
-class Aligned(Tagger):
+class AutoregressiveTagger(Tagger):
     """A decoder RNN in step with the source: its input is the state of a token and the label before."""
 
     def __init__(self, embedding_size: int = 32, hidden_size: int | None = None) -> None:
@@ -85,10 +85,11 @@ class Aligned(Tagger):
             check_range("model.tagger.hidden_size", hidden_size, 1)
         self.embedding_size, self.hidden_size = embedding_size, hidden_size
 
-    def module(self, size: int, columns: Sequence[Column], stack: Stack) -> nn.Module:
+    def module(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> nn.Module:
         if len(columns) > 1:
             raise InputError(
-                f"model.tagger Aligned reads its last label, but the target has {len(columns)} columns; choose Softmax "
+                "model.tagger AutoregressiveTagger reads its last label, but the target has "
+                f"{len(columns)} columns; choose Softmax "
                 "or Crf, or one column"
             )
         return AlignedDecoder(
@@ -105,11 +106,11 @@ def digits(ids: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     return found
 
 
-class Outputs(nn.Module):
+class TaggerOutputs(nn.Module):
     """A linear map for each column, and above it a field or nothing."""
 
     def __init__(
-        self, size: int, columns: Sequence[Column], stack: Stack, scheme: Scheme | None, learned: bool
+        self, size: int, columns: Sequence[LabelColumn], stack: Stack, scheme: Scheme | None, learned: bool
     ) -> None:
         """scheme: of the first column; learned: whether there is a field, else each label is by itself."""
         super().__init__()
@@ -211,7 +212,7 @@ class AlignedState(NamedTuple):
 class AlignedDecoder(nn.Module):
     """One recurrent layer over states and labels."""
 
-    def __init__(self, size: int, column: Column, embedding_size: int, stack: Stack) -> None:
+    def __init__(self, size: int, column: LabelColumn, embedding_size: int, stack: Stack) -> None:
         super().__init__()
         self.column, self.tensors = column, stack.cell.states
         self.count = column.first + len(column.labels)

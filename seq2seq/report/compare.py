@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from seq2seq.report import layout, plots
-from seq2seq.report.layout import Piece, marked
+from seq2seq.report.layout import Fragment, marked
 from seq2seq.report.panels import Panel, dependence, interval
 from seq2seq.report.plots import picture
 from seq2seq.report.tables import p_value, places, scored, told
@@ -29,7 +29,7 @@ class Said(NamedTuple):
 
     system: str
     score: str
-    pieces: list[Piece]
+    pieces: list[Fragment]
 
 
 class Differing(NamedTuple):

@@ -22,7 +22,7 @@ LONGEST = 2000
 """Letters of a text that differences are looked for in; longer ones are shown as they are."""
 
 
-class Piece(NamedTuple):
+class Fragment(NamedTuple):
     """A piece of a text; whether the reference lacks it."""
 
     text: str
@@ -70,16 +70,16 @@ def write(text: str, path: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def marked(prediction: str, reference: str) -> list[Piece]:
+def marked(prediction: str, reference: str) -> list[Fragment]:
     """A prediction in pieces, those marked that the reference lacks there: words, or letters where it has no blanks."""
     if not reference or max(len(prediction), len(reference)) > LONGEST:
-        return [Piece(prediction, False)]
+        return [Fragment(prediction, False)]
     mine, theirs = (
         re.findall(r"\s+|\S+", text) if " " in reference else list(text) for text in (prediction, reference)
     )
-    found: list[Piece] = []
+    found: list[Fragment] = []
     for kind, start, stop, _, _ in difflib.SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
         text = "".join(mine[start:stop])
         if text:
-            found.append(Piece(text, kind != "equal" and bool(text.strip())))
+            found.append(Fragment(text, kind != "equal" and bool(text.strip())))
     return found

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.report import layout
-from seq2seq.report.layout import Piece, marked
+from seq2seq.report.layout import Fragment, marked
 from seq2seq.report.panels import Panel, Section, behind, dependence, exposure, memory, probes
-from seq2seq.report.training import Training, best_checkpoint, training
+from seq2seq.report.training import TrainingCurves, best_checkpoint, training
 from seq2seq.report.wording import (
     NOT_AVAILABLE,
     PERCENT,
@@ -48,7 +48,7 @@ LEGIBLE = 24
 """Tokens of a source that can be taken in at a glance."""
 
 
-class Score(NamedTuple):
+class ScoreLine(NamedTuple):
     """One line of the score table, ready to read."""
 
     name: str
@@ -64,16 +64,16 @@ class Scores(NamedTuple):
 
     split: str
     rows: str
-    scores: list[Score]
+    scores: list[ScoreLine]
     decoding: str
 
 
-class Example(NamedTuple):
+class ExampleRow(NamedTuple):
     """A source with its reference and prediction; `facts` are its scores in words."""
 
     source: str
     reference: str
-    prediction: list[Piece]
+    prediction: list[Fragment]
     right: bool
     facts: list[str]
 
@@ -87,7 +87,7 @@ class Alignment(NamedTuple):
     weights: list[list[int]]
 
 
-class Dot(NamedTuple):
+class MapPoint(NamedTuple):
     """A fixed vector on the map; x and y from 0 to 100."""
 
     x: float
@@ -96,11 +96,11 @@ class Dot(NamedTuple):
     length: int
 
 
-class Vectors(NamedTuple):
+class VectorMap(NamedTuple):
     """The map of the fixed vectors and who is near whom."""
 
     caption: str
-    dots: list[Dot]
+    dots: list[MapPoint]
     neighbours: list[tuple[str, list[tuple[str, str]]]]
 
 
@@ -188,14 +188,14 @@ def sections_of(results: Mapping[str, Any], main: Mapping[str, Any]) -> Iterator
 # Scores
 
 
-def score(key: str, metric: Mapping[str, Any]) -> Score:
+def score(key: str, metric: Mapping[str, Any]) -> ScoreLine:
     """A metric in words; value and interval share their decimals."""
     value, low, high = metric.get("value"), metric.get("low"), metric.get("high")
     unit = str(metric.get("unit") or "")
     hundred = key in SCORES or unit in PERCENT or "points" in unit
     places = 1 if hundred or not is_number(value) else places_of(value)
     known = is_number(low) and is_number(high)
-    return Score(
+    return ScoreLine(
         name=heading(key),
         value=number(value, places),
         interval=f"{number(low, places)} to {number(high, places)}" if known else NOT_AVAILABLE,
@@ -295,7 +295,7 @@ def shown(row: Mapping[str, Any] | None, side: str) -> str:
     return text if len(text) <= CUT else text[: CUT - 1] + "…"
 
 
-def vectors(found: Mapping[str, Any], texts: Mapping[Any, Mapping[str, Any]]) -> Vectors | None:
+def vectors(found: Mapping[str, Any], texts: Mapping[Any, Mapping[str, Any]]) -> VectorMap | None:
     """The map, scaled to a square."""
     placed = [one for one in parts(found, "points") if is_number(one.get("x")) and is_number(one.get("y"))]
     if not placed:
@@ -306,12 +306,12 @@ def vectors(found: Mapping[str, Any], texts: Mapping[Any, Mapping[str, Any]]) ->
     for one in placed:
         x, y = (50 + 100 * (one[axis] - sum(spans[axis]) / 2) / most for axis in "xy")
         text = shown(texts.get(one.get("id")), "source")
-        dots.append(Dot(round(x, 2), round(100 - y, 2), text, len(text.split())))
+        dots.append(MapPoint(round(x, 2), round(100 - y, 2), text, len(text.split())))
     explained = [value for value in found.get("explained") or () if is_number(value)]
     caption = f"{number(found.get('rows'), 0)} fixed vectors of {number(found.get('size'), 0)} units"
     if len(explained) == 2:
         caption += f"; the two axes hold {percent(explained[0])} and {percent(explained[1])} of their variance"
-    return Vectors(caption, dots, list(neighbours(found, texts)))
+    return VectorMap(caption, dots, list(neighbours(found, texts)))
 
 
 def neighbours(
@@ -327,14 +327,14 @@ def neighbours(
 # Examples
 
 
-def example_groups(found: Mapping[str, Any]) -> Iterator[tuple[str, list[Example]]]:
+def example_groups(found: Mapping[str, Any]) -> Iterator[tuple[str, list[ExampleRow]]]:
     """Each group of examples that has any."""
     for name in found:
         if rows := [example(row) for row in parts(found, name)]:
             yield name, rows
 
 
-def example(row: Mapping[str, Any]) -> Example:
+def example(row: Mapping[str, Any]) -> ExampleRow:
     """A row with what is known of it."""
     told = [] if row.get("id") is None else [f"row {row['id']}"]
     metric = row.get("metric")
@@ -344,7 +344,7 @@ def example(row: Mapping[str, Any]) -> Example:
         told.append(f"{number(row['score'], 3)} nats per token")
     source, reference, prediction = (str(row.get(key) or "") for key in ("source", "reference", "prediction"))
     right = bool(reference) and prediction == reference
-    return Example(source, reference, marked(prediction, reference), right, told)
+    return ExampleRow(source, reference, marked(prediction, reference), right, told)
 
 
 def searchable(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
@@ -423,7 +423,7 @@ def changed(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return told
 
 
-def pictures_missing(sections: Sequence[Section], course: Training) -> bool:
+def pictures_missing(sections: Sequence[Section], course: TrainingCurves) -> bool:
     """Whether the results hold something to draw and nothing was drawn."""
     panels = [panel for section in sections for panel in section.panels]
     wanted = any(curve.points for curve in course.curves) or any(s.id == "depends" and s.panels for s in sections)

@@ -27,7 +27,7 @@ class Curve(NamedTuple):
     highest: str
 
 
-class Training(NamedTuple):
+class TrainingCurves(NamedTuple):
     """The curves: pictures shown at once, pictures kept folded, and all of them as numbers."""
 
     best: str
@@ -40,7 +40,7 @@ class Training(NamedTuple):
     curves: list[Curve]
 
 
-def training(results: Mapping[str, Any]) -> Training:
+def training(results: Mapping[str, Any]) -> TrainingCurves:
     """The curves, those of one kind in one picture: losses, scores from 0 to 100, and each other curve by itself."""
     measured = {key: points_of(rows) for key, rows in part(results, "curves").items() if rows}
     drawn = {key: points for key, points in measured.items() if points and key not in OF_MEMORY}
@@ -51,7 +51,7 @@ def training(results: Mapping[str, Any]) -> Training:
     others = [(f"curve-{place}", label(key), label(key), {key: rest[key]}) for place, key in enumerate(rest)]
     resumed = [step for step in results.get("resumed") or () if is_number(step)]
     best = part(results, "best")
-    return Training(
+    return TrainingCurves(
         best=best_checkpoint(best),
         resumed=", ".join(number(step, 0) for step in resumed),
         skipped=bad_steps(part(results, "skipped")),

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.configurable import Part, build, plain, stored_name
-from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, Tokenizer, Tokenizers
 from seq2seq.decoding.beam import beam_search
-from seq2seq.decoding.constraints import Rules
+from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.greedy import greedy
-from seq2seq.decoding.hypotheses import Hypothesis, S, Step
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 from seq2seq.decoding.sampling import sample
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
@@ -31,7 +31,7 @@ class Task(nn.Module, Part):
     Every argument of `__init__` but the tokenizers is kept in an attribute of the same name.
     """
 
-    layout: ClassVar[Layout] = Layout()
+    row_format: ClassVar[RowFormat] = RowFormat()
     """What stands around the sequences of a row."""
 
     running: bool = False
@@ -66,24 +66,30 @@ class Task(nn.Module, Part):
         raise TypeError(f"{type(self).__name__} does not say how to predict")
 
     def search(
-        self, step: Step[S], state: S, limits: Tensor, places: Tensor, decoding: Decoding, rules: Rules | None = None
+        self,
+        step: StepFunction[S],
+        state: S,
+        limits: Tensor,
+        row_keys: Tensor,
+        decoding: Decoding,
+        rules: Constraints | None = None,
     ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each source, or drawn ones. limits (B,); places (B,) tell the rows apart.
+        """The best hypotheses of each source, or drawn ones. limits (B,); row_keys (B,) tell the rows apart.
 
         rules: None for those that `decoding` says.
         """
         if decoding.prefix:
-            return self.continued(step, state, limits, places, decoding)
+            return self.continued(step, state, limits, row_keys, decoding)
         ends, penalty = (BOS, EOS), decoding.length_penalty
         rules = rules or decoding.rules(limits)
         if decoding.temperature is not None:
-            return sample(step, state, limits, *ends, decoding.beam_size, decoding.draw(), places, rules)
+            return sample(step, state, limits, *ends, decoding.beam_size, decoding.draw(), row_keys, rules)
         if decoding.beam_size == 1:
             return greedy(step, state, limits, *ends, penalty, rules)
         return beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules)
 
     def continued(
-        self, step: Step[S], state: S, limits: Tensor, places: Tensor, decoding: Decoding
+        self, step: StepFunction[S], state: S, limits: Tensor, row_keys: Tensor, decoding: Decoding
     ) -> list[list[Hypothesis]]:
         """What `search` finds after the tokens of decoding.prefix, and these before it."""
         given = self.opening(decoding.prefix)
@@ -93,7 +99,7 @@ class Task(nn.Module, Part):
         def after(tokens: Tensor, state: S) -> tuple[Tensor, S]:
             return step(tokens.masked_fill(tokens == BOS, given[-1]), state)
 
-        found = self.search(after, state, limits, places, replace(decoding, prefix=""))
+        found = self.search(after, state, limits, row_keys, replace(decoding, prefix=""))
         return [[one._replace(tokens=[*given, *one.tokens]) for one in row] for row in found]
 
     def opening(self, prefix: str) -> list[int]:
@@ -164,7 +170,7 @@ def check_numbers(task: Task, *shares: str) -> None:
 
 def noise_of(batch: Batch) -> Noise:
     """What the dropout masks of a batch depend on."""
-    return Noise(batch.seed, batch.places)
+    return Noise(batch.seed, batch.row_keys)
 
 
 def pack_task(task: Task) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import SPECIAL, Tokenizers
 from seq2seq.data.tokenizers.units import Labels
 from seq2seq.decoding.hypotheses import Hypothesis
@@ -29,7 +29,7 @@ PLACE = 2000
 class Classification(Task):
     """An RNN compresses the source into a fixed vector, a linear map says what it is."""
 
-    layout: ClassVar[Layout] = Layout(target_ends=False, labels=True, per_row=True, single=True)
+    row_format: ClassVar[RowFormat] = RowFormat(target_ends=False, labels=True, per_row=True, single_token_target=True)
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Classification(Task):
         self.residual_from, self.label_smoothing = residual_from, label_smoothing
         several: list[Metric] = [MacroF1(sets=True), MicroF1(), ExactMatch()]
         self.metrics = metrics or (several if multi_label else [Accuracy(), MacroF1(), CalibrationError()])
-        self.layout = self.layout._replace(single=not multi_label)  # type: ignore[misc]
+        self.row_format = self.row_format._replace(single_token_target=not multi_label)  # type: ignore[misc]
         self.refuse_wrong_settings()
         size = encoder.hidden_size or hidden_size
         stack = Stack(cell, size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)

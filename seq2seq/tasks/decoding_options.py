@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.configurable import Part
-from seq2seq.decoding.constraints import Rules
+from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.sampling import Draw
 from seq2seq.errors import InputError, check_range
 
@@ -75,11 +75,11 @@ class Decoding(Part):
         limits = ((source_lengths * self.max_length_ratio).long() + 10).clamp(min=self.min_length + 1)
         return limits if self.max_length is None else limits.clamp(max=self.max_length + 1)
 
-    def rules(self, limits: Tensor) -> Rules | None:
+    def rules(self, limits: Tensor) -> Constraints | None:
         """What else predictions keep to; None for nothing. limits (B,) as above."""
         if not self.min_length and not self.no_repeat_ngram:
             return None
-        return Rules(torch.full_like(limits, self.min_length), self.no_repeat_ngram)
+        return Constraints(torch.full_like(limits, self.min_length), self.no_repeat_ngram)
 
     def draw(self) -> Draw:
         """From what tokens are drawn."""

@@ -7,19 +7,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
-from seq2seq.metrics.forecast_errors import Coverage, MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
+from seq2seq.metrics.forecast_errors import (
+    IntervalCoverage,
+    MeanAbsoluteError,
+    MeanAbsoluteScaledError,
+    RootMeanSquaredError,
+)
 from seq2seq.models.attention import Attention
 from seq2seq.models.bridge import Bridge, Linear, StateShape
 from seq2seq.models.cells import GRU, Cell, inside
 from seq2seq.models.embedding import Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
-from seq2seq.models.forecaster import Forecaster, Known, pinball
+from seq2seq.models.forecaster import Forecaster, ForecastInputs, pinball
 from seq2seq.tasks.base import Task, check_numbers, noise_of
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -32,7 +37,9 @@ LEAST = 1e-3
 class Forecasting(Task):
     """An RNN encoder reads the history, an RNN decoder writes as many steps as the targets of training have."""
 
-    layout: ClassVar[Layout] = Layout(source_end=False, target_ends=False, steady=True, newest=True)
+    row_format: ClassVar[RowFormat] = RowFormat(
+        source_end=False, target_ends=False, fixed_target_length=True, keep_last_steps=True
+    )
 
     def __init__(
         self,
@@ -78,7 +85,7 @@ class Forecasting(Task):
             recurrent_dropout: share of units of the state zeroed on their way into the recurrence, always locked.
             residual_from: from this layer on, counted from 1, the input of a layer is added to its output.
             metrics: scores of a split, the first of which selects the best checkpoint; null for
-                MeanAbsoluteScaledError, MeanAbsoluteError, RootMeanSquaredError and, of quantiles, Coverage.
+                MeanAbsoluteScaledError, MeanAbsoluteError, RootMeanSquaredError and, of quantiles, IntervalCoverage.
         """
         super().__init__(tokenizers)
         self.cell, self.embedding_size, self.hidden_size, self.layers = cell, embedding_size, hidden_size, layers
@@ -88,7 +95,7 @@ class Forecasting(Task):
         self.residual_from = residual_from
         self.refuse_wrong_settings()
         ours: list[Metric] = [MeanAbsoluteScaledError(season), MeanAbsoluteError(), RootMeanSquaredError()]
-        self.metrics = metrics or [*ours, *([] if quantiles is None else [Coverage()])]
+        self.metrics = metrics or [*ours, *([] if quantiles is None else [IntervalCoverage()])]
         self.levels = quantiles or [MEDIAN]
         size = encoder.hidden_size or hidden_size
         stack = Stack(cell, hidden_size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
@@ -145,7 +152,7 @@ class Forecasting(Task):
         if self.relative == "season" and steps < self.season:
             raise InputError(f"{steps} steps, but model.season is {self.season}; give a history of a season or more")
 
-    def known(self, batch: Batch) -> Known:
+    def known(self, batch: Batch) -> ForecastInputs:
         """What is known of the future: the encoder's final state, and what the network corrects."""
         source, lengths = batch.source, batch.source_lengths
         newest, spread = self.newest(batch), self.spread(batch)
@@ -159,7 +166,7 @@ class Forecasting(Task):
             base = (self.last_season(batch) - newest) / spread
         elif self.relative == "none" and len(self.gain):
             first = self.translated(newest).squeeze(1)
-        return Known(self.handed(encoding.final), first, base, memory)
+        return ForecastInputs(self.handed(encoding.final), first, base, memory)
 
     def newest(self, batch: Batch) -> Tensor:
         """(B, 1, D) the last value of each history."""

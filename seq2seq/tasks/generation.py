@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Tokenizers
-from seq2seq.data.tokenizers.units import Listed, Nothing
+from seq2seq.data.tokenizers.units import Listed, NoSource
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
@@ -30,7 +30,7 @@ LONGEST = 200
 class Generation(Task):
     """A recurrent language model that starts from a condition (Mikolov et al. 2010; Graves 2013)."""
 
-    layout: ClassVar[Layout] = Layout(source_end=False, conditions=True)
+    row_format: ClassVar[RowFormat] = RowFormat(source_end=False, conditions=True)
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class Generation(Task):
 
         Args:
             tokenizers: how conditions and texts become ids; given by the data. Of conditions the mean of the vectors of
-                all tokens is taken; data.tokenizer Nothing leaves the source unread.
+                all tokens is taken; data.tokenizer NoSource leaves the source unread.
             cell: the recurrence (RNN, GRU, LSTM, LayerNormLSTM, MinGRU, MinLSTM).
             embedding_size: length of a token's vector, and of a condition's.
             hidden_size: units of each layer.
             layers: recurrent layers.
             running: the rows are one text, each going on where the row before ended: the state is carried over, in
                 training from segment to segment of data.lanes (truncated back-propagation through time). Needs
-                data.tokenizer Nothing.
+                data.tokenizer NoSource.
             condition_every_step: feed the condition to each step besides making the first state of it.
             tied_output: use the embedding as output matrix too (Press and Wolf 2017).
             dropout: share of units zeroed on embeddings, between layers and before the output.
@@ -82,7 +82,7 @@ class Generation(Task):
         condition: Embedding | Projection | None = None
         if source.width is not None:
             condition = Projection(source.width, embedding_size)
-        elif not isinstance(source, Nothing):
+        elif not isinstance(source, NoSource):
             condition = Embedding(source.sizes, embedding_size, embedding_size, PAD)
         texts = Embedding(target.sizes, embedding_size, 1, PAD)
         self.register_buffer("unwritable", torch.from_numpy(target.unwritable), persistent=False)
@@ -100,14 +100,16 @@ class Generation(Task):
             raise InputError(
                 f"data.target_tokenizer is {kind}, but text is generated; choose Characters or SentencePiece"
             )
-        if self.condition_every_step and isinstance(source, Nothing):
-            raise InputError("model.condition_every_step needs a condition; choose another data.tokenizer than Nothing")
-        if self.running and not isinstance(source, Nothing):
-            raise InputError("model.running is for text without conditions; set data.tokenizer to Nothing")
+        if self.condition_every_step and isinstance(source, NoSource):
+            raise InputError(
+                "model.condition_every_step needs a condition; choose another data.tokenizer than NoSource"
+            )
+        if self.running and not isinstance(source, NoSource):
+            raise InputError("model.running is for text without conditions; set data.tokenizer to NoSource")
 
     @property
     def continues(self) -> bool:
-        return isinstance(self.tokenizers.source, Nothing)
+        return isinstance(self.tokenizers.source, NoSource)
 
     def check(self, text: str) -> None:
         if self.continues:
@@ -164,9 +166,9 @@ class Generation(Task):
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():
-            return self.written(self.start(batch), batch.places, decoding, EOS if self.running else BOS)
+            return self.written(self.start(batch), batch.row_keys, decoding, EOS if self.running else BOS)
 
-    def written(self, state: State, places: Tensor, decoding: Decoding, before: int) -> list[list[Hypothesis]]:
+    def written(self, state: State, row_keys: Tensor, decoding: Decoding, before: int) -> list[list[Hypothesis]]:
         """Texts that go on from a state after the token `before`."""
 
         def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
@@ -175,8 +177,8 @@ class Generation(Task):
             return log_probs, state
 
         most = LONGEST if decoding.max_length is None else decoding.max_length
-        limits = torch.full((len(places),), max(most, decoding.min_length) + 1, device=self.unwritable.device)
-        return self.search(step, state, limits, places, decoding)
+        limits = torch.full((len(row_keys),), max(most, decoding.min_length) + 1, device=self.unwritable.device)
+        return self.search(step, state, limits, row_keys, decoding)
 
     def followed(
         self, batch: Batch, state: CellState | None, decoding: Decoding
@@ -198,7 +200,7 @@ class Generation(Task):
                 features, state = self.network(tokens[:, :-1], state, None)
                 scores += self.scores(features, tokens[:, 1:])
             joined = tuple(torch.cat(tensors, dim=1) for tensors in zip(*before, strict=True))
-            return self.written(self.resumed(joined), batch.places, decoding, EOS), scores, state.recurrent
+            return self.written(self.resumed(joined), batch.row_keys, decoding, EOS), scores, state.recurrent
 
     def told(
         self, openings: Sequence[str], before: int, recurrent: CellState | None, decoding: Decoding

@@ -5,19 +5,19 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.factored import FIRST, TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.tokenizers.units import Labels, Separated
-from seq2seq.decoding.constraints import Rules
+from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding, Stack
-from seq2seq.models.tagger import AlignedDecoder, AlignedState, Column, Outputs, Softmax, Tagger
+from seq2seq.models.tagger import AlignedDecoder, AlignedState, LabelColumn, Softmax, Tagger, TaggerOutputs
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import Task, check_numbers, noise_of
 from seq2seq.tasks.decoding_options import Decoding
@@ -27,7 +27,7 @@ from seq2seq.tasks.source_embedding import load_vectors, reader_of
 class Tagging(Task):
     """An RNN over the tokens, and a label for each of its states (Huang et al. 2015; Lample et al. 2016)."""
 
-    layout: ClassVar[Layout] = Layout(source_end=False, target_ends=False, aligned=True, labels=True)
+    row_format: ClassVar[RowFormat] = RowFormat(source_end=False, target_ends=False, aligned=True, labels=True)
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Tagging(Task):
             layers: recurrent layers.
             encoder: what the encoder does otherwise.
             words: how spelling becomes part of a word's vector, with data.tokenizer Spelled.
-            tagger: how states become labels (Softmax, Crf, Aligned).
+            tagger: how states become labels (Softmax, Crf, AutoregressiveTagger).
             lookahead: tokens that are read before one is labelled, with encoder.bidirectional false, for streams.
             dropout: share of units zeroed on embeddings, between layers and before the output.
             locked_dropout: zero the same units at every step of a row (Gal and Ghahramani 2016).
@@ -76,7 +76,7 @@ class Tagging(Task):
         stack = Stack(cell, size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
         reader = reader_of(tokenizers.source, embedding_size, encoder.feature_size, words)
         self.reader = Encoder(reader, stack, encoder, lookahead)
-        self.labeller = cast(Outputs | AlignedDecoder, tagger.module(size, columns_of(tokenizers.target), stack))
+        self.labeller = cast(TaggerOutputs | AlignedDecoder, tagger.module(size, columns_of(tokenizers.target), stack))
 
     def refuse_wrong_settings(self) -> None:
         """Raise InputError for settings out of their range or that do not go together."""
@@ -141,7 +141,7 @@ class Tagging(Task):
             return log_probs, state
 
         limits, penalty = (lengths + 1).to(states.device), decoding.length_penalty
-        found = self.search(step, decoder.start(states), limits, batch.places, decoding, Rules(limits - 1))
+        found = self.search(step, decoder.start(states), limits, batch.row_keys, decoding, Constraints(limits - 1))
         sure = [[one._replace(token_scores=one.token_scores[:-1]) for one in row] for row in found]  # not the end's
         return [
             [one._replace(score=sum(one.token_scores) / max(len(one.tokens), 1) ** penalty) for one in row]
@@ -152,12 +152,15 @@ class Tagging(Task):
         return self.tokenizers.target.decode(hypothesis.tokens)
 
 
-def columns_of(tokenizer: Tokenizer) -> list[Column]:
+def columns_of(tokenizer: Tokenizer) -> list[LabelColumn]:
     """The labels of each column of a target."""
     if isinstance(tokenizer, Labels):
-        return [Column(tokenizer.vocabulary, SPECIAL)]
+        return [LabelColumn(tokenizer.vocabulary, SPECIAL)]
     if isinstance(tokenizer, TokenFeatures) and isinstance(tokenizer.text, Labels):
-        return [Column(tokenizer.text.vocabulary, SPECIAL), *(Column(names, FIRST) for names in tokenizer.names)]
+        return [
+            LabelColumn(tokenizer.text.vocabulary, SPECIAL),
+            *(LabelColumn(names, FIRST) for names in tokenizer.names),
+        ]
     raise InputError(
         f"data.target_tokenizer is {type(tokenizer).__name__}; choose Labels, or for several columns TokenFeatures "
         "with text Labels"

@@ -13,7 +13,7 @@ from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention, Normalizer
 from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.cells import LSTM, Cell
-from seq2seq.models.decoder import DecoderOptions, Outputs, Source, State
+from seq2seq.models.decoder import DecoderOptions, DecoderOutputs, SourceMemory, State
 from seq2seq.models.encoder import EncoderOptions, Stack
 from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
@@ -124,12 +124,12 @@ class Translation(Task):
         outputs, source = self.read(batch)
         return self.loss_of(batch, outputs, source), self.network.decoder.log_probs(outputs, source)
 
-    def read(self, batch: Batch) -> tuple[Outputs, Source]:
+    def read(self, batch: Batch) -> tuple[DecoderOutputs, SourceMemory]:
         """What the decoder has found at each step of the target, and what it knows of the source."""
         state = self.encode(batch)
         return self.network.decoder(batch.target[:, :-1], state, noise_of(batch), self.own_tokens(batch)), state.source
 
-    def loss_of(self, batch: Batch, outputs: Outputs, source: Source) -> Tensor:
+    def loss_of(self, batch: Batch, outputs: DecoderOutputs, source: SourceMemory) -> Tensor:
         """The loss of what has been found."""
         labels = batch.target[:, 1:]
         real = labels != PAD  # padding never reaches the vocabulary product
@@ -149,7 +149,7 @@ class Translation(Task):
         with torch.inference_mode():
             state = self.encode(batch)
         limits = decoding.limits(batch.source_lengths).to(batch.source.device)
-        return self.search(self.step, state, limits, batch.places, decoding)
+        return self.search(self.step, state, limits, batch.row_keys, decoding)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """One step of the search; tokens that are no text are never chosen."""

@@ -234,7 +234,7 @@ class Checkpoints(Callback):
             self.save(trainer)
 
 
-class Memory(Callback):
+class EncoderMemory(Callback):
     """Looks after each validation at what the encoder remembers; kept in the checkpoint and in results.json."""
 
     def __init__(self, curves: Curves) -> None:

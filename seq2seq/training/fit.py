@@ -8,7 +8,7 @@ import torch
 
 from seq2seq.cli import command
 from seq2seq.cluster.environment import process_rank
-from seq2seq.cluster.watchdog import Watch
+from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.runs import checkpoint, run_card
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
     from seq2seq.analysis.examine import Examined
-    from seq2seq.training.callbacks import Checkpoints, Curves, Memory
+    from seq2seq.training.callbacks import Checkpoints, Curves, EncoderMemory
     from seq2seq.training.learner import Learner
 from seq2seq.training.preparation import Job, begin
 from seq2seq.training.trainer import make_trainer
@@ -29,20 +29,20 @@ class Records(NamedTuple):
     """What a training has kept for its results."""
 
     curves: "Curves"
-    memory: "Memory"
+    memory: "EncoderMemory"
     checkpoints: "Checkpoints"
 
 
-def fit_and_test(job: Job, learner: "Learner", watch: Watch) -> None:
+def fit_and_test(job: Job, learner: "Learner", watch: Watchdog) -> None:
     """Train, then score the best checkpoint and write everything down."""
-    from seq2seq.training.callbacks import Budget, Checkpoints, Curves, Memory, Progress
+    from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Progress
     from seq2seq.training.step_boundaries import Boundaries
 
     curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
     curves.changes = job.allowed
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     progress = Progress(curves, learner.task.metrics[0].name)
-    memory = Memory(curves)
+    memory = EncoderMemory(curves)
     options = job.parts.trainer
     boundaries = Boundaries(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
     trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundaries])
@@ -135,7 +135,7 @@ def test(
         )
     learner.task.load_state_dict(checkpoint.load(job.run.best).state_dict())
     task, texts = learner.task, learner.data.texts("test")
-    learner.splits["test"] = learner.data.encode(texts, task.tokenizers, "test", task.layout)
+    learner.splits["test"] = learner.data.encode(texts, task.tokenizers, "test", task.row_format)
     decoding = learner.task.decoding
     trainer.test(learner, learner.evaluation_batches("test", decoding), verbose=False)
     if not trainer.is_global_zero:
@@ -179,7 +179,7 @@ def examine(learner: "Learner", read: bool) -> "Examined":
         task.decoding,
         learner.device,
         lambda sentences: training_counts(
-            learner.data, rows, task.layout.aligned, sentences, train=train, content=learner.content
+            learner.data, rows, task.row_format.aligned, sentences, train=train, content=learner.content
         ),
     )
 

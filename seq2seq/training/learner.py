@@ -35,7 +35,7 @@ from seq2seq.training.device_budget import out_of_memory
 from seq2seq.training.distillation import Teacher
 from seq2seq.training.loop_state import loops_at
 from seq2seq.training.options import OptimizerOptions
-from seq2seq.training.schedules import Course, Watch
+from seq2seq.training.schedules import Course, PlateauState
 from seq2seq.training.skipped_steps import Numerics, StepRecord
 
 
@@ -82,7 +82,7 @@ class Learner(LightningModule):
         self.predictor: Predictor | None = None
         self.predictions: list[Prediction] = []
         self.scores: dict[str, float] = {}
-        self.watch = Watch()
+        self.watch = PlateauState()
         self.teacher = teacher
         self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
         self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
@@ -101,7 +101,9 @@ class Learner(LightningModule):
         device = (self.trainer.global_rank, self.trainer.world_size)
         data, tokenizers = self.data, self.task.tokenizers
         if self.plan is None:
-            return data.streamed_steps(tokenizers, self.seed, self.place, *device, self.device_tokens, self.task.layout)
+            return data.streamed_steps(
+                tokenizers, self.seed, self.place, *device, self.device_tokens, self.task.row_format
+            )
         train = self.plan if isinstance(self.plan, Lanes) else self.splits["train"]
         position = partial(getattr, self.trainer, "global_step")
         return data.training_steps(train, tokenizers, self.plan, position, *device, self.device_tokens)
@@ -195,7 +197,7 @@ class Learner(LightningModule):
 
     def lane_loss(self, task: Generation, batch: Batch) -> Tensor:
         """The loss of segments, which go on from the states of their lanes and leave new ones."""
-        lanes = batch.places.to(self.device)
+        lanes = batch.row_keys.to(self.device)
         state = task.resumed(tuple(tensor.index_select(1, lanes) for tensor in self.carried))
         loss, after = task.carried_loss(batch, state)
         if bool((batch.target_lengths > 0).all()):  # else the batch only keeps this device in step with the others
@@ -321,7 +323,7 @@ class Learner(LightningModule):
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         self.refuse_other_network(checkpoint_content)
         self.place = checkpoint.stored(checkpoint_content, "place")
-        self.watch = Watch(*checkpoint.stored(checkpoint_content, "watch"))
+        self.watch = PlateauState(*checkpoint.stored(checkpoint_content, "watch"))
         self.carried = tuple(checkpoint_content.get("carried", ()))
         self.numerics.restore(checkpoint.stored(checkpoint_content, "skipped"))
         if self.moving is not None:

@@ -6,7 +6,7 @@ from typing import Any, Literal, final
 from seq2seq.configurable import Part
 from seq2seq.errors import InputError, check_range
 from seq2seq.training.optimizers import AdamW, Algorithm
-from seq2seq.training.schedules import Constant, Course, Schedule, Watch
+from seq2seq.training.schedules import Constant, Course, PlateauState, Schedule
 
 
 def seconds_of(time: str | int | None) -> float | None:
@@ -133,7 +133,7 @@ class OptimizerOptions(Part):
         self.schedule, self.warmup_steps = schedule, warmup_steps
         self.ema_decay, self.average = ema_decay, average
 
-    def rate(self, step: int, course: Course, watch: Watch) -> float:
+    def rate(self, step: int, course: Course, watch: PlateauState) -> float:
         """The learning rate at an optimiser step (from 0)."""
         risen = step >= course.warmup
         factor = self.schedule.factor(step, course) if risen else (step + 1) / course.warmup

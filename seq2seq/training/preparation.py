@@ -9,7 +9,7 @@ import torch
 from jsonargparse import Namespace
 
 from seq2seq.cluster.environment import launch_id, process_rank, restarted_job, scheduled_job, started_together
-from seq2seq.cluster.watchdog import Watch
+from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.configurable import with_short_names
 from seq2seq.data.checks import checks
 from seq2seq.data.datamodule import DataModule
@@ -47,9 +47,9 @@ class Job(NamedTuple):
 
 
 @contextlib.contextmanager
-def watched(run: RunDirectory, timeout: float) -> Iterator[Watch]:
+def watched(run: RunDirectory, timeout: float) -> Iterator[Watchdog]:
     """Inside, a failure of one of several processes ends all of them, and the first one is named."""
-    watch = Watch(run.processes, timeout)
+    watch = Watchdog(run.processes, timeout)
     try:
         yield watch
     except Exception as problem:
@@ -108,8 +108,8 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         teacher.check(task)
         if job.parts.distillation.sequences:
             train_texts = teacher.texts(train_texts, data, decoding_device(job))
-    train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.layout)
-    validation = data.encode(validation_texts, tokenizers, "validation", task.layout)
+    train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.row_format)
+    validation = data.encode(validation_texts, tokenizers, "validation", task.row_format)
 
     refuse_compromised()
     from seq2seq.training.learner import Learner
@@ -151,7 +151,7 @@ def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, te
         changes = resuming.origins(content, now)
         job.allowed.extend(resuming.refuse_or_allow(changes, job.run.last, job.parts.allow_change))
         return checkpoint.restore(content, job.run.last).tokenizers
-    findings = checks.cheap(train, validation, kind.layout.conditions)
+    findings = checks.cheap(train, validation, kind.row_format.conditions)
     print(checks.two_lines(findings, job.arguments), file=sys.stderr)
     return data.train_tokenizers(train) if teacher is None else teacher.tokenizers
 

@@ -65,7 +65,7 @@ def read(file: Path) -> dict[str, Any]:
 def loss_of(task: Task, teacher: "Teacher | None", carried: Sequence[Tensor], batch: Batch) -> Tensor:
     """The summed loss as in the training."""
     if isinstance(task, Generation) and task.running:
-        lanes = batch.places.to(batch.target.device)
+        lanes = batch.row_keys.to(batch.target.device)
         return task.carried_loss(batch, task.resumed(tuple(one.index_select(1, lanes) for one in carried)))[0]
     return task.loss(batch) if teacher is None else teacher.loss(task, batch)
 

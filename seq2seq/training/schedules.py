@@ -18,7 +18,7 @@ class Course(NamedTuple):
     """Of an epoch; None for a streamed corpus, which has none."""
 
 
-class Watch(NamedTuple):
+class PlateauState(NamedTuple):
     """What validations have said so far; the same on all devices."""
 
     best: float | None = None
@@ -44,7 +44,7 @@ class Schedule(Part):
         """Share of the learning rate at an optimiser step (from 0) after the warm-up."""
         return 1.0
 
-    def watch(self, watch: Watch, value: float) -> Watch:
+    def watch(self, watch: PlateauState, value: float) -> PlateauState:
         """What is known after one more validation; `value`: its score, higher is better."""
         return watch
 
@@ -90,12 +90,12 @@ class Plateau(Schedule):
         check_range("optimizer.schedule.least", least, 0, 1)
         self.decay, self.plateau_patience, self.least = decay, plateau_patience, least
 
-    def watch(self, watch: Watch, value: float) -> Watch:
+    def watch(self, watch: PlateauState, value: float) -> PlateauState:
         if watch.best is None or value > watch.best:
-            return Watch(value, 0, watch.share)
+            return PlateauState(value, 0, watch.share)
         if watch.waited + 1 < self.plateau_patience:
             return watch._replace(waited=watch.waited + 1)
-        return Watch(watch.best, 0, max(self.least, watch.share * self.decay))
+        return PlateauState(watch.best, 0, max(self.least, watch.share * self.decay))
 
 
 @final

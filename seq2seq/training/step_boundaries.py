@@ -12,7 +12,7 @@ import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.distributed import distributed_c10d
 
-from seq2seq.cluster.watchdog import Watch
+from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.training.callbacks import Checkpoints, learner_of
 from seq2seq.training.loop_state import validate, validation_due
 from seq2seq.training.signals import INTERRUPT, NOTHING, Deadline, Requests, stopped
@@ -43,7 +43,7 @@ class Boundaries(Callback):
     """Saves every few minutes; stops after a signal or before a limit of time, with a checkpoint to go on from."""
 
     def __init__(
-        self, requests: Requests, deadline: Deadline, checkpoints: Checkpoints, watch: Watch, every: float | None
+        self, requests: Requests, deadline: Deadline, checkpoints: Checkpoints, watch: Watchdog, every: float | None
     ) -> None:
         """every: minutes between two checkpoints; None for those after validations alone."""
         self.watch, self.timeout = watch, timedelta(seconds=0.7 * watch.timeout)

@@ -24,7 +24,7 @@ from seq2seq.analysis.breakdown import (
 from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.numeric import Vectors
-from seq2seq.data.tokenizers.units import Nothing, Words
+from seq2seq.data.tokenizers.units import NoSource, Words
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu
@@ -278,7 +278,7 @@ def test_training_texts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     data, rows = corpora.data(), rows_of([("a z", "A Z", "B")])
     assert training_counts(data, rows, False) == WordCounts({"a": 2}, {"A": 3, "B": 1}, 2)
     assert training_counts(data, rows, True) == WordCounts({"a": 2}, {}, 2)
-    numbers = corpora.data(tokenizer=Nothing(), target_tokenizer=Vectors())
+    numbers = corpora.data(tokenizer=NoSource(), target_tokenizer=Vectors())
     assert training_counts(numbers, rows, False) == WordCounts({}, {}, 2)
     texts = data.texts("train")
     assert training_counts(data, rows, False, content=texts.content) is not None

@@ -530,7 +530,7 @@ def test_other_tasks_have_what_they_have(words: Tokenizers) -> None:
     sources = [source for source, _ in ROWS]
     labels = Tokenizers(words.source, trained(Labels(), ["x", "y"]))
     split = split_of([(source, "x") for source in sources], labels)
-    split.layout = Classification.layout
+    split.row_format = Classification.row_format
     found = looked(Classification(labels, embedding_size=4, hidden_size=6), split, ["x"] * 8)
     assert found[:3] == (None, None, None)
     assert found.vectors is not None
@@ -542,7 +542,7 @@ def test_other_tasks_have_what_they_have(words: Tokenizers) -> None:
     numbers = ["1 2 3 4", "2 1 2 5", "0 1 1 0", "4 4 2 1"]
     series = Tokenizers(trained(Vectors(), numbers), trained(Vectors(), numbers))
     read, wanted = (Ragged.of(side.encode(numbers)) for side in series)
-    some = Split(Texts(numbers, numbers), read, wanted, 99, Forecasting.layout._replace(source_end=False))
+    some = Split(Texts(numbers, numbers), read, wanted, 99, Forecasting.row_format._replace(source_end=False))
     forecast = looked(Forecasting(series, embedding_size=4, hidden_size=6), some, numbers)
     assert forecast[:3] == (None, None, None)
     assert forecast.vectors is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.cluster.watchdog import Watch, meaning
+from seq2seq.cluster.watchdog import Watchdog, meaning
 from seq2seq.errors import InputError
 from tests.training.test_stopping import CONFIG, SCRIPT, TWO
 
@@ -56,7 +56,7 @@ def test_a_failure_ends_all(tmp_path: Path, where: str, said: str, codes: set[in
 
 
 def test_the_first_failure_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = Watch(tmp_path, 60), Watch(tmp_path, 60)
+    first, second = Watchdog(tmp_path, 60), Watchdog(tmp_path, 60)
     first.rank, second.rank = 3, 5
     assert first.failed(ArithmeticError("mine")) is True
     assert second.failed(RuntimeError("Connection closed by peer")) is False
@@ -64,13 +64,13 @@ def test_the_first_failure_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_mistake_has_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert Watch(tmp_path, 60).failed(InputError("no room")) is True
+    assert Watchdog(tmp_path, 60).failed(InputError("no room")) is True
     assert capsys.readouterr().err == "rank 0 failed first: no room\n"
 
 
 def test_a_number_means_a_process_of_one_machine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Containers may share a host's name; what is no process here may well be one there."""
-    watch, name = Watch(tmp_path, 60), socket.gethostname()
+    watch, name = Watchdog(tmp_path, 60), socket.gethostname()
     number = subprocess.Popen([sys.executable, "-c", ""])
     number.wait()
     file = tmp_path / "1.alive"

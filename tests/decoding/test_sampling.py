@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from seq2seq.decoding.constraints import Rules
+from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.sampling import Draw, drawn, sample, uniform
 from tests.decoding.test_search import BEGIN, END, Chain, Rows
 
@@ -105,7 +105,7 @@ def test_another_seed_place_or_number_draws_otherwise() -> None:
 def test_rules_and_limits_are_kept_and_scores_are_the_networks_own() -> None:
     chain = Chain(2)
     limits = torch.tensor([6, 1, 2])  # the last ends before its rule would let it
-    rules = Rules(torch.tensor([3, 0, 3]))
+    rules = Constraints(torch.tensor([3, 0, 3]))
     found = sample(chain.step, Rows(torch.arange(3)), limits, BEGIN, END, 20, Draw(0.5), torch.arange(3), rules)
     for source, row in enumerate(found):
         for one in row:

@@ -18,7 +18,7 @@ from seq2seq.inference import token_stream
 from seq2seq.inference.token_stream import TagStream
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.models.tagger import Aligned, Crf, Softmax
+from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.tagging import Tagging
@@ -46,7 +46,7 @@ def labels_of(task: Tagging, sentences: list[list[str]]) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("tagger", [Softmax(), Aligned(8)], ids=repr)
+@pytest.mark.parametrize("tagger", [Softmax(), AutoregressiveTagger(8)], ids=repr)
 @pytest.mark.parametrize("cell", [GRU(), LSTM()], ids=repr)
 @pytest.mark.parametrize("lookahead", [0, 2])
 def test_a_stream_has_the_labels_of_a_batch(spelled: Tokenizers, tagger: Any, cell: Any, lookahead: int) -> None:
@@ -76,7 +76,7 @@ def test_a_scheme_is_kept_looking_backwards() -> None:
                 assert not label.startswith("I-") or before[2:] == label[2:]
 
 
-@pytest.mark.parametrize("tagger", [Softmax(), Aligned(8)], ids=repr)
+@pytest.mark.parametrize("tagger", [Softmax(), AutoregressiveTagger(8)], ids=repr)
 def test_a_state_that_was_saved_goes_on(spelled: Tokenizers, tagger: Any, tmp_path: Path) -> None:
     task = tiny(spelled, tagger=tagger, encoder=FORWARD, lookahead=1, layers=2).eval()
     words = [word for source, _ in SENTENCES for word in source.split("\t")]
@@ -111,7 +111,7 @@ def pieces_of(text: bytes, sizes: list[int], separator: str) -> list[str]:
     thread = threading.Thread(target=write)
     thread.start()
     with open(reading, "rb", buffering=0) as source:
-        found = list(token_stream.Incoming(source, separator, token_stream.Stopped()))
+        found = list(token_stream.Incoming(source, separator, token_stream.StopFlag()))
     thread.join()
     return found
 

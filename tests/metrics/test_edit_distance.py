@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
-from seq2seq.metrics.edit_distance import EditDistance, SymbolErrorRate, WordErrorRate, edit_distance
+from seq2seq.metrics.edit_distance import EditDistance, SequenceErrorRate, SymbolErrorRate, edit_distance
 
 
 def by_definition(one: str, other: str) -> int:
@@ -66,14 +66,14 @@ ROWS = rows_of(
 
 
 def test_rates_over_all_rows() -> None:
-    assert WordErrorRate().score(ROWS).value == pytest.approx(60)
+    assert SequenceErrorRate().score(ROWS).value == pytest.approx(60)
     assert SymbolErrorRate().score(ROWS).value == pytest.approx(100 * 6 / 12)
     assert SymbolErrorRate().each(ROWS) == pytest.approx([0, 50, 100, 50, 0])
-    assert WordErrorRate().details(ROWS) == {}
+    assert SequenceErrorRate().details(ROWS) == {}
 
 
 def test_rates_over_groups_are_the_mean_of_the_groups() -> None:
-    wer, per = WordErrorRate(grouped=True), SymbolErrorRate(grouped=True)
+    wer, per = SequenceErrorRate(grouped=True), SymbolErrorRate(grouped=True)
     assert wer.details(ROWS)["groups"] == pytest.approx({"ady": 50, "bul": 200 / 3})
     assert wer.score(ROWS).value == pytest.approx((50 + 200 / 3) / 2)
     assert per.details(ROWS)["groups"] == pytest.approx({"ady": 25, "bul": 500 / 8})
@@ -85,13 +85,13 @@ def test_rates_over_groups_are_the_mean_of_the_groups() -> None:
 
 def test_a_group_without_errors_weighs_as_much_as_others() -> None:
     rows = rows_of(("a\tx", "a", "a"), ("b\tx", "z", "a"), ("b\ty", "z", "a"))
-    for metric in (WordErrorRate(grouped=True), SymbolErrorRate(grouped=True)):
+    for metric in (SequenceErrorRate(grouped=True), SymbolErrorRate(grouped=True)):
         assert metric.score(rows).value == pytest.approx(50)
 
 
 def test_a_mean_over_groups_that_a_resample_lacks_is_over_the_others() -> None:
     rows = rows_of(*[("a\tx", "z", "a")] * 3, ("b\tx", "z", "a"))
-    score = WordErrorRate(grouped=True).score(rows, interval=True)
+    score = SequenceErrorRate(grouped=True).score(rows, interval=True)
     assert (score.low, score.value, score.high) == (100, 100, 100)
 
 

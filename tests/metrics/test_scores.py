@@ -18,7 +18,7 @@ from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
 from seq2seq.metrics.base import RESAMPLES, Metric, Prediction, draws, resampled
 from seq2seq.metrics.bleu import Bleu, Chrf, SacreBleuMetric, Ter
 from seq2seq.metrics.calibration import CalibrationError
-from seq2seq.metrics.edit_distance import EditDistance, SymbolErrorRate, WordErrorRate
+from seq2seq.metrics.edit_distance import EditDistance, SequenceErrorRate, SymbolErrorRate
 from seq2seq.metrics.forecast_errors import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
 from seq2seq.metrics.rouge import Rouge
@@ -134,8 +134,8 @@ ON_LABELS: list[Metric] = [
     MicroF1(),
     CalibrationError(bins=5),
     SpanF1(),
-    WordErrorRate(),
-    WordErrorRate(grouped=True),
+    SequenceErrorRate(),
+    SequenceErrorRate(grouped=True),
     SymbolErrorRate(),
     SymbolErrorRate(grouped=True),
     EditDistance(),
@@ -203,7 +203,7 @@ def test_settings_that_change_the_number_stand_in_the_signature() -> None:
         (Accuracy(), Accuracy(separator="\t")),
         (MacroF1(), MacroF1(sets=True)),
         (CalibrationError(), CalibrationError(bins=10)),
-        (WordErrorRate(), WordErrorRate(grouped=True)),
+        (SequenceErrorRate(), SequenceErrorRate(grouped=True)),
         (Rouge("1"), Rouge("2")),
         (Rouge(), Rouge(stem=False)),
         (MeanAbsoluteScaledError(), MeanAbsoluteScaledError(12)),

@@ -161,15 +161,15 @@ def test_masks_are_those_of_the_whole_sequence(letters: Tokenizers, mode: dict[s
     settings = {"attention": attentions.Additive(), "layers": 2, "dropout": 0.4, "locked_dropout": locked}
     task = task_of(letters, decoder=DecoderOptions(**mode), **settings).double().train()
     batch = batch_of(PAIRS, letters)._replace(seed=5)
-    noise, decoder = Noise(5, batch.places), task.network.decoder
+    noise, decoder = Noise(5, batch.row_keys), task.network.decoder
     tokens, state = batch.target[:, :-1], task.encode(batch)
     usual = decoder(tokens, state, noise).features
     never = torch.zeros(tokens.shape, dtype=torch.bool)
     torch.testing.assert_close(decoder(tokens, state, noise, never).features, usual)
-    single = task.encode(batch_of(PAIRS[1:2], letters)._replace(seed=5, places=batch.places[1:2]))
-    alone = decoder(tokens[1:2], single, Noise(5, batch.places[1:2])).features
+    single = task.encode(batch_of(PAIRS[1:2], letters)._replace(seed=5, row_keys=batch.row_keys[1:2]))
+    alone = decoder(tokens[1:2], single, Noise(5, batch.row_keys[1:2])).features
     torch.testing.assert_close(usual[1:2], alone)
-    assert not usual.allclose(decoder(tokens, state, Noise(6, batch.places)).features)
+    assert not usual.allclose(decoder(tokens, state, Noise(6, batch.row_keys)).features)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.corpora.json_rows import Jsonl
 from seq2seq.data.corpora.tables import Tsv
@@ -37,10 +37,12 @@ def learnt(rows: list[tuple[str, str]], target: Tokenizer | None = None) -> Toke
     return made
 
 
-def batch_of(rows: list[tuple[str, str]], tokenizers: Tokenizers, layout: Layout = Classification.layout) -> Batch:
+def batch_of(
+    rows: list[tuple[str, str]], tokenizers: Tokenizers, row_format: RowFormat = Classification.row_format
+) -> Batch:
     texts = Texts(*zip(*rows, strict=True))
     ids = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
-    return Split(texts, *ids, 512, fitting(layout, tokenizers)).batch(np.arange(len(rows)))
+    return Split(texts, *ids, 512, fitting(row_format, tokenizers)).batch(np.arange(len(rows)))
 
 
 def tiny(tokenizers: Tokenizers, **settings: Any) -> Classification:
@@ -71,7 +73,7 @@ def test_overfits_rows(pooling: Pooling) -> None:
 def test_overfits_rows_of_several_labels() -> None:
     tokenizers = learnt(SEVERAL)
     task = tiny(tokenizers, multi_label=True)
-    batch = batch_of(SEVERAL, tokenizers, task.layout)
+    batch = batch_of(SEVERAL, tokenizers, task.row_format)
     found = trained(task, batch).predict(batch, Decoding())
     assert [set(task.text(one[0]).split()) for one in found] == [set(labels.split()) for _, labels in SEVERAL]
     assert all(len(one) == 1 and len(one[0].token_scores) == len(one[0].tokens) for one in found)
@@ -86,8 +88,10 @@ def test_the_loss_is_that_of_torch() -> None:
     torch.testing.assert_close(task.loss(batch), wanted)
     torch.testing.assert_close(torch.stack([task.loss(batch_of([row], tokenizers)) for row in ROWS]).sum(), wanted)
     several = tiny(learnt(SEVERAL), multi_label=True)
-    batch = batch_of(SEVERAL, several.tokenizers, several.layout)
-    whole = torch.stack([several.loss(batch_of([row], several.tokenizers, several.layout)) for row in SEVERAL]).sum()
+    batch = batch_of(SEVERAL, several.tokenizers, several.row_format)
+    whole = torch.stack(
+        [several.loss(batch_of([row], several.tokenizers, several.row_format)) for row in SEVERAL]
+    ).sum()
     torch.testing.assert_close(several.loss(batch), whole)
     names = several.tokenizers.target.vocabulary  # type: ignore[attr-defined]
     marks = torch.tensor([[float(name in labels.split()) for name in names] for _, labels in SEVERAL])
@@ -109,16 +113,16 @@ def test_a_checkpoint_predicts_the_same() -> None:
     task = tiny(tokenizers, multi_label=True).eval()
     again = unpack_task(pack_task(task))
     again.load_state_dict(task.state_dict())
-    batch = batch_of(SEVERAL, tokenizers, task.layout)
+    batch = batch_of(SEVERAL, tokenizers, task.row_format)
     assert again.eval().predict(batch, Decoding()) == task.predict(batch, Decoding())
-    assert again.layout == task.layout != Classification.layout
+    assert again.row_format == task.row_format != Classification.row_format
 
 
 def test_a_step_is_divided_by_its_rows() -> None:
-    assert Classification.layout.summands(np.array([1, 1, 1])) == 3
-    assert Layout(per_row=True).summands(np.array([0, 4])) == 2
-    assert Tagging.layout.summands(np.array([2, 4])) == 6
-    assert Layout().summands(np.array([3, 5])) == 6  # the beginning is not predicted
+    assert Classification.row_format.loss_denominator(np.array([1, 1, 1])) == 3
+    assert RowFormat(per_row=True).loss_denominator(np.array([0, 4])) == 2
+    assert Tagging.row_format.loss_denominator(np.array([2, 4])) == 6
+    assert RowFormat().loss_denominator(np.array([3, 5])) == 6  # the beginning is not predicted
 
 
 # Data as users have it
@@ -132,7 +136,7 @@ def corpus(folder: Path, **files: str) -> str:
 
 def encoded(data: DataModule, kind: Any, split: str = "train") -> Split:
     tokenizers = data.train_tokenizers(data.texts("train"))
-    return data.encode(data.texts(split), tokenizers, split, kind.layout)
+    return data.encode(data.texts(split), tokenizers, split, kind.row_format)
 
 
 def test_a_label_may_be_a_number(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from seq2seq import predict, train
 from seq2seq.cli import command
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import Rows
-from seq2seq.data.batching.split import Split, Training, fitting
+from seq2seq.data.batching.split import Split, TrainingSteps, fitting
 from seq2seq.data.corpora.series import Series
 from seq2seq.data.corpora.tables import Tsv
 from seq2seq.data.datamodule import DataModule
@@ -28,7 +28,7 @@ from seq2seq.errors import InputError
 from seq2seq.inference.predict_texts import predict as forecasts
 from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Prediction
-from seq2seq.metrics.forecast_errors import Coverage, MeanAbsoluteScaledError
+from seq2seq.metrics.forecast_errors import IntervalCoverage, MeanAbsoluteScaledError
 from seq2seq.models.attention import Additive
 from seq2seq.models.bridge import Zeros
 from seq2seq.models.cells import GRU, LSTM
@@ -65,7 +65,7 @@ def learnt(rows: Pairs) -> Tokenizers:
 def split_of(rows: Pairs, tokenizers: Tokenizers, longest: int = 512) -> Split:
     texts = Texts(*zip(*rows, strict=True))
     sides = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
-    return Split(texts, *sides, longest, fitting(Forecasting.layout, tokenizers))
+    return Split(texts, *sides, longest, fitting(Forecasting.row_format, tokenizers))
 
 
 def batch_of(rows: Pairs, tokenizers: Tokenizers) -> Batch:
@@ -237,14 +237,14 @@ def test_the_loss_is_a_sum_over_rows(quantiles: list[float] | None) -> None:
         expected = torch.where(errors > 0, levels * errors, (levels - 1) * errors).sum()
     torch.testing.assert_close(task.loss(batch), expected)
     split = split_of(rows, tokenizers)
-    assert split.layout.summands(split.target_lengths()) == len(rows) * HORIZON
+    assert split.row_format.loss_denominator(split.target_lengths()) == len(rows) * HORIZON
 
 
 def test_an_idle_device_weighs_nothing() -> None:
     rows = waves(2)
     tokenizers = learnt(rows)
     task = tiny(tokenizers)
-    step = Training(split_of(rows, tokenizers), None, 0, 3, None)[Rows(0, np.arange(2), np.arange(2))]
+    step = TrainingSteps(split_of(rows, tokenizers), None, 0, 3, None)[Rows(0, np.arange(2), np.arange(2))]
     loss = task.loss(step.batches[0])
     loss.backward()
     assert loss == 0
@@ -287,11 +287,11 @@ def row_with(low: str, high: str, reference: str) -> Prediction:
 
 def test_coverage_counts_numbers() -> None:
     rows = [row_with("0\t0", "1\t1", "0.5\t2"), row_with("-1 0\t0 0", "1 1\t1 1", "0 0\t-1 1")]
-    assert Coverage().score(rows).value == pytest.approx(100 * 4 / 6)
+    assert IntervalCoverage().score(rows).value == pytest.approx(100 * 4 / 6)
     with pytest.raises(InputError, match=r"coverage needs forecasts of several quantiles; set model\.quantiles"):
-        Coverage().score([rows[0]._replace(quantiles=None)])
+        IntervalCoverage().score([rows[0]._replace(quantiles=None)])
     with pytest.raises(InputError, match="row 0 has 1 numbers, but its forecast has 2"):
-        Coverage().score([rows[0]._replace(reference="1")])
+        IntervalCoverage().score([rows[0]._replace(reference="1")])
 
 
 CONFIG = """
@@ -462,7 +462,7 @@ def test_a_target_of_another_length_is_named(tmp_path: Path) -> None:
     data = DataModule(Tsv(delimiter="|"), str(tmp_path), tokenizer=Vectors(), target_tokenizer=Vectors(), holdout=0)
     texts = data.texts("train")
     with pytest.raises(InputError, match=r"train\.tsv:3: a target of 1 steps, but the longest of training has 2"):
-        data.encode(texts, data.train_tokenizers(texts), "train", Forecasting.layout)
+        data.encode(texts, data.train_tokenizers(texts), "train", Forecasting.row_format)
 
 
 @pytest.mark.slow

@@ -21,15 +21,15 @@ import seq2seq
 from seq2seq import evaluate, predict, train
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.running_text import Lanes
-from seq2seq.data.batching.split import Split, Training, fitting
-from seq2seq.data.corpora.corpus import Take
+from seq2seq.data.batching.split import Split, TrainingSteps, fitting
+from seq2seq.data.corpora.corpus import SplitSelection
 from seq2seq.data.corpora.text_files import Lines
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
-from seq2seq.data.tokenizers.units import Characters, Labels, Nothing, Words
+from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.inference.predict_texts import predict as predicted_by
 from seq2seq.inference.predictor import Predictor, in_order, score
@@ -61,7 +61,7 @@ def learnt(rows: Pairs, source: Tokenizer) -> Tokenizers:
 def split_of(rows: Pairs, tokenizers: Tokenizers) -> Split:
     texts = Texts(*zip(*rows, strict=True))
     sides = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
-    return Split(texts, *sides, 512, fitting(Generation.layout, tokenizers))
+    return Split(texts, *sides, 512, fitting(Generation.row_format, tokenizers))
 
 
 def batch_of(rows: Pairs, tokenizers: Tokenizers) -> Batch:
@@ -78,7 +78,7 @@ KINDS: dict[str, tuple[Pairs, Tokenizer, dict[str, Any]]] = {
     "words": (DESCRIBED, Words(), {}),
     "vector": (POINTED, Vectors(), {"condition_every_step": True, "layers": 2, "residual_from": 2}),
     "vector-once": (POINTED, Vectors(), {"cell": MinGRU()}),
-    "nothing": (FREE, Nothing(), {"layers": 2}),
+    "nothing": (FREE, NoSource(), {"layers": 2}),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -238,7 +238,7 @@ def test_perplexity_is_what_a_loop_by_hand_says() -> None:
 
 @pytest.fixture(scope="module")
 def characters() -> Tokenizers:
-    return learnt(FREE, Nothing())
+    return learnt(FREE, NoSource())
 
 
 def lanes_of(tokenizers: Tokenizers, lanes: int, segment: int, rows: Pairs = FREE) -> Lanes:
@@ -256,8 +256,8 @@ def test_lanes_part_the_stream_without_loss_or_overlap(characters: Tokenizers, l
     read: list[list[int]] = [[] for _ in range(lanes)]
     for number in range(len(plan)):
         rows = plan.step(number)
-        assert rows.places.tolist() == list(range(lanes))
-        batch = plan.batch(rows.numbers, rows.places, 1)
+        assert rows.row_keys.tolist() == list(range(lanes))
+        batch = plan.batch(rows.numbers, rows.row_keys, 1)
         for lane, (target, length) in enumerate(zip(batch.target, batch.target_lengths.tolist(), strict=True)):
             assert not target[length:].any()
             assert length - 1 <= segment
@@ -312,7 +312,7 @@ def read_epoch(
     """
     plan, losses, states = learner.plan, [], []
     assert isinstance(plan, Lanes)
-    devices = [Training(plan, None, rank, world, device_tokens) for rank in range(world)]
+    devices = [TrainingSteps(plan, None, rank, world, device_tokens) for rank in range(world)]
     learner.task.zero_grad()
     for number in range(len(plan)):
         learner._trainer.global_step = number  # type: ignore[union-attr]
@@ -430,7 +430,7 @@ RUNNING = """
 task: Generation
 data:
   corpus: {class_path: Lines, init_args: {running: true}}
-  tokenizer: Nothing
+  tokenizer: NoSource
   target_tokenizer: Characters
   lanes: 5
   segment: 12
@@ -582,14 +582,14 @@ def test_lines_are_held_out_in_one_piece_or_by_hash(tmp_path: Path) -> None:
     assert all(sets.values())
     assert not sets["train"] & sets["validation"]
     assert not sets["train"] & sets["test"]
-    limited = Lines(running=True).taken(Take("train", 0.1, 0.9, 5), str(tmp_path))
+    limited = Lines(running=True).taken(SplitSelection("train", 0.1, 0.9, 5), str(tmp_path))
     assert [row.target for row in limited] == whole[20:25]
 
 
 def test_lines_that_are_streamed_are_held_out_too(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("".join(f"line {row}\n" for row in range(200)))
-    held = [row.target for row in Lines().taken(Take("train", 0.0, 0.3), str(tmp_path))]
-    streamed = [row["target"] for row in Lines().streamed(Take("train", 0.0, 0.3), str(tmp_path), [1, 0])]
+    held = [row.target for row in Lines().taken(SplitSelection("train", 0.0, 0.3), str(tmp_path))]
+    streamed = [row["target"] for row in Lines().streamed(SplitSelection("train", 0.0, 0.3), str(tmp_path), [1, 0])]
     assert streamed == held
     assert 20 < len(held) < 100
 
@@ -597,8 +597,8 @@ def test_lines_that_are_streamed_are_held_out_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "settings", "message"),
     [
-        (Labels(), {"running": True}, "model.running is for text without conditions; set data.tokenizer to Nothing"),
-        (Nothing(), {"condition_every_step": True}, "condition_every_step needs a condition"),
+        (Labels(), {"running": True}, "model.running is for text without conditions; set data.tokenizer to NoSource"),
+        (NoSource(), {"condition_every_step": True}, "condition_every_step needs a condition"),
         (Labels(), {"dropout": 1.5}, "model.dropout is 1.5"),
         (Labels(), {"hidden_size": 0}, "model.hidden_size is 0"),
     ],
@@ -613,7 +613,7 @@ def test_targets_that_are_no_text() -> None:
     target = Vectors()
     target.train(["1 2"])
     with pytest.raises(InputError, match=r"data\.target_tokenizer is Vectors, but text is generated"):
-        tiny(Tokenizers(Nothing(), target))
+        tiny(Tokenizers(NoSource(), target))
 
 
 def test_a_condition_that_training_lacks(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from seq2seq.data.tokenizers.units import Labels, Words
 from seq2seq.errors import InputError
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.models.tagger import Aligned, Crf, Softmax, Tagger
+from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax, Tagger
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.decoding_options import Decoding
@@ -40,7 +40,7 @@ SPANS = [
     ("Paris\tis\tbig", "B-place\tO\tO"),
     ("no\tnames\there", "O\tO\tO"),
 ] * 3
-TAGGERS = [Softmax(), Crf(), Aligned(8)]
+TAGGERS = [Softmax(), Crf(), AutoregressiveTagger(8)]
 
 
 def learnt(rows: list[tuple[str, str]], source: Tokenizer, target: Tokenizer) -> Tokenizers:
@@ -52,7 +52,7 @@ def learnt(rows: list[tuple[str, str]], source: Tokenizer, target: Tokenizer) ->
 def batch_of(rows: list[tuple[str, str]], tokenizers: Tokenizers) -> Batch:
     texts = Texts(*zip(*rows, strict=True))
     ids = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
-    split = Split(texts, *ids, 512, fitting(Tagging.layout, tokenizers))
+    split = Split(texts, *ids, 512, fitting(Tagging.row_format, tokenizers))
     return split.batch(np.arange(len(rows)))
 
 
@@ -158,13 +158,15 @@ def test_several_columns_have_one_encoder(tagger: Tagger) -> None:
     task = trained(tiny(tokenizers, tagger=tagger), batch)
     assert answers(task, batch) == [labels for _, labels in COLUMNS]
     assert [one.out_features for one in task.labeller.maps] == [3, 4, 5]  # type: ignore[union-attr]
-    with pytest.raises(InputError, match="Aligned reads its last label, but the target has 3 columns; choose Softmax"):
-        tiny(tokenizers, tagger=Aligned())
+    with pytest.raises(
+        InputError, match="AutoregressiveTagger reads its last label, but the target has 3 columns; choose Softmax"
+    ):
+        tiny(tokenizers, tagger=AutoregressiveTagger())
 
 
 def test_a_checkpoint_predicts_the_same(spelled: Tokenizers) -> None:
     batch = batch_of(SENTENCES, spelled)
-    for tagger in (Softmax(), Crf(), Aligned(4, 6)):
+    for tagger in (Softmax(), Crf(), AutoregressiveTagger(4, 6)):
         task = tiny(spelled, tagger=tagger).eval()
         again = unpack_task(pack_task(task))
         again.load_state_dict(task.state_dict())
@@ -218,7 +220,8 @@ def test_word_dropout_belongs_to_step_and_row(spelled: Tokenizers) -> None:
     same, other = task.loss(batch._replace(seed=7)), task.loss(batch._replace(seed=8))
     assert task.loss(batch._replace(seed=7)) == same != other
     parts = [
-        batch_of([row], spelled)._replace(seed=7, places=batch.places[[place]]) for place, row in enumerate(SENTENCES)
+        batch_of([row], spelled)._replace(seed=7, row_keys=batch.row_keys[[place]])
+        for place, row in enumerate(SENTENCES)
     ]
     torch.testing.assert_close(torch.stack([task.loss(part) for part in parts]).sum(), same)
 

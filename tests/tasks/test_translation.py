@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 import seq2seq
 from seq2seq.data.batching.plan import Rows
-from seq2seq.data.batching.split import Training
+from seq2seq.data.batching.split import TrainingSteps
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizers
 from seq2seq.errors import InputError
@@ -187,7 +187,7 @@ def test_a_checkpoint_cannot_run_code(
 def test_an_idle_device_weighs_nothing(tokenizers: Tokenizers) -> None:
     task, split = tiny(tokenizers), split_of(PAIRS, tokenizers)
     rows = Rows(0, np.arange(2), np.arange(2))
-    step = Training(split, None, 0, 3, None)[rows]  # the first of three devices has none of two rows
+    step = TrainingSteps(split, None, 0, 3, None)[rows]  # the first of three devices has none of two rows
     assert len(step.batches) == 1
     loss = task.loss(step.batches[0])
     loss.backward()

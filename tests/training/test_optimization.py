@@ -19,9 +19,9 @@ from seq2seq.training.schedules import (
     Halving,
     InverseSqrt,
     Plateau,
+    PlateauState,
     Schedule,
     WarmupStableDecay,
-    Watch,
 )
 
 RATE, STEPS = 0.1, 12
@@ -158,7 +158,7 @@ def test_a_schedule_is_its_formula(schedule: Schedule, formula: Callable[[int], 
     schedule.check(COURSE)
     for step in range(110):
         share = (step + 1) / 10 if step < 10 else formula(step)
-        assert options.rate(step, COURSE, Watch(share=0.5)) == pytest.approx(2.0 * share * 0.5)
+        assert options.rate(step, COURSE, PlateauState(share=0.5)) == pytest.approx(2.0 * share * 0.5)
     assert type(schedule).needs_total == (schedule.factor(80, COURSE) != schedule.factor(80, COURSE._replace(total=81)))
 
 
@@ -168,7 +168,7 @@ def test_a_plateau_is_that_of_torch(values: list[int], patience: int, decay: flo
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, "max", decay, patience - 1, threshold=0, min_lr=0.05, eps=0
     )
-    schedule, watch = Plateau(decay, patience, 0.05), Watch()
+    schedule, watch = Plateau(decay, patience, 0.05), PlateauState()
     for value in values:
         theirs.step(value)
         watch = schedule.watch(watch, float(value))

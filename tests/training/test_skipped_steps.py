@@ -243,7 +243,7 @@ def test_running_text_skips_a_step(
     config = tmp_path / "lines.yaml"
     config.write_text(
         f"task: Generation\ndata: {{path: {tmp_path}/text, corpus: {{class_path: Lines, init_args: {{running: true}}}},\n"
-        "  tokenizer: Nothing, target_tokenizer: Characters, lanes: 4, segment: 20}\n"
+        "  tokenizer: NoSource, target_tokenizer: Characters, lanes: 4, segment: 20}\n"
         "model: {running: true, embedding_size: 8, hidden_size: 16, dropout: 0.1}\n"
         "trainer: {max_steps: 6, accelerator: cpu, val_check_interval: 6}\n"
     )

@@ -171,5 +171,5 @@ def test_repetitions_of_a_row_are_drawn_anew() -> None:
     assert twice
     for batch, row in twice:
         chosen = batch.rows == row
-        assert len(set(batch.places[chosen].tolist())) == int(chosen.sum())
+        assert len(set(batch.row_keys[chosen].tolist())) == int(chosen.sum())
     assert any(not batch.source[batch.rows == row][0].equal(batch.source[batch.rows == row][1]) for batch, row in twice)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 import numpy as np
 
 
-class Layout(NamedTuple):
+class RowFormat(NamedTuple):
     """What a task puts around the sequences of a row, and what its loss is a sum over."""
 
     source_end: bool = True
@@ -27,14 +27,14 @@ class Layout(NamedTuple):
     """Whether the loss is a sum over rows instead of target tokens."""
     conditions: bool = False
     """Whether a source is a condition that many rows share, so that splits share them too."""
-    single: bool = False
+    single_token_target: bool = False
     """Whether each target is one token."""
-    steady: bool = False
+    fixed_target_length: bool = False
     """Whether all targets have as many steps as those of training."""
-    newest: bool = False
+    keep_last_steps: bool = False
     """Whether a source that is too long keeps its last steps instead of its first."""
 
-    def summands(self, target_lengths: np.ndarray) -> int:
+    def loss_denominator(self, target_lengths: np.ndarray) -> int:
         """What the loss of rows with these target lengths (B,), as the network sees them, is a sum over."""
         rows = len(target_lengths)
         return rows if self.per_row else int(target_lengths.sum()) - rows * self.target_ends  # the first is given
@@ -45,14 +45,14 @@ class Batch(NamedTuple):
 
     rows: Tensor
     """(B,) row numbers in the split, on the CPU."""
-    places: Tensor
+    row_keys: Tensor
     """(B,) the same or, in a mixture, what tells repetitions of a row apart: with `seed` it decides dropout masks."""
     source: Tensor
-    """(B, S) ids, each row ended by its end token where the layout has one; of vectors (B, S, D) numbers."""
+    """(B, S) ids, each row ended by its end token where the row format has one; of vectors (B, S, D) numbers."""
     source_lengths: Tensor
     """(B,) tokens, on the CPU, where packing wants them."""
     target: Tensor
-    """(B, T) ids, from the beginning token to the end token where the layout has them; of vectors (B, T, D)."""
+    """(B, T) ids, from the beginning token to the end token where the row format has them; of vectors (B, T, D)."""
     target_lengths: Tensor
     """(B,) tokens, on the CPU."""
     step_tokens: int

@@ -21,7 +21,7 @@ class Rows(NamedTuple):
     epoch: int
     numbers: np.ndarray
     """Row numbers; in a mixture a row may stand there twice."""
-    places: np.ndarray
+    row_keys: np.ndarray
     """What tells the rows of an epoch apart, even one from its repetition: all that is drawn at random hangs on it."""
 
 

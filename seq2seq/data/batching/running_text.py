@@ -8,7 +8,7 @@ lane from its beginning (truncated back-propagation through time, Williams and P
 import numpy as np
 import torch
 
-from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.batching.plan import Rows
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
@@ -22,7 +22,7 @@ class Lanes:
     def __init__(self, texts: Texts, target: Ragged, lanes: int, segment: int, seed: int = 0) -> None:
         """target: ids of the rows; lanes: how many; segment: tokens to predict in each, the last one may be shorter."""
         self.texts, self.lanes, self.segment, self.seed = texts, lanes, segment, seed
-        self.layout = Layout(source_end=False)
+        self.row_format = RowFormat(source_end=False)
         self.stream = joined(target)
         self.tokens = len(self.stream) - 1
         """Those to predict in an epoch; lanes have as many, some of them one more."""
@@ -39,13 +39,13 @@ class Lanes:
         return np.arange(len(self) * self.lanes)
 
     def step(self, step: int) -> Rows:
-        """The segments of an optimiser step, counted from the start of training; places are lanes."""
+        """The segments of an optimiser step, counted from the start of training; row_keys are lanes."""
         epoch, place = divmod(step, len(self))
         lanes = np.arange(self.lanes)
         return Rows(epoch, place * self.lanes + lanes, lanes)
 
     def bounds(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where segments begin and end, as places of the tokens to predict."""
+        """Where segments begin and end, as indices of the tokens to predict."""
         place, lane = np.divmod(numbers, self.lanes)
         end = (lane + 1) * self.tokens // self.lanes
         start = np.minimum(lane * self.tokens // self.lanes + place * self.segment, end)
@@ -56,7 +56,7 @@ class Lanes:
         start, end = self.bounds(numbers)
         return np.stack((np.zeros_like(start), end - start + 1), axis=1)
 
-    def batch(self, numbers: np.ndarray, places: np.ndarray | None = None, step_tokens: int = 0) -> Batch:
+    def batch(self, numbers: np.ndarray, row_keys: np.ndarray | None = None, step_tokens: int = 0) -> Batch:
         """The given segments, padded."""
         start, end = self.bounds(numbers)
         lengths = end - start + 1
@@ -65,7 +65,7 @@ class Lanes:
         at = np.minimum(start[:, None] + steps, self.tokens)
         target = torch.from_numpy(np.where(inside, self.stream[at], PAD).astype(np.int64))
         nothing = torch.zeros(len(numbers), 0, dtype=torch.long)
-        keys = torch.from_numpy(numbers if places is None else places)
+        keys = torch.from_numpy(numbers if row_keys is None else row_keys)
         none = torch.zeros(len(numbers), dtype=torch.long)
         return Batch(torch.from_numpy(numbers), keys, nothing, none, target, torch.from_numpy(lengths), step_tokens)
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from seq2seq.data.batching.batch import Batch, Layout
+from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.batching.plan import Rows, pieces
 from seq2seq.data.cache import Cache, checksum_of, code_of
 from seq2seq.data.ragged import Ragged
@@ -36,17 +36,17 @@ class Split:
         source: Ragged,
         target: Ragged,
         longest: int,
-        layout: Layout | None = None,
+        row_format: RowFormat | None = None,
         cut: bool = False,
     ) -> None:
         """source, target: ids without beginning and end; longest: source tokens, the end included.
 
-        layout: of the task; None for that of a translation. cut: whether rows with longer sources are trained on.
+        row_format: of the task; None for that of a translation. cut: whether rows with longer sources are trained on.
         """
         self.texts, self.source, self.target, self.longest = texts, source, target, longest
-        self.layout, self.cut = layout or Layout(), cut
-        self.source_end = EOS if self.layout.source_end else None
-        self.most = 1 << 30 if self.layout.aligned else longest  # every token gets its label
+        self.row_format, self.cut = row_format or RowFormat(), cut
+        self.source_end = EOS if self.row_format.source_end else None
+        self.most = 1 << 30 if self.row_format.aligned else longest  # every token gets its label
 
     def __len__(self) -> int:
         return len(self.source)
@@ -63,7 +63,7 @@ class Split:
 
     def target_lengths(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """(B,) tokens with beginning and end."""
-        lengths: np.ndarray = self.target.lengths[rows] + 2 * self.layout.target_ends
+        lengths: np.ndarray = self.target.lengths[rows] + 2 * self.row_format.target_ends
         return lengths
 
     def fits(self) -> np.ndarray:
@@ -81,13 +81,13 @@ class Split:
         """(B, 2) tokens of source and target."""
         return np.stack((self.source_lengths(rows), self.target_lengths(rows)), axis=1)
 
-    def batch(self, rows: np.ndarray, places: np.ndarray | None = None, step_tokens: int = 0) -> Batch:
+    def batch(self, rows: np.ndarray, row_keys: np.ndarray | None = None, step_tokens: int = 0) -> Batch:
         """The given rows, padded."""
         ends = None, self.source_end
-        source, source_lengths = self.source.pad(rows, PAD, *ends, self.most, self.layout.newest)
-        first, last = (BOS, EOS) if self.layout.target_ends else (None, None)
+        source, source_lengths = self.source.pad(rows, PAD, *ends, self.most, self.row_format.keep_last_steps)
+        first, last = (BOS, EOS) if self.row_format.target_ends else (None, None)
         target, target_lengths = self.target.pad(rows, PAD, first, last)
-        keys = torch.from_numpy(rows if places is None else places)
+        keys = torch.from_numpy(rows if row_keys is None else row_keys)
         return Batch(torch.from_numpy(rows), keys, source, source_lengths, target, target_lengths, step_tokens)
 
     def drawn(self, rows: Rows, tokenizers: Tokenizers, seed: int) -> "Split":
@@ -99,25 +99,25 @@ class Split:
             if not tokenizer.samples:
                 sides.append(Ragged.of(best))
                 continue
-            keys = [[seed, rows.epoch, place, side] for place in rows.places.tolist()]
+            keys = [[seed, rows.epoch, place, side] for place in rows.row_keys.tolist()]
             chosen, known = [texts[row] for row in rows.numbers.tolist()], [one.tolist() for one in best]
             sides.append(Ragged.of(draw(tokenizer, chosen, known, keys, self.longest)))
-        return Split(self.texts, sides[0], sides[1], self.longest, self.layout, self.cut)
+        return Split(self.texts, sides[0], sides[1], self.longest, self.row_format, self.cut)
 
 
 def refuse_wrong_lengths(split: Split, tokenizers: Tokenizers) -> None:
     """Raise InputError where a row has not the labels or steps that the task wants: one for each token, one, all."""
-    if split.layout.steady:
+    if split.row_format.fixed_target_length:
         refuse_unsteady(split, tokenizers.target)
-    if not split.layout.aligned and not split.layout.single:
+    if not split.row_format.aligned and not split.row_format.single_token_target:
         return
     labels = tokenizers.target.units(split.target)
-    tokens = tokenizers.source.units(split.source) if split.layout.aligned else np.ones_like(labels)
+    tokens = tokenizers.source.units(split.source) if split.row_format.aligned else np.ones_like(labels)
     wrong = np.flatnonzero(tokens != labels)
     if len(wrong):
         row = int(wrong[0])
         more = f" (and {len(wrong) - 1} more rows)" * (len(wrong) > 1)
-        if split.layout.single:
+        if split.row_format.single_token_target:
             raise InputError(
                 f"{split.texts.place(row)}: {labels[row]} labels{more} where a row has one; mend it, set the separator "
                 "of data.target_tokenizer to a tab if labels hold blanks, or set model.multi_label true"
@@ -140,10 +140,10 @@ def refuse_unsteady(split: Split, tokenizer: Tokenizer) -> None:
         )
 
 
-def fitting(layout: Layout | None, tokenizers: Tokenizers) -> Layout:
-    """A task's layout with these tokenizers; None is that of a translation."""
-    layout = layout or Layout()
-    return layout._replace(source_end=layout.source_end and tokenizers.source.ends)
+def fitting(row_format: RowFormat | None, tokenizers: Tokenizers) -> RowFormat:
+    """A task's row format with these tokenizers; None is that of a translation."""
+    row_format = row_format or RowFormat()
+    return row_format._replace(source_end=row_format.source_end and tokenizers.source.ends)
 
 
 def draw(
@@ -154,16 +154,16 @@ def draw(
     return [way if len(way) + 2 <= longest else one for way, one in zip(ways, best, strict=True)]
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """What rows of a step are taken from."""
 
-    layout: Layout
+    row_format: RowFormat
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """(B, 2) tokens of source and target."""
         ...
 
-    def batch(self, rows: np.ndarray, places: np.ndarray | None = None, step_tokens: int = 0) -> Batch:
+    def batch(self, rows: np.ndarray, row_keys: np.ndarray | None = None, step_tokens: int = 0) -> Batch:
         """The given rows, padded."""
         ...
 
@@ -177,11 +177,11 @@ class Step(NamedTuple):
     """Where a streamed corpus stands after this step; None where the number of steps says it."""
 
 
-class Training(Dataset[Step]):
+class TrainingSteps(Dataset[Step]):
     """The rows of a step to one device's micro-batches."""
 
     def __init__(
-        self, split: Source, drawn: tuple[Tokenizers, int] | None, rank: int, devices: int, device_tokens: int | None
+        self, split: RowSource, drawn: tuple[Tokenizers, int] | None, rank: int, devices: int, device_tokens: int | None
     ) -> None:
         """drawn: tokenizers and seed, where subwords are drawn anew in each epoch; device_tokens: of a micro-batch."""
         self.split, self.drawn = split, drawn
@@ -193,15 +193,15 @@ class Training(Dataset[Step]):
         if self.drawn is not None and isinstance(split, Split):
             split, numbers = split.drawn(rows, *self.drawn), np.arange(len(numbers))
         lengths = split.lengths(numbers)
-        tokens = split.layout.summands(lengths[:, 1])
+        tokens = split.row_format.loss_denominator(lengths[:, 1])
         mine = pieces(lengths, self.device_tokens, self.devices)[self.rank :: self.devices]
         return Step([self.piece(split, rows, numbers, slice(*ends), tokens) for ends in mine])
 
-    def piece(self, split: Source, rows: Rows, numbers: np.ndarray, part: slice, tokens: int) -> Batch:
+    def piece(self, split: RowSource, rows: Rows, numbers: np.ndarray, part: slice, tokens: int) -> Batch:
         """A micro-batch; an empty one becomes a row whose targets are padding, so that it weighs nothing."""
         empty = part.start == part.stop
         part = slice(0, 1) if empty else part
-        batch = split.batch(numbers[part], rows.places[part], tokens)
+        batch = split.batch(numbers[part], rows.row_keys[part], tokens)
         batch = batch._replace(rows=torch.from_numpy(rows.numbers[part]))
         if not empty:
             return batch

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from seq2seq.data.batching.batch import Layout
+from seq2seq.data.batching.batch import RowFormat
 from seq2seq.data.batching.plan import Plan
-from seq2seq.data.batching.split import Split, Step, Training, draw, fitting, refuse_wrong_lengths
+from seq2seq.data.batching.split import Split, Step, TrainingSteps, draw, fitting, refuse_wrong_lengths
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
@@ -108,15 +108,15 @@ class StreamedSteps:
         rank: int = 0,
         devices: int = 1,
         device_tokens: int | None = None,
-        layout: Layout | None = None,
+        row_format: RowFormat | None = None,
         cut: bool = False,
     ) -> None:
-        """batch_tokens: padded tokens of a step; device_tokens: of a micro-batch; layout: of the task.
+        """batch_tokens: padded tokens of a step; device_tokens: of a micro-batch; row_format: of the task.
 
         cut: whether rows with sources that are too long are trained on.
         """
         self.cut = cut
-        self.layout = fitting(layout, windows.tokenizers)
+        self.row_format = fitting(row_format, windows.tokenizers)
         self.windows, self.workers, self.batch_tokens = windows, workers, batch_tokens
         self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
         self.left_out, self.said = 0, 0
@@ -129,7 +129,7 @@ class StreamedSteps:
 
     def steps(self, window: Window, start: int) -> Iterator[Step]:
         """The steps of a window, without those taken before."""
-        split = Split(Texts((), ()), window.source, window.target, self.windows.longest, self.layout, self.cut)
+        split = Split(Texts((), ()), window.source, window.target, self.windows.longest, self.row_format, self.cut)
         refuse_wrong_lengths(split, self.windows.tokenizers)
         fits = split.fits()
         self.tell(int((~fits).sum()))
@@ -138,7 +138,7 @@ class StreamedSteps:
         key = np.random.SeedSequence([self.windows.seed, window.place["window"]]).generate_state(1)[0]
         lengths = split.source_lengths(), split.target_lengths()
         plan = Plan(*lengths, self.batch_tokens, int(key), np.flatnonzero(fits))
-        training = Training(split, None, self.rank, self.devices, self.device_tokens)
+        training = TrainingSteps(split, None, self.rank, self.devices, self.device_tokens)
         for number in range(start, len(plan)):
             yield training[plan.step(number)]._replace(place={**window.place, "step": number + 1})
 

@@ -333,7 +333,7 @@ def too_long(one: Encoded) -> list[Finding]:
 
 def thorough(encoded: Sequence[Encoded]) -> list[Finding]:
     """Every check of training, validation and test, worst first."""
-    conditions = encoded[0].split.layout.conditions
+    conditions = encoded[0].split.row_format.conditions
     scans = [scan(one.name, one.split.texts) for one in encoded]
     labels = isinstance(encoded[0].tokenizers.target, Labels)
     vectors = any(tokenizer.width is not None for tokenizer in encoded[0].tokenizers)

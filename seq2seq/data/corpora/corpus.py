@@ -29,14 +29,14 @@ class Corpus(Part):
         """The rows of a split in order; `path` names a local folder or file to read."""
         raise TypeError(f"{type(self).__name__} does not say how to read rows")
 
-    def taken(self, wanted: "Take", path: str | None) -> Iterator[Row]:
+    def taken(self, wanted: "SplitSelection", path: str | None) -> Iterator[Row]:
         """The rows that `wanted` describes."""
         rows = self.rows(wanted.split, path)
         if not wanted.everything:
             rows = (row for row in rows if wanted.takes(row.source, row.target))
         return itertools.islice(rows, wanted.limit)
 
-    def streamed(self, wanted: "Take", path: str | None, order: Sequence[int]) -> Any:
+    def streamed(self, wanted: "SplitSelection", path: str | None, order: Sequence[int]) -> Any:
         """The same as a `datasets.IterableDataset`; shards in their own order when only the first rows are wanted."""
         rows = self.stream(wanted.split, path, None if wanted.limit else order)
         if not wanted.everything:
@@ -68,7 +68,7 @@ def examples(corpus: Corpus, split: str, path: str | None) -> Iterator[dict[str,
         yield {"source": row.source, "target": row.target}
 
 
-class Take(NamedTuple):
+class SplitSelection(NamedTuple):
     """Which rows of a corpus make up a split."""
 
     split: str
@@ -90,19 +90,19 @@ class Take(NamedTuple):
         return round(self.low * (1 << 32)) <= zlib.crc32((source or target).encode()) < round(self.high * (1 << 32))
 
 
-def take(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None = None) -> Take:
+def take(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None = None) -> SplitSelection:
     """What to read for a split; one that the corpus lacks is held out from its training rows by hash of the source."""
     if split == "train":
         absent = {name: holdout > 0 and not corpus.has(name, path) for name in ("validation", "test")}
-        return Take("train", holdout * absent["validation"], 1 - holdout * absent["test"], limit)
+        return SplitSelection("train", holdout * absent["validation"], 1 - holdout * absent["test"], limit)
     if corpus.has(split, path):
-        return Take(split, limit=limit)
+        return SplitSelection(split, limit=limit)
     if not holdout:
         raise InputError(f"there is no {split} split; name its files in data.corpus, or set data.holdout above 0")
-    return Take("train", *((0.0, holdout) if split == "validation" else (1 - holdout, 1.0)), limit)
+    return SplitSelection("train", *((0.0, holdout) if split == "validation" else (1 - holdout, 1.0)), limit)
 
 
-def load(corpus: Corpus, wanted: Take, path: str | None, cache: Cache) -> Texts:
+def load(corpus: Corpus, wanted: SplitSelection, path: str | None, cache: Cache) -> Texts:
     """The rows that `wanted` describes, memory-mapped; read anew only when a file has changed."""
     files = corpus.stored(wanted.split, path)
     if files is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.data.corpora.corpus import Corpus, Take
+from seq2seq.data.corpora.corpus import Corpus, SplitSelection
 from seq2seq.data.corpora.lines import JOINER
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
@@ -43,9 +43,9 @@ class Mixture(Corpus):
         return all(corpus.has(split, path) for corpus in self.corpora)
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        return self.taken(Take(split), path)
+        return self.taken(SplitSelection(split), path)
 
-    def taken(self, wanted: "Take", path: str | None) -> Iterator[Row]:
+    def taken(self, wanted: "SplitSelection", path: str | None) -> Iterator[Row]:
         for number, corpus in enumerate(self.corpora):
             prefix = "" if self.names is None else self.names[number] + JOINER
             for row in corpus.taken(wanted, path):  # before the prefix, so that a source is held out for all names
@@ -55,7 +55,7 @@ class Mixture(Corpus):
         each = [corpus.stored(split, path) for corpus in self.corpora]
         return None if any(one is None for one in each) else [file for one in each for file in one or ()]
 
-    def streamed(self, wanted: "Take", path: str | None, order: Sequence[int]) -> Any:
+    def streamed(self, wanted: "SplitSelection", path: str | None, order: Sequence[int]) -> Any:
         import datasets
 
         if self.shares is None and len(self.corpora) > 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.data.corpora.corpus import Corpus, Take
+from seq2seq.data.corpora.corpus import Corpus, SplitSelection
 from seq2seq.data.corpora.lines import Pair, lines, listed
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
@@ -81,7 +81,7 @@ class Lines(Files):
         self.running, self.files, self.encoding = running, files, encoding
         self.held_out = "its beginning and its end" if running else "by hash of the line"
 
-    def taken(self, wanted: Take, path: str | None) -> Iterator[Row]:
+    def taken(self, wanted: SplitSelection, path: str | None) -> Iterator[Row]:
         if not self.running or wanted.everything:
             return super().taken(wanted, path)
         count = sum(1 for _ in self.rows(wanted.split, path))

@@ -6,13 +6,13 @@ from seq2seq.data.tokenizers.factored import RowFeatures, TokenFeatures
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.data.tokenizers.spelled import Spelled
-from seq2seq.data.tokenizers.units import Characters, Labels, Nothing, Words
+from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 
 __all__ = [
     "Characters",
     "Columns",
     "Labels",
-    "Nothing",
+    "NoSource",
     "RowFeatures",
     "SentencePiece",
     "Spelled",

@@ -11,7 +11,7 @@ import numpy as np
 from seq2seq.data.corpora.lines import DIVIDER
 from seq2seq.data.tokenizers.base import EOS, PAD, SPECIAL, UNK, Tokenizer, check_separator, damaged, one_line, strings
 from seq2seq.data.tokenizers.columns import Columns
-from seq2seq.data.tokenizers.units import Known, Separated
+from seq2seq.data.tokenizers.units import Separated, TokenIds
 from seq2seq.errors import InputError, check_range
 
 FIRST = 2
@@ -40,7 +40,7 @@ class Features(Tokenizer):
             raise InputError(f"data.tokenizer.text is {text!r}, but vectors carry no features; choose such as Words")
         self.text, self.features = text, features
         self._names: list[Values] = []
-        self._numbers: list[Known] = []
+        self._numbers: list[TokenIds] = []
 
     def stripped(self, texts: Iterable[str], seen: set[Values]) -> Iterator[str]:
         """The texts without their features, which are added to `seen`."""
@@ -54,7 +54,7 @@ class Features(Tokenizer):
     def _number(self, names: list[Values]) -> None:
         """Learn the values of each feature."""
         self._names = names
-        self._numbers = [Known({name: place for place, name in enumerate(some, FIRST)}) for some in names]
+        self._numbers = [TokenIds({name: place for place, name in enumerate(some, FIRST)}) for some in names]
         if math.prod(self.sizes) > MOST:
             counts = " x ".join(map(str, self.sizes))
             raise InputError(f"{counts} tokens and features have more than 2^31 ids; drop a feature or rare values")

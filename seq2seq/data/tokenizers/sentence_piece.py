@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from seq2seq.data.tokenizers.subword_sampling import Dropout, Regularisation
+from seq2seq.data.tokenizers.subword_sampling import BpeDropout, Regularisation
 from seq2seq.errors import InputError, check_range
 
 if TYPE_CHECKING:  # torch, which it imports, takes its time
@@ -65,7 +65,7 @@ class SentencePiece(Tokenizer):
         self.vocabulary_size, self.model_type = vocabulary_size, model_type
         self.byte_fallback, self.sampling = byte_fallback, sampling
         self._model: Any = None
-        self._sampler: Dropout | Regularisation | None = None
+        self._sampler: BpeDropout | Regularisation | None = None
 
     def train(self, texts: Iterable[str]) -> None:
         texts = spread(texts, LEARNT_FROM)
@@ -146,5 +146,5 @@ class SentencePiece(Tokenizer):
         except RuntimeError as problem:
             raise damaged(self, problem) from problem
         if self.sampling is not None:
-            kind = Dropout if self.model_type == "bpe" else Regularisation
+            kind = BpeDropout if self.model_type == "bpe" else Regularisation
             self._sampler = kind(self._model, self.sampling)

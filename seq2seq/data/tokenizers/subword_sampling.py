@@ -75,7 +75,7 @@ class Regularisation:
         return segmentations
 
 
-class Dropout:
+class BpeDropout:
     """BPE-dropout (Provilkov et al. 2020, algorithm 1): at each step the best merge that is not skipped is made."""
 
     def __init__(self, model: Any, dropout: float) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # torch, which it imports, takes its time
 from seq2seq.data.tokenizers.base import SPECIAL, UNK, Tokenizer, check_separator, damaged, no_text, one_line, strings
 
 
-class Known(dict[str, int]):
+class TokenIds(dict[str, int]):
     """Units and their ids; whatever is missing is UNK."""
 
     def __missing__(self, unit: str) -> int:
@@ -26,7 +26,7 @@ class Listed(Tokenizer):
     unknown = "<unk>"
     """How UNK is shown."""
     _units: tuple[str, ...] = ()
-    _ids: Known = Known()
+    _ids: TokenIds = TokenIds()
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class Listed(Tokenizer):
 
     def _number(self, units: Sequence[str]) -> None:
         self._units = tuple(units)
-        self._ids = Known(zip(units, range(SPECIAL, SPECIAL + len(units)), strict=True))
+        self._ids = TokenIds(zip(units, range(SPECIAL, SPECIAL + len(units)), strict=True))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         find = self._ids.__getitem__
@@ -122,7 +122,7 @@ class Separated(Listed):
             raise InputError(f"{tabs} of {rows} texts have tabs between their tokens; {remedy}")
 
 
-class Nothing(Tokenizer):
+class NoSource(Tokenizer):
     """No ids at all, whatever the text: for sources that a task shall not read."""
 
     ends = False

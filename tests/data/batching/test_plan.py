@@ -74,7 +74,7 @@ def test_a_row_and_its_repetition_differ_in_their_places() -> None:
     plan = Plan(np.full(10, 5), np.full(10, 5), 1000, 1, repetitions=[(10, 2.5)])
     steps = [plan.step(step) for step in range(2 * len(plan))]
     assert max(Counter(steps[0].numbers.tolist()).values()) > 1
-    assert all(len(set(step.places.tolist())) == len(step.places) for step in steps)
+    assert all(len(set(step.row_keys.tolist())) == len(step.row_keys) for step in steps)
 
 
 def test_epochs_differ_and_repeat_for_the_same_seed() -> None:

@@ -29,7 +29,7 @@ PATIENCE = 10_000
 T = TypeVar("T")
 
 
-class Row(TypedDict):
+class PhraseRow(TypedDict):
     """One pair of texts; `" ".join(source_words) == source`, and likewise for the target."""
 
     id: int
@@ -45,7 +45,7 @@ class Row(TypedDict):
 
 def generate(
     source_locale: str = "en", target_locale: str = "de", rows: Mapping[str, int] = ROWS, seed: int = 1
-) -> dict[str, list[Row]]:
+) -> dict[str, list[PhraseRow]]:
     """Makes the splits `train`, `validation` and `test`, each with as many rows as `rows` says, or none.
 
     No source occurs twice. Its checksum alone decides its split, so no source of one split turns up in another,
@@ -56,7 +56,7 @@ def generate(
     if unknown := [f"{name!r}: {number}" for name, number in rows.items() if name not in ROWS or number < 0]:
         raise ValueError(f"rows has {', '.join(unknown)}; it maps {', '.join(ROWS)} to counts of at least 0")
 
-    def draw(random: Random) -> tuple[str, Callable[[int], Row]]:
+    def draw(random: Random) -> tuple[str, Callable[[int], PhraseRow]]:
         say = utterance(random)
         said = words(say(source))
         return " ".join(word.text for word in said), lambda number: _row(
@@ -95,8 +95,8 @@ def split_of(source: str) -> str:
     return {0: "validation", 1: "test"}.get(crc32(source.encode()) % 10, "train")
 
 
-def _row(number: int, source: Locale, target: Locale, said: list[Word], answer: list[Word]) -> Row:
-    return Row(
+def _row(number: int, source: Locale, target: Locale, said: list[Word], answer: list[Word]) -> PhraseRow:
+    return PhraseRow(
         id=number,
         source=" ".join(word.text for word in said),
         target=" ".join(word.text for word in answer),

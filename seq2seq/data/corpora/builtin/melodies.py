@@ -209,7 +209,7 @@ def abc(line: str, title: str, number: int) -> str:
     return f"X:{number}\nT:{' '.join(title.split())}\n{meter}\nL:1/8\n{key}\n{' '.join(tokens)}\n"
 
 
-class Rules(NamedTuple):
+class TuneRules(NamedTuple):
     """Which rules a tune obeys."""
 
     bars: bool
@@ -232,7 +232,7 @@ class Rules(NamedTuple):
     """All lies within an octave and a half."""
 
 
-def checks(condition: str, line: str) -> Rules:
+def checks(condition: str, line: str) -> TuneRules:
     """Which rules a tune line obeys; one that cannot be read obeys none."""
     if condition not in BY_CONDITION:
         legal = f"one of {', '.join(MODES)}, {SIGNATURES}"
@@ -241,11 +241,11 @@ def checks(condition: str, line: str) -> Rules:
     try:
         tune = parse(line)
     except InputError:
-        return Rules(*[False] * len(Rules._fields))
+        return TuneRules(*[False] * len(TuneRules._fields))
     phrases = tune.phrases()
     degrees = [[note.step - key.step for bar in phrase for note in bar] for phrase in phrases]
     every = [degree for phrase in degrees for degree in phrase]
-    return Rules(
+    return TuneRules(
         bars=tune.finished and not tune.odd_bars(),
         mode=tune.key == key,
         start=every[0] % 7 == 0,
@@ -318,7 +318,7 @@ Draw = Callable[[int], int]
 
 
 class Melodies(Corpus):
-    """A start note and a mode, and a tune that obeys every rule of `Rules`: one to many, and much to remember."""
+    """A start note and a mode, and a tune that obeys every rule of `TuneRules`: one to many, and much to remember."""
 
     def __init__(self, bars: int = 8, train: int = 8000, validation: int = 300, test: int = 300, seed: int = 1) -> None:
         """bars: of a tune, four phrases together; train, validation, test: rows of each split."""

@@ -26,7 +26,7 @@ from babel.dates import (
 from babel.numbers import format_currency
 
 from seq2seq.data.corpora.builtin import cldr, cldr_phrases
-from seq2seq.data.corpora.builtin.cldr import Row, generate, split_of
+from seq2seq.data.corpora.builtin.cldr import PhraseRow, generate, split_of
 from seq2seq.data.corpora.builtin.cldr_phrases import FIELDS, KINDS, Piece, Word, fill, relative, words
 
 PAIRS = [("en", "de"), ("de", "en"), ("fr", "tr"), ("ja", "en"), ("ar", "ru"), ("hi", "pl"), ("th", "zh"), ("he", "fi")]
@@ -36,7 +36,7 @@ DAY = datetime.date(2021, 3, 9)
 TIME = datetime.time(14, 5)
 
 
-def sides(rows: dict[str, list[Row]]) -> list[tuple[str, str, list[str], list[str]]]:
+def sides(rows: dict[str, list[PhraseRow]]) -> list[tuple[str, str, list[str], list[str]]]:
     """Locale, text, words and fields of every source and target."""
     found = []
     for row in (row for split in rows.values() for row in split):

@@ -14,7 +14,7 @@ from seq2seq import train
 from seq2seq.analysis import gradient_flow
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import Rows
-from seq2seq.data.batching.split import Split, Training, fitting
+from seq2seq.data.batching.split import Split, TrainingSteps, fitting
 from seq2seq.data.corpora.builtin import digits
 from seq2seq.data.corpora.builtin.digits import Digits, DigitStrings, members
 from seq2seq.data.corpora.npy import Npy
@@ -64,7 +64,7 @@ def learnt(rows: list[tuple[str, str]], target: Tokenizer) -> Tokenizers:
 def split_of(rows: list[tuple[str, str]], tokenizers: Tokenizers, task: type[Task] = Translation) -> Split:
     texts = Texts(*zip(*rows, strict=True))
     sides = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
-    return Split(texts, *sides, 512, fitting(task.layout, tokenizers))
+    return Split(texts, *sides, 512, fitting(task.row_format, tokenizers))
 
 
 def batch_of(rows: list[tuple[str, str]], tokenizers: Tokenizers, task: type[Task] = Translation) -> Batch:
@@ -124,7 +124,7 @@ def test_subwords_are_drawn_beside_frames() -> None:
     rows = frames(40)
     tokenizers = learnt(rows, SentencePiece(12, "bpe", sampling=0.5))
     split = split_of(rows, tokenizers)
-    step = Training(split, (tokenizers, 1), 0, 1, None)[Rows(0, np.arange(6), np.arange(6))]
+    step = TrainingSteps(split, (tokenizers, 1), 0, 1, None)[Rows(0, np.arange(6), np.arange(6))]
     assert torch.equal(step.batches[0].source, split.batch(np.arange(6)).source)
 
 
