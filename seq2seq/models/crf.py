@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.cells import inside, turned
+from seq2seq.models.cells import at_least_32_bits, inside, turned
 
 SPAN = re.compile("([BIESLU])(?:-(.+))?")
 """A label that begins a span, is inside, or ends it; S and U are whole spans, L ends like E.
@@ -151,19 +151,14 @@ class ConditionalRandomField(nn.Module):
     def scores(self, forbidden: float) -> tuple[Tensor, Tensor, Tensor]:
         """Start (C,), end (C,) and transitions (C, C) in single precision or better, with `forbidden` for what is."""
         pairs = ((self.start, self.start_allowed), (self.end, self.end_allowed), (self.transitions, self.allowed))
-        start, end, transitions = (precise(values).masked_fill(~mask, forbidden) for values, mask in pairs)
+        start, end, transitions = (at_least_32_bits(values).masked_fill(~mask, forbidden) for values, mask in pairs)
         return start, end, transitions
 
 
-def precise(values: Tensor) -> Tensor:
-    """In 32 bits at least, whatever autocast made of them."""
-    return values if values.dtype == torch.double else values.float()
-
-
 def prepared(emissions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Emissions (B, T, C) in precise numbers, zero where padded, and where they are not, (B, T)."""
+    """Emissions (B, T, C) in 32 bits or better, zero where padded, and where they are not, (B, T)."""
     present = inside(lengths, emissions)
-    return precise(emissions).masked_fill(~present.unsqueeze(2), 0.0), present
+    return at_least_32_bits(emissions).masked_fill(~present.unsqueeze(2), 0.0), present
 
 
 def places(present: Tensor) -> tuple[Tensor, Tensor, Tensor]:

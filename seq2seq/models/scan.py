@@ -20,17 +20,16 @@ LOWEST = -80.0
 def gated_recurrence(logits: Tensor, first: Tensor) -> Tensor:
     """logits (B, T, H + H) of z and n, or (B, T, H + H + H) of i, f and n; first h_0 (B, H) to h_1 ... h_T (B, T, H).
 
-    The arithmetic is in 32 bits at least, whatever the kind of the logits.
+    Both are in 32 bits or better.
     """
-    kind = torch.promote_types(logits.dtype, torch.float32)
-    states: Tensor = GatedRecurrence.apply(logits.to(kind), first.to(kind))  # type: ignore[no-untyped-call]
+    states: Tensor = GatedRecurrence.apply(logits, first)  # type: ignore[no-untyped-call]
     return states
 
 
 def gated_step(logits: Tensor, state: Tensor) -> Tensor:
     """The same for one step: logits (B, H + H) or (B, H + H + H), state (B, H) to the next state (B, H)."""
-    kept, new, _ = parts_of(logits.to(torch.promote_types(logits.dtype, torch.float32)), state.shape[-1])
-    return torch.lerp(new, state.to(new.dtype), kept)
+    kept, new, _ = parts_of(logits, state.shape[-1])
+    return torch.lerp(new, state, kept)
 
 
 def parts_of(logits: Tensor, size: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:

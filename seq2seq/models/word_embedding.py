@@ -164,7 +164,7 @@ class Letters(nn.Module):
         nn.init.normal_(self.table.weight, std=size**-0.5)
         with torch.no_grad():
             self.table.weight[0].zero_()
-        self.layer = LSTM().layer(size, result // 2, True) if options.letters_by == "LSTM" else None
+        self.layer = LSTM().build(size, result // 2, True) if options.letters_by == "LSTM" else None
         self.filters = nn.Conv1d(size, result, 3, padding=1) if options.letters_by == "CNN" else None
         self.size = result
 

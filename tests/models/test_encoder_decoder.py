@@ -13,8 +13,7 @@ from seq2seq.data.tokenizers.base import BOS, PAD, Tokenizers
 from seq2seq.data.tokenizers.units import Characters
 from seq2seq.errors import InputError
 from seq2seq.models import attention as attentions
-from seq2seq.models import bridge as bridges
-from seq2seq.models import pooling as poolings
+from seq2seq.models import fixed_vector as vectors
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM, turned
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.dropout import Noise
@@ -65,20 +64,20 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
     attention = draw(st.sampled_from([None, *ATTENTIONS]))
     layers, below = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     context = draw(st.booleans())
-    bridge = draw(st.sampled_from([bridges.Linear(), bridges.Copy(), bridges.Zeros(), bridges.Learned()]))
-    if isinstance(bridge, bridges.Copy):
+    bridge = draw(st.sampled_from([vectors.Linear(), vectors.Copy(), vectors.Zeros(), vectors.Learned()]))
+    if isinstance(bridge, vectors.Copy):
         below = layers
-    if not bridge.informs and attention is None:
+    if not bridge.uses_source and attention is None:
         context = True
-    pooling = draw(st.sampled_from([poolings.Last(), poolings.Mean(), poolings.Max(), poolings.Attentive()]))
-    if not (bridge.informs or context):
-        pooling = poolings.Last()
+    pooling = draw(st.sampled_from([vectors.Last(), vectors.Mean(), vectors.Max(), vectors.Attentive()]))
+    if not (bridge.uses_source or context):
+        pooling = vectors.Last()
     places = ["top"] if attention is None else ["top", "before"] + ["bottom"] * (layers > 1)
     place = draw(st.sampled_from(places))
     cell = draw(st.sampled_from(CELLS))
     copy = attention is not None and draw(st.booleans())
     output = "softmax" if copy else draw(st.sampled_from(["softmax", "sparsemax", "entmax15"]))
-    sizes = isinstance(attention, (attentions.Dot, attentions.ScaledDot)) or isinstance(bridge, bridges.Copy)
+    sizes = isinstance(attention, (attentions.Dot, attentions.ScaledDot)) or isinstance(bridge, vectors.Copy)
     recurrent = 0.0 if isinstance(cell, (MinGRU, MinLSTM)) else draw(st.sampled_from([0.0, 0.3]))
     return {
         "cell": cell,
@@ -281,27 +280,27 @@ def test_gradients_of_the_output(normalizer: Any) -> None:
         assert torch.autograd.gradcheck(lambda given: output.label_log_probs(given, labels), features)
 
 
-@pytest.mark.parametrize("pooling", [poolings.Mean(), poolings.Max(), poolings.Attentive()], ids=repr)
-def test_pooling_is_over_a_rows_own_states(pooling: poolings.Pooling) -> None:
-    pool = pooling.module(4).double()
+@pytest.mark.parametrize("pooling", [vectors.Mean(), vectors.Max(), vectors.Attentive()], ids=repr)
+def test_pooling_is_over_a_rows_own_states(pooling: vectors.Pooling) -> None:
+    pool = pooling.build(4).double()
     states, padding = torch.randn(2, 5, 4).double(), torch.zeros(2, 5, dtype=torch.bool)
     padding[1, 2:] = True
     final = (torch.randn(3, 2, 4).double(), torch.randn(3, 2, 4).double())
     vector, handed = pool(states, padding, final)
     alone = states[1, :2]
-    if isinstance(pooling, poolings.Attentive):
+    if isinstance(pooling, vectors.Attentive):
         weights = (pool.map(alone).tanh() @ pool.vector.weight[0]).softmax(0)
         expected = weights @ alone
     else:
-        expected = alone.mean(0) if isinstance(pooling, poolings.Mean) else alone.amax(0)
+        expected = alone.mean(0) if isinstance(pooling, vectors.Mean) else alone.amax(0)
     torch.testing.assert_close(vector[1], expected)
     for tensor in handed:
         torch.testing.assert_close(tensor, vector.expand(3, 2, 4))
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"bridge": bridges.Zeros()}, "tells the decoder nothing.*choose Copy or Linear"),
-    ({"bridge": bridges.Learned(), "attention": attentions.Additive(), "encoder": EncoderOptions(pooling=poolings.Max())},
+    ({"bridge": vectors.Zeros()}, "tells the decoder nothing.*choose Copy or Linear"),
+    ({"bridge": vectors.Learned(), "attention": attentions.Additive(), "encoder": EncoderOptions(pooling=vectors.Max())},
      "nothing uses the vector of encoder.pooling Max"),
     ({"decoder": DecoderOptions(attend_from="before")}, "attend_from before needs an attention"),
     ({"decoder": DecoderOptions(input_feeding=True)}, "input_feeding needs an attention"),
@@ -312,7 +311,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"coverage_loss": 1.0}, "coverage_loss is about attention"),
     ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="bottom")}, "bottom needs layers above it"),
     ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="before", input_feeding=True)}, "goes with attend_from top"),
-    ({"attention": attentions.Dot(), "encoder": EncoderOptions(hidden_size=6), "bridge": bridges.Linear()}, "General"),
+    ({"attention": attentions.Dot(), "encoder": EncoderOptions(hidden_size=6), "bridge": vectors.Linear()}, "General"),
     ({"encoder": EncoderOptions(hidden_size=6)}, r"Copy needs equal states.*1 x 6.*1 x 8.*Linear"),
     ({"decoder": DecoderOptions(layers=2)}, r"Copy needs equal states.*1 x 8.*2 x 8"),
     ({"decoder": DecoderOptions(tied_output=True, readout="none")}, "tied_output needs features as long"),
@@ -335,6 +334,12 @@ def test_two_vocabularies_are_not_one(letters: Tokenizers, option: str) -> None:
     other.train(["abcd"])
     with pytest.raises(InputError, match=f"{option} needs data.shared_vocabulary"):
         task_of(Tokenizers(letters.source, other), attention=attentions.Dot(), decoder=DecoderOptions(**{option: True}))
+
+
+def test_settings_are_no_part_of_the_network(letters: Tokenizers) -> None:
+    task = task_of(letters, attention=attentions.Dot())
+    assert [name for name, _ in task.named_children()] == ["network"]
+    assert task.specification()["init_args"]["cell"] == LSTM().specification()
 
 
 def test_three_ways_tied_is_one_table(letters: Tokenizers) -> None:
