@@ -81,11 +81,11 @@ class Cell(NetworkPart):
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
         """One direction in the order of the inputs (B, T, I): the state tensors after each step, (B, T, H)."""
-        found = []
+        states = []
         for now in inputs.unbind(1):
             state = self.step(now, state, direction, mask)
-            found.append(state)
-        return tuple(torch.stack(tensors, 1) for tensors in zip(*found, strict=True))
+            states.append(state)
+        return tuple(torch.stack(tensors, 1) for tensors in zip(*states, strict=True))
 
     def zeros(self, inputs: Tensor) -> CellState:
         """A state of zeros for inputs (B, T, I)."""
@@ -108,8 +108,8 @@ def turned(values: Tensor, lengths: Tensor | None) -> Tensor:
         return values.flip(1)
     steps = torch.arange(values.shape[1], device=values.device)
     last = lengths.to(values.device).unsqueeze(1) - 1
-    places = torch.where(steps <= last, last - steps, steps)  # (B, T)
-    return values.gather(1, places if values.dim() == 2 else places.unsqueeze(-1).expand_as(values))
+    reversed_steps = torch.where(steps <= last, last - steps, steps)  # (B, T)
+    return values.gather(1, reversed_steps if values.dim() == 2 else reversed_steps.unsqueeze(-1).expand_as(values))
 
 
 def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:
@@ -207,7 +207,7 @@ class GRU(Fused):
 
     def parts(self, inputs: Tensor, hidden: Tensor, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Both gates, and the two halves of the new value."""
-        of_input, of_hidden = (one.chunk(3, -1) for one in self.products(inputs, hidden, direction))
+        of_input, of_hidden = (product.chunk(3, -1) for product in self.products(inputs, hidden, direction))
         reset, update = (torch.sigmoid(of_input[gate] + of_hidden[gate]) for gate in (0, 1))
         return reset, update, of_input[2], of_hidden[2]
 
@@ -270,11 +270,11 @@ class LayerNormLSTM(Cell):
         return nn.Sequential(linear, nn.LayerNorm(4 * self.hidden_size, bias=shifted))
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
-        found = []
+        states = []
         for product in self.of_input[direction](inputs).unbind(1):  # of all steps at once: they do not see the state
             state = self.advance(product, state, direction, mask)
-            found.append(state)
-        return tuple(torch.stack(tensors, 1) for tensors in zip(*found, strict=True))
+            states.append(state)
+        return tuple(torch.stack(tensors, 1) for tensors in zip(*states, strict=True))
 
     def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
         return self.advance(self.of_input[direction](inputs), state, direction, mask)

@@ -188,7 +188,7 @@ class Decoder(nn.Module):
 
     @property
     def feeds_back(self) -> bool:
-        """Whether a step needs what the attention or the output of the step before has found."""
+        """Whether a step reads the context, the coverage or the features of the step before."""
         return self.fed_size > 0 or self.covers
 
     def start(self, first: CellState, source: SourceMemory) -> State:
@@ -246,7 +246,7 @@ class Decoder(nn.Module):
     def advance(
         self, embedded: Tensor, state: State, masks: DropoutMasks | None = None, time: int = 0
     ) -> tuple[StepOutputs, State]:
-        """One step of all hypotheses; embedded (B, K, E). What it has seen is (B, K, ...)."""
+        """One step of all hypotheses; embedded (B, K, E). Its outputs are (B, K, ...)."""
         counts, context, weights = embedded.shape[:2], None, None
         inputs = [embedded, *self.constant_inputs(state.source, counts[1])]
         if self.options.attend_from == "before":

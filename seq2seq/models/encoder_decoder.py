@@ -52,7 +52,7 @@ class EncoderDecoder(nn.Module):
             reader = Embedding(vocabularies.source, embedding_size, features, padding)
         else:
             reader = Projection(vocabularies.width, embedding_size)
-        self.padding, self.options = padding, decoder
+        self.options = decoder
         self.encoder = Encoder(reader, stack, encoder)
         above = stack._replace(layers=decoder.layers or stack.layers)
         shapes = StateShape(stack.layers, self.encoder.size), StateShape(above.layers, above.hidden_size)

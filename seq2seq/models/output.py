@@ -147,7 +147,9 @@ def chunked(
     vocabulary = len(weight)
     rows = max(1, CHUNK.get(features.device.type, LARGE) // vocabulary)
     transposed, shift = weight.t(), bias.to(features.dtype)
-    for some, known, answer in zip(*(torch.split(one, rows) for one in (features, labels, by_features)), strict=True):
+    for some, known, answer in zip(
+        *(torch.split(rows_of, rows) for rows_of in (features, labels, by_features)), strict=True
+    ):
         known = known.unsqueeze(1)
         log_probs = torch.addmm(shift, some, transposed).to(exact).log_softmax(-1)  # (rows, V)
         loss -= (1 - smoothing) * log_probs.gather(1, known).sum()

@@ -31,7 +31,7 @@ class LabelColumn(NamedTuple):
 
     labels: Sequence[str]
     first: int
-    """The id of the first label; those before stand for none or an unknown one and are never predicted."""
+    """The id of the first label; those before stand for no label or an unknown one and are never predicted."""
 
 
 class Tagged(NamedTuple):
@@ -65,11 +65,11 @@ class Tagger(NetworkPart):
 
 def digits(ids: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     """Ids of any shape to the numbers of each column."""
-    found = []
+    columns = []
     for size in sizes:
-        found.append(ids % size)
+        columns.append(ids % size)
         ids = ids // size
-    return found
+    return columns
 
 
 class ColumnTagger(Tagger):
@@ -229,27 +229,22 @@ class AutoregressiveTagger(Tagger):
         before = functional.pad(labels, (1, 0))[:, :-1]  # 0, the padding, stands before the first
         inputs = torch.cat((self.dropout(states, noise), self.embedding(before)), dim=-1)
         hidden, _ = self.recurrent(inputs, noise=noise)
-        found = at_least_32_bits(self.map(self.last_dropout(hidden, noise)))
+        logits = at_least_32_bits(self.map(self.last_dropout(hidden, noise)))
         real = inside(lengths, states)
         ids = (labels - self.column.first).clamp(min=0)
-        return functional.cross_entropy(found[real], ids[real], reduction="sum")
+        return functional.cross_entropy(logits[real], ids[real], reduction="sum")
 
     def start(self, states: Tensor) -> TaggerState:
         """Before the first token; a column of zeros follows the last state, for the step that ends a row."""
-        layer = self.recurrent
-        zeros = states.new_zeros(1, len(states), layer.hidden_size)
+        zeros = states.new_zeros(1, len(states), self.recurrent.hidden_size)
         return TaggerState(functional.pad(states, (0, 0, 0, 1)), (zeros,) * self.tensors, 0)
 
     def step(self, before: Tensor, state: TaggerState) -> tuple[Tensor, TaggerState]:
-        """The labels before (B, K) to log-probabilities (B, K, V) of the next; the ids before the first label last.
-
-        Every id that is no label is as likely as nothing, minus infinity.
-        """
+        """The labels before (B, K) to log-probabilities (B, K, V) of the next, minus infinity for what is no label."""
         counts = before.shape
         now = state.states[:, state.time].unsqueeze(1).expand(-1, counts[1], -1)
         inputs = torch.cat((now, self.embedding(before)), dim=-1).flatten(0, 1)
         hidden, recurrent = self.recurrent.step(inputs, state.recurrent)
-        found = at_least_32_bits(self.map(hidden)).log_softmax(-1).view(*counts, -1)
-        return functional.pad(found, (self.column.first, 0), value=-torch.inf), state._replace(
-            recurrent=recurrent, time=state.time + 1
-        )
+        log_probs = at_least_32_bits(self.map(hidden)).log_softmax(-1).view(*counts, -1)
+        after = state._replace(recurrent=recurrent, time=state.time + 1)
+        return functional.pad(log_probs, (self.column.first, 0), value=-torch.inf), after

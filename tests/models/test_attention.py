@@ -236,7 +236,7 @@ def test_coverage_starts_at_zero_and_is_refused_elsewhere() -> None:
     for attention in (Additive(5), *EQUAL_SIZE, General(), Location(4), LocalP(), MultiHeadAdditive(2)):
         assert not attention.coverage
         scorer, queries, values, padding, _ = case(attention)
-        with pytest.raises(InputError, match="Additive with coverage: true"):
+        with pytest.raises(InputError, match="coverage"):
             scorer(queries, scorer.memory(values, padding), coverage)
 
 
@@ -252,11 +252,11 @@ def test_local_attention_looks_only_into_its_window() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Dot().build(8, 6), "hidden size is 8 and the encoder's 6.*General, Additive, Location"),
+        (lambda: Dot().build(8, 6), "Dot.*8.*6.*General"),
         (lambda: ScaledDot().build(8, 6), "ScaledDot.*8.*6.*General"),
         (lambda: LocalP(3, "dot").build(8, 6), "LocalP.*8.*6.*General"),
-        (lambda: MultiHeadAdditive(3).build(8, 6), "8 is no multiple of heads 3"),
-        (lambda: MultiHeadAdditive(4, 6).build(8, 6), "attention_size 6 is no multiple of heads 4"),
+        (lambda: MultiHeadAdditive(3).build(8, 6), "8.*heads 3"),
+        (lambda: MultiHeadAdditive(4, 6).build(8, 6), "attention_size 6.*heads 4"),
         (lambda: MultiHeadAdditive(0), "heads is 0"),
         (lambda: Additive(0), "attention_size is 0"),
         (lambda: Location(0), "longest is 0"),

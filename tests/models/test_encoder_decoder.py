@@ -299,25 +299,25 @@ def test_pooling_is_over_a_rows_own_states(pooling: vectors.Pooling) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"bridge": vectors.Zeros()}, "tells the decoder nothing.*choose Copy or Linear"),
+    ({"bridge": vectors.Zeros()}, "model.bridge Zeros"),
     ({"bridge": vectors.Learned(), "attention": attentions.Additive(), "encoder": EncoderOptions(pooling=vectors.Max())},
-     "nothing uses the vector of encoder.pooling Max"),
-    ({"decoder": DecoderOptions(attend_from="before")}, "attend_from before needs an attention"),
-    ({"decoder": DecoderOptions(input_feeding=True)}, "input_feeding needs an attention"),
-    ({"decoder": DecoderOptions(copy=True)}, "copy needs an attention"),
-    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "output": "entmax15"}, "copy needs output softmax"),
-    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "label_smoothing": 0.1}, "label_smoothing goes with"),
-    ({"output": "sparsemax", "label_smoothing": 0.1}, "label_smoothing goes with"),
-    ({"coverage_loss": 1.0}, "coverage_loss is about attention"),
-    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="bottom")}, "bottom needs layers above it"),
-    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="before", input_feeding=True)}, "goes with attend_from top"),
-    ({"attention": attentions.Dot(), "encoder": EncoderOptions(hidden_size=6), "bridge": vectors.Linear()}, "General"),
-    ({"encoder": EncoderOptions(hidden_size=6)}, r"Copy needs equal states.*1 x 6.*1 x 8.*Linear"),
-    ({"decoder": DecoderOptions(layers=2)}, r"Copy needs equal states.*1 x 8.*2 x 8"),
-    ({"decoder": DecoderOptions(tied_output=True, readout="none")}, "tied_output needs features as long"),
-    ({"decoder": DecoderOptions(features=True)}, "needs a source with features"),
-    ({"residual_from": 1}, "residual_from"),
-    ({"cell": MinGRU(), "recurrent_dropout": 0.2}, "recurrent_dropout"),
+     "encoder.pooling Max"),
+    ({"decoder": DecoderOptions(attend_from="before")}, "decoder.attend_from before .*attention"),
+    ({"decoder": DecoderOptions(input_feeding=True)}, "decoder.input_feeding .*attention"),
+    ({"decoder": DecoderOptions(copy=True)}, "decoder.copy .*attention"),
+    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "output": "entmax15"}, "decoder.copy .*entmax15"),
+    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "label_smoothing": 0.1}, "model.label_smoothing.*decoder.copy"),
+    ({"output": "sparsemax", "label_smoothing": 0.1}, "model.label_smoothing.*sparsemax"),
+    ({"coverage_loss": 1.0}, "model.coverage_loss.*attention"),
+    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="bottom")}, "decoder.attend_from bottom .*model.layers"),
+    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="before", input_feeding=True)}, "decoder.input_feeding .*attend_from top.*before"),
+    ({"attention": attentions.Dot(), "encoder": EncoderOptions(hidden_size=6), "bridge": vectors.Linear()}, "Dot.*8.*6"),
+    ({"encoder": EncoderOptions(hidden_size=6)}, "model.bridge Copy .*1 x 6.*1 x 8"),
+    ({"decoder": DecoderOptions(layers=2)}, "model.bridge Copy .*1 x 8.*2 x 8"),
+    ({"decoder": DecoderOptions(tied_output=True, readout="none")}, "decoder.tied_output .*6.*8"),
+    ({"decoder": DecoderOptions(features=True)}, "decoder.features .*data.tokenizer"),
+    ({"residual_from": 1}, "model.residual_from 1"),
+    ({"cell": MinGRU(), "recurrent_dropout": 0.2}, "model.recurrent_dropout.*0.2.*MinGRU"),
     ({"recurrent_dropout": 1.0}, "recurrent_dropout is 1.0"),
 ]  # fmt: skip
 
@@ -332,7 +332,7 @@ def test_what_does_not_go_together_is_refused(letters: Tokenizers, chosen: dict[
 def test_two_vocabularies_are_not_one(letters: Tokenizers, option: str) -> None:
     other = Characters()
     other.train(["abcd"])
-    with pytest.raises(InputError, match=f"{option} needs data.shared_vocabulary"):
+    with pytest.raises(InputError, match=f"decoder.{option} .*data.shared_vocabulary"):
         task_of(Tokenizers(letters.source, other), attention=attentions.Dot(), decoder=DecoderOptions(**{option: True}))
 
 
