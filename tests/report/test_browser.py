@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from seq2seq.report import compare, layout
-from tests.analysis.test_comparison import compared, write_run, wrong
-from tests.report.test_page import ALIGNMENTS, ATTACKS, ROWS, everything, example, render, whole
+from seq2seq.report.page import render
+from tests.analysis.systems import compared, write_run, wrong
+from tests.report.pages import ALIGNMENTS, ATTACKS, ROWS, everything, example, whole
 
 pytestmark = pytest.mark.browser
 
