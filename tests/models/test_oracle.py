@@ -27,8 +27,8 @@ from seq2seq.models.fixed_vector import Attentive, Learned, Linear, Max, Mean, Z
 from seq2seq.models.recurrent import Recurrent, Stack
 from seq2seq.tasks.translation import Translation
 from tests.models import oracle
+from tests.models.networks import PAIRS, networks, task_of
 from tests.models.oracle_attention import Array
-from tests.models.test_encoder_decoder import PAIRS, networks, task_of
 from tests.support import batch_of
 
 CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()]
