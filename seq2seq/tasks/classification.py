@@ -23,9 +23,6 @@ from seq2seq.tasks.base import Task, check_numbers, noise_of
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import load_vectors, reader_of
 
-PLACE = 2000
-"""The number of the last dropout."""
-
 
 class Classification(Task):
     """An RNN compresses the source into a fixed vector, a linear map says what it is."""
@@ -82,7 +79,7 @@ class Classification(Task):
         stack = Stack(cell, size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
         reader = reader_of(tokenizers.source, embedding_size, encoder.feature_size, words)
         self.reader = Encoder(reader, stack, encoder)
-        self.last_dropout = Dropout(dropout, PLACE)
+        self.last_dropout = Dropout(dropout)
         self.output = nn.Linear(size, len(tokenizers.target) - SPECIAL)
 
     def refuse_wrong_settings(self) -> None:

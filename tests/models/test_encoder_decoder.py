@@ -15,10 +15,11 @@ from seq2seq.models import attention as attentions
 from seq2seq.models import fixed_vector as vectors
 from seq2seq.models.cells import LSTM, MinGRU, turned
 from seq2seq.models.decoder import DecoderOptions
-from seq2seq.models.dropout import Noise
+from seq2seq.models.dropout import Dropout, Noise, number_of
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.output import Output, mixed
-from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
+from seq2seq.models.scheduled_sampling import NUMBER, ScheduledSampling, drawn
+from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation, repeated
 from tests.models.networks import PAIRS, networks, task_of
@@ -256,6 +257,21 @@ def test_two_vocabularies_are_not_one(letters: Tokenizers, option: str) -> None:
     other.train(["abcd"])
     with pytest.raises(InputError, match=f"decoder.{option} .*data.shared_vocabulary"):
         task_of(Tokenizers(letters.source, other), attention=attentions.Dot(), decoder=DecoderOptions(**{option: True}))
+
+
+def numbers(task: Task) -> dict[str, int | None]:
+    """Of each dropout of a task."""
+    return {name: module.number for name, module in task.named_modules() if isinstance(module, Dropout)}
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_no_two_dropouts_of_a_task_share_a_number(letters: Tokenizers, mode: dict[str, Any]) -> None:
+    small = numbers(task_of(letters))
+    large = numbers(task_of(letters, attention=attentions.Additive(), layers=3, decoder=DecoderOptions(**mode)))
+    assert len(large) > len(small) > 4
+    assert len({*large.values(), NUMBER}) == len(large) + 1
+    assert all(number == number_of(name) for name, number in large.items())
+    assert small.items() <= large.items(), "another part changes no mask"
 
 
 def test_settings_are_no_part_of_the_network(letters: Tokenizers) -> None:
