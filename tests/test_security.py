@@ -36,7 +36,7 @@ from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.data.tokenizers.units import Words
-from seq2seq.data.word_vectors import COUNTS, MATRIX, SETTINGS, WORD, WordVectors
+from seq2seq.data.word_vectors import WordVectors
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.report import page
@@ -307,13 +307,6 @@ def test_claims_of_an_array(tmp_path: Path, content: bytes) -> None:
     quick(lambda: npy.array_in(tmp_path / "claim.npy"))
 
 
-def fasttext(size: int = 10, words: int = 1, buckets: int = 0) -> bytes:
-    """A model of fastText with one word and forty bytes of vectors, whatever it claims."""
-    settings = SETTINGS.pack(793712314, 12, size, 5, 5, 5, 5, 1, 1, 2, buckets, 3, 6, 0, 1e-4)
-    body = b"word\0" + WORD.pack(1, 0) + MATRIX.pack(False, words + buckets, size)
-    return settings + COUNTS.pack(words, words, 0, 0, -1) + body + bytes(36)
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -321,9 +314,6 @@ def fasttext(size: int = 10, words: int = 1, buckets: int = 0) -> bytes:
         b"3 %d\n" % CLAIM,
         b"3 " + b"9" * 18 + b"\n",
         b"9" * 30 + b" " + b"9" * 30 + b"\n",
-        fasttext(size=2_000_000_000),
-        fasttext(words=2_000_000_000),
-        fasttext(buckets=2_000_000_000),
     ],
 )
 def test_claims_of_word_vectors(tmp_path: Path, content: bytes) -> None:
