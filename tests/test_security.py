@@ -27,9 +27,9 @@ from seq2seq import evaluate, train
 from seq2seq.analysis import systems
 from seq2seq.cli import command
 from seq2seq.configurable import build
-from seq2seq.data import rows
+from seq2seq.data import lines, rows
 from seq2seq.data.cache import CONTENTS, complete
-from seq2seq.data.corpora import json_rows, lines, npy
+from seq2seq.data.corpora import json_rows, npy
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
@@ -117,7 +117,7 @@ def test_a_pickle_is_no_array(tmp_path: Path, mark: Path) -> None:
     (tmp_path / "raw.npy").write_bytes(pickle.dumps(Evil(mark)))
     np.savez(tmp_path / "several", a=np.array([Evil(mark)], dtype=object))
     for name in ("objects.npy", "raw.npy", "several.npz"):
-        with pytest.raises(InputError, match="no array of"):
+        with pytest.raises(InputError, match=r"numpy\.save"):
             npy.array_in(tmp_path / name)
     assert not mark.exists()
 
@@ -211,7 +211,7 @@ def test_deep_json_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for read in (
         systems.read_results,
         systems.read_predictions,
-        lambda file: list(json_rows.json_lines(file, [["a"]])),
+        lambda file: list(json_rows.Jsonl("a", "a").read((file,))),
     ):
         with pytest.raises(InputError):
             read(deep)
@@ -455,14 +455,14 @@ def test_claims_of_a_parquet_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"source": ["a"] * 50, "target": ["b"] * 50}), path)
     whole = path.read_bytes()
-    assert len(list(json_rows.parquet(path, [["source"], ["target"]]))) == 50
+    assert len(list(json_rows.Parquet().read((path,)))) == 50
     footer = len(whole) - 8
     path.write_bytes(whole[:footer] + struct.pack("<i", 2_000_000_000) + whole[-4:])
-    quick(lambda: list(json_rows.parquet(path, [["source"], ["target"]])))
+    quick(lambda: list(json_rows.Parquet().read((path,))))
     for place in range(4, len(whole) - 8, 7):  # a varint that claims some 10^10 of whatever stands there
         path.write_bytes(whole[:place] + b"\x80\xc8\xaf\xa0\x25" + whole[place + 5 :])
         with contextlib.suppress(InputError):
-            assert len(list(json_rows.parquet(path, [["source"], ["target"]]))) <= 50
+            assert len(list(json_rows.Parquet().read((path,)))) <= 50
 
 
 def test_a_stranger_s_tokenizer(tokenizers: Tokenizers) -> None:

@@ -16,7 +16,7 @@ from typing import IO, NamedTuple, cast
 
 import numpy as np
 
-from seq2seq.data.corpora.lines import raw_lines
+from seq2seq.data.lines import raw_lines
 from seq2seq.errors import InputError
 
 HEAD, SAMPLE = 1 << 16, 1 << 12
