@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seq2seq.atomic_files import write_text
 from seq2seq.report import layout
 from seq2seq.report.layout import Fragment, marked
 from seq2seq.report.panels import Panel, Section, behind, dependence, exposure, memory, probes
@@ -109,7 +110,7 @@ def write_run(folder: Path, path: Path | None = None) -> Path:
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     path, name = path or folder / "report.html", folder / "predictions" / main_split(results)
     rows, alignments = (read_lines(Path(f"{name}.{end}")) for end in ("jsonl", "alignments.jsonl"))
-    layout.write(render(results, rows, alignments), path)
+    write_text(path, render(results, rows, alignments))
     return path
 
 

@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from seq2seq.analysis.examine import readable
 from seq2seq.analysis.gradient_flow import ROWS, memory_over_time
+from seq2seq.atomic_files import write_text
 from seq2seq.errors import Interrupted, Stopped
 from seq2seq.report.terminal import lined_up
-from seq2seq.runs.run_directory import RunDirectory, write_text
+from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.translation import Translation
 from seq2seq.training.device_budget import device_tokens
 from seq2seq.training.learner import Learner

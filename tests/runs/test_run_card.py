@@ -16,11 +16,12 @@ from pytorch_lightning import LightningModule, Trainer
 
 from seq2seq import train
 from seq2seq.cli import command
+from seq2seq.configurable import flatten
 from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Row, in_memory
 from seq2seq.report import page
-from seq2seq.runs import run_card
+from seq2seq.runs import resuming, run_card
 from seq2seq.runs.run_card import changed, energy, fingerprints, power_limit
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training.callbacks import Curves
@@ -72,6 +73,34 @@ def test_classes_in_lists_compare_with_their_own_defaults() -> None:
     assert changed({"metrics": [bare, half]}, {"metrics": [whole, whole]}) == []
     assert changed({"metrics": [bare]}, {"metrics": [other]}) == ["metrics"]
     assert changed({"metrics": [bare, bare]}, {"metrics": [bare]}) == ["metrics"]
+
+
+def test_settings_are_flattened_to_dotted_names() -> None:
+    cell = {"class_path": "seq2seq.models.cells.LSTM", "init_args": {"forget_bias": 1.0}}
+    settings = {
+        "seed": 1,
+        "model": {"cell": cell, "metrics": [{"class_path": "seq2seq.metrics.bleu.Bleu"}]},
+        "data": {},
+    }
+    assert flatten(settings) == {
+        "seed": 1,
+        "model.cell": "LSTM",
+        "model.cell.forget_bias": 1.0,
+        "model.metrics": [{"class_path": "Bleu"}],
+        "data": {},
+    }
+    assert flatten({}) == {}
+    assert flatten({"cell": {"class_path": "my.Cell"}}) == {"cell": "my.Cell"}
+
+
+def test_what_differs_between_two_configurations() -> None:
+    before = {"seed": 1, "model": {"cell": {"class_path": "seq2seq.models.cells.LSTM"}, "layers": 2}}
+    now = {"seed": 1, "model": {"cell": {"class_path": "LSTM", "init_args": {"forget_bias": 2.0}}, "layers": 3}, "x": 0}
+    none = resuming.NONE
+    assert resuming.changed(before, before) == []
+    assert resuming.changed(before, now) == [
+        ("model.layers", 2, 3), ("model.cell.forget_bias", none, 2.0), ("x", none, 0)
+    ]  # fmt: skip
 
 
 def set_in(values: Mapping[str, Any], before: str = "") -> Iterator[str]:

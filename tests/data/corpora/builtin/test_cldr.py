@@ -3,8 +3,6 @@
 import datetime
 import inspect
 import json
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
@@ -41,6 +39,7 @@ from seq2seq.data.corpora.builtin.cldr_pieces import (
     words,
 )
 from seq2seq.data.corpora.builtin.generated import split_of
+from tests.support import python
 
 PAIRS = [("en", "de"), ("de", "en"), ("fr", "tr"), ("ja", "en"), ("ar", "ru"), ("hi", "pl"), ("th", "zh"), ("he", "fi")]
 FEW = {"train": 160, "validation": 20, "test": 20}
@@ -69,7 +68,7 @@ def plain(said: str) -> str:
 
 
 def in_another_process(program: str) -> object:
-    said: object = json.loads(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
+    said: object = json.loads(python("-c", program, check=True).stdout)
     return said
 
 
