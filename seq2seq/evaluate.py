@@ -45,7 +45,6 @@ OF_TRAINING = (
     "teacher",
     "changed",
     "resumed",
-    "energy",
     "data",
     "seconds",
     "timing",

@@ -25,7 +25,7 @@ from seq2seq.training.learner import Learner
 from seq2seq.training.step_boundaries import StepBoundary
 
 TIMES = {"seconds", "tokens_per_second"}
-OF_A_LAUNCH = {"seconds", "timing", "energy", "resumed", "environment", "name"}
+OF_A_LAUNCH = {"seconds", "timing", "resumed", "environment", "name"}
 """What results.json says about one launch, not about the experiment."""
 
 
