@@ -21,13 +21,13 @@ import numpy as np
 import torch
 
 from seq2seq.analysis.gradient_flow import memory_over_time
+from seq2seq.atomic_files import write_text
 from seq2seq.data.corpora.builtin.synthetic import Adding, Copying, Generated, Reversal
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.units import Words
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.runs.run_directory import write_text
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
 

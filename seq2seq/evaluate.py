@@ -18,6 +18,7 @@ from seq2seq.analysis.breakdown import training_counts
 from seq2seq.analysis.comparison import comparison
 from seq2seq.analysis.examine import Examined, examine
 from seq2seq.analysis.results_files import as_json, publish, without_nan
+from seq2seq.atomic_files import write_text
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
@@ -162,10 +163,10 @@ def score(name: str, arguments: Sequence[str]) -> int:
         run.clear(REPORTED)
         publish(scored, examined, run, config.split)
     if config.report is not None:
-        from seq2seq.report import layout, page  # takes a moment to import
+        from seq2seq.report import page  # takes a moment to import
 
         text = page.render(without_nan(scored), without_nan(examined.rows()), examined.alignments)
-        layout.write(text, config.report)
+        write_text(config.report, text)
     answer(config, scored, tables.scores(scored, config.split), shown(scored, config.split))
     if base is None and not bounds:
         return 0

@@ -25,6 +25,7 @@ import torch
 
 from seq2seq import evaluate, train
 from seq2seq.analysis import systems
+from seq2seq.atomic_files import write_text
 from seq2seq.cli import command
 from seq2seq.configurable import build
 from seq2seq.data import rows
@@ -41,7 +42,7 @@ from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.report import page
 from seq2seq.runs import checkpoint, safe_load
-from seq2seq.runs.run_directory import RunDirectory, write_text
+from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.translation import Translation
 from seq2seq.training import trainer
 from tests.support import ROOT
@@ -432,11 +433,10 @@ def test_writing_follows_no_links(tmp_path: Path, good: dict[str, Any]) -> None:
     precious.write_text("kept")
     run = tmp_path / "run"
     run.mkdir()
-    (run / ".config.yaml.tmp").symlink_to(precious)
+    for name in ("config.yaml", "last.ckpt", "report.html"):
+        (run / f".{name}.{os.getpid()}.tmp").symlink_to(precious)
     write_text(run / "config.yaml", "written")
-    (run / ".last.ckpt.tmp").symlink_to(precious)
     checkpoint.write(good, run / "last.ckpt")
-    (run / f".report.html.{os.getpid()}.tmp").symlink_to(precious)
     (run / "results.json").write_text("{}")
     page.write_run(run)
     assert precious.read_text() == "kept"

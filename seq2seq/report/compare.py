@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from seq2seq.atomic_files import write_text
 from seq2seq.report import layout, plots
 from seq2seq.report.layout import Fragment, marked
 from seq2seq.report.panels import Panel, dependence, interval
@@ -42,7 +43,7 @@ class DifferingRow(NamedTuple):
 
 def write(comparison: Mapping[str, Any], path: Path) -> None:
     """Write the page of a comparison to `path`."""
-    layout.write(render(comparison), path)
+    write_text(path, render(comparison))
 
 
 def render(comparison: Mapping[str, Any]) -> str:

@@ -1,16 +1,14 @@
-"""What every page shares: the template engine, the script with its fingerprint, writing a file whole."""
+"""What every page shares: the template engine and the script with its fingerprint."""
 
 from __future__ import annotations
 
 import base64
 import difflib
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -54,20 +52,6 @@ def script() -> Mapping[str, str]:
     text = files("seq2seq.report").joinpath("page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return {"script": Markup(text), "script_hash": f"sha256-{digest}"}
-
-
-def write(text: str, path: Path) -> None:
-    """Write a page; a reader sees the old one or the whole new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # A lone surrogate, which JSON may hold, has no UTF-8; it becomes a question mark.
-        unfinished.unlink(missing_ok=True)  # it may be a link to somewhere else
-        with open(unfinished, "xb") as file:
-            file.write(text.encode("utf-8", errors="replace"))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def marked(prediction: str, reference: str) -> list[Fragment]:

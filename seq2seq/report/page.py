@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from seq2seq.atomic_files import write_text
 from seq2seq.report import examples, layout, network
 from seq2seq.report.panels import Panel, Section, behind, dependence
 from seq2seq.report.training import best_checkpoint, training
@@ -60,7 +61,7 @@ def write_run(folder: Path, path: Path | None = None) -> Path:
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     path, name = path or folder / "report.html", folder / "predictions" / main_split(results)
     rows, alignments = (read_lines(Path(f"{name}.{end}")) for end in ("jsonl", "alignments.jsonl"))
-    layout.write(render(results, rows, alignments), path)
+    write_text(path, render(results, rows, alignments))
     return path
 
 

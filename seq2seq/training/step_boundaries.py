@@ -39,7 +39,7 @@ class Agreement(NamedTuple):
     """Optimiser steps until the next agreement."""
 
 
-class Boundaries(Callback):
+class StepBoundary(Callback):
     """Saves every few minutes; stops after a signal or before a limit of time, with a checkpoint to go on from."""
 
     def __init__(

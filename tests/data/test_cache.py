@@ -85,7 +85,7 @@ def test_a_killed_process_leaves_nothing_that_counts(tmp_path: Path) -> None:
         time.sleep(0.01)
     victim.send_signal(signal.SIGKILL)
     victim.communicate(timeout=10)
-    assert visible(tmp_path / "cache") == [f".kind-{digest(['key'])}.tmp"]  # what it leaves is no finished folder
+    assert visible(tmp_path / "cache") == [f".kind-{digest(['key'])}.{victim.pid}.tmp"], "no finished folder"
     folder = Cache(tmp_path / "cache").folder("kind", ["key"], value)
     assert (folder / "value").read_text() == "whole"
     assert visible(tmp_path / "cache") == [folder.name]

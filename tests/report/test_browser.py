@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from seq2seq.report import compare, layout
+from seq2seq.atomic_files import write_text
+from seq2seq.report import compare
 from tests.analysis.test_comparison import compared, write_run, wrong
 from tests.report.test_page import ALIGNMENTS, ATTACKS, ROWS, everything, example, render, whole
 
@@ -79,7 +80,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "compare": compare.render(compared(*runs)),
     }
     for name, text in texts.items():
-        layout.write(text, folder / f"{name}.html")
+        write_text(folder / f"{name}.html", text)
     return {name: folder / f"{name}.html" for name in texts}
 
 

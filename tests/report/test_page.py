@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 import yaml
 
+from seq2seq.atomic_files import write_text
 from seq2seq.report import layout
 from seq2seq.report.drawing import Scale
-from seq2seq.report.layout import marked, write
+from seq2seq.report.layout import marked
 from seq2seq.report.page import render
 from seq2seq.report.plots import Bucket, Marks, Point, by_group, curves
 from seq2seq.report.wording import duration, number, shortened
@@ -515,7 +516,7 @@ def test_write_replaces_the_page_in_one_step(
     results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "new" / "report.html"
-    write(render(results), path)
+    write_text(path, render(results))
     assert path.read_text(encoding="utf-8") == render(results)
 
     def refuse(*_: object) -> None:
@@ -523,7 +524,7 @@ def test_write_replaces_the_page_in_one_step(
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="disk full"):
-        write("other", path)
+        write_text(path, "other")
     assert path.read_text(encoding="utf-8") == render(results)
     assert [item.name for item in path.parent.iterdir()] == ["report.html"]
 
@@ -548,7 +549,7 @@ def test_a_run_is_shown_from_its_files_alone(results: dict[str, Any], tmp_path: 
 
 
 def test_write_survives_half_characters(tmp_path: Path) -> None:
-    write(render({"task": "a\ud800b", "splits": {}}), tmp_path / "report.html")
+    write_text(tmp_path / "report.html", render({"task": "a\ud800b", "splits": {}}))
     assert "a?b" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
