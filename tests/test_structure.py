@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,3 +140,10 @@ def test_classes_have_different_names() -> None:
         node.name for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
     )
     assert [name for name, count in classes.items() if count > 1] == []
+
+
+def test_no_test_imports_another() -> None:
+    """What two of them need stands in tests/support.py, or in a module beside them that has no tests."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    imported = {name for path in files for name in re.findall(r"^(?:from|import) (tests\S*)", path.read_text(), re.M)}
+    assert {name for name in imported if ".test_" in name} == set()

@@ -28,8 +28,8 @@ from seq2seq.models.pooling import Attentive, Max, Mean
 from seq2seq.models.recurrent import Recurrent
 from seq2seq.tasks.translation import Translation
 from tests.models import oracle
+from tests.models.networks import PAIRS, networks, task_of
 from tests.models.oracle_attention import Array
-from tests.models.test_encoder_decoder import PAIRS, networks, task_of
 from tests.support import batch_of
 
 CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()]

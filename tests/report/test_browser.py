@@ -12,8 +12,9 @@ import pytest
 
 from seq2seq.atomic_files import write_text
 from seq2seq.report import compare
-from tests.analysis.test_comparison import compared, write_run, wrong
-from tests.report.test_page import ALIGNMENTS, ATTACKS, ROWS, everything, example, render, whole
+from seq2seq.report.page import render
+from tests.analysis.systems import compared, write_run, wrong
+from tests.report.pages import ALIGNMENTS, ATTACKS, ROWS, everything, example, whole
 
 pytestmark = pytest.mark.browser
 

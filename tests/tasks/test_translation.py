@@ -1,6 +1,7 @@
 """The translation task: loss, search and checkpoint agree with each other."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,10 @@ from seq2seq.models.encoder import EncoderOptions
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
+from tests import support
 from tests.support import PAIRS, batch_of, split_of
 
-
-def tiny(tokenizers: Tokenizers, **settings: object) -> Translation:
-    sizes: dict[str, object] = {"embedding_size": 16, "hidden_size": 48, "dropout": 0.0}
-    return Translation(tokenizers, **{**sizes, **settings})  # type: ignore[arg-type]
+tiny = partial(support.small, Translation, embedding_size=16, hidden_size=48)
 
 
 KINDS: list[dict[str, object]] = [

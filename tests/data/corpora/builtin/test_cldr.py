@@ -3,8 +3,6 @@
 import datetime
 import inspect
 import json
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
@@ -28,6 +26,7 @@ from babel.numbers import format_currency
 from seq2seq.data.corpora.builtin import cldr, cldr_phrases
 from seq2seq.data.corpora.builtin.cldr import PhraseRow, generate, split_of
 from seq2seq.data.corpora.builtin.cldr_phrases import FIELDS, KINDS, Piece, Word, fill, relative, words
+from tests.support import python
 
 PAIRS = [("en", "de"), ("de", "en"), ("fr", "tr"), ("ja", "en"), ("ar", "ru"), ("hi", "pl"), ("th", "zh"), ("he", "fi")]
 FEW = {"train": 160, "validation": 20, "test": 20}
@@ -56,7 +55,7 @@ def plain(said: str) -> str:
 
 
 def in_another_process(program: str) -> object:
-    said: object = json.loads(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
+    said: object = json.loads(python("-c", program, check=True).stdout)
     return said
 
 

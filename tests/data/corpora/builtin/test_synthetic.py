@@ -1,8 +1,6 @@
 """Generated corpora: the right answers, no source in two splits, the same rows everywhere."""
 
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import in_memory
 from seq2seq.data.tokenizers.units import Words
 from seq2seq.errors import InputError
+from tests.support import python
 
 FEW = {"train": 300, "validation": 40, "test": 50}
 KINDS: list[Callable[..., Generated]] = [Copying, Reversal, Adding]
@@ -49,7 +48,7 @@ def test_rows_are_the_same_in_another_process_and_in_years() -> None:
         "import json; from seq2seq.data.corpora.builtin.synthetic import *; corpus = Copying(6, 2, train=5, validation=2, test=2);"
         "print(json.dumps([row for split in SPLITS for row in corpus.rows(split, None)]))"
     )
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    done = python("-c", program, check=True)
     corpus = Copying(6, 2, train=5, validation=2, test=2)
     assert json.loads(done.stdout) == [list(row) for split in SPLITS for row in corpus.rows(split, None)]
     assert next(iter(Copying(6).rows("train", None))).source == "7 2 2 4 1 6"
