@@ -23,6 +23,7 @@ from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.models.cells import RNN, Cell, CellState
 from seq2seq.models.encoder import Encoder
+from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
 
 LOW, HIGH = 0.1, 0.9
@@ -212,3 +213,28 @@ def memory_of(task: Translation, sources: Sequence[str], targets: Sequence[str])
     )
     split = Split(Texts(sources, targets), source, target, longest, row_format)
     return memory_over_time(task, split.batch(np.arange(len(sources))).to(next(task.parameters()).device))
+
+
+def memory_of_split(task: Task, split: Split, limit: int) -> tuple[dict[str, Any], dict[str, float]] | None:
+    """`memory_over_time` for some rows of a split, `limit` tokens at most: all of it, and its summary.
+
+    None for a task without an encoder that hands over what it remembers.
+    """
+    if not isinstance(task, Translation):
+        return None
+    rows = some_rows(split.lengths(np.arange(len(split))), limit)
+    found = memory_over_time(task, split.batch(rows).to(next(task.parameters()).device))
+    return found.plain(), found.summary()
+
+
+def some_rows(lengths: np.ndarray, limit: int) -> np.ndarray:
+    """ROWS of the rows with source and target lengths (N, 2), evenly spread; fewer if these exceed `limit` tokens.
+
+    Padding counts. A training step of so many tokens has fitted the device.
+    """
+    count = min(len(lengths), ROWS)
+    while True:
+        rows = np.linspace(0, len(lengths) - 1, count).astype(np.int64)
+        if count == 1 or count * lengths[rows].max(axis=0).sum() <= limit:
+            return rows
+        count //= 2

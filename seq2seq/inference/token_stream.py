@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.cache import checksum_of
-from seq2seq.data.corpora.lines import decode_line
+from seq2seq.data.lines import decode_line
 from seq2seq.data.tokenizers.base import PAD
 from seq2seq.data.tokenizers.factored import TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled

@@ -364,7 +364,7 @@ def test_windows_follow_time_and_training_sees_no_value_of_another_split(tmp_pat
 
 
 BAD_FILES = [
-    ("1\n2\nx\n", {}, r"series\.csv:3: step 1 holds 'x', which is no number"),
+    ("1\n2\nx\n", {}, r"series\.csv:3: step 1 .*'x'"),
     ("1\nnan\n", {}, r"series\.csv:2: .*not finite"),
     ("1\n\n3\n", {}, r"series\.csv:2: an empty line among the rows"),
     ("a,b\n1,2\n3\n", {"columns": "b"}, r"series\.csv:3: 1 columns, but the header has 2"),
