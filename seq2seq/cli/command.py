@@ -1,6 +1,7 @@
 """What the commands share: the typed parser, and errors as one line with exit code 2."""
 
 import importlib
+import inspect
 import io
 import json
 import logging
@@ -15,7 +16,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 
 from seq2seq.cli.messages import explain
-from seq2seq.configurable import Settings, descendants, named, with_short_names
+from seq2seq.configurable import Part, Settings, descendants, named, with_short_names
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError, Stopped
 from seq2seq.runs.config_file import read_yaml
@@ -77,8 +78,19 @@ def training_parser(task: type[Task] = Translation) -> ArgumentParser:
     parser.add_class_arguments(DistillationOptions, "distillation")
     parser.add_class_arguments(DataModule, "data")
     parser.add_class_arguments(task, "model", skip={"tokenizers"}, instantiate=False)
+    parser.set_defaults(default_parts(task, "model"))
     parser.add_class_arguments(Decoding, "decoding")
     return parser
+
+
+def default_parts(kind: type, group: str) -> dict[str, Any]:
+    """The parts among the defaults of a dataclass by name: jsonargparse names only those that `__init__` spells out."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
+    return {
+        f"{group}.{name}": {"class_path": f"{type(part).__module__}.{type(part).__qualname__}"}
+        for name, part in defaults.items()
+        if isinstance(part, Part) and not isinstance(part, Settings)
+    }
 
 
 def task_class(arguments: Sequence[str]) -> type[Task]:

@@ -19,7 +19,6 @@ from seq2seq.analysis.gradient_flow import ROWS, memory_over_time
 from seq2seq.errors import Interrupted, Stopped
 from seq2seq.report.terminal import lined_up
 from seq2seq.runs.run_directory import RunDirectory, write_text
-from seq2seq.tasks.translation import Translation
 from seq2seq.training.device_budget import device_tokens
 from seq2seq.training.learner import Learner
 
@@ -98,8 +97,8 @@ class Curves(Callback):
         self._mark, self._tokens = now, 0
         learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         values = {"train_loss": loss, "gradient_norm": norm, "learning_rate": learning_rate, "tokens_per_second": rate}
-        if learner.numerics.skipped:
-            values["skipped_steps"] = float(learner.numerics.skipped)
+        if learner.skipped_steps.skipped:
+            values["skipped_steps"] = float(learner.skipped_steps.skipped)
         self.add(trainer.global_step, {name: value for name, value in values.items() if math.isfinite(value)})
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -250,7 +249,7 @@ class EncoderMemory(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         learner = learner_of(pl_module)
-        if not trainer.is_global_zero or not isinstance(learner.task, Translation):
+        if not trainer.is_global_zero or learner.task.encoder_decoder is None:
             return
         split, limit = learner.splits["validation"], learner.device_tokens or learner.data.batch_tokens
         rows = some_rows(split.lengths(np.arange(len(split))), limit)
@@ -283,7 +282,7 @@ class Progress(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            total = learner_of(pl_module).course(trainer).total
+            total = learner_of(pl_module).training_length(trainer).total
             terminal = sys.stderr.isatty()
             if trainer.global_step:
                 print(f"going on from step {trainer.global_step:,}", file=sys.stderr)

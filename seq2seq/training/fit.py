@@ -46,7 +46,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog) -> None:
     options = job.parts.trainer
     boundaries = Boundaries(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
     trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundaries])
-    job.parts.optimizer.schedule.check(learner.course(trainer))
+    job.parts.optimizer.schedule.check(learner.training_length(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
         describe(learner, job.run)
@@ -152,7 +152,7 @@ def test(
         "memory": records.memory.points,
         "best": records.checkpoints.best,
         "average": average,
-        "skipped": learner.numerics.counts(),
+        "skipped": learner.skipped_steps.counts(),
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "config": job.settings,
         "model": {"parameters": learner.task.parameter_counts()},
