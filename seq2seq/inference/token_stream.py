@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from seq2seq.data.cache import checksum_of
-from seq2seq.data.corpora.lines import decode_line
+from seq2seq.data.lines import decode_line
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint, safe_load
 from seq2seq.tasks.base import Task, as_tensor

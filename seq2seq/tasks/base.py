@@ -22,8 +22,8 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.dropout import Noise
-from seq2seq.models.encoder import Stack
 from seq2seq.models.encoder_decoder import EncoderDecoder
+from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
 
@@ -45,6 +45,13 @@ class Task(nn.Module, Part):
         self.tokenizers = tokenizers
         self.decoding = Decoding()
         """How to search by default; part of the checkpoint, not of the network."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Settings are no part of the network, even where they are a module that has not been built."""
+        if isinstance(value, NetworkPart) and not value.is_built:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def initialise(self) -> None:
         """What is done once, before a new training: load vectors, say."""
@@ -247,19 +254,6 @@ class RecurrentTask(Task):
     def usual_metrics(self) -> list[Metric]:
         """The metrics where the settings name none."""
         raise TypeError(f"{type(self).__name__} does not name its metrics")
-
-    @property
-    def stack(self) -> Stack:
-        """The recurrent layers as the settings describe them."""
-        return Stack(
-            self.cell,
-            self.hidden_size,
-            self.layers,
-            self.dropout,
-            self.locked_dropout,
-            self.recurrent_dropout,
-            self.residual_from,
-        )
 
 
 def noise_of(batch: Batch) -> Noise:

@@ -16,6 +16,7 @@ from seq2seq.metrics.base import Metric
 from seq2seq.metrics.calibration import CalibrationError
 from seq2seq.models.dropout import Dropout
 from seq2seq.models.encoder import Encoder, EncoderOptions
+from seq2seq.models.recurrent import Stack
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import RecurrentTask, noise_of
 from seq2seq.tasks.decoding_options import Decoding
@@ -49,11 +50,11 @@ class Classification(RecurrentTask):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.row_format = self.row_format._replace(single_token_target=not self.multi_label)
-        size, (source, target) = self.encoder.hidden_size or self.hidden_size, self.tokenizers
+        source, target = self.tokenizers
         reader = reader_of(source, self.embedding_size, self.encoder.feature_size, self.words)
-        self.reader = Encoder(reader, self.stack._replace(size=size), self.encoder)
+        self.reader = Encoder(reader, Stack.of(self), self.encoder)
         self.last_dropout = Dropout(self.dropout, PLACE)
-        self.output = nn.Linear(size, len(target) - SPECIAL)
+        self.output = nn.Linear(self.reader.size, len(target) - SPECIAL)
 
     def usual_metrics(self) -> list[Metric]:
         if self.multi_label:

@@ -21,12 +21,13 @@ from seq2seq.metrics.forecast_errors import (
     RootMeanSquaredError,
 )
 from seq2seq.models.attention import Attention
-from seq2seq.models.bridge import Bridge, Linear, StateShape
 from seq2seq.models.cells import GRU, Cell, inside
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
+from seq2seq.models.fixed_vector import Bridge, Linear, StateShape
 from seq2seq.models.forecaster import Forecaster, ForecastInputs, pinball
+from seq2seq.models.recurrent import Stack
 from seq2seq.tasks.base import RecurrentTask, noise_of
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -80,14 +81,13 @@ class Forecasting(RecurrentTask):
         self.levels = self.quantiles or [MEDIAN]
         source, target = sides_of(self.tokenizers)
         self.horizon = target.steps[1]
-        above, attention = self.stack, self.attention
-        below = above._replace(size=self.encoder.hidden_size or self.hidden_size)
-        self.reader = Encoder(Projection(source.width, self.embedding_size), below, self.encoder)
-        shapes = StateShape(below.layers, below.size), StateShape(above.layers, above.size)
-        self.handed = self.bridge.module(self.cell.states, *shapes)
-        scorer = None if attention is None else attention.module(above.size, below.size)
+        stack, attention = Stack.of(self), self.attention
+        self.reader = Encoder(Projection(source.width, self.embedding_size), stack, self.encoder)
+        shapes = (StateShape(self.layers, size) for size in (self.reader.size, self.hidden_size))
+        self.handed = self.bridge.build(self.cell.states, *shapes)
+        attend = None if attention is None else attention.build(self.hidden_size, self.reader.size)
         middle = self.levels.index(MEDIAN)
-        self.forecaster = Forecaster(target.width, self.embedding_size, len(self.levels), middle, above, scorer)
+        self.forecaster = Forecaster(target.width, self.embedding_size, len(self.levels), middle, stack, attend)
         same = source.width == target.width
         gain = source.deviation / target.deviation if same else np.zeros(0)
         shift = (source.mean - target.mean) / target.deviation if same else np.zeros(0)
@@ -105,7 +105,7 @@ class Forecasting(RecurrentTask):
             raise InputError(f"model.quantiles is {levels}; they must rise from above 0 to below 1 and hold 0.5")
         if self.attention is not None and self.attention.coverage:
             raise InputError("model.attention.coverage is for the attention of a translation; set it to false")
-        if not self.bridge.informs and self.attention is None:
+        if not self.bridge.uses_source and self.attention is None:
             raise InputError(
                 f"model.bridge {type(self.bridge).__name__} tells the decoder nothing of the history; choose Copy or "
                 "Linear, or an attention such as Additive"

@@ -18,6 +18,7 @@ from seq2seq.models.cells import CellState
 from seq2seq.models.decoder import State
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.language_model import Generator
+from seq2seq.models.recurrent import Stack
 from seq2seq.tasks.base import RecurrentTask, noise_of
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -61,7 +62,7 @@ class Generation(RecurrentTask):
             condition = Embedding(source.sizes, self.embedding_size, self.embedding_size, PAD)
         texts = Embedding(target.sizes, self.embedding_size, 1, PAD)
         self.register_buffer("unwritable", torch.from_numpy(target.unwritable), persistent=False)
-        self.network = Generator(condition, texts, self.stack, self.condition_every_step, self.tied_output)
+        self.network = Generator(condition, texts, Stack.of(self), self.condition_every_step, self.tied_output)
 
     def usual_metrics(self) -> list[Metric]:
         return [Perplexity(), BitsPerCharacter()]

@@ -12,9 +12,9 @@ from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.models.cells import CellState
 from seq2seq.models.embedding import Reader
 from seq2seq.models.encoder import Encoder
-from seq2seq.models.tagger import AlignedDecoder, AlignedState, TaggerOutputs
+from seq2seq.models.tagger import AutoregressiveTagger, ColumnTagger, TaggerState
 
-Labeller = TaggerOutputs | AlignedDecoder
+Labeller = ColumnTagger | AutoregressiveTagger
 
 
 class Labelled(NamedTuple):
@@ -78,9 +78,9 @@ class LabelStream:
     def label(self, hidden: Tensor) -> tuple[int, float]:
         """The id of the label of a state (1, H), and its log-probability."""
         labeller = self.labeller
-        if isinstance(labeller, AlignedDecoder):
+        if isinstance(labeller, AutoregressiveTagger):
             first = labeller.start(hidden.unsqueeze(1))
-            state = first if self.decoder is None else AlignedState(first.states, self.decoder, 0)
+            state = first if self.decoder is None else TaggerState(first.states, self.decoder, 0)
             log_probs, after = labeller.step(torch.tensor([[self.before]], device=hidden.device), state)
             self.decoder = after.recurrent
             best, chosen = log_probs[0, 0].max(-1)

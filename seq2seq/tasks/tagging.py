@@ -17,7 +17,8 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
-from seq2seq.models.tagger import AlignedDecoder, AlignedState, Crf, LabelColumn, Softmax, Tagger
+from seq2seq.models.recurrent import Stack
+from seq2seq.models.tagger import AutoregressiveTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import RecurrentTask, noise_of
 from seq2seq.tasks.decoding_options import Decoding
@@ -52,10 +53,10 @@ class Tagging(RecurrentTask):
         super().__post_init__()
         source, target = self.tokenizers
         size = self.encoder.hidden_size or self.hidden_size
-        stack = self.stack._replace(size=size)
+        stack = Stack.of(self)._replace(hidden_size=size)
         reader = reader_of(source, self.embedding_size, self.encoder.feature_size, self.words)
         self.reader = Encoder(reader, stack, self.encoder, self.lookahead)
-        self.labeller = cast(Labeller, self.tagger.module(size, columns_of(target), stack))
+        self.labeller = cast(Labeller, self.tagger.build(size, columns_of(target), stack))
 
     def usual_metrics(self) -> list[Metric]:
         return [Accuracy(), MacroF1()]
@@ -79,7 +80,7 @@ class Tagging(RecurrentTask):
 
     @property
     def searches(self) -> bool:
-        return isinstance(self.labeller, AlignedDecoder)
+        return isinstance(self.labeller, AutoregressiveTagger)
 
     def states(self, batch: Batch) -> tuple[Encoding, Tensor]:
         """What the encoder has found, and the number of tokens of each row (B,), on the CPU."""
@@ -97,7 +98,7 @@ class Tagging(RecurrentTask):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():
             encoding, lengths = self.states(batch)
-            if isinstance(self.labeller, AlignedDecoder):
+            if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
             found = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
         columns = zip(found.ids.tolist(), found.scores.tolist(), found.tokens.tolist(), lengths.tolist(), strict=True)
@@ -111,11 +112,11 @@ class Tagging(RecurrentTask):
         ]
 
     def searched(
-        self, decoder: AlignedDecoder, states: Tensor, lengths: Tensor, batch: Batch, decoding: Decoding
+        self, decoder: AutoregressiveTagger, states: Tensor, lengths: Tensor, batch: Batch, decoding: Decoding
     ) -> list[list[Hypothesis]]:
         """The best sequences of as many labels as there are tokens; an end that costs nothing follows the last."""
 
-        def step(before: Tensor, state: AlignedState) -> tuple[Tensor, AlignedState]:
+        def step(before: Tensor, state: TaggerState) -> tuple[Tensor, TaggerState]:
             log_probs, state = decoder.step(before.masked_fill(before == BOS, PAD), state)
             log_probs[..., EOS] = 0.0
             return log_probs, state

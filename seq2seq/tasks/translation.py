@@ -13,11 +13,12 @@ from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention, Normalizer
-from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.decoder import DecoderOptions, DecoderOutputs, SourceMemory, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies
+from seq2seq.models.fixed_vector import Bridge, Copy
+from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.tasks.base import RecurrentTask, noise_of
 from seq2seq.tasks.decoding_options import Decoding
@@ -60,7 +61,7 @@ class Translation(RecurrentTask):
         source, target = self.tokenizers
         sizes = Vocabularies(source.sizes, target.sizes, source is target, source.width)
         parts = self.encoder, self.bridge, self.attention, self.decoder, self.output
-        self.network = EncoderDecoder(sizes, self.embedding_size, self.stack, *parts, PAD)
+        self.network = EncoderDecoder(sizes, self.embedding_size, Stack.of(self), *parts, PAD)
         self.register_buffer("unwritable", torch.from_numpy(target.unwritable), persistent=False)
 
     def usual_metrics(self) -> list[Metric]:

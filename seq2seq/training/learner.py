@@ -32,7 +32,7 @@ from seq2seq.training.averaging import MovingAverage
 from seq2seq.training.carried_state import CarriedState
 from seq2seq.training.device_budget import out_of_memory
 from seq2seq.training.distillation import Teacher
-from seq2seq.training.loop_state import loops_at
+from seq2seq.training.lightning_private import loops_at
 from seq2seq.training.options import OptimizerOptions
 from seq2seq.training.schedules import PlateauState, TrainingLength
 from seq2seq.training.skipped_steps import SkippedSteps, StepRecord
