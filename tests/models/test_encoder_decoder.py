@@ -168,16 +168,16 @@ def test_reading_only_its_own_tokens_is_greedy_search(letters: Tokenizers, mode:
 
 
 def test_own_tokens_depend_on_step_and_row_alone(letters: Tokenizers) -> None:
-    places = torch.tensor([5, 3, 900])
-    whole = drawn(0.3, Noise(7, places), 2000)
-    assert whole[1:2, :11].equal(drawn(0.3, Noise(7, places[1:2]), 11))
+    keys = torch.tensor([5, 3, 900])
+    whole = drawn(0.3, Noise(7, keys), 2000)
+    assert whole[1:2, :11].equal(drawn(0.3, Noise(7, keys[1:2]), 11))
     assert whole.float().mean().item() == pytest.approx(0.3, abs=0.02)
-    assert not whole.equal(drawn(0.3, Noise(8, places), 2000))
+    assert not whole.equal(drawn(0.3, Noise(8, keys), 2000))
     task = task_of(letters, scheduled_sampling=ScheduledSampling("linear", 4.0, 0.25))
-    batch = batch_of(PAIRS, letters)
-    assert task.train().own_tokens(batch) is None, "the first step reads the reference"
-    assert task.own_tokens(batch._replace(step=2)) is not None
-    assert task.eval().own_tokens(batch._replace(step=2)) is None
+    batch, noise = batch_of(PAIRS, letters), Noise(7, torch.arange(len(PAIRS)))
+    assert task.train().own_tokens(batch, noise) is None, "the first step reads the reference"
+    assert task.own_tokens(batch._replace(step=2), noise) is not None
+    assert task.eval().own_tokens(batch._replace(step=2), noise) is None
 
 
 def test_schedules_of_sampling_follow_the_paper() -> None:
