@@ -121,8 +121,8 @@ def test_copying_is_the_mixture_of_the_paper(letters: Tokenizers) -> None:
     for row in range(len(PAIRS)):
         for time in range(batch.target.shape[1] - 1):
             expected = gate[row, time] * generated[row, time]
-            for place, token in enumerate(batch.source[row].tolist()):
-                expected[token] += (1 - gate[row, time]) * outputs.weights[row, time, place]
+            for position, token in enumerate(batch.source[row].tolist()):
+                expected[token] += (1 - gate[row, time]) * outputs.weights[row, time, position]
             torch.testing.assert_close(found[row, time], expected)
     labels = batch.target[:, 1:]
     real = labels != PAD
