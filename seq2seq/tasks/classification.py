@@ -28,7 +28,7 @@ PLACE = 2000
 
 @dataclass(eq=False, repr=False)
 class Classification(RecurrentTask):
-    """An RNN compresses the source into a fixed vector, a linear map says what it is.
+    """An RNN compresses the source into a fixed vector, a linear map gives the probability of each label.
 
     Args:
         encoder: what the encoder does otherwise; its pooling (Last, Mean, Max, Attentive) makes the fixed vector.
