@@ -56,7 +56,7 @@ class Task(nn.Module, Part):
             number_dropouts(value, name)
 
     def initialise(self) -> None:
-        """What is done once, before a new training: load vectors, say."""
+        """Called once, before a new training: loads pre-trained vectors, for example."""
 
     # The loss.
 
@@ -194,7 +194,7 @@ class Task(nn.Module, Part):
             raise InputError(f"no training target has all the tokens of {prefix!r}; begin with another text")
         return ids
 
-    # What a checkpoint and a report tell.
+    # Description.
 
     def specification(self) -> dict[str, Any]:
         names = [name for name in inspect.signature(type(self)).parameters if name != "tokenizers"]
@@ -264,14 +264,14 @@ def noise_of(batch: Batch) -> Noise:
 
 
 def pack_task(task: Task) -> dict[str, Any]:
-    """Everything that makes a task again, as tensors and JSON: what a checkpoint stores beside the parameters."""
+    """What a checkpoint stores beside the parameters, tensors and JSON from which `unpack_task` makes an equal task."""
     source, target = task.tokenizers
-    shared = source is target
+    tokenizers = (source,) if source is target else (source, target)
     return {
         "task": json.dumps(task.specification()),
         "decoding": json.dumps(task.decoding.specification()),
-        "tokenizers": json.dumps([one.specification() for one in ((source,) if shared else (source, target))]),
-        "tokenizer_states": [as_tensor(one.state) for one in ((source,) if shared else (source, target))],
+        "tokenizers": json.dumps([tokenizer.specification() for tokenizer in tokenizers]),
+        "tokenizer_states": [as_tensor(tokenizer.state) for tokenizer in tokenizers],
     }
 
 

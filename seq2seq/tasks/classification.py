@@ -25,7 +25,7 @@ from seq2seq.tasks.source_embedding import load_vectors, reader_of
 
 @dataclass(eq=False, repr=False)
 class Classification(RecurrentTask):
-    """An RNN compresses the source into a fixed vector, a linear map says what it is.
+    """An RNN compresses the source into a fixed vector, a linear map gives the probability of each label.
 
     Args:
         encoder: what the encoder does otherwise; its pooling (Last, Mean, Max, Attentive) makes the fixed vector.

@@ -83,7 +83,7 @@ class Tagging(RecurrentTask):
         return isinstance(self.labeller, AutoregressiveTagger)
 
     def states(self, batch: Batch) -> tuple[Encoding, Tensor]:
-        """What the encoder has found, and the number of tokens of each row (B,), on the CPU."""
+        """The encoder's result, and the number of tokens of each row (B,), on the CPU."""
         encoding: Encoding = self.reader(batch.source, batch.source_lengths, noise_of(batch))
         if isinstance(self.tokenizers.source, Spelled):
             words = self.tokenizers.source.sections.words
@@ -100,15 +100,15 @@ class Tagging(RecurrentTask):
             encoding, lengths = self.states(batch)
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
-            found = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
-        columns = zip(found.ids.tolist(), found.scores.tolist(), found.tokens.tolist(), lengths.tolist(), strict=True)
+            tagged = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
+        rows = zip(tagged.ids.tolist(), tagged.scores.tolist(), tagged.tokens.tolist(), lengths.tolist(), strict=True)
         return [
             [
-                Hypothesis(one[:length], score / max(length, 1) ** decoding.length_penalty, sure[:length])
-                for one, score, sure in zip(ids, scores, tokens, strict=True)
+                Hypothesis(labels[:length], score / max(length, 1) ** decoding.length_penalty, log_probs[:length])
+                for labels, score, log_probs in zip(ids, scores, tokens, strict=True)
                 if score > -torch.inf
             ]
-            for ids, scores, tokens, length in columns
+            for ids, scores, tokens, length in rows
         ]
 
     def searched(
@@ -122,12 +122,13 @@ class Tagging(RecurrentTask):
             return log_probs, state
 
         limits, penalty = (lengths + 1).to(states.device), decoding.length_penalty
-        found = self.search(step, decoder.start(states), limits, batch.row_keys, decoding, Constraints(limits - 1))
-        sure = [[one._replace(token_scores=one.token_scores[:-1]) for one in row] for row in found]  # not the end's
-        return [
-            [one._replace(score=sum(one.token_scores) / max(len(one.tokens), 1) ** penalty) for one in row]
-            for row in sure
-        ]
+        result = self.search(step, decoder.start(states), limits, batch.row_keys, decoding, Constraints(limits - 1))
+
+        def without_end(item: Hypothesis) -> Hypothesis:
+            scores = item.token_scores[:-1]
+            return item._replace(token_scores=scores, score=sum(scores) / max(len(item.tokens), 1) ** penalty)
+
+        return [[without_end(item) for item in row] for row in result]
 
     def label_stream(self) -> LabelStream:
         if self.encoder.bidirectional or self.encoder.reverse:

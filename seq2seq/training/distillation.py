@@ -22,7 +22,7 @@ from seq2seq.tasks.base import Task
 from seq2seq.training.options import DistillationOptions
 
 VERSION = 1
-"""Of what is kept about a teacher's lines; a new one leaves the old ones unused."""
+"""Of the cached lines of teachers; a new version leaves the old ones unused."""
 
 CHUNK = 1 << 24
 """Log-probabilities whose differences are held at once."""
@@ -131,5 +131,5 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Te
 
 
 def _divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    theirs, ours = (one if temperature == 1 else (one / temperature).log_softmax(-1) for one in (teacher, student))
+    theirs, ours = (side if temperature == 1 else (side / temperature).log_softmax(-1) for side in (teacher, student))
     return (theirs.exp() * (theirs - ours)).sum()

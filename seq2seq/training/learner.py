@@ -111,7 +111,7 @@ class Learner(LightningModule):
         return self.evaluation_batches("validation", self.task.decoding.greedy())
 
     def evaluation_batches(self, split: str, decoding: Decoding) -> "DataLoader[Batch]":
-        """This device's share of a split, as many rows at once as `decoding` says."""
+        """This device's share of a split, batched for `decoding`."""
         device = (self.trainer.global_rank, self.trainer.world_size)
         return self.data.evaluation_batches(self.splits[split], decoding.sources, *device)
 
@@ -170,7 +170,7 @@ class Learner(LightningModule):
                 if exchanging:  # a non-finite loss makes the gradients of all devices such
                     loss = loss * (1 + (self.last_loss - self.last_loss))
                 with contextlib.nullcontext() if last else self.unsynchronised():
-                    self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
+                    self.manual_backward(loss * self.trainer.world_size)  # DDP averages, the sum is needed
         except RuntimeError as problem:
             if exchanging or not out_of_memory(problem):  # others have begun to exchange what cannot be repeated
                 raise
@@ -272,21 +272,21 @@ class Learner(LightningModule):
                 checkpoint_content["moving_average"] = self.moving.values
 
     def refuse_other_network(self, content: dict[str, Any]) -> None:
-        """Raise InputError for a checkpoint that this network cannot go on from, whatever is allowed to change."""
+        """Raise InputError for a checkpoint that this network cannot resume from, whatever is allowed to change."""
         if "optimizer_states" not in content:
             raise InputError(
                 "the checkpoint holds parameters only, as best.ckpt does: it predicts and is evaluated, but cannot be "
                 "resumed; bring last.ckpt back from a copy, or train again with --overwrite true"
             )
         if self.moving is not None and "moving_average" not in content:
-            raise InputError("optimizer.ema_decay cannot begin in a run that goes on; start another --run")
-        then, now = ({name: tuple(one.shape) for name, one in state.items()}
+            raise InputError("optimizer.ema_decay cannot begin in a resumed run; start another --run")
+        then, now = ({name: tuple(tensor.shape) for name, tensor in state.items()}
                      for state in (content["state_dict"], self.state_dict()))  # fmt: skip
         for name in [*now, *then]:
             if then.get(name) != now.get(name):
                 raise InputError(
-                    f"the network cannot change in a run that goes on: {name.removeprefix('task.')} was "
-                    f"{then.get(name, 'not there')} and is {now.get(name, 'not there')}; start another --run"
+                    f"the network cannot change in a resumed run: {name.removeprefix('task.')} was "
+                    f"{then.get(name, 'missing')} and is {now.get(name, 'missing')}; start another --run"
                 )
 
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a configuration says about machine, optimisation and a teacher. Light on purpose: `--help` imports it."""
+"""The settings of machine, optimisation and teacher. Light on purpose: `--help` imports it."""
 
 import re
 from typing import Any, Literal, final
@@ -59,8 +59,8 @@ class TrainerOptions(Part):
             max_steps: optimiser steps after which to stop; -1 for no limit.
             max_time: time this process may take, HH:MM:SS or DD:HH:MM:SS; shortly before, the training saves, stops
                 with exit code 75, and can be resumed.
-            save_every: minutes between two checkpoints besides those after validations; null for none. Never so often
-                that they take over 1 % of the time.
+            save_every: minutes between two checkpoints besides those after validations; null for none. They take at
+                most 1 % of the time.
             timeout: seconds after which all of several processes have ended when one has failed or hangs; in an
                 evaluation they wait longer for each other. Raise it where saving takes that long.
             val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
@@ -118,7 +118,7 @@ class OptimizerOptions(Part):
             warmup_steps: optimiser steps in which the rate rises linearly from zero.
             ema_decay: validate, test and keep as the best an exponential moving average of the parameters that decays
                 by this each step, such as 0.999; costs one more copy of them on the device and in last.ckpt.
-            average: at the end, take the mean of the parameters of the last so many validations, with ema_decay of
+            average: n; at the end, take the mean of the parameters of the last n validations, with ema_decay of
                 their averages, and keep it as the best if it scores no worse; costs as many files of the parameters
                 during the training, no memory.
         """

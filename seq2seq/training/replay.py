@@ -79,8 +79,8 @@ def bad(value: Any) -> str:
 def bad_parameters(task: Task) -> Iterator[str]:
     """Parameters that are non-finite before anything is computed."""
     for name, parameter in task.named_parameters():
-        if found := bad(parameter.detach()) or bad(-parameter.detach()):
-            yield f"parameter {name} holds {found}: an earlier step has spoiled it"
+        if value := bad(parameter.detach()) or bad(-parameter.detach()):
+            yield f"parameter {name} holds {value}: an earlier step has spoiled it"
 
 
 def first_bad(task: Task, compute: Any) -> list[str]:
@@ -88,8 +88,8 @@ def first_bad(task: Task, compute: Any) -> list[str]:
     seen: list[str] = []
     handles = [
         module.register_forward_hook(
-            lambda _, __, output, name=name: seen.append(f"{name or 'the task'} gives {found}")
-            if not seen and (found := bad(output)) else None
+            lambda _, __, output, name=name: seen.append(f"{name or 'the task'} gives {value}")
+            if not seen and (value := bad(output)) else None
         )
         for name, module in task.named_modules()
     ]  # fmt: skip

@@ -87,7 +87,7 @@ class Plateau(Schedule):
 
         Args:
             decay: the rate is multiplied by it ...
-            plateau_patience: ... after so many validations without a better score of the first metric.
+            plateau_patience: ... after this number of validations without a better score of the first metric.
             least: the smallest share of the learning rate.
         """
         check_range("optimizer.schedule.decay", decay, 0, 1)

@@ -549,9 +549,9 @@ def test_the_command_writes_a_text(
     assert len(five) == 5
     assert len(set(five)) > 2
     assert five[0] == lines[0]
-    with pytest.raises(InputError, match="standard input:2: no training target has all the tokens of 'the Q'"):
+    with pytest.raises(InputError, match="standard input:2: .*'the Q'"):
         said(run, "\nthe Q\n", capsys=capsys)
-    with pytest.raises(InputError, match="no training target has all the tokens of '7'"):
+    with pytest.raises(InputError, match="'7'"):
         said(run, "\n", "--decoding.prefix", "7", capsys=capsys)
 
 
@@ -586,7 +586,7 @@ def test_lines_that_are_streamed_are_held_out_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "settings", "message"),
     [
-        (Labels(), {"running": True}, "model.running is for text without conditions; set data.tokenizer to NoSource"),
+        (Labels(), {"running": True}, "model.running .*data.tokenizer"),
         (NoSource(), {"condition_every_step": True}, "condition_every_step needs a condition"),
         (Labels(), {"dropout": 1.5}, "model.dropout is 1.5"),
         (Labels(), {"hidden_size": 0}, "model.hidden_size is 0"),
@@ -601,13 +601,13 @@ def test_settings_that_do_not_go_together(source: Tokenizer, settings: dict[str,
 def test_targets_that_are_no_text() -> None:
     target = Vectors()
     target.train(["1 2"])
-    with pytest.raises(InputError, match=r"data\.target_tokenizer is Vectors, but text is generated"):
+    with pytest.raises(InputError, match=r"data\.target_tokenizer is Vectors\b"):
         tiny(Tokenizers(NoSource(), target))
 
 
 def test_a_condition_that_training_lacks(tmp_path: Path) -> None:
     task, _, _ = made("label")
-    with pytest.raises(InputError, match="no training row has a condition like 'k99'; known are k0, k1, k2"):
+    with pytest.raises(InputError, match="'k99'.* k0, k1, k2"):
         task.check("k99")
     words = tiny(learnt([(f"{text} x", text) for text in "abcdefghijklmnopqrstuvwxyz"], Words()))
     with pytest.raises(InputError, match=r"'a Y'; known are x, a, .*, s, \.\.\."):
@@ -621,10 +621,10 @@ def test_a_condition_that_training_lacks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"lanes": 80}, "the training text has 79 tokens, too few for data.lanes 80"),
-        ({"segment": 20, "device_tokens": 20}, "a segment has 21 tokens .* more than data.device_tokens 20"),
-        ({"device_tokens": "auto"}, "model.running goes with a number or null as data.device_tokens"),
-        ({"window": 5000}, "without data.window"),
+        ({"lanes": 80}, "79 tokens.*data.lanes 80"),
+        ({"segment": 20, "device_tokens": 20}, "21 tokens .*data.device_tokens 20"),
+        ({"device_tokens": "auto"}, "model.running .*data.device_tokens"),
+        ({"window": 5000}, "model.running .*data.window"),
     ],
 )
 def test_lanes_that_cannot_be(characters: Tokenizers, data: dict[str, Any], message: str) -> None:
@@ -633,5 +633,5 @@ def test_lanes_that_cannot_be(characters: Tokenizers, data: dict[str, Any], mess
 
 
 def test_running_text_has_no_teacher(run: RunDirectory, config: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"drop distillation\.teacher or model\.running"):
+    with pytest.raises(InputError, match=r"distillation\.teacher .*model\.running"):
         train.main([*arguments_of(config, tmp_path / "run"), "--distillation.teacher", str(run.path)])
