@@ -549,7 +549,7 @@ def test_the_command_writes_a_text(
     assert len(five) == 5
     assert len(set(five)) > 2
     assert five[0] == lines[0]
-    with pytest.raises(InputError, match="standard input:2: .*'the Q'"):
+    with pytest.raises(InputError, match=r"standard input:2: .*'the Q'"):
         said(run, "\nthe Q\n", capsys=capsys)
     with pytest.raises(InputError, match="'7'"):
         said(run, "\n", "--decoding.prefix", "7", capsys=capsys)
@@ -607,7 +607,7 @@ def test_targets_that_are_no_text() -> None:
 
 def test_a_condition_that_training_lacks(tmp_path: Path) -> None:
     task, _, _ = made("label")
-    with pytest.raises(InputError, match="'k99'.* k0, k1, k2"):
+    with pytest.raises(InputError, match=r"'k99'.* k0, k1, k2"):
         task.check("k99")
     words = tiny(learnt([(f"{text} x", text) for text in "abcdefghijklmnopqrstuvwxyz"], Words()))
     with pytest.raises(InputError, match=r"'a Y'; known are x, a, .*, s, \.\.\."):
