@@ -348,7 +348,7 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (["--model.hidden_size", "24"], r"the network cannot change in a run that goes on: \S+ was \(.*\) and is \("),
+        (["--model.hidden_size", "24"], r"\S+ was \(.*\) and is \("),
         (["--model.cell", "LSTM"], "the network cannot change"),
         (["--optimizer.algorithm", "SGD"], "SGD cannot change in a run that goes on; start another --run"),
     ],
