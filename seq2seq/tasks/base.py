@@ -21,7 +21,7 @@ from seq2seq.decoding.sampling import sample
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import LSTM, Cell, CellState
-from seq2seq.models.dropout import Noise
+from seq2seq.models.dropout import Noise, number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks.decoding_options import Decoding
@@ -50,8 +50,10 @@ class Task(nn.Module, Part):
         """Settings are no part of the network, even where they are a module that has not been built."""
         if isinstance(value, NetworkPart) and not value.is_built:
             object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
+            return
+        super().__setattr__(name, value)
+        if isinstance(value, nn.Module):
+            number_dropouts(value, name)
 
     def initialise(self) -> None:
         """Called once, before a new training: loads pre-trained vectors, for example."""

@@ -22,9 +22,6 @@ from seq2seq.tasks.base import RecurrentTask, noise_of
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import load_vectors, reader_of
 
-PLACE = 2000
-"""The number of the last dropout."""
-
 
 @dataclass(eq=False, repr=False)
 class Classification(RecurrentTask):
@@ -53,7 +50,7 @@ class Classification(RecurrentTask):
         source, target = self.tokenizers
         reader = reader_of(source, self.embedding_size, self.encoder.feature_size, self.words)
         self.reader = Encoder(reader, Stack.of(self), self.encoder)
-        self.last_dropout = Dropout(self.dropout, PLACE)
+        self.last_dropout = Dropout(self.dropout)
         self.output = nn.Linear(self.reader.size, len(target) - SPECIAL)
 
     def usual_metrics(self) -> list[Metric]:
