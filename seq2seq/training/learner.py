@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 import seq2seq
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import Plan
-from seq2seq.data.batching.running_text import Lanes
+from seq2seq.data.batching.running_text import BpttStreams
 from seq2seq.data.batching.split import Split, Step
-from seq2seq.data.batching.streaming import Place, StreamedSteps
+from seq2seq.data.batching.streaming import StreamedSteps, StreamPosition
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.inference.predictor import Predicted, Predictor, in_order, score
@@ -65,7 +65,7 @@ class Learner(LightningModule):
         if train is not None:
             self.splits["train"] = train
         self.options, self.seed, self.clip = optimizer, seed, float("inf") if clip is None else clip
-        self.plan: Plan | Lanes | None = None
+        self.plan: Plan | BpttStreams | None = None
         if train is not None:
             self.plan = data.running_plan(train, task.tokenizers, seed) if task.running else data.plan(train, seed)
         elif task.running:
@@ -73,7 +73,7 @@ class Learner(LightningModule):
         self.carried: CellState = ()
         """Of running text the state (L, lanes, H) of every lane, the same on each device; none at its beginning."""
         self.next_carried: CellState = ()
-        self.place: Place | None = None
+        self.place: StreamPosition | None = None
         self.content = content
         self.device_tokens = None if data.device_tokens == "auto" else data.device_tokens
         self.evaluation_group: dist.ProcessGroup | None = None
@@ -104,7 +104,7 @@ class Learner(LightningModule):
             return data.streamed_steps(
                 tokenizers, self.seed, self.place, *device, self.device_tokens, self.task.row_format
             )
-        train = self.plan if isinstance(self.plan, Lanes) else self.splits["train"]
+        train = self.plan if isinstance(self.plan, BpttStreams) else self.splits["train"]
         position = partial(getattr, self.trainer, "global_step")
         return data.training_steps(train, tokenizers, self.plan, position, *device, self.device_tokens)
 
@@ -158,7 +158,7 @@ class Learner(LightningModule):
         optimizer.step()
         if self.moving is not None and good:
             self.moving.update(self.global_step)
-        self.place = batch.place
+        self.place = batch.position
         self.numerics.refuse_many(self.global_step)
 
     def accumulate(self, pieces: Sequence[Batch]) -> int | None:
@@ -188,10 +188,10 @@ class Learner(LightningModule):
 
     def begin_lanes(self) -> None:
         """At the beginning of an epoch every lane starts from nothing; before a step, the states to fill in."""
-        if not isinstance(self.plan, Lanes) or not isinstance(self.task, Generation):
+        if not isinstance(self.plan, BpttStreams) or not isinstance(self.task, Generation):
             return
         if not self.carried:
-            self.carried = self.task.beginning(self.plan.lanes)
+            self.carried = self.task.beginning(self.plan.streams)
         self.carried = tuple(tensor.to(self.device) for tensor in self.carried)
         self.next_carried = tuple(torch.zeros_like(tensor) for tensor in self.carried)
 
@@ -207,7 +207,7 @@ class Learner(LightningModule):
 
     def share_lanes(self, good: bool) -> None:
         """Every device learns the states of the lanes that others have read; after a bad step the old ones stay."""
-        if not isinstance(self.plan, Lanes):
+        if not isinstance(self.plan, BpttStreams):
             return
         if self.trainer.world_size > 1 and good:
             for tensor in self.next_carried:

@@ -281,8 +281,8 @@ def test_a_row_that_fits_passes_the_check(name: str) -> None:
         (lambda: TokenFeatures(Words(), 0), r"data\.tokenizer\.features is 0"),
         (lambda: RowFeatures(RowFeatures(Words())), r"raise data\.tokenizer\.features"),
         (lambda: TokenFeatures(SentencePiece()), "need Words or Labels"),  # type: ignore[arg-type]
-        (lambda: TokenFeatures(Words(), divider=" "), "divides words"),
-        (lambda: TokenFeatures(Words(), divider="||"), r"data\.tokenizer\.divider is '\|\|'; it must be one character"),
+        (lambda: TokenFeatures(Words(), divider=" "), r"data\.tokenizer\.divider is ' '"),
+        (lambda: TokenFeatures(Words(), divider="||"), r"data\.tokenizer\.divider is '\|\|'"),
         (lambda: TokenFeatures(Words(), divider="\n"), r"data\.tokenizer\.divider"),
     ],
 )  # fmt: skip

@@ -21,7 +21,7 @@ from seq2seq.data.tokenizers import subword_sampling
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece, spread
-from seq2seq.data.tokenizers.subword_sampling import BLANK
+from seq2seq.data.tokenizers.subword_sampling import SPACE
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
 from tests.support import TEXTS, damage, key, python, reborn, trained
@@ -34,7 +34,7 @@ quick = settings(max_examples=80, deadline=None)
 
 
 def squeezed(text: str) -> str:
-    return " ".join(text.replace(BLANK, " ").split())
+    return " ".join(text.replace(SPACE, " ").split())
 
 
 MODELS = {
@@ -162,7 +162,7 @@ def unigram_probabilities(tokenizer: SentencePiece, word: str, alpha: float) -> 
     model = tokenizer._model
     weights = {}
     for cuts in itertools.product([False, True], repeat=len(word)):
-        pieces = "".join(letter + "\n" * cut for letter, cut in zip(BLANK + word, [*cuts, False], strict=True))
+        pieces = "".join(letter + "\n" * cut for letter, cut in zip(SPACE + word, [*cuts, False], strict=True))
         ids = tuple(map(model.piece_to_id, pieces.split("\n")))
         if UNK not in ids:
             weights[ids] = math.exp(alpha * sum(map(model.get_score, ids)))
@@ -182,7 +182,7 @@ def bpe_probabilities(tokenizer: SentencePiece, word: str, dropout: float) -> di
             probability *= dropout
         found[tuple(map(model.piece_to_id, pieces))] += probability
 
-    go_on([BLANK, *word], 1.0)
+    go_on([SPACE, *word], 1.0)
     return dict(found)
 
 
