@@ -16,7 +16,16 @@ from seq2seq.configurable import Part, build
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.batching.plan import Plan, TrainingSampler, consecutive, evaluation_batches
 from seq2seq.data.batching.running_text import BpttStreams
-from seq2seq.data.batching.split import Evaluation, Split, Step, TrainingSteps, encode, fitting, refuse_wrong_lengths
+from seq2seq.data.batching.split import (
+    Evaluation,
+    Loader,
+    Split,
+    Step,
+    TrainingSteps,
+    encode,
+    fitting,
+    refuse_wrong_lengths,
+)
 from seq2seq.data.batching.streaming import BEGINNING, StreamedSteps, StreamPosition, Windows
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
@@ -247,7 +256,7 @@ class DataModule(Part):
         """One device's micro-batches of each optimiser step; position: optimiser steps taken so far."""
         drawn = (tokenizers, plan.seed) if any(tokenizer.samples for tokenizer in tokenizers) else None
         dataset, sampler = TrainingSteps(split, drawn, rank, world_size, device_tokens), TrainingSampler(plan, position)
-        return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=self.workers)
+        return Loader(dataset, batch_size=None, sampler=sampler, num_workers=self.workers)
 
     def streamed_steps(
         self,
@@ -275,7 +284,7 @@ class DataModule(Part):
             batches = consecutive(len(split), rows, rank)
         else:
             batches = evaluation_batches(split.source_lengths(), rows, rank, world_size)
-        return DataLoader(Evaluation(split, batches), batch_size=None, num_workers=self.workers)
+        return Loader(Evaluation(split, batches), batch_size=None, num_workers=self.workers)
 
 
 def warn_of_labels(split: Split, tokenizer: Tokenizer, name: str) -> None:

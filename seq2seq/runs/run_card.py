@@ -20,12 +20,6 @@ from seq2seq.data.rows import Texts
 SHOWN = 16
 """Hexadecimal digits of a SHA-256 that tell files apart."""
 
-THREAD_WATTS, IDLE_WATTS, DEVICE_WATTS = 10, 20, 300
-"""Assumed power of a busy thread of a processor, of what stands around it, and of an accelerator that tells none."""
-
-JOULES = 3.6e6
-"""In a kilowatt-hour."""
-
 
 def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """The dotted names of settings that are not the default, as the command line has them.
@@ -89,38 +83,6 @@ def inside(file: Path, path: str | None) -> str:
     if folder is not None and file != folder and file.is_relative_to(folder):
         return file.relative_to(folder).as_posix()
     return file.name
-
-
-def energy(seconds: float, device: torch.device, devices: int) -> dict[str, Any]:
-    """An estimate of what the training took from the socket; it has not been measured.
-
-    devices: processes, each with a device of its own or with its threads of the processor.
-    """
-    if device.type == "cpu":
-        threads = devices * torch.get_num_threads()
-        watts = float(IDLE_WATTS + THREAD_WATTS * threads)
-        why = f"{THREAD_WATTS} W for each of {threads} busy threads and {IDLE_WATTS} W besides"
-    else:
-        limit = power_limit(device)
-        watts = devices * (DEVICE_WATTS if limit is None else limit)
-        source = "an assumption" if limit is None else "its power limit"
-        why = f"{watts / devices:g} W for each of {devices} accelerators, {source}"
-    return {
-        "kilowatt_hours": float(f"{watts * seconds / JOULES:.3g}"),
-        "assumption": f"an estimate, not measured: {watts:g} W while training, {why}",
-    }
-
-
-def power_limit(device: torch.device) -> float | None:
-    """The most watts that a CUDA device may take, as nvidia-smi says; None where it says nothing."""
-    if device.type != "cuda":
-        return None
-    try:
-        name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        query = ["nvidia-smi", "--query-gpu=power.limit", "--format=csv,noheader,nounits", "-i", name]
-        return float(subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout.split()[0])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError, AttributeError, RuntimeError, AssertionError):
-        return None
 
 
 def environment(device: str) -> dict[str, Any]:

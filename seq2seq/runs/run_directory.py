@@ -56,6 +56,11 @@ class RunDirectory:
         """All of these that are there."""
         return sorted(self.last.parent.glob("step-*.ckpt"))
 
+    def forget_steps(self, but: Sequence[int] = ()) -> None:
+        """Remove the parameters of all steps but some."""
+        for file in {*self.at_steps()} - {self.at_step(step) for step in but}:
+            file.unlink(missing_ok=True)
+
     def claim(self, overwrite: bool, resume: bool | Literal["auto"], job: str | None = None) -> bool:
         """Take the directory for this process alone, or say why not and what to do; nothing is removed yet.
 

@@ -29,9 +29,9 @@ from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Prediction
 from seq2seq.metrics.forecast_errors import IntervalCoverage, MeanAbsoluteScaledError
 from seq2seq.models.attention import Additive
-from seq2seq.models.bridge import Zeros
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.fixed_vector import Zeros
 from seq2seq.models.forecaster import pinball, rising
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.decoding_options import Decoding
