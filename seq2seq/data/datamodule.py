@@ -1,4 +1,4 @@
-"""Corpus, tokenizers and batches behind one door."""
+"""Corpus, tokenizers and batches of a run."""
 
 import contextlib
 import logging
@@ -73,7 +73,7 @@ class DataModule(Part):
 
         Args:
             corpus: where rows come from; null for Cldr.
-            path: a local folder or file to read instead of the corpus's default place.
+            path: a local folder or file to read instead of the corpus's default location.
             holdout: share of the training rows, mostly chosen by hash of the source, for each split that the corpus
                 lacks.
             max_rows: the most rows of train, validation and test, of a mixture those of each corpus.
@@ -110,7 +110,7 @@ class DataModule(Part):
         if window is not None and 2 * max_length > least:
             raise InputError(
                 f"a streamed row may have {2 * max_length} tokens, twice data.max_length, more than {least} as "
-                "data.batch_tokens or data.device_tokens says; lower the one or raise the other"
+                "data.batch_tokens or data.device_tokens says; lower the former or raise the latter"
             )
         if shared_vocabulary and target_tokenizer is not None:
             raise InputError("data.shared_vocabulary excludes data.target_tokenizer; drop one of them")
@@ -203,8 +203,7 @@ class DataModule(Part):
         """The optimiser steps over a training split of running text, which is cut into BPTT streams."""
         if self.device_tokens == "auto" or self.window is not None or tokenizers.target.samples:
             raise InputError(
-                "model.running goes with a number or null as data.device_tokens, without data.window and without "
-                "sampling of subwords"
+                "model.running needs a number or null as data.device_tokens, no data.window and no sampling of subwords"
             )
         if self.device_tokens is not None and self.device_tokens <= self.segment:
             raise InputError(

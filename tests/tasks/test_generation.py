@@ -621,7 +621,7 @@ def test_a_condition_that_training_lacks(tmp_path: Path) -> None:
     [
         ({"lanes": 80}, "the training text has 79 tokens, too few for data.lanes 80"),
         ({"segment": 20, "device_tokens": 20}, "a segment has 21 tokens .* more than data.device_tokens 20"),
-        ({"device_tokens": "auto"}, "model.running goes with a number or null as data.device_tokens"),
+        ({"device_tokens": "auto"}, r"model\.running .*data\.device_tokens"),
         ({"window": 5000}, "without data.window"),
     ],
 )

@@ -60,10 +60,9 @@ def generate(
 
     def draw(random: Random) -> tuple[str, Callable[[int], PhraseRow]]:
         say = utterance(random)
-        said = words(say(source))
-        return " ".join(word.text for word in said), lambda number: _row(
-            number, source, target, said, words(say(target))
-        )
+        spoken = words(say(source))
+        text = " ".join(word.text for word in spoken)
+        return text, lambda number: _row(number, source, target, spoken, words(say(target)))
 
     return filled({name: rows.get(name, 0) for name in ROWS}, draw, seed, source)
 
@@ -92,15 +91,15 @@ def filled(
     return made
 
 
-def _row(number: int, source: Locale, target: Locale, said: list[Word], answer: list[Word]) -> PhraseRow:
+def _row(number: int, source: Locale, target: Locale, spoken: list[Word], answer: list[Word]) -> PhraseRow:
     return PhraseRow(
         id=number,
-        source=" ".join(word.text for word in said),
+        source=" ".join(word.text for word in spoken),
         target=" ".join(word.text for word in answer),
         source_locale=str(source),
         target_locale=str(target),
-        source_words=[word.text for word in said],
-        source_fields=[word.field for word in said],
+        source_words=[word.text for word in spoken],
+        source_fields=[word.field for word in spoken],
         target_words=[word.text for word in answer],
         target_fields=[word.field for word in answer],
     )
