@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -94,6 +94,11 @@ def words(pieces: Pieces) -> list[Word]:
                 result.append(Word(part, field))
                 glued = True
     return result
+
+
+def text_of(words: Iterable[Word]) -> str:
+    """Words with single spaces between them."""
+    return " ".join(word.text for word in words)
 
 
 def fill(pattern: str, values: list[Pieces], field: str) -> Pieces:
