@@ -87,9 +87,9 @@ class Fields(OneLocale):
         return {split: [with_fields(row.source) for row in rows] for split, rows in made.items()}
 
 
-def with_fields(words: Sequence[Word]) -> tuple[str, str]:
+def with_fields(phrase: Sequence[Word]) -> tuple[str, str]:
     """The words and their fields."""
-    return JOINER.join(word.text for word in words), JOINER.join(word.field for word in words)
+    return JOINER.join(word.text for word in phrase), JOINER.join(word.field for word in phrase)
 
 
 class Languages(Localised):
