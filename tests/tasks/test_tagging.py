@@ -125,9 +125,7 @@ def test_several_columns_have_one_encoder(tagger: Tagger) -> None:
     task = fitted(tiny(tokenizers, tagger=tagger), batch)
     assert answers(task, batch) == [labels for _, labels in COLUMNS]
     assert [one.out_features for one in task.labeller.maps] == [3, 4, 5]  # type: ignore[union-attr]
-    with pytest.raises(
-        InputError, match="AutoregressiveTagger .*3 columns"
-    ):
+    with pytest.raises(InputError, match=r"AutoregressiveTagger .*3 columns"):
         tiny(tokenizers, tagger=AutoregressiveTagger())
 
 
