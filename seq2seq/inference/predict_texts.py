@@ -41,41 +41,41 @@ def predict(
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each text, best first; none for an empty source.
 
-    Longer sources are cut to max_length tokens. before: texts that came earlier; what is drawn depends on the place.
+    Longer sources are cut to max_length tokens. before: texts that came earlier; sampling depends on the row number.
     """
     if task.continues:
         return continued(task, texts, decoding, device, before)
     filled = [row for row, text in enumerate(texts) if text.strip()]
     kept = [texts[row] for row in filled]
     source = Ragged.of(task.tokenizers.source.encode(kept))
-    nothing = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
-    target = Ragged(nothing, np.zeros(len(kept) + 1, dtype=np.int64))
+    no_tokens = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
+    target = Ragged(no_tokens, np.zeros(len(kept) + 1, dtype=np.int64))
     split = Split(Texts(kept, kept), source, target, max_length, fitting(task.row_format, task.tokenizers))
     split.warn_of_cuts()
     result: list[list[Hypothesis]] = [[] for _ in texts]
     for batch in batches(split, decoding, device):
         batch = batch._replace(row_keys=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
-        for row, found in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
-            result[filled[row]] = found
+        for row, hypotheses in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
+            result[filled[row]] = hypotheses
     return result
 
 
 def continued(
-    task: Task, openings: Sequence[str], decoding: Decoding, device: torch.device, before: int
+    task: Task, prefixes: Sequence[str], decoding: Decoding, device: torch.device, before: int
 ) -> list[list[Hypothesis]]:
-    """What a task without sources makes of the beginnings of its predictions; equal ones go together."""
+    """Predictions of a task without sources that begin with these prefixes; equal prefixes share a batch."""
     rows: dict[str, list[int]] = {}
-    for row, opening in enumerate(openings):
-        rows.setdefault(opening or decoding.prefix, []).append(row)
-    result: list[list[Hypothesis]] = [[] for _ in openings]
-    for opening, places in rows.items():
-        for start in range(0, len(places), decoding.sources):
-            some = torch.tensor(places[start : start + decoding.sources])
-            none = torch.zeros(len(some), 0, dtype=torch.long, device=device)
+    for row, prefix in enumerate(prefixes):
+        rows.setdefault(prefix or decoding.prefix, []).append(row)
+    result: list[list[Hypothesis]] = [[] for _ in prefixes]
+    for prefix, numbers in rows.items():
+        for start in range(0, len(numbers), decoding.sources):
+            some = torch.tensor(numbers[start : start + decoding.sources])
+            empty = torch.zeros(len(some), 0, dtype=torch.long, device=device)
             lengths = torch.zeros(len(some), dtype=torch.long)
-            batch = Batch(some, some + before, none, lengths, none, lengths, 0)
-            found = task.predict(batch, replace(decoding, prefix=opening))
-            for row, hypotheses in zip(some.tolist(), found, strict=True):
+            batch = Batch(some, some + before, empty, lengths, empty, lengths, 0)
+            predicted = task.predict(batch, replace(decoding, prefix=prefix))
+            for row, hypotheses in zip(some.tolist(), predicted, strict=True):
                 result[row] = hypotheses
     return result
 
@@ -83,5 +83,5 @@ def continued(
 def translate(task: Task, texts: Sequence[str]) -> list[str]:
     """The best prediction for each text, with the decoding stored in the checkpoint, where the task is."""
     device = next(task.parameters()).device
-    found = predict(task, texts, task.decoding, device)
-    return [task.text(hypotheses[0]) if hypotheses else "" for hypotheses in found]
+    predictions = predict(task, texts, task.decoding, device)
+    return [task.text(hypotheses[0]) if hypotheses else "" for hypotheses in predictions]
