@@ -57,7 +57,7 @@ def test_the_processes_that_were_started_are_used(
 
 def test_machines_that_nobody_has_started_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = {"devices": 1, "num_nodes": 2, "strategy": "auto"}
-    with pytest.raises(InputError, match="nothing has started processes on other machines"):
+    with pytest.raises(InputError, match=r"trainer.num_nodes .*2.*MASTER_ADDR"):
         placed(arguments)
     monkeypatch.setenv("MASTER_ADDR", "first")
     assert placed(arguments) == arguments
@@ -71,16 +71,16 @@ def test_a_shell_on_a_node_is_as_a_desk(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("started", "given", "message"),
     [
-        (TORCHRUN, {"devices": 2}, r"devices 2 x trainer.num_nodes 2 are 4 .* torchrun has started 8 .*WORLD_SIZE"),
-        (SLURM, {"devices": 2, "num_nodes": 4}, r"SLURM has started 8 on 2 nodes \(ntasks\)"),
-        (SLURM, {"devices": [0, 1]}, r"set --trainer.devices 4 --trainer.num_nodes 2"),
-        (SLURM | {"SLURM_NTASKS": "7"}, {}, "7 processes on 2 nodes; there must be as many on each"),
+        (TORCHRUN, {"devices": 2}, r"devices 2 .*num_nodes 2 .*4 .*torchrun .*8 .*WORLD_SIZE"),
+        (SLURM, {"devices": 2, "num_nodes": 4}, r"SLURM .*8 .*2 .*ntasks"),
+        (SLURM, {"devices": [0, 1]}, r"--trainer.devices 4 --trainer.num_nodes 2"),
+        (SLURM | {"SLURM_NTASKS": "7"}, {}, r"\b7 .*\b2 nodes"),
         (
             SLURM | {"SLURM_NTASKS": "1", "SLURM_NNODES": "1"},
             {"devices": 2},
-            "are 2 processes, but SLURM has started 1",
+            r"\b2 processes.*SLURM .*\b1\b",
         ),
-        (TORCHRUN, {"strategy": "fsdp"}, "use ddp"),
+        (TORCHRUN, {"strategy": "fsdp"}, "trainer.strategy fsdp.*ddp"),
     ],
 )
 def test_a_mismatch_is_refused(
@@ -94,7 +94,7 @@ def test_a_mismatch_is_refused(
 def test_a_forgotten_srun_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     environment(monkeypatch, SLURM)
     monkeypatch.delenv("SLURM_STEP_ID")
-    with pytest.raises(InputError, match=r"write: srun python -m seq2seq\.train"):
+    with pytest.raises(InputError, match=r"srun python -m seq2seq\.train"):
         placed(ARGUMENTS)
 
 
@@ -149,13 +149,13 @@ def test_what_is_said() -> None:
 def test_two_processes_on_one_gpu_are_refused() -> None:
     refuse_shared(placements())
     refuse_shared(placements("cpu"))
-    with pytest.raises(InputError, match=r"ranks 0 and 1 share one GPU of host0 \(H100 GPU-0\)"):
+    with pytest.raises(InputError, match=r"\b0 and 1 .*host0 .*H100 GPU-0"):
         refuse_shared(placements("H100 GPU-0"))
 
 
 def test_processes_that_go_on_from_different_steps_are_refused() -> None:
     refuse_apart([60, 60])
-    with pytest.raises(InputError, match=r"rank 0 at step 60, rank 1 at step 0\); start all of them again"):
+    with pytest.raises(InputError, match=r"rank 0 at step 60, rank 1 at step 0\b.*--resume auto"):
         refuse_apart([60, 0])
 
 
