@@ -232,7 +232,7 @@ def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path 
     if base is not None:
         first = compared["metrics"][0]
         problems += [
-            tables.told(one, first, compared["level"]) for one in first["differences"] if one["better"] is False
+            tables.sentence(one, first, compared["level"]) for one in first["differences"] if one["better"] is False
         ]
     for problem in problems:
         print(f"failed: {problem}", file=sys.stderr)

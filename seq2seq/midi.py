@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 
 from seq2seq.cli import command
 from seq2seq.data.corpora.builtin.melodies import METERS, Tune, abc, parse, pitches
-from seq2seq.data.corpora.lines import decode_line
+from seq2seq.data.lines import decode_line
 from seq2seq.errors import InputError
 
 log = logging.getLogger(__name__)

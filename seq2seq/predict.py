@@ -12,7 +12,7 @@ from typing import BinaryIO
 from jsonargparse import ArgumentParser, Namespace
 
 from seq2seq.cli import command
-from seq2seq.data.corpora.lines import decode_line
+from seq2seq.data.lines import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import predict_texts, token_stream

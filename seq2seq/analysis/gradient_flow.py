@@ -21,7 +21,7 @@ from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.models.cells import CellState, ElmanLayer, Layer
+from seq2seq.models.cells import RNN, Cell, CellState
 from seq2seq.models.encoder import Encoder
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
@@ -120,7 +120,7 @@ def copied(batch: Batch) -> Batch:
 class LayerRecorder:
     """Runs a layer step by step, and keeps what it does."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Cell) -> None:
         self.layer, self.lengths = layer, torch.zeros(0)
         self.runs: list[list[CellState]] = []
         """For each direction the state tensors (B, H) after each step, in the order in which tokens are read."""
@@ -128,7 +128,7 @@ class LayerRecorder:
         """For each gate how often it was shut, how often open, and of how many."""
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
-        """As Layer.run."""
+        """As Cell.run."""
         states: list[CellState] = []
         for time, now in enumerate(inputs.unbind(1)):
             before, state = state, self.layer.step(now, state, direction, mask)
@@ -141,7 +141,7 @@ class LayerRecorder:
     def count(self, inputs: Tensor, before: CellState, after: CellState, direction: int, real: Tensor) -> None:
         """Look at the gates of a step, of the rows (B,) that have a token there."""
         gates, low, high = self.layer.gates(inputs, before, direction), LOW, HIGH
-        if isinstance(self.layer, ElmanLayer) and self.layer.bounded:
+        if isinstance(self.layer, RNN) and self.layer.nonlinearity == "tanh":
             gates, low = {"hidden": after[0]}, -HIGH
         for name, gate in gates.items():
             values = gate[real]
@@ -152,11 +152,11 @@ class LayerRecorder:
 @contextlib.contextmanager
 def watched(encoder: Encoder) -> Iterator[list[LayerRecorder]]:
     """Inside, every layer of the encoder runs under a watch, in its plainest form."""
-    layers = cast(list[Layer], list(encoder.recurrent.stack))
+    layers = cast(list[Cell], list(encoder.recurrent.stack))
     watches = [LayerRecorder(layer) for layer in layers]
     hook = encoder.register_forward_pre_hook(lambda module, inputs: lend(watches, inputs[1]))
     for layer, watch in zip(layers, watches, strict=True):
-        layer.run, layer.forward = watch.run, partial(Layer.forward, layer)  # type: ignore[method-assign]
+        layer.run, layer.forward = watch.run, partial(Cell.forward, layer)  # type: ignore[method-assign]
     try:
         yield watches
     finally:

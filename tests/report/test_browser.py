@@ -114,14 +114,14 @@ def test_attention_follows_the_pointer_and_the_keyboard(browser: Any, pages: dic
     source, target = page.query_selector_all(".alignment .words")
     items = target.query_selector_all("li")
     items[1].hover()
-    said = page.query_selector(".alignment .said")
-    assert said.inner_text() == "ns looked at ne 95 %, o 5 %"
+    status = page.query_selector(".alignment .status")
+    assert status.inner_text() == "ns attends to ne 95 %, o 5 %"
     shades = [item.evaluate("one => getComputedStyle(one).backgroundColor") for item in source.query_selector_all("li")]
     assert len(set(shades)) == 2
     items[0].focus()
-    assert said.inner_text() == "ei looked at o 90 %, ne 10 %"
+    assert status.inner_text() == "ei attends to o 90 %, ne 10 %"
     source.query_selector_all("li")[1].focus()
-    assert said.inner_text() == "ne was looked at by </s> 99 %, ns 95 %, ei 10 %"
+    assert status.inner_text() == "ne is attended by </s> 99 %, ns 95 %, ei 10 %"
 
 
 def test_rows_are_searched_and_sorted(browser: Any, pages: dict[str, Path]) -> None:
@@ -142,7 +142,7 @@ def test_rows_are_searched_and_sorted(browser: Any, pages: dict[str, Path]) -> N
 def test_the_map_tells_the_sentence_under_the_pointer(browser: Any, pages: dict[str, Path]) -> None:
     page = Visit(browser, pages["run"]).page
     page.query_selector_all(".map circle")[0].hover()
-    assert page.query_selector(".map ~ .said").inner_text() == ROWS[1]["source"]
+    assert page.query_selector(".map ~ .status").inner_text() == ROWS[1]["source"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
