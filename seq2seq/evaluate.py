@@ -14,10 +14,10 @@ from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
 from seq2seq.analysis import systems
-from seq2seq.analysis.breakdown import training_counts
 from seq2seq.analysis.comparison import comparison
 from seq2seq.analysis.examine import Examined, examine
 from seq2seq.analysis.results_files import as_json, publish, without_nan
+from seq2seq.analysis.words import training_counts
 from seq2seq.atomic_files import write_text
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule

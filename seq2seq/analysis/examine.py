@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seq2seq.analysis.breakdown import WordCounts, breakdowns, repetition
+from seq2seq.analysis.breakdown import breakdowns
 from seq2seq.analysis.inspection import inspect
+from seq2seq.analysis.repetition import repetition
+from seq2seq.analysis.words import WordCounts
 from seq2seq.data.batching.split import Split
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.metrics.base import Metric, Prediction

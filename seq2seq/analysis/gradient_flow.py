@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seq2seq.analysis.vector_space import evenly_spread
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
@@ -234,7 +235,7 @@ def some_rows(lengths: np.ndarray, limit: int) -> np.ndarray:
     """
     count = min(len(lengths), ROWS)
     while True:
-        rows = np.linspace(0, len(lengths) - 1, count).astype(np.int64)
+        rows = evenly_spread(len(lengths), count)
         if count == 1 or count * lengths[rows].max(axis=0).sum() <= limit:
             return rows
         count //= 2
