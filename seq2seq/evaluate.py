@@ -1,7 +1,7 @@
 """python -m seq2seq.evaluate RUN: repeat the scoring from the checkpoint alone, on the same data or on other.
 
-With several runs, or with plain text files of anybody's predictions (--system name=file), it compares what they have
-written: which is better, by how much, and whether that is more than luck.
+With several runs, or with plain text files of anybody's predictions (--system name=file), it compares their
+predictions: which is better, by how much, and is the difference significant.
 """
 
 import sys
@@ -175,7 +175,7 @@ def score(name: str, arguments: Sequence[str]) -> int:
 
 
 def about_training(path: Path) -> dict[str, Any]:
-    """What the run of a checkpoint tells of its training, for the report; its configuration at least."""
+    """What results.json of a checkpoint's run has about its training; its configuration at least."""
     known = systems.read_results(RunDirectory(path.parent.parent).results)
     return {"config": {}} | {name: known[name] for name in OF_TRAINING if name in known}
 

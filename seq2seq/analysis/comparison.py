@@ -1,4 +1,4 @@
-"""Which of several systems is better, by how much, and whether that is more than luck: plain values for the report."""
+"""Which of several systems is better, by how much, and is the difference significant? Plain values for the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,7 +46,7 @@ def comparison(
         "notes": notes,
         "differing": differing(systems, kept, statistics),
         "settings": different_settings(systems),
-        "curves": courses(systems, kept[0].name),
+        "curves": training_curves(systems, kept[0].name),
     }
 
 
@@ -91,11 +91,11 @@ def dependence(
 
 
 def words_in(text: str) -> int:
-    """Words between blanks."""
+    """Words separated by whitespace."""
     return len(text.split())
 
 
-def courses(systems: Sequence[System], metric: str) -> list[dict[str, Any]]:
+def training_curves(systems: Sequence[System], metric: str) -> list[dict[str, Any]]:
     """The validation score of each system's first run over its training, where it is known."""
     name = f"validation_{metric}"
     found = ((system.name, (system.outputs[0].results.get("curves") or {}).get(name)) for system in systems)
@@ -118,7 +118,7 @@ def about(system: System) -> dict[str, Any]:
 
 
 def attention_of(results: Mapping[str, Any]) -> str | bool | None:
-    """What kind of attention a run has, False for none; None where it could have none or nothing is known."""
+    """What kind of attention a run has, False for none; None where it is not known or there cannot be any."""
     model = (results.get("config") or {}).get("model")
     if not model or results.get("task") != "Translation":
         return None
@@ -157,7 +157,7 @@ def score_of(metric: Metric, system: Scored) -> dict[str, Any]:
 
 
 def verdict(metric: Metric, found: Difference, p_value: float) -> bool | None:
-    """Whether the system is better than the first; None when that cannot be said."""
+    """Whether the system is better than the first; None if the difference is not significant."""
     if not np.isfinite(found.difference) or p_value >= LEVEL:
         return None
     return metric.rank(found.difference) > 0
@@ -180,9 +180,9 @@ def differing(
     systems: Sequence[System], metrics: Sequence[Metric], statistics: Sequence[Sequence[Seeds]]
 ) -> list[dict[str, Any]]:
     """The rows whose scores differ most between systems, by sentence chrF where there is one, with all predictions."""
-    place = next((place for place, one in enumerate(metrics) if one.name == "chrf"), 0)
-    metric = metrics[place]
-    each = np.array([metric.each_of(seeds[0]) for seeds in statistics[place]])
+    index = next((index for index, metric in enumerate(metrics) if metric.name == "chrf"), 0)
+    metric = metrics[index]
+    each = np.array([metric.each_of(seeds[0]) for seeds in statistics[index]])
     spread = np.nan_to_num(each.max(axis=0) - each.min(axis=0))
     order = np.argsort(-spread, kind="stable")[:SHOWN]
     first: Sequence[Prediction] = systems[0].outputs[0].rows

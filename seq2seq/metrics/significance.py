@@ -1,4 +1,4 @@
-"""Is the difference between two systems more than luck? Paired tests for any metric that is a sum over rows.
+"""Is the difference between two systems significant? Paired tests for any metric that is a sum over rows.
 
 Both resample rows, the same of both systems; what another training of the same system would score they do not know.
 With sacreBLEU's seeds and counts they give sacreBLEU's numbers (`sacrebleu --paired-bs`, `--paired-ar`).
@@ -107,7 +107,7 @@ def difference(metric: Metric, sums: Sequence[tuple[np.ndarray, np.ndarray]]) ->
 def adjusted(p_values: Sequence[float]) -> list[float]:
     """p-values of several tests so that one false alarm among all of them is no likelier than in one (Holm 1979)."""
     order, result, least = np.argsort(p_values, kind="stable"), [1.0] * len(p_values), 0.0
-    for rank, place in enumerate(order.tolist()):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-        result[place] = least
+    for rank, index in enumerate(order.tolist()):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        result[index] = least
     return result

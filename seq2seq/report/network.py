@@ -66,13 +66,13 @@ def alignment(one: Mapping[str, Any], texts: Texts) -> Alignment:
 def attention(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How attention behaves over all rows."""
     entropy, share, coverage, never = map(found.get, ("entropy", "entropy_share", "coverage", "never_attended"))
-    told = {
+    facts = {
         "Entropy of the attention": f"{number(entropy, 2)} nats" if is_number(entropy) else "",
         "Normalised entropy": percent(share) if is_number(share) else "",
         "Coverage, clipped at 1 for each source token": percent(coverage) if is_number(coverage) else "",
         "Source tokens with a total attention below 0.1": f"{number(never, 1)} %" if is_number(never) else "",
     }
-    return [(name, value) for name, value in told.items() if value]
+    return [(name, value) for name, value in facts.items() if value]
 
 
 def candidates(main: Mapping[str, Any], texts: Texts) -> Iterator[Panel]:
@@ -197,8 +197,8 @@ def gates_over_training(known: Sequence[Mapping[str, Any]]) -> Panel:
     rows = []
     for one in known[:: max(1, len(known) // 8)]:
         ends = (part(one, "saturation").get(gate) or (None, None) for gate in gates)
-        told = [f"{percent(low)} / {percent(high)}" for low, high in ends]
-        rows.append([number(one["step"], 0), number(one.get("effective_rank"), 1), *told])
+        cells = [f"{percent(low)} / {percent(high)}" for low, high in ends]
+        rows.append([number(one["step"], 0), number(one.get("effective_rank"), 1), *cells])
     size = number(known[-1].get("size"), 0)
     caption = (
         "A gate is saturated at 0 below 0.1, at 1 above 0.9. The effective rank is that of the fixed vectors, which "

@@ -17,7 +17,7 @@ class Table(NamedTuple):
     def terminal(self) -> str:
         """Aligned columns."""
         lines = [self.header, *self.rows]
-        widths = [max(len(line[place]) for line in lines) for place in range(len(self.header))]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
         text = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
