@@ -54,16 +54,13 @@ OF_TRAINING = (
 
 def common_parser(description: str) -> ArgumentParser:
     """What both ways share: the split, and what to make of the scores."""
-    parser = ArgumentParser(
-        prog="python -m seq2seq.evaluate", description=description, exit_on_error=False, allow_abbrev=False
-    )
-    switch: dict[str, Any] = {"type": bool, "default": False, "nargs": "?", "const": True}
+    parser = command.parser_for("evaluate", description)
     parser.add_argument("run", type=str, nargs="*", help="run directory or checkpoint; several are compared")
     parser.add_argument("--split", type=Literal["train", "validation", "test"], default="test", help="what to score")
     parser.add_argument("--report", type=Path | None, help="HTML file to write the report to")
-    parser.add_argument("--json", **switch, help="print everything as JSON instead of a table")
-    parser.add_argument("--markdown", **switch, help="print the table as Markdown")
-    parser.add_argument("--latex", **switch, help="print the table as LaTeX")
+    parser.add_argument("--json", **command.SWITCH, help="print everything as JSON instead of a table")
+    parser.add_argument("--markdown", **command.SWITCH, help="print the table as Markdown")
+    parser.add_argument("--latex", **command.SWITCH, help="print the table as LaTeX")
     parser.add_argument(
         "--fail_under", type=str, action="append", default=[], metavar="METRIC=VALUE",
         help="exit with code 1 if a score is worse than this, such as bleu=35; may be given several times",
@@ -72,7 +69,6 @@ def common_parser(description: str) -> ArgumentParser:
         "--fail_if_worse_than", type=Path | None, metavar="RUN",
         help="exit with code 1 if a system is significantly worse than this run in the first metric",
     )  # fmt: skip
-    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     return parser
 
 

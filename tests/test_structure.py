@@ -37,7 +37,7 @@ RULES: dict[str, set[str]] = {
     "data/corpora": DATA,
     "data/corpora/builtin": DATA | {"data/corpora"},
     "data/checks": DATA | {"data/tokenizers", "data/batching"},
-    "data/datamodule": ALL_DATA - {"data/datamodule"},
+    "data/datamodule": ALL_DATA - {"data/datamodule"} | {"data/corpora/builtin"},  # its default corpus is one of them
     "tasks": TASKS - {"tasks", "data/corpora", "data/datamodule"},
     "runs": TASKS,
     "inference": TASKS | {"runs"},

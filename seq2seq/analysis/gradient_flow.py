@@ -22,7 +22,7 @@ from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.models.cells import CellState, ElmanLayer, Layer
+from seq2seq.models.cells import RNN, Cell, CellState
 from seq2seq.models.encoder import Encoder
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
@@ -121,7 +121,7 @@ def copied(batch: Batch) -> Batch:
 class LayerRecorder:
     """Runs a layer step by step, and records its states and gates."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Cell) -> None:
         self.layer, self.lengths = layer, torch.zeros(0)
         self.runs: list[list[CellState]] = []
         """For each direction the state tensors (B, H) after each step, in the order in which tokens are read."""
@@ -129,7 +129,7 @@ class LayerRecorder:
         """For each gate how many values were below LOW, how many above HIGH, and how many there were."""
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
-        """As Layer.run."""
+        """As Cell.run."""
         states: list[CellState] = []
         for time, now in enumerate(inputs.unbind(1)):
             before, state = state, self.layer.step(now, state, direction, mask)
@@ -142,7 +142,7 @@ class LayerRecorder:
     def count(self, inputs: Tensor, before: CellState, after: CellState, direction: int, real: Tensor) -> None:
         """Count the gates of a step, of the rows (B,) that have a token there."""
         gates, low, high = self.layer.gates(inputs, before, direction), LOW, HIGH
-        if isinstance(self.layer, ElmanLayer) and self.layer.bounded:
+        if isinstance(self.layer, RNN) and self.layer.nonlinearity == "tanh":
             gates, low = {"hidden": after[0]}, -HIGH
         for name, gate in gates.items():
             values = gate[real]
@@ -153,11 +153,11 @@ class LayerRecorder:
 @contextlib.contextmanager
 def recorded(encoder: Encoder) -> Iterator[list[LayerRecorder]]:
     """Inside, a recorder runs each layer of the encoder, unfused."""
-    layers = cast(list[Layer], list(encoder.recurrent.stack))
+    layers = cast(list[Cell], list(encoder.recurrent.stack))
     recorders = [LayerRecorder(layer) for layer in layers]
     hook = encoder.register_forward_pre_hook(lambda module, inputs: set_lengths(recorders, inputs[1]))
     for layer, recorder in zip(layers, recorders, strict=True):
-        layer.run, layer.forward = recorder.run, partial(Layer.forward, layer)  # type: ignore[method-assign]
+        layer.run, layer.forward = recorder.run, partial(Cell.forward, layer)  # type: ignore[method-assign]
     try:
         yield recorders
     finally:

@@ -17,9 +17,9 @@ from seq2seq.analysis.gradient_flow import (
 )
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import Tokenizers
-from seq2seq.models.bridge import Linear
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM
 from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.fixed_vector import Linear
 from seq2seq.tasks.translation import Translation
 from tests.support import PAIRS, batch_of
 
