@@ -19,7 +19,6 @@ from seq2seq.inference import predict_texts, token_stream
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
-from seq2seq.tasks.generation import Generation
 
 CHUNK = 1 << 17
 """Bytes read at once: bounds what is held in memory, and what waits for its neighbours."""
@@ -75,11 +74,11 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
         return token_stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
-    number, carried = 0, None
+    number, state = 0, task.first_state(1)
     for lines in chunks(sys.stdin.buffer):
         texts, problem = readable(task, lines, number)
-        if task.running and isinstance(task, Generation):
-            found, carried = task.told(texts, number, carried, decoding)
+        if task.has_no_source:
+            found, state = task.generate_from_prompts(texts, number, state, decoding)
         else:
             found = predict_texts.predict(task, texts, decoding, device, max_length, number)
         number += len(lines)
@@ -99,7 +98,7 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
         except InputError as problem:
             return texts, problem
         try:
-            if text and (text.strip() or task.continues):
+            if text and (text.strip() or task.has_no_source):
                 task.check(text)
         except InputError as problem:
             return texts, InputError(f"standard input:{number}: {problem}")

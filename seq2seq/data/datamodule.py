@@ -196,9 +196,9 @@ class DataModule(Part):
                 warn_of_labels(split, tokenizers.target, name)
         return split
 
-    def running_plan(self, train: Split, tokenizers: Tokenizers, seed: int) -> Lanes:
+    def running_plan(self, train: Split, seed: int) -> Lanes:
         """The optimiser steps over a training split of running text, which is cut into lanes."""
-        if self.device_tokens == "auto" or self.window is not None or tokenizers.target.samples:
+        if self.device_tokens == "auto" or self.window is not None or self.kinds.target.samples:
             raise InputError(
                 "model.running goes with a number or null as data.device_tokens, without data.window and without "
                 "sampling of subwords"
@@ -210,8 +210,10 @@ class DataModule(Part):
             )
         return Lanes(train.texts, train.target, self.lanes, self.segment, seed)
 
-    def plan(self, train: Split, seed: int) -> Plan:
+    def plan(self, train: Split, seed: int) -> Plan | Lanes:
         """The optimiser steps over the training split; rows too long for it are left out with a warning."""
+        if train.row_format.consecutive:
+            return self.running_plan(train, seed)
         source, target = train.source_lengths(), train.target_lengths()
         fits = train.fits()
         kept = None if fits.all() else np.flatnonzero(fits)
@@ -273,11 +275,9 @@ class DataModule(Part):
         place_of_device = (rank, world_size, device_tokens)
         return StreamedSteps(windows, self.workers, self.batch_tokens, *place_of_device, row_format, self.cut_sources)
 
-    def evaluation_batches(
-        self, split: Split, rows: int, rank: int = 0, world_size: int = 1, running: bool = False
-    ) -> "DataLoader[Batch]":
-        """One device's share of a split, `rows` at once; running: all of it on the first device, in order."""
-        if running:
+    def evaluation_batches(self, split: Split, rows: int, rank: int = 0, world_size: int = 1) -> "DataLoader[Batch]":
+        """One device's share of a split, `rows` at once; of running text all of it on the first device, in order."""
+        if split.row_format.consecutive:
             batches = consecutive(len(split), rows, rank)
         else:
             batches = evaluation_batches(split.source_lengths(), rows, rank, world_size)

@@ -1,7 +1,6 @@
 """Predictions outside training: a loaded task, rows, a device."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,9 +28,9 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def batches(split: Split, decoding: Decoding, device: torch.device, running: bool = False) -> Iterator[Batch]:
+def batches(split: Split, decoding: Decoding, device: torch.device) -> Iterator[Batch]:
     """Every row of a split once, in the same batches as during training; those of running text in order."""
-    order = consecutive(len(split), decoding.sources) if running else None
+    order = consecutive(len(split), decoding.sources) if split.row_format.consecutive else None
     for rows in order or evaluation_batches(split.source_lengths(), decoding.sources):
         yield split.batch(rows).to(device)
 
@@ -43,8 +42,8 @@ def predict(
 
     Longer sources are cut to max_length tokens. before: texts that came earlier; what is drawn depends on the place.
     """
-    if task.continues:
-        return continued(task, texts, decoding, device, before)
+    if task.has_no_source:
+        return task.generate_from_prompts(texts, before, (), decoding)[0]
     filled = [row for row, text in enumerate(texts) if text.strip()]
     kept = [texts[row] for row in filled]
     source = Ragged.of(task.tokenizers.source.encode(kept))
@@ -57,26 +56,6 @@ def predict(
         batch = batch._replace(row_keys=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
         for row, found in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
             result[filled[row]] = found
-    return result
-
-
-def continued(
-    task: Task, openings: Sequence[str], decoding: Decoding, device: torch.device, before: int
-) -> list[list[Hypothesis]]:
-    """What a task without sources makes of the beginnings of its predictions; equal ones go together."""
-    rows: dict[str, list[int]] = {}
-    for row, opening in enumerate(openings):
-        rows.setdefault(opening or decoding.prefix, []).append(row)
-    result: list[list[Hypothesis]] = [[] for _ in openings]
-    for opening, places in rows.items():
-        for start in range(0, len(places), decoding.sources):
-            some = torch.tensor(places[start : start + decoding.sources])
-            none = torch.zeros(len(some), 0, dtype=torch.long, device=device)
-            lengths = torch.zeros(len(some), dtype=torch.long)
-            batch = Batch(some, some + before, none, lengths, none, lengths, 0)
-            found = task.predict(batch, replace(decoding, prefix=opening))
-            for row, hypotheses in zip(some.tolist(), found, strict=True):
-                result[row] = hypotheses
     return result
 
 

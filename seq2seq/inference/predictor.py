@@ -20,13 +20,13 @@ class Predictor:
 
     def __init__(self, task: Task, decoding: Decoding) -> None:
         self.task, self.decoding = task, decoding if task.searches else decoding.greedy()
-        self.state: CellState | None = None
+        self.state: CellState = ()
 
     def __call__(self, batch: Batch) -> list[Predicted]:
         """Of each row of a batch the best hypothesis as text, and what the task says of its reference."""
         if not len(batch.rows):
             return []
-        hypotheses, scores, self.state = self.task.followed(batch, self.state, self.decoding)
+        hypotheses, scores, self.state = self.task.predict_and_score(batch, self.state, self.decoding)
         found = best_texts(self.task, batch.rows.tolist(), hypotheses)
         if scores is None:
             return found

@@ -46,7 +46,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
     trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundary])
-    job.parts.optimizer.schedule.check(learner.course(trainer))
+    job.parts.optimizer.schedule.check(learner.training_length(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
         describe(learner, trainer, job.run)
@@ -69,7 +69,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "memory": memory.points,
         "best": checkpoints.best,
         "average": average,
-        "skipped": learner.numerics.counts(),
+        "skipped": learner.skipped_steps.counts(),
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "model": {"parameters": learner.task.parameter_counts()},
         "resumed": curves.resumed,

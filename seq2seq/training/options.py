@@ -6,7 +6,7 @@ from typing import Any, Literal, final
 from seq2seq.configurable import Part
 from seq2seq.errors import InputError, check_range
 from seq2seq.training.optimizers import AdamW, Algorithm
-from seq2seq.training.schedules import Constant, Course, PlateauState, Schedule
+from seq2seq.training.schedules import Constant, Schedule
 
 
 def seconds_of(time: str | int | None) -> float | None:
@@ -66,8 +66,8 @@ class TrainerOptions(Part):
             val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
             gradient_clip_val: the largest norm of the gradient (Pascanu et al. 2013); null for no limit.
             log_every_n_steps: optimiser steps between two points of the training curves.
-            skip_limit: a step whose loss or gradient is not a number is skipped; after more than so many in a row the
-                training stops.
+            skip_limit: a step with a non-finite loss or gradient is skipped; the training stops after more than
+                skip_limit of them in a row.
             deterministic: refuse operations that can differ between two runs on one machine.
             detect_anomaly: name the operation in which a NaN first appears; slow.
             profiler: simple or advanced prints where the time goes.
@@ -132,12 +132,6 @@ class OptimizerOptions(Part):
         self.learning_rate, self.algorithm = learning_rate, algorithm
         self.schedule, self.warmup_steps = schedule, warmup_steps
         self.ema_decay, self.average = ema_decay, average
-
-    def rate(self, step: int, course: Course, watch: PlateauState) -> float:
-        """The learning rate at an optimiser step (from 0)."""
-        risen = step >= course.warmup
-        factor = self.schedule.factor(step, course) if risen else (step + 1) / course.warmup
-        return self.learning_rate * factor * watch.share
 
 
 @final

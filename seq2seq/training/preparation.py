@@ -113,12 +113,12 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
 
     refuse_compromised()
     from seq2seq.training.learner import Learner
-    from seq2seq.training.skipped_steps import Numerics
+    from seq2seq.training.skipped_steps import SkippedSteps
 
     options = job.parts.trainer
     clip, dumps = options.gradient_clip_val, job.run.dumps
     learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
-    learner.numerics = Numerics(dumps, options.skip_limit, options.precision)
+    learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
     return learner
 
 

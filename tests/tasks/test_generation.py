@@ -286,7 +286,7 @@ def by_hand(task: Generation, stream: Tensor, segment: int) -> tuple[Tensor, flo
 
 def learner_of(task: Generation, rows: Pairs, world: int = 1, **data: Any) -> Learner:
     """What trains running text, without a trainer."""
-    split = split_of(rows, task.tokenizers)
+    split = split_of(rows, task.tokenizers, row_format=task.row_format)
     learner = Learner(task, DataModule(Lines(), **data), split, split, OptimizerOptions(), 3)
     learner._trainer = SimpleNamespace(world_size=world, global_step=0)  # type: ignore[assignment]
     return learner
@@ -305,19 +305,21 @@ def read_epoch(
     learner.task.zero_grad()
     for number in range(len(plan)):
         learner._trainer.global_step = number  # type: ignore[union-attr]
-        learner.begin_lanes()
+        carried = learner.carried
+        assert carried is not None
+        carried.begin_step(ALONE)
         losses.append(0.0)
         shares = []
         for device in devices:
-            learner.next_carried = tuple(torch.zeros_like(tensor) for tensor in learner.carried)
+            carried.begin_step(ALONE)
             for piece in device[plan.step(number)].batches:
                 loss = learner.loss(piece._replace(seed=step_seed(3, number), step=number))
                 loss.backward()
                 losses[-1] += float(loss.detach()) / piece.step_tokens
-            shares.append(learner.next_carried)
-        learner.next_carried = tuple(torch.stack(tensors).sum(0) for tensors in zip(*shares, strict=True))
-        learner.share_lanes(True)
-        states.append(learner.carried)
+            shares.append(carried.after)
+        carried.after = tuple(torch.stack(tensors).sum(0) for tensors in zip(*shares, strict=True))
+        carried.end_step(number, True, 1)
+        states.append(carried.before)
     gradients = [parameter.grad.flatten() for parameter in learner.task.parameters() if parameter.grad is not None]
     return losses, torch.cat(gradients), states
 
@@ -345,9 +347,9 @@ def test_segments_add_up_to_the_whole_text(characters: Tokenizers, cell: Any) ->
         losses = []
         for segment in (1000, 10, 1):
             plan = lanes_of(characters, 3, segment)
-            state, total = task.resumed(task.beginning(3)), 0.0
+            state, total = task.first_state(3), 0.0
             for number in range(len(plan)):
-                loss, state = task.carried_loss(plan.batch(plan.step(number).numbers), state)
+                loss, state = task.loss_and_state(plan.batch(plan.step(number).numbers), state)
                 total += float(loss)
             losses.append(total)
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-12)
@@ -386,7 +388,7 @@ def followed(task: Generation, split: Split, rows: int, decoding: Decoding) -> l
 def test_running_perplexity_is_that_of_the_whole_text(characters: Tokenizers) -> None:
     task, split = tiny(characters, layers=2, running=True).eval(), split_of(FREE, characters)
     found = followed(task, split, 3, Decoding(1, max_length=5))
-    stream, state, expected = lanes_of(characters, 1, 1).stream.tolist(), task.resumed(task.beginning(1)), []
+    stream, state, expected = lanes_of(characters, 1, 1).stream.tolist(), task.state_from(()), []
     for before, after in itertools.pairwise(stream):
         log_probs, state = task.network.decoder.step(torch.tensor([[before]]), state)
         expected.append(float(log_probs[0, 0, after]))
@@ -400,18 +402,18 @@ def test_running_perplexity_is_that_of_the_whole_text(characters: Tokenizers) ->
         assert [row[1] for row in again] == [row[1] for row in found]
 
 
-def test_what_is_told_goes_on_from_what_was_told(characters: Tokenizers) -> None:
+def test_each_row_continues_the_row_before(characters: Tokenizers) -> None:
     task = tiny(characters, layers=2, running=True).eval()
     decoding = Decoding(1, temperature=1.0, max_length=8)
-    openings = ["", "a d", "", "", "the"]
-    told, _ = task.told(openings, 0, None, decoding)
-    first, state = task.told(openings[:2], 0, None, decoding)
-    rest, _ = task.told(openings[2:], 2, state, decoding)
-    assert [row[0].tokens for row in (*first, *rest)] == [row[0].tokens for row in told]
-    texts = [("", task.text(row[0])) for row in told]
+    prompts = ["", "a d", "", "", "the"]
+    whole, _ = task.generate_from_prompts(prompts, 0, (), decoding)
+    first, state = task.generate_from_prompts(prompts[:2], 0, (), decoding)
+    rest, _ = task.generate_from_prompts(prompts[2:], 2, state, decoding)
+    assert [row[0].tokens for row in (*first, *rest)] == [row[0].tokens for row in whole]
+    texts = [("", task.text(row[0])) for row in whole]
     assert texts[1][1].startswith("a d")
     assert texts[4][1].startswith("the")
-    for row, scores in zip(told, followed(task, split_of(texts, characters), 9, decoding), strict=True):
+    for row, scores in zip(whole, followed(task, split_of(texts, characters), 9, decoding), strict=True):
         assert row[0].token_scores == pytest.approx(scores[4][-len(row[0].token_scores) :], abs=1e-5)
 
 

@@ -257,8 +257,8 @@ def test_the_last_steps_are_validated_too(config: Path, tmp_path: Path) -> None:
     assert checkpoint.read(one.last)["global_step"] == 7
 
 
-def test_a_loss_that_is_no_number_stops_the_training(config: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the loss is (nan|inf) at step|is not a number"):
+def test_non_finite_losses_stop_the_training(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"at step \d+.*trainer\.skip_limit"):
         train.main(["--config", str(config), "--run", str(tmp_path / "run"), "--optimizer.learning_rate", "1e38"])
 
 
