@@ -120,9 +120,9 @@ def compare(arguments: Sequence[str]) -> int:
     if config.sources is not None and config.references is None:
         raise InputError("--sources needs --references FILE beside it")
     truth = None if config.references is None else systems.read_truth(config.references, config.sources)
-    found = systems.gather(named, truth, config.split)
-    chosen = metrics or systems.metrics_of(found, config.split)
-    compared = comparison(found, chosen, config.split, asked_for=bool(metrics))
+    gathered = systems.gather(named, truth, config.split)
+    chosen = metrics or systems.metrics_of(gathered, config.split)
+    compared = comparison(gathered, chosen, config.split, asked_for=bool(metrics))
     if config.report is not None:
         from seq2seq.report import compare as page  # takes a moment to import
 
@@ -250,13 +250,13 @@ def evaluate(
     device = predict_texts.choose_device(device_name)
     encoded = data.encode(data.texts(split), task.tokenizers, split, task.row_format)
     task.to(device)
-    found: list[Predicted] = []
+    predicted: list[Predicted] = []
     with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:
         predict = Predictor(task, decoding)
         for batch in predict_texts.batches(encoded, decoding, device):
-            found += predict(batch)
+            predicted += predict(batch)
             bar.update(len(batch.rows))
-    rows, aligned = in_order(found, encoded.texts), task.row_format.aligned
+    rows, aligned = in_order(predicted, encoded.texts), task.row_format.aligned
     examined = examine(
         task,
         encoded,

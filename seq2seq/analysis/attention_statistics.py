@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seq2seq.models.cells import inside
+from seq2seq.models.cells import at_least_32_bits, inside
 
 POSITIONS = 60
 """Target positions that are reported, at most."""
@@ -94,7 +94,7 @@ def ratio(above: float, below: float) -> float | None:
 
 def entropies(weights: Tensor) -> Tensor:
     """Weights (B, T, S) to the entropy in nats (B, T) of each step; weights that sum to less than one are scaled up."""
-    weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
+    weights = at_least_32_bits(weights)
     total = weights.sum(-1, keepdim=True)
     entropy: Tensor = torch.special.entr(weights / total.clamp(min=torch.finfo(weights.dtype).tiny)).sum(-1)
     return entropy

@@ -36,12 +36,12 @@ def comparison(
         "rows": len(systems[0].outputs[0].rows),
         "level": LEVEL,
         "systems": [
-            about(system) | {"breakdowns": found}
-            for system, found in zip(systems, dependence(systems, kept[0], statistics[0], split), strict=True)
+            about(system) | {"breakdowns": several}
+            for system, several in zip(systems, dependence(systems, kept[0], statistics[0], split), strict=True)
         ],
         "metrics": [
-            compared(metric, [system.name for system in systems], found)
-            for metric, found in zip(kept, statistics, strict=True)
+            compared(metric, [system.name for system in systems], seeds)
+            for metric, seeds in zip(kept, statistics, strict=True)
         ],
         "notes": notes,
         "differing": differing(systems, kept, statistics),
@@ -98,8 +98,8 @@ def words_in(text: str) -> int:
 def training_curves(systems: Sequence[System], metric: str) -> list[dict[str, Any]]:
     """The validation score of each system's first run over its training, where it is known."""
     name = f"validation_{metric}"
-    found = ((system.name, (system.outputs[0].results.get("curves") or {}).get(name)) for system in systems)
-    return [{"system": system, "metric": name, "points": points} for system, points in found if points]
+    known = ((system.name, (system.outputs[0].results.get("curves") or {}).get(name)) for system in systems)
+    return [{"system": system, "metric": name, "points": points} for system, points in known if points]
 
 
 def about(system: System) -> dict[str, Any]:
@@ -129,8 +129,8 @@ def attention_of(results: Mapping[str, Any]) -> str | bool | None:
 def compared(metric: Metric, names: Sequence[str], statistics: Sequence[Seeds]) -> dict[str, Any]:
     """One metric: the score of every system, and how it differs from the first."""
     base, *others = systems = [scored(metric, seeds) for seeds in statistics]
-    found = [compare(metric, one, base) for one in others]
-    p_values = adjusted([one.p_randomised for one in found])
+    differences = [compare(metric, one, base) for one in others]
+    p_values = adjusted([one.p_randomised for one in differences])
     return {
         "name": metric.name,
         "unit": metric.unit,
@@ -141,7 +141,7 @@ def compared(metric: Metric, names: Sequence[str], statistics: Sequence[Seeds]) 
             {"system": name, "baseline": names[0], **one._asdict(), "p_holm": p_value}
             | {"better": verdict(metric, one, p_value)}
             | counted(metric, other.seeds, base.seeds)
-            for name, one, p_value, other in zip(names[1:], found, p_values, others, strict=True)
+            for name, one, p_value, other in zip(names[1:], differences, p_values, others, strict=True)
         ],
     }
 
@@ -156,11 +156,11 @@ def score_of(metric: Metric, system: Scored) -> dict[str, Any]:
     return {"value": system.value, "low": None, "high": None, "deviation": deviation, "seeds": values}
 
 
-def verdict(metric: Metric, found: Difference, p_value: float) -> bool | None:
+def verdict(metric: Metric, difference: Difference, p_value: float) -> bool | None:
     """Whether the system is better than the first; None if the difference is not significant."""
-    if not np.isfinite(found.difference) or p_value >= LEVEL:
+    if not np.isfinite(difference.difference) or p_value >= LEVEL:
         return None
-    return metric.rank(found.difference) > 0
+    return metric.rank(difference.difference) > 0
 
 
 def counted(metric: Metric, seeds: Sequence[np.ndarray], base: Sequence[np.ndarray]) -> dict[str, int]:

@@ -63,7 +63,7 @@ def examine(
             one.name: {**one.scored(statistics[one.name], interval=True)._asdict(), **about_metric(one)}
             for one in task.metrics
         },
-        "details": {one.name: found for one in task.metrics if (found := one.details(predictions))},
+        "details": {one.name: details for one in task.metrics if (details := one.details(predictions))},
         "breakdowns": breakdowns(
             predictions,
             first,
@@ -75,7 +75,7 @@ def examine(
             sentences,
         ),
         "repetition": repetition(predictions) if sentences else {},
-        **{name: found for name, found in seen._asdict().items() if found and name != "alignments"},
+        **{name: part for name, part in seen._asdict().items() if part and name != "alignments"},
         "examples": {name: [shown_row(predictions[row], each[row], metric, task.tokenizers) for row in rows]
                      for name, rows in chosen.items()},
         "decoding": decoding.specification()["init_args"],

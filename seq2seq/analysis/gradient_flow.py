@@ -185,12 +185,12 @@ def set_lengths(recorders: list[LayerRecorder], lengths: Tensor) -> None:
 def by_tokens_after(run: list[list[Tensor]], lengths: Tensor, tensor: int) -> list[float]:
     """Norms (B,) of each step's state tensors to their mean over rows, by the number of tokens read after the step."""
     norms = torch.stack([step[tensor] for step in run]).cpu().double()  # (S, B)
-    found = []
+    means = []
     for after in range(int(lengths.max())):
         long_enough = lengths > after
         steps = (lengths - 1 - after)[long_enough]
-        found.append(float(norms[steps, long_enough.nonzero().squeeze(1)].mean()))
-    return found
+        means.append(float(norms[steps, long_enough.nonzero().squeeze(1)].mean()))
+    return means
 
 
 def saturation(recorders: list[LayerRecorder]) -> dict[str, tuple[float, float]]:
@@ -234,8 +234,8 @@ def memory_of_split(task: Task, split: Split, limit: int) -> tuple[dict[str, Any
     if task.encoder_decoder is None:
         return None
     rows = some_rows(split.lengths(np.arange(len(split))), limit)
-    found = memory_over_time(task, split.batch(rows).to(next(task.parameters()).device))
-    return found.to_json(), found.summary()
+    diagnostics = memory_over_time(task, split.batch(rows).to(next(task.parameters()).device))
+    return diagnostics.to_json(), diagnostics.summary()
 
 
 def some_rows(lengths: np.ndarray, limit: int) -> np.ndarray:

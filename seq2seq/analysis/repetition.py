@@ -24,13 +24,13 @@ def repetition(predictions: Sequence[Prediction]) -> dict[str, Any]:
     units = units_of(sides[0])
     if not predictions or units.name == "character":
         return {}
-    references, found = ([repeated(units.split(text)) for text in texts] for texts in sides)
-    alone = [row for row, (one, other) in enumerate(zip(references, found, strict=True)) if other and not one]
-    alone.sort(key=lambda row: -len(found[row]))
+    references, repeats = ([repeated(units.split(text)) for text in texts] for texts in sides)
+    alone = [row for row, (one, other) in enumerate(zip(references, repeats, strict=True)) if other and not one]
+    alone.sort(key=lambda row: -len(repeats[row]))
     return {
-        "prediction": 100 * sum(map(bool, found)) / len(found),
+        "prediction": 100 * sum(map(bool, repeats)) / len(repeats),
         "reference": 100 * sum(map(bool, references)) / len(references),
-        "rows": [{"id": predictions[row].id, "repeated": " ".join(found[row][:SHOWN])} for row in alone[:SHOWN]],
+        "rows": [{"id": predictions[row].id, "repeated": " ".join(repeats[row][:SHOWN])} for row in alone[:SHOWN]],
     }
 
 

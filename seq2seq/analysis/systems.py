@@ -32,8 +32,8 @@ class SystemOutput(NamedTuple):
 
     def part(self, split: str) -> Mapping[str, Any]:
         """What results.json says of a split; empty where it says nothing."""
-        found = self.results.get("splits")
-        part = found.get(split) if isinstance(found, Mapping) else None
+        splits = self.results.get("splits")
+        part = splits.get(split) if isinstance(splits, Mapping) else None
         return part if isinstance(part, Mapping) else {}
 
 
@@ -133,10 +133,10 @@ def gather(named: Sequence[tuple[str | None, Path]], truth: Sequence[Prediction]
     if truth is None and first is None:
         raise InputError("files of predictions need their references; add --references FILE, or a run first")
     rows, whose = (truth, "--references") if truth is not None else (first.rows, str(first.path))  # type: ignore[union-attr]
-    found = [output or read_texts(path, rows, whose) for output, (_, path) in zip(outputs, named, strict=True)]
-    for output in found:
+    read = [output or read_texts(path, rows, whose) for output, (_, path) in zip(outputs, named, strict=True)]
+    for output in read:
         refuse_other_rows(output, rows, whose)
-    return pooled([name for name, _ in named], found)
+    return pooled([name for name, _ in named], read)
 
 
 def refuse_other_rows(output: SystemOutput, truth: Sequence[Prediction], whose: str) -> None:
@@ -160,8 +160,8 @@ def pooled(names: Sequence[str | None], outputs: Sequence[SystemOutput]) -> list
         seeds = [one.results.get("config", {}).get("seed") for one in groups.get(key, ())]
         twice = name is None and output.results.get("config", {}).get("seed") in seeds
         groups.setdefault((key, index) if twice else key, []).append(output)
-    called = [names[outputs.index(found[0])] or common_name([one.path for one in found]) for found in groups.values()]
-    return [System(name, found) for name, found in zip(distinct(called), groups.values(), strict=True)]
+    called = [names[outputs.index(group[0])] or common_name([one.path for one in group]) for group in groups.values()]
+    return [System(name, group) for name, group in zip(distinct(called), groups.values(), strict=True)]
 
 
 def settings_but_seed(output: SystemOutput) -> str | None:
@@ -183,31 +183,31 @@ def common_name(paths: Sequence[Path]) -> str:
 
 def distinct(names: Iterable[str]) -> list[str]:
     """Names that occur twice get a number."""
-    found: list[str] = []
+    result: list[str] = []
     for name in names:
-        copies = sum(one == name or one.startswith(f"{name} (") for one in found)
-        found.append(f"{name} ({copies + 1})" if name in found else name)
-    return found
+        copies = sum(one == name or one.startswith(f"{name} (") for one in result)
+        result.append(f"{name} ({copies + 1})" if name in result else name)
+    return result
 
 
 def named(texts: Sequence[str]) -> list[tuple[str | None, Path]]:
     """`name=path` as it is given to --system."""
-    found: list[tuple[str | None, Path]] = []
+    result: list[tuple[str | None, Path]] = []
     for text in texts:
         name, _, path = text.partition("=")
         if not (name and path):
             raise InputError(f"--system {text} must be NAME=PATH, such as --system baseline=out.txt")
-        found.append((name, Path(path)))
-    return found
+        result.append((name, Path(path)))
+    return result
 
 
 def metrics_of(systems: Sequence[System], split: str) -> list[Metric]:
     """The metrics of the first run that names some; else those of texts."""
     for output in (output for system in systems for output in system.outputs):
         stored = output.part(split).get("metrics")
-        found = [metric_of(name, one) for name, one in stored.items()] if isinstance(stored, Mapping) else []
-        if found:
-            return found
+        metrics = [metric_of(name, one) for name, one in stored.items()] if isinstance(stored, Mapping) else []
+        if metrics:
+            return metrics
     return list(OF_TEXTS)
 
 

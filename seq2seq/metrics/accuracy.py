@@ -101,11 +101,11 @@ class MacroF1(F1):
 
     def counts(self, rows: Sequence[Prediction]) -> tuple[list[str], np.ndarray]:
         """The labels of the rows in order, and right, predicted and reference of each (N, labels, 3)."""
-        found = [labels_of(row, self.separator) for row in rows]
-        names = sorted({label for labels in found for side in labels for label in side})
+        labelled = [labels_of(row, self.separator) for row in rows]
+        names = sorted({label for labels in labelled for side in labels for label in side})
         index_of = {name: index for index, name in enumerate(names)}
         counts = np.zeros((len(rows), len(names), 3))
-        for count, (predicted, reference) in zip(counts, found, strict=True):
+        for count, (predicted, reference) in zip(counts, labelled, strict=True):
             if self.sets:
                 several, wanted = set(predicted), set(reference)
                 kinds: Sequence[Iterable[str]] = several & wanted, several, wanted
@@ -120,10 +120,10 @@ class MacroF1(F1):
     def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
         """Precision, recall, F1 (percent) and support of each label, and the confusion matrix."""
         names, counts = self.counts(rows)
-        found: dict[str, Any] = {"labels": by_label(names, counts.sum(axis=0))}
+        details: dict[str, Any] = {"labels": by_label(names, counts.sum(axis=0))}
         if not self.sets:
-            found["confusion"] = self.confusion(rows, list(found["labels"]))
-        return found
+            details["confusion"] = self.confusion(rows, list(details["labels"]))
+        return details
 
     def confusion(self, rows: Sequence[Prediction], names: Sequence[str]) -> dict[str, Any]:
         """How often each label (row) was predicted as each (column); `names` start with the most frequent.

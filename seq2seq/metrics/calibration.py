@@ -80,7 +80,7 @@ class CalibrationError(Metric):
             }
             for index in range(self.bins)
         ]
-        return {"bins": table} | ({"temperature": found} if (found := self.fitted(rows)) else {})
+        return {"bins": table} | ({"temperature": temperature} if (temperature := self.fitted(rows)) else {})
 
     def fitted(self, rows: Sequence[Prediction]) -> dict[str, float] | None:
         """The temperature fitted to the even rows, and the calibration error of the odd rows before and after it."""

@@ -45,8 +45,8 @@ class F1(Metric):
 
         Such rows are right, so they must not stand among the worst examples.
         """
-        found: list[float] = np.where(counts.any(axis=1), self.value(counts), 100.0).tolist()
-        return found
+        scores: list[float] = np.where(counts.any(axis=1), self.value(counts), 100.0).tolist()
+        return scores
 
 
 def by_label(names: Sequence[str], counts: np.ndarray) -> dict[str, dict[str, float]]:

@@ -85,15 +85,15 @@ def randomised(metric: Metric, system: Sequence[np.ndarray], other: Sequence[np.
     pairs = list(zip(system, other, strict=False))
     sums = [(one.sum(axis=0), two.sum(axis=0)) for one, two in pairs]
     random, rows = np.random.default_rng(SEED), len(system[0])
-    found = [np.array([difference(metric, sums)])]
+    differences = [np.array([difference(metric, sums)])]
     for start in range(0, TRIALS, AT_ONCE):
         # True keeps what is the system's and the other's, as sacreBLEU draws it with its first system as `other`.
         kept = random.integers(2, size=(min(AT_ONCE, TRIALS - start), rows), dtype=bool).astype(np.float64)
         moved = [kept @ (two - one) for one, two in pairs]
-        found.append(
+        differences.append(
             difference(metric, [(one + move, two - move) for (one, two), move in zip(sums, moved, strict=True)])
         )
-    distances = np.abs(np.concatenate(found))
+    distances = np.abs(np.concatenate(differences))
     extreme = int(metric.extreme(distances[1:], float(distances[0])).sum())
     return (extreme + 1) / (TRIALS + 1)
 

@@ -66,8 +66,8 @@ class SpanF1(F1):
         names = sorted({span.kind for pair in pairs for side in pair for span in side})
         index_of, counts = {name: index for index, name in enumerate(names)}, np.zeros((len(names), 3))
         for predicted, reference in pairs:
-            for column, found in enumerate((predicted & reference, predicted, reference)):
-                for span in found:
+            for column, several in enumerate((predicted & reference, predicted, reference)):
+                for span in several:
                     counts[index_of[span.kind], column] += 1
         totals = counts.sum(axis=0)
         precision, recall = (100.0 * float(divided(totals[0], totals[index])) for index in (1, 2))
@@ -81,7 +81,7 @@ def spans(labels: Sequence[str]) -> set[Span]:
     a span. The script itself does not know S, and joins E with a B of the same type that follows; like its usual
     extensions (seqeval), here E and S always end a span. A label without any known prefix is outside, like O.
     """
-    found: set[Span] = set()
+    result: set[Span] = set()
     before, kind, start = "O", "", 0
     for index, label in enumerate((*labels, "O")):
         first, _, current = label.partition("-")
@@ -90,6 +90,6 @@ def spans(labels: Sequence[str]) -> set[Span]:
             before = prefix
             continue
         if before != "O":
-            found.add(Span(kind, start, index))
+            result.add(Span(kind, start, index))
         before, kind, start = prefix, current, index
-    return found
+    return result

@@ -109,15 +109,15 @@ def chart(
     best = [marks.best] if marks.best else []
     every = [point for points in drawn.values() for point in points] + best
     labels = {"best checkpoint": [step for step, _ in best], "resumed": marks.resumed}
-    labels = {label: found for label, found in labels.items() if found}
+    labels = {label: values for label, values in labels.items() if values}
     y = around([point[1] for point in every], 180, top + 4 + 11 * len(labels), log=log)
     x = around([point[0] for point in every], left_of(y), RIGHT, margin=0.02)
     drawing.axes(x, y, x.ticks(whole), axis, unit)
-    for row, (label, found) in enumerate(labels.items()):
-        for value in found:
+    for row, (label, values) in enumerate(labels.items()):
+        for value in values:
             drawing.path(f"M{x(value)} {y.stop}V{y.start}", "mark", stroke_dasharray="1 3" if row == 0 else "5 3")
-        side = "end" if x(found[0]) > WIDTH / 2 else "start"
-        drawing.text(x(found[0]), y.stop - 3 - 11 * row, label, side)
+        side = "end" if x(values[0]) > WIDTH / 2 else "start"
+        drawing.text(x(values[0]), y.stop - 3 - 11 * row, label, side)
     for index, points in enumerate(drawn.values()):
         corners = "L".join(f"{x(one)} {y(other)}" for one, other in points)
         drawing.path(f"M{corners}", f"line {colour(index)}", stroke_dasharray=DASHES[index % len(DASHES)])
