@@ -176,7 +176,9 @@ def memory(diagnostics: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
             drawn = {name: list(norms.items()) for name, norms in series.items()}
             axis, unit = "tokens read afterwards", "norm of the gradient, nats"
             picture = plots.lines(drawn, title, unit, axis, log=True)
-            caption = "Norm of the loss's gradient by an encoder state. A flat curve is a long memory."
+            caption = (
+                "Norm of the gradient of the loss with respect to an encoder state. A flat curve is a long memory."
+            )
             rows = [[number(distance, 0), *(number(norms.get(distance)) for norms in series.values())]
                     for distance in (0, 1, 2, 5, 10, 20, 40)
                     if any(distance in norms for norms in series.values())]  # fmt: skip

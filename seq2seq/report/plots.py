@@ -111,7 +111,7 @@ def chart(
     labels = {"best checkpoint": [step for step, _ in best], "resumed": marks.resumed}
     labels = {label: values for label, values in labels.items() if values}
     y = around([point[1] for point in every], 180, top + 4 + 11 * len(labels), log=log)
-    x = around([point[0] for point in every], left_of(y), RIGHT, margin=0.02)
+    x = around([*(point[0] for point in every), *marks.resumed], left_of(y), RIGHT, margin=0.02)
     drawing.axes(x, y, x.ticks(whole), axis, unit)
     for row, (label, values) in enumerate(labels.items()):
         for value in values:
