@@ -217,10 +217,10 @@ def train(corpus: Synthetic, cell: str, seconds: float) -> dict[str, Any]:
 def gradients(cell: str, seconds: float) -> dict[str, Any]:
     """What the network remembers over time, before training and after."""
     lesson = Lesson(Copying(GRADIENTS, train=100_000, validation=64), cell, seconds)
-    before = memory_over_time(lesson.task, lesson.validation).plain()
+    before = memory_over_time(lesson.task, lesson.validation).to_json()
     while lesson.spent < seconds:
         lesson.step()
-    after = memory_over_time(lesson.task, lesson.validation).plain()
+    after = memory_over_time(lesson.task, lesson.validation).to_json()
     return {"before": before, "after": after, "steps": lesson.steps, "seconds": lesson.spent, **lesson.score()}
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from seq2seq.analysis.breakdown import training_counts
 from seq2seq.analysis.examine import examine, example_lines
 from seq2seq.analysis.gradient_flow import memory_of_split
 from seq2seq.analysis.results_files import publish
+from seq2seq.analysis.words import training_counts
 from seq2seq.cli import command
 from seq2seq.cluster import watchdog
 from seq2seq.errors import Finished, InputError, Interrupted, Stopped, check_range
