@@ -20,8 +20,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 WARM_UP = 10
 """Steps that do not count."""
-STOPS = (10, 200, 400)
-"""Optimiser steps after which a training is stopped and goes on."""
 SAVES = 5
 SAVE_EVERY = 600.0
 """Seconds between two checkpoints, as `trainer.save_every` has it."""
@@ -146,13 +144,13 @@ def costs(config: str, steps: int, more: Sequence[str]) -> None:
         )
 
 
-def going_on(config: str, rounds: int, more: Sequence[str]) -> None:
+def going_on(config: str, rounds: int, stops: Sequence[int], more: Sequence[str]) -> None:
     """Print when the first step comes in a fresh training and in one that goes on."""
     small = ["--model.hidden_size", "16", "--model.embedding_size", "8", "--trainer.val_check_interval", "1000000"]
     with tempfile.TemporaryDirectory() as folder:
-        runs = {0: f"{folder}/fresh", **{step: f"{folder}/at-{step}" for step in STOPS}}
+        runs = {0: f"{folder}/fresh", **{step: f"{folder}/at-{step}" for step in stops}}
         asked = {step: ["--config", config, "--run", run, *small, *more] for step, run in runs.items()}
-        for step in STOPS:
+        for step in stops:
             train = [sys.executable, "-m", "seq2seq.train", *asked[step], "--trainer.max_steps", str(step)]
             subprocess.run(train, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
             Path(runs[step], "results.json").unlink()  # as if it had been stopped then
@@ -178,9 +176,10 @@ def main() -> None:
     parser.add_argument("--config", default=str(ROOT / "configs" / "translation_cldr.yaml"))
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stops", type=int, nargs="*", default=[10, 200, 400], help="optimiser steps to resume after")
     options, more = parser.parse_known_args()
     costs(options.config, options.steps, more)
-    going_on(options.config, options.rounds, more)
+    going_on(options.config, options.rounds, options.stops, more)
 
 
 if __name__ == "__main__":
