@@ -1,7 +1,7 @@
 """python scripts/house.py [CHECKOUT ...]: the package seen from outside, as a table with a column for each checkout.
 
 A room is a folder of seq2seq/ or a module beside them. An arrow is an import from one room into another, wherever in a
-file. A floor is one more than the highest floor that a room imports from. Arrows of a circle are not counted for floors.
+file. A room stands one floor above the highest room that it imports; the arrows of a circle do not count for that.
 """
 
 import ast
@@ -50,7 +50,7 @@ def imports(source: Source, modules: set[str]) -> Iterator[str]:
 
 
 def graph(files: list[Source]) -> Arrows:
-    """Which module imports which; a package's own file only points, for its modules need nothing of it."""
+    """Which module imports which; `seq2seq` itself left out."""
     modules = {source.module for source in files if source.module}
     return {
         source.module: set(imports(source, modules)) & modules - {source.module} for source in files if source.module

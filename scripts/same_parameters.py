@@ -1,7 +1,7 @@
 """python scripts/same_parameters.py OTHER_CHECKOUT [TRAINING ...]: the same parameters after 50 steps?
 
-Six small trainings, or some of them, each by the `seq2seq` of either folder; what is compared are the bytes of all parameters, under
-whatever names. Exit code 1 where they differ: what a change of structure must not do.
+Six small trainings, or those that are named, each by the `seq2seq` of either folder. Compared are the bytes of all
+parameters, under whatever names. Exit code 1 where they differ: what a change of structure must not do.
 """
 
 import hashlib
