@@ -83,7 +83,7 @@ def test_a_lower_error_is_better(runs: list[Path]) -> None:
     assert difference["difference"] > 0
     assert difference["better"] is False
     assert difference["losses"] == 8
-    assert "bad_seed1 is worse than good" in tables.told(difference, found, 0.05)
+    assert "bad_seed1 is worse than good" in tables.sentence(difference, found, 0.05)
 
 
 def test_metrics_that_a_system_lacks_are_left_out_with_a_note(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_the_page_says_what_the_comparison_says(runs: list[Path]) -> None:
     html = compare.render(found)
     assert compare.render(found) == html
     for metric in found["metrics"]:
-        assert tables.told(metric["differences"][0], metric, 0.05) in html.replace("&#39;", "'")
+        assert tables.sentence(metric["differences"][0], metric, 0.05) in html.replace("&#39;", "'")
     assert "model.layers" in html
     assert '<mark class="differs">no</mark>' in html
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.models import attention as attentions
-from seq2seq.models import bridge as bridges
-from seq2seq.models import pooling as poolings
+from seq2seq.models import fixed_vector as vectors
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
@@ -47,20 +46,20 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
     attention = draw(st.sampled_from([None, *ATTENTIONS]))
     layers, below = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     context = draw(st.booleans())
-    bridge = draw(st.sampled_from([bridges.Linear(), bridges.Copy(), bridges.Zeros(), bridges.Learned()]))
-    if isinstance(bridge, bridges.Copy):
+    bridge = draw(st.sampled_from([vectors.Linear(), vectors.Copy(), vectors.Zeros(), vectors.Learned()]))
+    if isinstance(bridge, vectors.Copy):
         below = layers
-    if not bridge.informs and attention is None:
+    if not bridge.uses_source and attention is None:
         context = True
-    pooling = draw(st.sampled_from([poolings.Last(), poolings.Mean(), poolings.Max(), poolings.Attentive()]))
-    if not (bridge.informs or context):
-        pooling = poolings.Last()
+    pooling = draw(st.sampled_from([vectors.Last(), vectors.Mean(), vectors.Max(), vectors.Attentive()]))
+    if not (bridge.uses_source or context):
+        pooling = vectors.Last()
     places = ["top"] if attention is None else ["top", "before"] + ["bottom"] * (layers > 1)
     place = draw(st.sampled_from(places))
     cell = draw(st.sampled_from(CELLS))
     copy = attention is not None and draw(st.booleans())
     output = "softmax" if copy else draw(st.sampled_from(["softmax", "sparsemax", "entmax15"]))
-    sizes = isinstance(attention, (attentions.Dot, attentions.ScaledDot)) or isinstance(bridge, bridges.Copy)
+    sizes = isinstance(attention, (attentions.Dot, attentions.ScaledDot)) or isinstance(bridge, vectors.Copy)
     recurrent = 0.0 if isinstance(cell, (MinGRU, MinLSTM)) else draw(st.sampled_from([0.0, 0.3]))
     return {
         "cell": cell,

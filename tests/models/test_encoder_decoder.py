@@ -12,9 +12,8 @@ from seq2seq.data.tokenizers.base import BOS, PAD, Tokenizers
 from seq2seq.data.tokenizers.units import Characters
 from seq2seq.errors import InputError
 from seq2seq.models import attention as attentions
-from seq2seq.models import bridge as bridges
-from seq2seq.models import pooling as poolings
-from seq2seq.models.cells import MinGRU, turned
+from seq2seq.models import fixed_vector as vectors
+from seq2seq.models.cells import LSTM, MinGRU, turned
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
@@ -203,44 +202,44 @@ def test_gradients_of_the_output(normalizer: Any) -> None:
         assert torch.autograd.gradcheck(lambda given: output.label_log_probs(given, labels), features)
 
 
-@pytest.mark.parametrize("pooling", [poolings.Mean(), poolings.Max(), poolings.Attentive()], ids=repr)
-def test_pooling_is_over_a_rows_own_states(pooling: poolings.Pooling) -> None:
-    pool = pooling.module(4).double()
+@pytest.mark.parametrize("pooling", [vectors.Mean(), vectors.Max(), vectors.Attentive()], ids=repr)
+def test_pooling_is_over_a_rows_own_states(pooling: vectors.Pooling) -> None:
+    pool = pooling.build(4).double()
     states, padding = torch.randn(2, 5, 4).double(), torch.zeros(2, 5, dtype=torch.bool)
     padding[1, 2:] = True
     final = (torch.randn(3, 2, 4).double(), torch.randn(3, 2, 4).double())
     vector, handed = pool(states, padding, final)
     alone = states[1, :2]
-    if isinstance(pooling, poolings.Attentive):
+    if isinstance(pooling, vectors.Attentive):
         weights = (pool.map(alone).tanh() @ pool.vector.weight[0]).softmax(0)
         expected = weights @ alone
     else:
-        expected = alone.mean(0) if isinstance(pooling, poolings.Mean) else alone.amax(0)
+        expected = alone.mean(0) if isinstance(pooling, vectors.Mean) else alone.amax(0)
     torch.testing.assert_close(vector[1], expected)
     for tensor in handed:
         torch.testing.assert_close(tensor, vector.expand(3, 2, 4))
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"bridge": bridges.Zeros()}, "tells the decoder nothing.*choose Copy or Linear"),
-    ({"bridge": bridges.Learned(), "attention": attentions.Additive(), "encoder": EncoderOptions(pooling=poolings.Max())},
-     "nothing uses the vector of encoder.pooling Max"),
-    ({"decoder": DecoderOptions(attend_from="before")}, "attend_from before needs an attention"),
-    ({"decoder": DecoderOptions(input_feeding=True)}, "input_feeding needs an attention"),
-    ({"decoder": DecoderOptions(copy=True)}, "copy needs an attention"),
-    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "output": "entmax15"}, "copy needs output softmax"),
-    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "label_smoothing": 0.1}, "label_smoothing goes with"),
-    ({"output": "sparsemax", "label_smoothing": 0.1}, "label_smoothing goes with"),
-    ({"coverage_loss": 1.0}, "coverage_loss is about attention"),
-    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="bottom")}, "bottom needs layers above it"),
-    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="before", input_feeding=True)}, "goes with attend_from top"),
-    ({"attention": attentions.Dot(), "encoder": EncoderOptions(hidden_size=6), "bridge": bridges.Linear()}, "General"),
-    ({"encoder": EncoderOptions(hidden_size=6)}, r"Copy needs equal states.*1 x 6.*1 x 8.*Linear"),
-    ({"decoder": DecoderOptions(layers=2)}, r"Copy needs equal states.*1 x 8.*2 x 8"),
-    ({"decoder": DecoderOptions(tied_output=True, readout="none")}, "tied_output needs features as long"),
-    ({"decoder": DecoderOptions(features=True)}, "needs a source with features"),
-    ({"residual_from": 1}, "residual_from"),
-    ({"cell": MinGRU(), "recurrent_dropout": 0.2}, "recurrent_dropout"),
+    ({"bridge": vectors.Zeros()}, "model.bridge Zeros"),
+    ({"bridge": vectors.Learned(), "attention": attentions.Additive(), "encoder": EncoderOptions(pooling=vectors.Max())},
+     "encoder.pooling Max"),
+    ({"decoder": DecoderOptions(attend_from="before")}, "decoder.attend_from before .*attention"),
+    ({"decoder": DecoderOptions(input_feeding=True)}, "decoder.input_feeding .*attention"),
+    ({"decoder": DecoderOptions(copy=True)}, "decoder.copy .*attention"),
+    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "output": "entmax15"}, "decoder.copy .*entmax15"),
+    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "label_smoothing": 0.1}, "model.label_smoothing.*decoder.copy"),
+    ({"output": "sparsemax", "label_smoothing": 0.1}, "model.label_smoothing.*sparsemax"),
+    ({"coverage_loss": 1.0}, "model.coverage_loss.*attention"),
+    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="bottom")}, "decoder.attend_from bottom .*model.layers"),
+    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="before", input_feeding=True)}, "decoder.input_feeding .*attend_from top.*before"),
+    ({"attention": attentions.Dot(), "encoder": EncoderOptions(hidden_size=6), "bridge": vectors.Linear()}, "Dot.*8.*6"),
+    ({"encoder": EncoderOptions(hidden_size=6)}, "model.bridge Copy .*1 x 6.*1 x 8"),
+    ({"decoder": DecoderOptions(layers=2)}, "model.bridge Copy .*1 x 8.*2 x 8"),
+    ({"decoder": DecoderOptions(tied_output=True, readout="none")}, "decoder.tied_output .*6.*8"),
+    ({"decoder": DecoderOptions(features=True)}, "decoder.features .*data.tokenizer"),
+    ({"residual_from": 1}, "model.residual_from 1"),
+    ({"cell": MinGRU(), "recurrent_dropout": 0.2}, "model.recurrent_dropout.*0.2.*MinGRU"),
     ({"recurrent_dropout": 1.0}, "recurrent_dropout is 1.0"),
 ]  # fmt: skip
 
@@ -255,8 +254,14 @@ def test_what_does_not_go_together_is_refused(letters: Tokenizers, chosen: dict[
 def test_two_vocabularies_are_not_one(letters: Tokenizers, option: str) -> None:
     other = Characters()
     other.train(["abcd"])
-    with pytest.raises(InputError, match=f"{option} needs data.shared_vocabulary"):
+    with pytest.raises(InputError, match=f"decoder.{option} .*data.shared_vocabulary"):
         task_of(Tokenizers(letters.source, other), attention=attentions.Dot(), decoder=DecoderOptions(**{option: True}))
+
+
+def test_settings_are_no_part_of_the_network(letters: Tokenizers) -> None:
+    task = task_of(letters, attention=attentions.Dot())
+    assert [name for name, _ in task.named_children()] == ["network"]
+    assert task.specification()["init_args"]["cell"] == LSTM().specification()
 
 
 def test_three_ways_tied_is_one_table(letters: Tokenizers) -> None:

@@ -98,7 +98,6 @@ def everything() -> dict[str, Any]:
             for step in (100, 200)
         ],
         "changed": ["model.layers"],
-        "energy": {"kilowatt_hours": 0.0031, "assumption": "65 W"},
         "config": {"model": {"cell": "LSTM", "layers": 2, "stop": None}, "data": {"path": "numbers.tsv"}},
         "environment": {"python": "3.11.7", "packages": {"torch": "2.13.0"}, "command": "python -m seq2seq.train -c x"},
         "model": {"parameters": {"encoder": 1000, "decoder": 3000, "total": 4000}},

@@ -19,7 +19,7 @@ from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.models.pooling import Attentive, Last, Max, Mean, Pooling
+from seq2seq.models.fixed_vector import Attentive, Last, Max, Mean, Pooling
 from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding

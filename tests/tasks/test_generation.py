@@ -569,13 +569,13 @@ def test_lines_are_held_out_in_one_piece_or_by_hash(tmp_path: Path) -> None:
     assert all(sets.values())
     assert not sets["train"] & sets["validation"]
     assert not sets["train"] & sets["test"]
-    limited = Lines(running=True).taken(SplitSelection("train", 0.1, 0.9, 5), str(tmp_path))
+    limited = Lines(running=True).selected_rows(SplitSelection("train", 0.1, 0.9, 5), str(tmp_path))
     assert [row.target for row in limited] == whole[20:25]
 
 
 def test_lines_that_are_streamed_are_held_out_too(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("".join(f"line {row}\n" for row in range(200)))
-    held = [row.target for row in Lines().taken(SplitSelection("train", 0.0, 0.3), str(tmp_path))]
+    held = [row.target for row in Lines().selected_rows(SplitSelection("train", 0.0, 0.3), str(tmp_path))]
     streamed = [row["target"] for row in Lines().streamed(SplitSelection("train", 0.0, 0.3), str(tmp_path), [1, 0])]
     assert streamed == held
     assert 20 < len(held) < 100

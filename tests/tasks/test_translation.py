@@ -16,10 +16,10 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Additive, Dot
-from seq2seq.models.bridge import Linear
 from seq2seq.models.cells import GRU, LSTM, RNN
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.fixed_vector import Linear
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation

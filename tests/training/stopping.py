@@ -22,7 +22,7 @@ from seq2seq.cli import command
 from seq2seq.runs import checkpoint
 from seq2seq.training import step_boundaries
 from seq2seq.training.learner import Learner
-from seq2seq.training.step_boundaries import Boundaries
+from seq2seq.training.step_boundaries import StepBoundary
 
 SCRIPT = Path(__file__)
 STOPPING = """
@@ -47,7 +47,7 @@ TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 
 TIMES = {"seconds", "tokens_per_second"}
-OF_A_LAUNCH = {"seconds", "timing", "energy", "resumed", "environment", "name"}
+OF_A_LAUNCH = {"seconds", "timing", "resumed", "environment", "name"}
 """What results.json says about one launch, not about the experiment."""
 
 
@@ -65,7 +65,7 @@ def strike(place: str, step: int, number: int | str, rank: int) -> Callable[[Any
                 time.sleep(600)
             if number == "TIME":
                 for callback in trainer.callbacks:
-                    if isinstance(callback, Boundaries):
+                    if isinstance(callback, StepBoundary):
                         callback.deadline.end = 0.0
                 return
             os.kill(os.getpid(), int(number))

@@ -229,7 +229,7 @@ def learner_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Learner
     """What would be trained."""
     found: list[Learner] = []
     with monkeypatch.context() as patch:
-        patch.setattr(train, "fit_and_test", lambda job, learner, watch: found.append(learner))
+        patch.setattr(train, "fit_and_test", lambda job, learner, *_: found.append(learner))
         train.main(arguments)
     return found[0]
 

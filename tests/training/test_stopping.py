@@ -245,11 +245,11 @@ def test_the_earlier_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_agreement_is_rare_enough_to_cost_little_and_comes_within_a_second() -> None:
-    from seq2seq.training.step_boundaries import Boundaries
+    from seq2seq.training.step_boundaries import StepBoundary
 
     watch: Any = SimpleNamespace(timeout=60.0)
     one: Any = None
-    boundaries = Boundaries(one, one, one, watch, None)
+    boundaries = StepBoundary(one, one, one, watch, None)
     assert boundaries.interval() == 1, "nothing is known yet"
     boundaries.step_seconds = 0.05
     boundaries.took.extend([0.5, 0.002, 0.002])  # the first one waited for a process that had just started
@@ -291,13 +291,13 @@ def test_saving_every_few_minutes_changes_nothing(
 
 
 def test_slow_checkpoints_are_written_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    from seq2seq.training.step_boundaries import Boundaries
+    from seq2seq.training.step_boundaries import StepBoundary
 
     now = time.monotonic()
     trainer: Any = SimpleNamespace(world_size=1, is_global_zero=True)
     checkpoints: Any = SimpleNamespace(saved=now, took=20.0, cost=20.0)
     watch: Any = SimpleNamespace(timeout=60.0)
-    boundaries = Boundaries(Requests(), Deadline(None, now), checkpoints, watch, 10)
+    boundaries = StepBoundary(Requests(), Deadline(None, now), checkpoints, watch, 10)
     for later, save in ((700, 0), (1990, 0), (2001, 1)):
         monkeypatch.setattr(time, "monotonic", lambda at=now + later: at)
         assert boundaries.agree(trainer, None).save == save

