@@ -211,8 +211,10 @@ def train(options: argparse.Namespace, folder: Path) -> dict[str, list[Window]]:
                 window = worker.window(each)
                 kept = Window(window.seconds[options.warmup :], window.tokens[options.warmup :], *window[2:])
                 windows[name].append(kept)
-                told = f"round {number + 1}: {name:<16} {kept.rate:7,.0f} tokens/s, others used {kept.others:.2f} cores"
-                print(told, file=sys.stderr)
+                message = (
+                    f"round {number + 1}: {name:<16} {kept.rate:7,.0f} tokens/s, others used {kept.others:.2f} cores"
+                )
+                print(message, file=sys.stderr)
         for worker in workers.values():
             worker.finish()
     finally:

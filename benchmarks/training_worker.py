@@ -1,10 +1,11 @@
-"""One training that goes on window by window: `training_worker.py real|loop|bare ARGUMENTS OF seq2seq.train ...`.
+"""A training that advances window by window: `training_worker.py real|loop|bare ARGUMENTS OF seq2seq.train ...`.
 
-`real` is the command itself, `seq2seq.train.main`, with a hook after each optimiser step. `bare` is a plain torch
-loop with the same layers, batches and optimiser and torch's own dropout and loss; `loop` is that loop around the package's network and loss, so that real against loop is the framework alone. All do one
-step, say so, and then wait for a number of steps on stdin, again and again, so that several workers take turns. Each
-answer is one line of JSON on stdout: the window's seconds and target tokens by step, and its last loss. An empty line
-or the end of stdin lets the training end.
+`real` is the command itself, `seq2seq.train.main`, with a hook after each optimiser step. `bare` is a plain torch loop
+with the same layers, batches and optimiser and torch's own dropout and loss; `loop` is that loop around the package's
+network and loss, so that real against loop is the framework alone. Each does one step, reports it, and then waits for a
+number of steps on stdin, again and again, so that several workers take turns. Each answer is one line of JSON on
+stdout: the window's seconds and target tokens by step, and its last loss. An empty line or the end of stdin lets the
+training end.
 """
 
 import json

@@ -16,7 +16,7 @@ SMALL = "--rounds 1 --data.corpus.train 300 --data.corpus.validation 9 --data.co
 PROGRAMS = {
     "benchmarks/scaling.py --predict": "rnmtplus2018",
     f"benchmarks/scaling.py --steps 2 {SMALL}": "speed-up",
-    f"benchmarks/surviving.py --steps 2 --stops 2 {SMALL}": "going on at step 2",
+    f"benchmarks/surviving.py --steps 2 --stops 2 {SMALL}": "resumed at step 2",
     "benchmarks/cells.py --length 9 --rows 2 --sizes 8 --rounds 1 --threads 1": "| RNN | ",
     "benchmarks/data.py --rows 200 --planned 1000 --multi30k PAIRS": "peak_mb_after_each_tenth",
     "benchmarks/memory.py --cells GRU --tasks Adding --scale 1e-4 --gradients 1e-2 --json x --pictures .": "| adding",
