@@ -23,7 +23,6 @@ PROGRAMS = {
     "benchmarks/train_and_decode.py --path PAIRS --steps 1 --warmup 0 --rounds 1 --repeats 1 --sentences 4": "beam 5",
     "benchmarks/report.py good bad": "page of the comparison",
     "scripts/house.py": "| floors | ",
-    "scripts/walk.py": "decoding/beam.py",
     "scripts/same_parameters.py ROOT classification": "equal",
 }
 QUICK = ("scaling.py --predict", "house.py", "report.py")
@@ -55,9 +54,21 @@ def test_pages_are_photographed(tmp_path: Path) -> None:
     assert len(list((tmp_path / "pictures").iterdir())) == 8
 
 
+@pytest.mark.slow
+def test_the_road_of_a_batch_is_the_one_that_contributing_shows() -> None:
+    walked = python(ROOT / "scripts" / "walk.py", check=True).stdout
+    counts = dict(re.findall(r"^(\w+): (\d+) files$", walked, re.MULTILINE))
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    road = contributing.split("## The road of a batch")[1].split("\n## ")[0]
+    assert re.findall(r"\b\d+\b", road.split("\n| ")[0]) == [counts["batch"], counts["step"], counts["line"]]
+    batch = re.findall(r"^ +\d+ (\S+)$", walked.split("batch:")[1].split("step:")[0], re.MULTILINE)
+    assert [file for file in batch if f"`{file}`" not in road] == []
+
+
 def test_every_program_is_started() -> None:
     files = [file for folder in ("benchmarks", "scripts") for file in (ROOT / folder).glob("*.py")]
-    started = {line.split()[0] for line in PROGRAMS} | {"scripts/screenshots.py", "benchmarks/training_worker.py"}
+    started = {line.split()[0] for line in PROGRAMS} | {f"scripts/{name}.py" for name in ("walk", "screenshots")}
+    started.add("benchmarks/training_worker.py")
     assert {str(file.relative_to(ROOT)) for file in files} == started
 
 
