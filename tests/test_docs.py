@@ -1,6 +1,7 @@
 """Every command and every piece of Python in the README and docs/ runs, on a small corpus where it trains."""
 
 import importlib
+import os
 import re
 import shlex
 import subprocess
@@ -83,7 +84,7 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
         if typed
         else ""
     )
-    return python(*program, cwd=folder, input=text, env=surroundings(PYTHONPATH=str(folder)))
+    return python(*program, cwd=folder, input=text, env=surroundings(PYTHONPATH=f"{folder}{os.pathsep}{ROOT}"))
 
 
 @pytest.mark.slow
