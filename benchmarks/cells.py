@@ -49,7 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=1000, help="steps")
     parser.add_argument("--rows", type=int, default=16, help="rows of a batch")
     parser.add_argument("--sizes", type=numbers, default=[128, 256, 512], help="units, separated by commas")
-    parser.add_argument("--rounds", type=int, default=7, help="passes of which the median is told")
+    parser.add_argument("--rounds", type=int, default=7, help="passes of which the median is printed")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     return parser.parse_args()
 

@@ -22,7 +22,6 @@ from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 
-PLANNED = 50_000_000
 WORDS = 20_000
 
 
@@ -74,11 +73,11 @@ def loader(folder: str, cache: str) -> dict[str, Any]:
     return {"target_tokens_per_s": round(tokens / (time.perf_counter() - started))}
 
 
-def plan(folder: str, cache: str) -> dict[str, Any]:
+def plan(rows: str, cache: str) -> dict[str, Any]:
     """The plan of very many rows, the order of its first epoch, and a seek into its fourth."""
     random_numbers = np.random.default_rng(0)
-    source = np.clip(random_numbers.gamma(4, 6, PLANNED), 2, 510).astype(np.uint16)
-    target = np.clip(source * random_numbers.normal(1.1, 0.2, PLANNED), 3, 510).astype(np.uint16)
+    source = np.clip(random_numbers.gamma(4, 6, int(rows)), 2, 510).astype(np.uint16)
+    target = np.clip(source * random_numbers.normal(1.1, 0.2, len(source)), 3, 510).astype(np.uint16)
     started = time.perf_counter()
     made = Plan(source, target, 4096, 1)
     planned = time.perf_counter()
@@ -86,7 +85,7 @@ def plan(folder: str, cache: str) -> dict[str, Any]:
     ordered = time.perf_counter()
     made.rows(3 * len(made) + 5)
     return {
-        "rows": PLANNED,
+        "rows": len(source),
         "plan_s": round(planned - started, 1),
         "first_epoch_s": round(ordered - planned, 1),
         "seek_s": round(time.perf_counter() - ordered, 1),
@@ -138,9 +137,9 @@ MEASURED: dict[str, Callable[[str, str], dict[str, Any]]] = {
 }
 
 
-def measured(name: str, folder: Path, cache: Path) -> dict[str, Any]:
+def measured(name: str, subject: Path | int, cache: Path) -> dict[str, Any]:
     """One measurement in a process of its own."""
-    command = [sys.executable, __file__, "--measure", name, str(folder), str(cache)]
+    command = [sys.executable, __file__, "--measure", name, str(subject), str(cache)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -151,11 +150,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--multi30k", type=Path, help="folder with train.en.gz, train.de.gz, val.en, ...")
     parser.add_argument("--rows", type=int, default=1_000_000, help="synthetic pairs; twice as many are streamed")
+    parser.add_argument("--planned", type=int, default=50_000_000, help="rows of the plan")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        name, folder, cache = given.measure
-        print(json.dumps(MEASURED[name](folder, cache)))
+        name, subject, cache = given.measure
+        print(json.dumps(MEASURED[name](subject, cache)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
@@ -166,7 +166,7 @@ def main() -> None:
         folder = synthetic(given.rows, root / "pairs")
         for way in ("cold", "warm"):
             print(f"synthetic {way}:", json.dumps(measured("prepare", folder, root / "cache")), flush=True)
-        print("plan:", json.dumps(measured("plan", root, root)), flush=True)
+        print("plan:", json.dumps(measured("plan", given.planned, root)), flush=True)
         folder = synthetic(2 * given.rows, root / "stream")
         print("stream:", json.dumps(measured("stream", folder, root / "cache")), flush=True)
 

@@ -4,7 +4,7 @@
 
 Each point trains one small network on sources of one length until 99 % of the target's tokens come out right or its
 budget is spent. Lengths rise until one is not reached, then the gap is halved. A point that the file already holds is
-not trained again, so the same command goes on where it was stopped; with `--pictures` it draws what there is.
+not trained again, so the same command continues where it was stopped; with `--pictures` it draws what there is.
 """
 
 import argparse
@@ -137,8 +137,8 @@ def climb(name: str, cell: str, measured: dict[str, Any], options: argparse.Name
             point = train(TASKS[name].make(length), cell, TASKS[name].seconds * options.scale)
             measured["points"][key] = {"task": name, "cell": cell, "length": length, **point}
             save(measured, options.json)
-            told = f"{point['accuracy']:.1f} % after {point['steps']:,} steps, {point['seconds']:.0f} s"
-            print(f"{time.strftime('%H:%M:%S')} {key}: {told}", flush=True)
+            message = f"{point['accuracy']:.1f} % after {point['steps']:,} steps, {point['seconds']:.0f} s"
+            print(f"{time.strftime('%H:%M:%S')} {key}: {message}", flush=True)
         return bool(measured["points"][key]["accuracy"] >= ENOUGH)
 
     rising = TASKS[name].lengths
@@ -217,10 +217,10 @@ def train(corpus: Synthetic, cell: str, seconds: float) -> dict[str, Any]:
 def gradients(cell: str, seconds: float) -> dict[str, Any]:
     """What the network remembers over time, before training and after."""
     lesson = Lesson(Copying(GRADIENTS, train=100_000, validation=64), cell, seconds)
-    before = memory_over_time(lesson.task, lesson.validation).plain()
+    before = memory_over_time(lesson.task, lesson.validation).to_json()
     while lesson.spent < seconds:
         lesson.step()
-    after = memory_over_time(lesson.task, lesson.validation).plain()
+    after = memory_over_time(lesson.task, lesson.validation).to_json()
     return {"before": before, "after": after, "steps": lesson.steps, "seconds": lesson.spent, **lesson.score()}
 
 
@@ -315,8 +315,8 @@ def by_name(panels: Sequence[Any]) -> tuple[list[Any], list[str]]:
 
 def processor() -> str:
     """What this machine calls its processor."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 

@@ -44,4 +44,6 @@ def main(runs: list[Path]) -> None:
 
 
 if __name__ == "__main__":
+    if not all(Path(name).is_dir() for name in sys.argv[1:]) or not sys.argv[1:]:
+        sys.exit(__doc__)
     main([Path(name) for name in sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""What it costs to survive: checkpoints, agreement between processes, the look for bad numbers, going on.
+"""What it costs to survive: checkpoints, agreement between processes, the check for non-finite values, resuming.
 
     python benchmarks/surviving.py [--config FILE] [--steps 150] [OPTIONS OF THE TRAINING]
 
@@ -20,8 +20,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 WARM_UP = 10
 """Steps that do not count."""
-STOPS = (10, 200, 400)
-"""Optimiser steps after which a training is stopped and goes on."""
 SAVES = 5
 SAVE_EVERY = 600.0
 """Seconds between two checkpoints, as `trainer.save_every` has it."""
@@ -62,7 +60,7 @@ def first_step(arguments: Sequence[str]) -> None:
 
 
 def overheads(arguments: Sequence[str]) -> None:
-    """How long steps take, and of them agreement and the look for bad numbers; and a few checkpoints."""
+    """How long steps take, and of them agreement and the check for non-finite values; and a few checkpoints."""
     import torch
 
     from seq2seq import train
@@ -115,7 +113,7 @@ def overheads(arguments: Sequence[str]) -> None:
 
 
 def launch(kind: str, options: Sequence[str]) -> dict[str, Any]:
-    """A training in a process of its own, and what it has told."""
+    """A training in a process of its own, and what it has measured."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         environment = {name: value for name, value in os.environ.items() if name != "SEQ2SEQ_LAUNCH"}
@@ -130,7 +128,7 @@ def launch(kind: str, options: Sequence[str]) -> dict[str, Any]:
 
 
 def costs(config: str, steps: int, more: Sequence[str]) -> None:
-    """Print what checkpoints, agreement and the look for bad numbers take."""
+    """Print what checkpoints, agreement and the check for non-finite values take."""
     for processes in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             options = ["--config", config, "--run", f"{folder}/run", "--trainer.max_steps", str(steps + WARM_UP)]
@@ -140,19 +138,19 @@ def costs(config: str, steps: int, more: Sequence[str]) -> None:
         print(
             f"{processes} process{'es' * (processes > 1)}: {1000 * step:.1f} ms a step over {found['steps']} steps; "
             f"agreement {100 * found['agreement'] / step:.3f} % ({found['agreed']} times), "
-            f"bad numbers {100 * found['check'] / step:.3f} %, a checkpoint of {found['bytes'] / 1e6:.1f} MB "
+            f"non-finite check {100 * found['check'] / step:.3f} %, a checkpoint of {found['bytes'] / 1e6:.1f} MB "
             f"{1000 * found['save']:.0f} ms, {100 * found['save'] / SAVE_EVERY:.3f} % if saved every 10 minutes",
             flush=True,
         )
 
 
-def going_on(config: str, rounds: int, more: Sequence[str]) -> None:
-    """Print when the first step comes in a fresh training and in one that goes on."""
+def resuming(config: str, rounds: int, stops: Sequence[int], more: Sequence[str]) -> None:
+    """Print when the first step comes in a fresh and in a resumed training."""
     small = ["--model.hidden_size", "16", "--model.embedding_size", "8", "--trainer.val_check_interval", "1000000"]
     with tempfile.TemporaryDirectory() as folder:
-        runs = {0: f"{folder}/fresh", **{step: f"{folder}/at-{step}" for step in STOPS}}
+        runs = {0: f"{folder}/fresh", **{step: f"{folder}/at-{step}" for step in stops}}
         asked = {step: ["--config", config, "--run", run, *small, *more] for step, run in runs.items()}
-        for step in STOPS:
+        for step in stops:
             train = [sys.executable, "-m", "seq2seq.train", *asked[step], "--trainer.max_steps", str(step)]
             subprocess.run(train, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
             Path(runs[step], "results.json").unlink()  # as if it had been stopped then
@@ -164,7 +162,7 @@ def going_on(config: str, rounds: int, more: Sequence[str]) -> None:
                 assert found["step"] == step
                 seconds[step].append(found["seconds"])
     for step, taken in seconds.items():
-        name = f"going on at step {step}" if step else "fresh"
+        name = f"resumed at step {step}" if step else "fresh"
         print(f"first step, {name}: {statistics.median(taken):.2f} s after the command", flush=True)
 
 
@@ -178,9 +176,10 @@ def main() -> None:
     parser.add_argument("--config", default=str(ROOT / "configs" / "translation_cldr.yaml"))
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stops", type=int, nargs="*", default=[10, 200, 400], help="optimiser steps to resume after")
     options, more = parser.parse_known_args()
     costs(options.config, options.steps, more)
-    going_on(options.config, options.rounds, more)
+    resuming(options.config, options.rounds, options.stops, more)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError
-from seq2seq.inference.predict_texts import decode
+from seq2seq.inference.predict_texts import batches
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -197,6 +197,7 @@ def train(options: argparse.Namespace, folder: Path) -> dict[str, list[Window]]:
         "trainer.max_steps": 1 + options.rounds * each,
         "trainer.max_epochs": 100_000,
         "trainer.val_check_interval": 1_000_000,  # validation is no part of a step
+        "decoding.beam_size": 1,  # of the test at the end, when all windows are over
         "overwrite": "true",
     }
     arguments = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
@@ -210,8 +211,10 @@ def train(options: argparse.Namespace, folder: Path) -> dict[str, list[Window]]:
                 window = worker.window(each)
                 kept = Window(window.seconds[options.warmup :], window.tokens[options.warmup :], *window[2:])
                 windows[name].append(kept)
-                told = f"round {number + 1}: {name:<16} {kept.rate:7,.0f} tokens/s, others used {kept.others:.2f} cores"
-                print(told, file=sys.stderr)
+                message = (
+                    f"round {number + 1}: {name:<16} {kept.rate:7,.0f} tokens/s, others used {kept.others:.2f} cores"
+                )
+                print(message, file=sys.stderr)
         for worker in workers.values():
             worker.finish()
     finally:
@@ -275,8 +278,10 @@ def test_split(task: Task, options: argparse.Namespace, count: int) -> Split:
 def decoded(task: Task, split: Split, search: Decoding) -> dict[str, float]:
     """One pass over the split."""
     started = time.perf_counter()
-    best = [each[0] for _, found in decode(task, split, search, torch.device("cpu")) for each in found]
+    with torch.inference_mode():
+        found = [task.predict(batch, search) for batch in batches(split, search, torch.device("cpu"))]
     seconds = time.perf_counter() - started
+    best = [each[0] for batch in found for each in batch]
     tokens = sum(len(hypothesis.tokens) + 1 for hypothesis in best)  # with the end
     return {"beam": search.beam_size, "seconds": seconds, "sentences": len(best), "tokens": tokens}
 

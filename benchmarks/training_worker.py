@@ -1,11 +1,11 @@
-"""One training that goes on window by window: `training_worker.py real|loop|bare ARGUMENTS OF seq2seq.train ...`.
+"""A training that advances window by window: `training_worker.py real|loop|bare ARGUMENTS OF seq2seq.train ...`.
 
-`real` is the command itself, `seq2seq.train.main`, with a hook after each optimiser step; only its test at the end is
-left out. `bare` is a plain torch loop with the same layers, batches and optimiser and torch's own dropout and loss;
-`loop` is that loop around the package's network and loss, so that real against loop is the framework alone. All do one
-step, say so, and then wait for a number of steps on stdin, again and again, so that several workers take turns. Each
-answer is one line of JSON on stdout: the window's seconds and target tokens by step, and its last loss. An empty line
-or the end of stdin lets the training end.
+`real` is the command itself, `seq2seq.train.main`, with a hook after each optimiser step. `bare` is a plain torch loop
+with the same layers, batches and optimiser and torch's own dropout and loss; `loop` is that loop around the package's
+network and loss, so that real against loop is the framework alone. Each does one step, reports it, and then waits for a
+number of steps on stdin, again and again, so that several workers take turns. Each answer is one line of JSON on
+stdout: the window's seconds and target tokens by step, and its last loss. An empty line or the end of stdin lets the
+training end.
 """
 
 import json
@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Sequence
 from typing import Any
-from unittest import mock
 
 import torch
 from jsonargparse import Namespace
@@ -96,8 +95,8 @@ def real(arguments: Sequence[str], pace: Pace) -> None:
         pace.stepped(tokens, learner.last_loss)
 
     register_optimizer_step_post_hook(stepped)
-    with mock.patch.object(Learner, "training_step", counted), mock.patch.object(train, "test"):
-        train.main(arguments)
+    Learner.training_step = counted  # type: ignore[method-assign]
+    train.main(arguments)
 
 
 def bare(arguments: Sequence[str], pace: Pace, own_loss: bool = False) -> None:
@@ -147,13 +146,13 @@ def bare_loss(task: Translation, batch: Batch) -> Tensor:
     encoder, decoder, share = task.network.encoder, task.network.decoder, task.dropout
     embedded = dropout(encoder.embedding(batch.source), share)
     if bool((batch.source_lengths == batch.source.shape[1]).all()):
-        memory, final = encoder.recurrent.stack[0](embedded)
+        memory, final = encoder.recurrent.stack[0].torch(embedded)
     else:
         packed = pack_padded_sequence(embedded, batch.source_lengths, batch_first=True, enforce_sorted=False)
-        memory, final = encoder.recurrent.stack[0](packed)
+        memory, final = encoder.recurrent.stack[0].torch(packed)
         memory = pad_packed_sequence(memory, batch_first=True, total_length=batch.source.shape[1])[0]
     first = tuple(torch.cat((state[0], state[1]), dim=-1).unsqueeze(0) for state in final)
-    hidden, _ = decoder.recurrent.stack[0](dropout(decoder.embedding(batch.target[:, :-1]), share), first)
+    hidden, _ = decoder.recurrent.stack[0].torch(dropout(decoder.embedding(batch.target[:, :-1]), share), first)
     features = dropout(attend(decoder, hidden, memory, batch.source == PAD), share)
     labels = batch.target[:, 1:]
     real_ones = labels != PAD

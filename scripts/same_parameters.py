@@ -1,7 +1,7 @@
-"""python scripts/same_parameters.py OTHER_CHECKOUT: do both checkouts have the same parameters after 50 steps?
+"""python scripts/same_parameters.py OTHER_CHECKOUT [TRAINING ...]: the same parameters after 50 steps?
 
-Six small trainings, each by the `seq2seq` of either folder; what is compared are the bytes of all parameters, under
-whatever names. Exit code 1 where they differ: what a change of structure must not do.
+Six small trainings, or those that are named, each by the `seq2seq` of either folder. Compared are the bytes of all
+parameters, under whatever names. Exit code 1 where they differ: what a change of structure must not do.
 """
 
 import hashlib
@@ -47,9 +47,9 @@ def main() -> None:
         text = Path(folder) / "text"
         text.mkdir()
         (text / "train.txt").write_text((HERE / "LICENSE").read_text())
-        for number, (name, options) in enumerate(TRAININGS.items()):
+        for number, name in enumerate(sys.argv[2:] or TRAININGS):
             found = [
-                digest(checkout, options, Path(folder) / f"{number}-{side}", text)
+                digest(checkout, TRAININGS[name], Path(folder) / f"{number}-{side}", text)
                 for side, checkout in enumerate([Path(sys.argv[1]).resolve(), HERE])
             ]
             differ |= found[0] != found[1]
@@ -58,6 +58,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2 or not set(sys.argv[2:]) <= set(TRAININGS):
         sys.exit(f"usage: {__doc__}")
     main()

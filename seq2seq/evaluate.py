@@ -1,7 +1,7 @@
 """python -m seq2seq.evaluate RUN: repeat the scoring from the checkpoint alone, on the same data or on other.
 
-With several runs, or with plain text files of anybody's predictions (--system name=file), it compares what they have
-written: which is better, by how much, and whether that is more than luck.
+With several runs, or with plain text files of anybody's predictions (--system name=file), it compares their
+predictions: which is better, by how much, and is the difference significant.
 """
 
 import sys
@@ -14,10 +14,10 @@ from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
 from seq2seq.analysis import systems
-from seq2seq.analysis.breakdown import training_counts
 from seq2seq.analysis.comparison import comparison
 from seq2seq.analysis.examine import Examined, examine
 from seq2seq.analysis.results_files import as_json, publish, without_nan
+from seq2seq.analysis.words import training_counts
 from seq2seq.atomic_files import write_text
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
@@ -120,9 +120,9 @@ def compare(arguments: Sequence[str]) -> int:
     if config.sources is not None and config.references is None:
         raise InputError("--sources needs --references FILE beside it")
     truth = None if config.references is None else systems.read_truth(config.references, config.sources)
-    found = systems.gather(named, truth, config.split)
-    chosen = metrics or systems.metrics_of(found, config.split)
-    compared = comparison(found, chosen, config.split, asked_for=bool(metrics))
+    gathered = systems.gather(named, truth, config.split)
+    chosen = metrics or systems.metrics_of(gathered, config.split)
+    compared = comparison(gathered, chosen, config.split, asked_for=bool(metrics))
     if config.report is not None:
         from seq2seq.report import compare as page  # takes a moment to import
 
@@ -171,7 +171,7 @@ def score(name: str, arguments: Sequence[str]) -> int:
 
 
 def about_training(path: Path) -> dict[str, Any]:
-    """What the run of a checkpoint tells of its training, for the report; its configuration at least."""
+    """What results.json of a checkpoint's run has about its training; its configuration at least."""
     known = systems.read_results(RunDirectory(path.parent.parent).results)
     return {"config": {}} | {name: known[name] for name in OF_TRAINING if name in known}
 
@@ -250,13 +250,13 @@ def evaluate(
     device = predict_texts.choose_device(device_name)
     encoded = data.encode(data.texts(split), task.tokenizers, split, task.row_format)
     task.to(device)
-    found: list[Predicted] = []
+    predicted: list[Predicted] = []
     with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:
         predict = Predictor(task, decoding)
         for batch in predict_texts.batches(encoded, decoding, device):
-            found += predict(batch)
+            predicted += predict(batch)
             bar.update(len(batch.rows))
-    rows, aligned = in_order(found, encoded.texts), task.row_format.aligned
+    rows, aligned = in_order(predicted, encoded.texts), task.row_format.aligned
     examined = examine(
         task,
         encoded,

@@ -132,7 +132,7 @@ def small(kind: Callable[..., AnyTask], tokenizers: Tokenizers, **settings: Any)
 
 
 def fitted(task: AnyTask, batch: Batch, steps: int = 80) -> AnyTask:
-    """The task after so many steps on one batch."""
+    """The task after `steps` optimiser steps on one batch."""
     optimizer = torch.optim.Adam(task.parameters(), 0.02)
     for _ in range(steps):
         optimizer.zero_grad()

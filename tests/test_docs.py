@@ -1,5 +1,7 @@
 """Every command and every piece of Python in the README and docs/ runs, on a small corpus where it trains."""
 
+import importlib
+import os
 import re
 import shlex
 import subprocess
@@ -13,6 +15,7 @@ from seq2seq.data.datamodule import DataModule
 from tests.support import ROOT, python, surroundings
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MORE = [ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
 COVERED = ("scripts/", "cd ", "source ", "sbatch ", "srun ", "torchrun ")
 """Commands that are not run here: the scripts are how these tests are started, some are the shell's own, and the last
 three need a cluster. tests/cluster/test_machines.py does what they do, and what they pass on is parsed below."""
@@ -53,6 +56,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def write_modules(page: Path, folder: Path) -> None:
+    """The files of Python that a page tells to write; each begins with its name."""
+    for block in blocks(page, "python"):
+        if name := re.match(r"# (\w+\.py)\n", block):
+            (folder / name[1]).write_text(block)
+
+
 def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     """Run a documented command, with this Python and a small training."""
     typed = re.match(r"(?:echo|printf) '(.*?)' \| (.*)", line)
@@ -74,15 +84,13 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
         if typed
         else ""
     )
-    return python(*program, cwd=folder, input=text, env=surroundings(PYTHONPATH=str(folder)))
+    return python(*program, cwd=folder, input=text, env=surroundings(PYTHONPATH=f"{folder}{os.pathsep}{ROOT}"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_documented_commands_run(page: Path, place: Path) -> None:
-    for block in blocks(page, "python"):
-        if block.startswith("# my_package.py"):
-            (place / "my_package.py").write_text(block)
+    write_modules(page, place)
     for line in commands(page):
         if page.stem == "results":
             assert line.startswith("python -m seq2seq.")  # real data and hours: tests/test_real_data.py has it
@@ -110,9 +118,24 @@ def test_nothing_is_left_to_fill_in() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    for page in [*PAGES, *MORE]:
+        prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#:]+)\)", prose):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *MORE], ids=lambda page: page.stem)
+def test_files_and_modules_that_a_page_names_exist(page: Path) -> None:
+    folders = (ROOT, ROOT / "seq2seq", ROOT / "tests", page.parent)
+    text = page.read_text()
+    for name in re.findall(r"`((?:\w+/)*\w+\.(?:py|sh))`", text):
+        assert f"# {name}" in text or any((folder / name).exists() for folder in folders), name
+    for name in re.findall(
+        r"\b(?:seq2seq|models|tasks|metrics|data|training|analysis|decoding)(?:\.\w+)+\.[A-Z]\w+", text
+    ):
+        module, _, attribute = name.rpartition(".")
+        module = module if module.startswith("seq2seq") else f"seq2seq.{module}"
+        assert hasattr(importlib.import_module(module), attribute), name
 
 
 def test_documented_configurations_exist() -> None:
@@ -122,7 +145,9 @@ def test_documented_configurations_exist() -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.stem)
-def test_documented_settings_are_legal(page: Path, tmp_path: Path) -> None:
+def test_documented_settings_are_legal(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_modules(page, tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     settings = [block for block in blocks(page, "yaml") if not block.startswith("apiVersion")]
     for number, block in enumerate(settings):
         file = tmp_path / f"{number}.yaml"

@@ -1,4 +1,4 @@
-"""Where a decoder looks while it writes: how widely, what it passes over, and all of it for some rows."""
+"""Statistics of the attention: its entropy, its coverage of the source, the source tokens that it passes over."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,26 +8,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seq2seq.models.cells import inside
+from seq2seq.models.cells import at_least_32_bits, inside
 
 POSITIONS = 60
-"""Target positions that are told, at most."""
+"""Target positions that are reported, at most."""
 
 FEWEST = 20
 """Rows behind a position, or one in twenty of all where that is less."""
 
-HARDLY = 0.1
-"""A source token whose weights over all steps sum to less is passed over."""
+UNATTENDED = 0.1
+"""A source token is unattended if its weights over all steps sum to less."""
 
 WIDTH = 80
 """Tokens of either side that are shown, at most."""
 
-UNDER = 20
-"""Rows that pass over most of their source and are shown, at most."""
+SHOWN = 20
+"""Undertranslated rows that are shown, at most."""
 
 
-class Attended:
-    """Gathers what the weights of an attention say of rows, batch after batch; what is told is in the rows' order."""
+class AttentionStatistics:
+    """Gathers attention weights, batch after batch; rows are numbered from 0 in the order of the results."""
 
     def __init__(self, rows: int) -> None:
         """rows: how many there will be, R."""
@@ -36,53 +36,55 @@ class Attended:
         self.entropy = np.zeros((rows, POSITIONS))
         """In nats, of the first steps."""
         self.totals = np.zeros((rows, 3))
-        """Over all steps: the entropies, their shares of the largest, and how many steps have such a share."""
+        """Sums over all steps: the entropies, the normalised entropies, and how many steps have one."""
         self.received: list[np.ndarray] = [np.zeros(0)] * rows
-        """(S,) sums of the weights of each source token of a row over all steps, without the end mark."""
+        """(S,) sums over all steps of the weights of each source token, without the end mark."""
 
-    def add(self, places: np.ndarray, weights: Tensor, steps: Tensor, lengths: Tensor, tokens: Tensor) -> None:
+    def add(self, indices: np.ndarray, weights: Tensor, steps: Tensor, lengths: Tensor, tokens: Tensor) -> None:
         """A batch.
 
-        places (B,): its rows, from 0; weights (B, T, S) in the order of the source; steps (B,) that are real; lengths
-        (B,) source tokens that can be looked at; tokens (B,) the same without the end mark.
+        indices (B,): its rows; weights (B, T, S) in the order of the source; steps (B,) that are not padding; lengths
+        (B,) source tokens that can be attended to; tokens (B,) the same without the end mark.
         """
         weights = weights.cpu()
         real = inside(steps, weights)
-        found = entropies(weights).masked_fill(~real, 0.0).double()  # (B, T)
+        entropy = entropies(weights).masked_fill(~real, 0.0).double()  # (B, T)
         most = lengths.clamp(min=1).double().log().unsqueeze(1)
-        share = torch.where(most > 0, found / most.clamp(min=1e-9), 0.0)
-        told = min(POSITIONS, found.shape[1])
-        self.steps[places] = steps.numpy()
-        self.entropy[places, :told] = found[:, :told].numpy()
+        normalised = torch.where(most > 0, entropy / most.clamp(min=1e-9), 0.0)
+        kept = min(POSITIONS, entropy.shape[1])
+        self.steps[indices] = steps.numpy()
+        self.entropy[indices, :kept] = entropy[:, :kept].numpy()
         counted = steps * (lengths > 1)
-        self.totals[places] = torch.stack((found.sum(1), share.sum(1), counted.double()), dim=1).numpy()
+        self.totals[indices] = torch.stack((entropy.sum(1), normalised.sum(1), counted.double()), dim=1).numpy()
         sums = received(weights, real).numpy()
-        for place, row, count in zip(places.tolist(), sums, tokens.tolist(), strict=True):
-            self.received[place] = row[:count]
+        for index, row, count in zip(indices.tolist(), sums, tokens.tolist(), strict=True):
+            self.received[index] = row[:count]
 
-    def plain(self, rows: np.ndarray, tokens_of: Callable[[int], list[str]]) -> dict[str, Any]:
-        """All that was gathered; rows (R,) numbers of the rows, tokens_of: the source tokens of one."""
-        entropy, share, counted = self.totals.sum(0).tolist()
-        positions = range(reached(self.steps))
+    def results(self, rows: np.ndarray, tokens_of: Callable[[int], list[str]]) -> dict[str, Any]:
+        """Everything, for results.json; rows (R,) row numbers, tokens_of: the source tokens of a row number."""
+        entropy, normalised, counted = self.totals.sum(0).tolist()
         return {
             "rows": len(rows),
             "entropy": ratio(entropy, float(self.steps.sum())),
-            "entropy_share": ratio(share, counted),
+            "entropy_share": ratio(normalised, counted),
             **coverage(self.received),
-            "under": under(self.received, rows, tokens_of),
+            "under": undertranslated_rows(self.received, rows, tokens_of),
             "entropy_by_position": [
-                {"position": place + 1, "rows": int(kept.sum()), "entropy": float(self.entropy[kept, place].mean())}
-                for place in positions
-                if (kept := self.steps > place).any()
+                {
+                    "position": position + 1,
+                    "rows": int(kept.sum()),
+                    "entropy": float(self.entropy[kept, position].mean()),
+                }
+                for position in range(reported_positions(self.steps))
+                if (kept := self.steps > position).any()
             ],
         }
 
 
-def reached(steps: np.ndarray) -> int:
-    """How many positions have enough rows to be told; steps (R,) of each row."""
+def reported_positions(steps: np.ndarray) -> int:
+    """How many positions have enough rows; steps (R,) of each row."""
     enough = max(1, min(FEWEST, math.ceil(len(steps) / 20)))
-    longest = np.sort(steps)[::-1]
-    return 0 if len(steps) < enough else min(POSITIONS, int(longest[enough - 1]))
+    return 0 if len(steps) < enough else min(POSITIONS, int(np.sort(steps)[-enough]))
 
 
 def ratio(above: float, below: float) -> float | None:
@@ -92,46 +94,44 @@ def ratio(above: float, below: float) -> float | None:
 
 def entropies(weights: Tensor) -> Tensor:
     """Weights (B, T, S) to the entropy in nats (B, T) of each step; weights that sum to less than one are scaled up."""
-    weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
+    weights = at_least_32_bits(weights)
     total = weights.sum(-1, keepdim=True)
-    found: Tensor = torch.special.entr(weights / total.clamp(min=torch.finfo(weights.dtype).tiny)).sum(-1)
-    return found
+    entropy: Tensor = torch.special.entr(weights / total.clamp(min=torch.finfo(weights.dtype).tiny)).sum(-1)
+    return entropy
 
 
 def received(weights: Tensor, real: Tensor) -> Tensor:
-    """Weights (B, T, S) to their sums (B, S) over the steps that are real, (B, T)."""
+    """Weights (B, T, S) to their sums (B, S) over the steps that are not padding, real (B, T)."""
     return weights.double().masked_fill(~real.unsqueeze(-1), 0.0).sum(1)
 
 
 def coverage(sums: Sequence[np.ndarray]) -> dict[str, float | None]:
-    """The mean of min(1, sum) over all source tokens, and the percentage of those that are passed over.
+    """The mean of min(1, sum) over all source tokens, and the percentage of unattended ones.
 
     sums: (S,) of each row. An attention that spreads its weights as Tu et al. 2016, sec. 3 wish covers each token once.
     """
     flat = np.concatenate([*sums, np.zeros(0)])
     if not len(flat):
         return {"coverage": None, "never_attended": None}
-    return {
-        "coverage": float(np.minimum(1.0, flat).mean()),
-        "never_attended": 100 * float((flat < HARDLY).mean()),
-    }
+    unattended = 100 * float((flat < UNATTENDED).mean())
+    return {"coverage": float(np.minimum(1.0, flat).mean()), "never_attended": unattended}
 
 
-def under(
+def undertranslated_rows(
     sums: Sequence[np.ndarray], rows: Sequence[int] | np.ndarray, tokens_of: Callable[[int], list[str]]
 ) -> list[dict[str, Any]]:
-    """The rows with the largest share of source tokens that are passed over, and these tokens.
+    """The rows with the largest shares of unattended source tokens, and these tokens.
 
-    sums: (S,) of each row; rows: their numbers; tokens_of: the source tokens of a row.
+    sums: (S,) of each row; rows: their numbers; tokens_of: the source tokens of a row number.
     """
-    shares = [float((row < HARDLY).mean()) if len(row) else 0.0 for row in sums]
-    order = sorted((place for place, share in enumerate(shares) if share), key=lambda place: -shares[place])
-    found = []
-    for place in order[:UNDER]:
-        row, missed = int(rows[place]), (sums[place] < HARDLY).tolist()
-        tokens = [token for token, passed in zip(tokens_of(row), missed, strict=False) if passed]
-        found.append({"id": row, "tokens": tokens[:WIDTH], "share": shares[place]})
-    return found
+    shares = [float((row < UNATTENDED).mean()) if len(row) else 0.0 for row in sums]
+    order = sorted((index for index, share in enumerate(shares) if share), key=lambda index: -shares[index])
+    results = []
+    for index in order[:SHOWN]:
+        row, missed = int(rows[index]), (sums[index] < UNATTENDED).tolist()
+        tokens = [token for token, unattended in zip(tokens_of(row), missed, strict=False) if unattended]
+        results.append({"id": row, "tokens": tokens[:WIDTH], "share": shares[index]})
+    return results
 
 
 def alignment(row: int, source: list[str], target: list[str], weights: Tensor) -> dict[str, Any]:
@@ -146,5 +146,5 @@ def in_text_order(weights: Tensor, lengths: Tensor) -> Tensor:
     """Weights (B, T, S) of sources that are read from their end, lengths (B,), in the order of their texts."""
     steps = torch.arange(weights.shape[2], device=weights.device)
     last = lengths.to(weights.device).unsqueeze(1) - 1
-    places = torch.where(steps <= last, last - steps, steps)  # (B, S)
-    return weights.gather(2, places.unsqueeze(1).expand_as(weights))
+    order = torch.where(steps <= last, last - steps, steps)  # (B, S)
+    return weights.gather(2, order.unsqueeze(1).expand_as(weights))

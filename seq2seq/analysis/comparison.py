@@ -1,4 +1,4 @@
-"""Which of several systems is better, by how much, and whether that is more than luck: plain values for the report."""
+"""Which of several systems is better, by how much, and is the difference significant? Plain values for the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,17 +36,17 @@ def comparison(
         "rows": len(systems[0].outputs[0].rows),
         "level": LEVEL,
         "systems": [
-            about(system) | {"breakdowns": found}
-            for system, found in zip(systems, dependence(systems, kept[0], statistics[0], split), strict=True)
+            about(system) | {"breakdowns": several}
+            for system, several in zip(systems, dependence(systems, kept[0], statistics[0], split), strict=True)
         ],
         "metrics": [
-            compared(metric, [system.name for system in systems], found)
-            for metric, found in zip(kept, statistics, strict=True)
+            compared(metric, [system.name for system in systems], seeds)
+            for metric, seeds in zip(kept, statistics, strict=True)
         ],
         "notes": notes,
         "differing": differing(systems, kept, statistics),
         "settings": different_settings(systems),
-        "curves": courses(systems, kept[0].name),
+        "curves": training_curves(systems, kept[0].name),
     }
 
 
@@ -91,15 +91,15 @@ def dependence(
 
 
 def words_in(text: str) -> int:
-    """Words between blanks."""
+    """Words separated by whitespace."""
     return len(text.split())
 
 
-def courses(systems: Sequence[System], metric: str) -> list[dict[str, Any]]:
+def training_curves(systems: Sequence[System], metric: str) -> list[dict[str, Any]]:
     """The validation score of each system's first run over its training, where it is known."""
     name = f"validation_{metric}"
-    found = ((system.name, (system.outputs[0].results.get("curves") or {}).get(name)) for system in systems)
-    return [{"system": system, "metric": name, "points": points} for system, points in found if points]
+    known = ((system.name, (system.outputs[0].results.get("curves") or {}).get(name)) for system in systems)
+    return [{"system": system, "metric": name, "points": points} for system, points in known if points]
 
 
 def about(system: System) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def about(system: System) -> dict[str, Any]:
 
 
 def attention_of(results: Mapping[str, Any]) -> str | bool | None:
-    """What kind of attention a run has, False for none; None where it could have none or nothing is known."""
+    """What kind of attention a run has, False for none; None where it is not known or there cannot be any."""
     model = (results.get("config") or {}).get("model")
     if not model or results.get("task") != "Translation":
         return None
@@ -129,8 +129,8 @@ def attention_of(results: Mapping[str, Any]) -> str | bool | None:
 def compared(metric: Metric, names: Sequence[str], statistics: Sequence[Seeds]) -> dict[str, Any]:
     """One metric: the score of every system, and how it differs from the first."""
     base, *others = systems = [scored(metric, seeds) for seeds in statistics]
-    found = [compare(metric, one, base) for one in others]
-    p_values = adjusted([one.p_randomised for one in found])
+    differences = [compare(metric, one, base) for one in others]
+    p_values = adjusted([one.p_randomised for one in differences])
     return {
         "name": metric.name,
         "unit": metric.unit,
@@ -141,7 +141,7 @@ def compared(metric: Metric, names: Sequence[str], statistics: Sequence[Seeds]) 
             {"system": name, "baseline": names[0], **one._asdict(), "p_holm": p_value}
             | {"better": verdict(metric, one, p_value)}
             | counted(metric, other.seeds, base.seeds)
-            for name, one, p_value, other in zip(names[1:], found, p_values, others, strict=True)
+            for name, one, p_value, other in zip(names[1:], differences, p_values, others, strict=True)
         ],
     }
 
@@ -156,11 +156,11 @@ def score_of(metric: Metric, system: Scored) -> dict[str, Any]:
     return {"value": system.value, "low": None, "high": None, "deviation": deviation, "seeds": values}
 
 
-def verdict(metric: Metric, found: Difference, p_value: float) -> bool | None:
-    """Whether the system is better than the first; None when that cannot be said."""
-    if not np.isfinite(found.difference) or p_value >= LEVEL:
+def verdict(metric: Metric, difference: Difference, p_value: float) -> bool | None:
+    """Whether the system is better than the first; None if the difference is not significant."""
+    if not np.isfinite(difference.difference) or p_value >= LEVEL:
         return None
-    return metric.rank(found.difference) > 0
+    return metric.rank(difference.difference) > 0
 
 
 def counted(metric: Metric, seeds: Sequence[np.ndarray], base: Sequence[np.ndarray]) -> dict[str, int]:
@@ -180,9 +180,9 @@ def differing(
     systems: Sequence[System], metrics: Sequence[Metric], statistics: Sequence[Sequence[Seeds]]
 ) -> list[dict[str, Any]]:
     """The rows whose scores differ most between systems, by sentence chrF where there is one, with all predictions."""
-    place = next((place for place, one in enumerate(metrics) if one.name == "chrf"), 0)
-    metric = metrics[place]
-    each = np.array([metric.each_of(seeds[0]) for seeds in statistics[place]])
+    index = next((index for index, metric in enumerate(metrics) if metric.name == "chrf"), 0)
+    metric = metrics[index]
+    each = np.array([metric.each_of(seeds[0]) for seeds in statistics[index]])
     spread = np.nan_to_num(each.max(axis=0) - each.min(axis=0))
     order = np.argsort(-spread, kind="stable")[:SHOWN]
     first: Sequence[Prediction] = systems[0].outputs[0].rows

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seq2seq.analysis.breakdown import WordCounts, breakdowns, repetition
+from seq2seq.analysis.breakdown import breakdowns
 from seq2seq.analysis.inspection import inspect
+from seq2seq.analysis.repetition import repetition
+from seq2seq.analysis.words import WordCounts
 from seq2seq.data.batching.split import Split
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.metrics.base import Metric, Prediction
@@ -17,7 +19,7 @@ from seq2seq.tasks.decoding_options import Decoding
 
 
 class Examined(NamedTuple):
-    """A split that has been predicted and looked at."""
+    """A split that has been predicted and analysed."""
 
     predictions: list[Prediction]
     results: dict[str, Any]
@@ -43,9 +45,9 @@ def examine(
     device: torch.device,
     count: Callable[[bool], WordCounts | None],
 ) -> Examined:
-    """Score the predictions of a split, and find out what the scores depend on and what the network does.
+    """Score the predictions of a split, then analyse what the scores depend on and what the network does.
 
-    count: counts the words of the training rows, where that is possible, told whether targets are sentences.
+    count: counts the words of the training rows, where that is possible; its argument: whether targets are sentences.
     """
     statistics = {metric.name: metric.statistics(predictions) for metric in task.metrics}
     metric = next((one for one in task.metrics if one.name == "chrf"), task.metrics[0])
@@ -61,7 +63,7 @@ def examine(
             one.name: {**one.scored(statistics[one.name], interval=True)._asdict(), **about_metric(one)}
             for one in task.metrics
         },
-        "details": {one.name: found for one in task.metrics if (found := one.details(predictions))},
+        "details": {one.name: details for one in task.metrics if (details := one.details(predictions))},
         "breakdowns": breakdowns(
             predictions,
             first,
@@ -73,7 +75,7 @@ def examine(
             sentences,
         ),
         "repetition": repetition(predictions) if sentences else {},
-        **{name: found for name, found in seen._asdict().items() if found and name != "alignments"},
+        **{name: part for name, part in seen._asdict().items() if part and name != "alignments"},
         "examples": {name: [shown_row(predictions[row], each[row], metric, task.tokenizers) for row in rows]
                      for name, rows in chosen.items()},
         "decoding": decoding.specification()["init_args"],
@@ -82,14 +84,14 @@ def examine(
 
 
 def about_metric(metric: Metric) -> dict[str, Any]:
-    """What a reader of a score must know, and what makes the metric again."""
+    """What a reader of a score must know, and the specification of the metric."""
     return {"unit": metric.unit, "higher_is_better": metric.higher_is_better, "specification": metric.specification()}
 
 
 def examples(
     predictions: Sequence[Prediction], scores: Sequence[float], metric: Metric, count: int = 8
 ) -> dict[str, list[int]]:
-    """The best, worst, middling, longest and some random rows, by their scores."""
+    """The best, worst, median, longest and some random rows, by their scores."""
     rows = range(len(predictions))
     # Longer rows first among equals: a long sentence that is right says more than a short one.
     ranked = sorted(rows, key=lambda row: (-metric.rank(scores[row]), -len(predictions[row].source), row))
@@ -107,19 +109,19 @@ def examples(
 
 def shown_row(row: Prediction, score: float, metric: Metric, tokenizers: Tokenizers) -> dict[str, Any]:
     """A row as an example."""
-    told = {"id": row.id, "source": row.source, "reference": row.reference, "prediction": row.prediction}
-    return {**readable(told, tokenizers), "score": row.score, "metric": metric.name, metric.name: score}
+    texts = {"id": row.id, "source": row.source, "reference": row.reference, "prediction": row.prediction}
+    return {**readable(texts, tokenizers), "score": row.score, "metric": metric.name, metric.name: score}
 
 
 def readable(row: Mapping[str, Any], tokenizers: Tokenizers) -> dict[str, Any]:
-    """The same row as people look at it: of long sequences of numbers the first ones."""
+    """The same row as it is shown: of long sequences of numbers the first ones."""
     source, target = tokenizers
     sides = {"source": source, "reference": target, "prediction": target}
     return {**row, **{name: tokenizer.shown(row[name]) for name, tokenizer in sides.items()}}
 
 
 def example_lines(row: Prediction, tokenizers: Tokenizers) -> str:
-    """A row on two or three lines for the terminal, while training goes on."""
+    """A row on two or three lines for the terminal during training."""
     shown = readable(row._asdict(), tokenizers)
     source, reference, prediction = lined_up([shown[name] for name in ("source", "reference", "prediction")])
     return f"      {source}\n" * bool(source) + f"    = {reference}\n    > {prediction}"

@@ -2,8 +2,8 @@
 
 Three things about a network and a batch (`memory_over_time`): the norm of dLoss/dh_t at each step of the encoder
 (Pascanu et al. 2013, sec. 2), the share of saturated gates (Karpathy et al. 2015, sec. 4.2), and the effective rank
-of the fixed vectors (Roy and Vetterli 2007). Training does not notice: no parameter's gradient is touched and no
-random number drawn.
+of the fixed vectors (Roy and Vetterli 2007). Training is not affected: no parameter's gradient changes and no random
+number is drawn.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seq2seq.analysis.vector_space import evenly_spread
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
@@ -27,24 +28,24 @@ from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.tasks.base import Task
 
 LOW, HIGH = 0.1, 0.9
-"""A gate is shut below the one and open above the other (Karpathy et al. 2015, sec. 4.2)."""
+"""A gate is saturated below the one and above the other (Karpathy et al. 2015, sec. 4.2)."""
 
 ROWS = 64
-"""Rows of the validation split that are looked at during training, at most."""
+"""Rows of the validation split that are measured during training, at most."""
 
 DIRECTIONS = ("forward", "backward")
 
 
 class MemoryDiagnostics(NamedTuple):
-    """What `memory_over_time` finds."""
+    """What `memory_over_time` measures."""
 
     gradient_norm: dict[str, list[float]]
     """For each direction of the top layer, by tokens read after it (0: the last one read), the mean over the rows of
     the norm of dLoss/dh_t, where Loss is the row's own, summed over its target tokens, in nats."""
     cell_gradient_norm: dict[str, list[float]]
-    """The same of dLoss/dc_t, on all its roads, where a cell has a second state; empty elsewhere."""
+    """The same of the total derivative dLoss/dc_t, where a cell has a second state; else empty."""
     rows: list[int]
-    """How many rows had so many tokens, and so entered those means."""
+    """How many rows each of those means is of."""
     saturation: dict[str, tuple[float, float]]
     """For each gate of all layers the shares below 0.1 and above 0.9; of a tanh RNN, which has none, the shares of
     units below -0.9 and above 0.9, under the name hidden."""
@@ -54,18 +55,18 @@ class MemoryDiagnostics(NamedTuple):
     """Units of the fixed vector."""
 
     def summary(self) -> dict[str, float]:
-        """Three numbers for curves: the rank, the share of gates that are shut or open, and how much of the gradient
-        at the last token arrives where half of the rows have begun, in the direction where it is less."""
+        """Three numbers for curves: the rank, the share of saturated gates, and how much of the gradient
+        at the last token reaches the median first token, in the direction where it is less."""
         half = sum(count >= self.rows[0] / 2 for count in self.rows) - 1
         arriving = [norms[half] / max(norms[0], 1e-30) for norms in self.gradient_norm.values()]
-        saturated = [shut + opened for shut, opened in self.saturation.values()]
+        saturated = [low + high for low, high in self.saturation.values()]
         numbers = {"effective_rank": self.effective_rank, "gradient_arriving": min(arriving)}
         return numbers | ({"saturated_gates": sum(saturated) / len(saturated)} if saturated else {})
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON with four significant digits; what is no number becomes null."""
-        told: dict[str, Any] = rounded(self._asdict())
-        return told
+    def to_json(self) -> dict[str, Any]:
+        """As JSON with four significant digits; a non-finite number becomes null."""
+        values: dict[str, Any] = rounded(self._asdict())
+        return values
 
 
 def rounded(value: Any) -> Any:
@@ -87,7 +88,7 @@ def network_of(task: Task) -> EncoderDecoder:
 
 
 def memory_over_time(task: Task, batch: Batch) -> MemoryDiagnostics:
-    """Looks at the encoder while it reads a batch, without dropout; works inside inference mode and autocast too.
+    """Measure the encoder on a batch, without dropout; works inside inference mode and autocast too.
 
     task: one with an `encoder_decoder`.
     """
@@ -96,9 +97,9 @@ def memory_over_time(task: Task, batch: Batch) -> MemoryDiagnostics:
     hook = encoder.register_forward_hook(lambda module, inputs, encoding: vectors.append(encoding.vector))
     task.eval()
     try:
-        with plain_arithmetic(next(task.parameters()).device.type), watched(encoder) as watches:
+        with plain_arithmetic(next(task.parameters()).device.type), recorded(encoder) as recorders:
             loss = task.loss(copied(batch))
-            top = watches[-1]
+            top = recorders[-1]
             wanted = [tensor for run in top.runs for step in run for tensor in step]
             slopes = iter(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
             norms = [[[next(slopes).norm(dim=-1) for _ in step] for step in run] for run in top.runs]
@@ -112,30 +113,30 @@ def memory_over_time(task: Task, batch: Batch) -> MemoryDiagnostics:
     ]
     rows = [int((lengths > after).sum()) for after in range(int(lengths.max()))]
     rank, size = effective_rank(vectors[0].detach()), vectors[0].shape[-1]
-    return MemoryDiagnostics(by_distance[0], [*by_distance, {}][1], rows, shares(watches), rank, size)
+    return MemoryDiagnostics(by_distance[0], [*by_distance, {}][1], rows, saturation(recorders), rank, size)
 
 
 @contextlib.contextmanager
 def plain_arithmetic(device: str) -> Iterator[None]:
-    """Inside, gradients can be asked for and every number has the parameters' kind."""
+    """Inside, gradients can be computed and every tensor has the parameters' dtype."""
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
         yield
 
 
 def copied(batch: Batch) -> Batch:
-    """The same batch with ids that were not made in inference mode."""
+    """The same batch with copies of its ids, which may be inference tensors."""
     return batch._replace(source=batch.source.clone(), target=batch.target.clone(), step_tokens=1)
 
 
 class LayerRecorder:
-    """Runs a layer step by step, and keeps what it does."""
+    """Runs a layer step by step, and records its states and gates."""
 
     def __init__(self, layer: Cell) -> None:
         self.layer, self.lengths = layer, torch.zeros(0)
         self.runs: list[list[CellState]] = []
         """For each direction the state tensors (B, H) after each step, in the order in which tokens are read."""
         self.counts: dict[str, Tensor] = defaultdict(lambda: torch.zeros(3, dtype=torch.double))
-        """For each gate how often it was shut, how often open, and of how many."""
+        """For each gate how many values were below LOW, how many above HIGH, and how many there were."""
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
         """As Cell.run."""
@@ -149,56 +150,56 @@ class LayerRecorder:
 
     @torch.no_grad()
     def count(self, inputs: Tensor, before: CellState, after: CellState, direction: int, real: Tensor) -> None:
-        """Look at the gates of a step, of the rows (B,) that have a token there."""
+        """Count the gates of a step, of the rows (B,) that have a token there."""
         gates, low, high = self.layer.gates(inputs, before, direction), LOW, HIGH
         if isinstance(self.layer, RNN) and self.layer.nonlinearity == "tanh":
             gates, low = {"hidden": after[0]}, -HIGH
         for name, gate in gates.items():
             values = gate[real]
-            found = [(values < low).sum(), (values > high).sum(), torch.tensor(values.numel())]
-            self.counts[name] += torch.stack([one.cpu() for one in found])
+            counts = [(values < low).sum(), (values > high).sum(), torch.tensor(values.numel())]
+            self.counts[name] += torch.stack([count.cpu() for count in counts])
 
 
 @contextlib.contextmanager
-def watched(encoder: Encoder) -> Iterator[list[LayerRecorder]]:
-    """Inside, every layer of the encoder runs under a watch, in its plainest form."""
+def recorded(encoder: Encoder) -> Iterator[list[LayerRecorder]]:
+    """Inside, a recorder runs each layer of the encoder, unfused."""
     layers = cast(list[Cell], list(encoder.recurrent.stack))
-    watches = [LayerRecorder(layer) for layer in layers]
-    hook = encoder.register_forward_pre_hook(lambda module, inputs: lend(watches, inputs[1]))
-    for layer, watch in zip(layers, watches, strict=True):
-        layer.run, layer.forward = watch.run, partial(Cell.forward, layer)  # type: ignore[method-assign]
+    recorders = [LayerRecorder(layer) for layer in layers]
+    hook = encoder.register_forward_pre_hook(lambda module, inputs: set_lengths(recorders, inputs[1]))
+    for layer, recorder in zip(layers, recorders, strict=True):
+        layer.run, layer.forward = recorder.run, partial(Cell.forward, layer)  # type: ignore[method-assign]
     try:
-        yield watches
+        yield recorders
     finally:
         hook.remove()
         for layer in layers:
             del layer.run, layer.forward
 
 
-def lend(watches: list[LayerRecorder], lengths: Tensor) -> None:
-    """Tell the watches how many tokens each row has."""
-    for watch in watches:
-        watch.lengths = lengths
+def set_lengths(recorders: list[LayerRecorder], lengths: Tensor) -> None:
+    """Give the recorders the number of tokens of each row."""
+    for recorder in recorders:
+        recorder.lengths = lengths
 
 
 def by_tokens_after(run: list[list[Tensor]], lengths: Tensor, tensor: int) -> list[float]:
     """Norms (B,) of each step's state tensors to their mean over rows, by the number of tokens read after the step."""
     norms = torch.stack([step[tensor] for step in run]).cpu().double()  # (S, B)
-    found = []
+    means = []
     for after in range(int(lengths.max())):
         long_enough = lengths > after
         steps = (lengths - 1 - after)[long_enough]
-        found.append(float(norms[steps, long_enough.nonzero().squeeze(1)].mean()))
-    return found
+        means.append(float(norms[steps, long_enough.nonzero().squeeze(1)].mean()))
+    return means
 
 
-def shares(watches: list[LayerRecorder]) -> dict[str, tuple[float, float]]:
-    """The share of shut and of open gates over all layers."""
+def saturation(recorders: list[LayerRecorder]) -> dict[str, tuple[float, float]]:
+    """The shares below LOW and above HIGH of each gate, over all layers."""
     total: dict[str, Tensor] = {}
-    for watch in watches:
-        for name, counts in watch.counts.items():
+    for recorder in recorders:
+        for name, counts in recorder.counts.items():
             total[name] = total.get(name, torch.zeros(3, dtype=torch.double)) + counts
-    return {name: (float(shut / count), float(opened / count)) for name, (shut, opened, count) in total.items()}
+    return {name: (float(low / count), float(high / count)) for name, (low, high, count) in total.items()}
 
 
 def effective_rank(vectors: Tensor) -> float:
@@ -228,23 +229,23 @@ def memory_of(task: Task, sources: Sequence[str], targets: Sequence[str]) -> Mem
 def memory_of_split(task: Task, split: Split, limit: int) -> tuple[dict[str, Any], dict[str, float]] | None:
     """`memory_over_time` for some rows of a split, `limit` tokens at most: all of it, and its summary.
 
-    None for a task without an encoder that hands over what it remembers.
+    None for a task without an encoder.
     """
     if task.encoder_decoder is None:
         return None
     rows = some_rows(split.lengths(np.arange(len(split))), limit)
-    found = memory_over_time(task, split.batch(rows).to(next(task.parameters()).device))
-    return found.plain(), found.summary()
+    diagnostics = memory_over_time(task, split.batch(rows).to(next(task.parameters()).device))
+    return diagnostics.to_json(), diagnostics.summary()
 
 
 def some_rows(lengths: np.ndarray, limit: int) -> np.ndarray:
     """ROWS of the rows with source and target lengths (N, 2), evenly spread; fewer if these exceed `limit` tokens.
 
-    Padding counts. A training step of so many tokens has fitted the device.
+    Padding counts. `limit` tokens of a training step have fitted the device.
     """
     count = min(len(lengths), ROWS)
     while True:
-        rows = np.linspace(0, len(lengths) - 1, count).astype(np.int64)
+        rows = evenly_spread(len(lengths), count)
         if count == 1 or count * lengths[rows].max(axis=0).sum() <= limit:
             return rows
         count //= 2

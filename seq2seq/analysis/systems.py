@@ -12,10 +12,11 @@ from seq2seq.data.lines import lines
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu, Chrf, Ter
+from seq2seq.report.wording import shortened
 from seq2seq.runs.run_directory import RunDirectory
 
 OF_TEXTS = (Bleu(), Chrf(), Ter())
-"""What texts are compared by where no run says otherwise."""
+"""The metrics of texts where no run names any."""
 
 ENDS = "-_. 0123456789"
 """What stands between a name and the number of a seed."""
@@ -31,8 +32,8 @@ class SystemOutput(NamedTuple):
 
     def part(self, split: str) -> Mapping[str, Any]:
         """What results.json says of a split; empty where it says nothing."""
-        found = self.results.get("splits")
-        part = found.get(split) if isinstance(found, Mapping) else None
+        splits = self.results.get("splits")
+        part = splits.get(split) if isinstance(splits, Mapping) else None
         return part if isinstance(part, Mapping) else {}
 
 
@@ -62,7 +63,7 @@ def read_results(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as problem:
-        raise InputError(f"{file} is no JSON: {problem}; write it anew with seq2seq.evaluate --output") from problem
+        raise InputError(f"{file} is not JSON: {problem}; write it anew with seq2seq.evaluate --output") from problem
     if not isinstance(content, dict):
         raise InputError(f"{file} holds no results; write it anew with seq2seq.evaluate --output")
     return content
@@ -86,7 +87,7 @@ def read_predictions(file: Path) -> list[Prediction]:
 
 
 def prediction_of(content: Mapping[str, Any], row: int, texts: Sequence[str]) -> Prediction:
-    """A line of predictions as it was before it was written; what is missing or no number is not known."""
+    """A line of predictions as it was before it was written; a missing score is NaN."""
     score, scores = content.get("score"), content.get("token_scores") or []
     more = content.get("reference_scores"), content.get("quantiles")
     return Prediction(row, texts[0], texts[1], texts[2], math.nan if score is None else score, scores, *more)
@@ -132,35 +133,35 @@ def gather(named: Sequence[tuple[str | None, Path]], truth: Sequence[Prediction]
     if truth is None and first is None:
         raise InputError("files of predictions need their references; add --references FILE, or a run first")
     rows, whose = (truth, "--references") if truth is not None else (first.rows, str(first.path))  # type: ignore[union-attr]
-    found = [output or read_texts(path, rows, whose) for output, (_, path) in zip(outputs, named, strict=True)]
-    for output in found:
+    read = [output or read_texts(path, rows, whose) for output, (_, path) in zip(outputs, named, strict=True)]
+    for output in read:
         refuse_other_rows(output, rows, whose)
-    return pooled([name for name, _ in named], found)
+    return pooled([name for name, _ in named], read)
 
 
 def refuse_other_rows(output: SystemOutput, truth: Sequence[Prediction], whose: str) -> None:
-    """Refuse predictions for other references, or other sources, than those of the first system."""
+    """Refuse predictions whose references or sources are not those of the first system."""
     refuse_other_count(output.path, len(output.rows), whose, len(truth))
     for row, other in zip(output.rows, truth, strict=True):
         for side in ("reference", "source"):
             mine, theirs = getattr(row, side), getattr(other, side)
             if mine != theirs and (side == "reference" or (mine and theirs)):
                 raise InputError(
-                    f"{output.path} and {whose} have other {side}s: row {row.id} is {mine[:60]!r} in the one and "
-                    f"{theirs[:60]!r} in the other; only systems for the same test set can be compared"
+                    f"{output.path} and {whose} have different {side}s: row {row.id} is {shortened(mine, 60)!r} and "
+                    f"{shortened(theirs, 60)!r}; only systems for the same test set can be compared"
                 )
 
 
 def pooled(names: Sequence[str | None], outputs: Sequence[SystemOutput]) -> list[System]:
     """Outputs with one name, or with the same settings and another seed, as one system."""
     groups: dict[Any, list[SystemOutput]] = {}
-    for place, (name, output) in enumerate(zip(names, outputs, strict=True)):
-        key = name or settings_but_seed(output) or place
+    for index, (name, output) in enumerate(zip(names, outputs, strict=True)):
+        key = name or settings_but_seed(output) or index
         seeds = [one.results.get("config", {}).get("seed") for one in groups.get(key, ())]
         twice = name is None and output.results.get("config", {}).get("seed") in seeds
-        groups.setdefault((key, place) if twice else key, []).append(output)
-    called = [names[outputs.index(found[0])] or common_name([one.path for one in found]) for found in groups.values()]
-    return [System(name, found) for name, found in zip(distinct(called), groups.values(), strict=True)]
+        groups.setdefault((key, index) if twice else key, []).append(output)
+    called = [names[outputs.index(group[0])] or common_name([one.path for one in group]) for group in groups.values()]
+    return [System(name, group) for name, group in zip(distinct(called), groups.values(), strict=True)]
 
 
 def settings_but_seed(output: SystemOutput) -> str | None:
@@ -182,31 +183,31 @@ def common_name(paths: Sequence[Path]) -> str:
 
 def distinct(names: Iterable[str]) -> list[str]:
     """Names that occur twice get a number."""
-    found: list[str] = []
+    result: list[str] = []
     for name in names:
-        copies = sum(one == name or one.startswith(f"{name} (") for one in found)
-        found.append(f"{name} ({copies + 1})" if name in found else name)
-    return found
+        copies = sum(one == name or one.startswith(f"{name} (") for one in result)
+        result.append(f"{name} ({copies + 1})" if name in result else name)
+    return result
 
 
 def named(texts: Sequence[str]) -> list[tuple[str | None, Path]]:
     """`name=path` as it is given to --system."""
-    found: list[tuple[str | None, Path]] = []
+    result: list[tuple[str | None, Path]] = []
     for text in texts:
         name, _, path = text.partition("=")
         if not (name and path):
             raise InputError(f"--system {text} must be NAME=PATH, such as --system baseline=out.txt")
-        found.append((name, Path(path)))
-    return found
+        result.append((name, Path(path)))
+    return result
 
 
 def metrics_of(systems: Sequence[System], split: str) -> list[Metric]:
-    """The metrics of the first run that says which; those of texts where none does."""
+    """The metrics of the first run that names some; else those of texts."""
     for output in (output for system in systems for output in system.outputs):
         stored = output.part(split).get("metrics")
-        found = [metric_of(name, one) for name, one in stored.items()] if isinstance(stored, Mapping) else []
-        if found:
-            return found
+        metrics = [metric_of(name, one) for name, one in stored.items()] if isinstance(stored, Mapping) else []
+        if metrics:
+            return metrics
     return list(OF_TEXTS)
 
 
@@ -218,4 +219,4 @@ def metric_of(name: str, stored: Any) -> Metric:
     for kind in descendants(Metric):
         if kind.name == name:
             return kind()
-    raise InputError(f"results.json has a score {name!r} that is not known here; choose with --metrics [Bleu, Chrf]")
+    raise InputError(f"results.json has a score {name!r} that is unknown; choose with --metrics [Bleu, Chrf]")

@@ -40,27 +40,27 @@ def predict(
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each text, best first; none for an empty source.
 
-    Longer sources are cut to max_length tokens. before: texts that came earlier; what is drawn depends on the place.
+    Longer sources are cut to max_length tokens. before: texts that came earlier; sampling depends on the row number.
     """
     if task.has_no_source:
         return task.generate_from_prompts(texts, before, (), decoding)[0]
     filled = [row for row, text in enumerate(texts) if text.strip()]
     kept = [texts[row] for row in filled]
     source = Ragged.of(task.tokenizers.source.encode(kept))
-    nothing = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
-    target = Ragged(nothing, np.zeros(len(kept) + 1, dtype=np.int64))
+    no_tokens = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
+    target = Ragged(no_tokens, np.zeros(len(kept) + 1, dtype=np.int64))
     split = Split(Texts(kept, kept), source, target, max_length, fitting(task.row_format, task.tokenizers))
     split.warn_of_cuts()
     result: list[list[Hypothesis]] = [[] for _ in texts]
     for batch in batches(split, decoding, device):
         batch = batch._replace(row_keys=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
-        for row, found in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
-            result[filled[row]] = found
+        for row, hypotheses in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
+            result[filled[row]] = hypotheses
     return result
 
 
 def translate(task: Task, texts: Sequence[str]) -> list[str]:
     """The best prediction for each text, with the decoding stored in the checkpoint, where the task is."""
     device = next(task.parameters()).device
-    found = predict(task, texts, task.decoding, device)
-    return [task.text(hypotheses[0]) if hypotheses else "" for hypotheses in found]
+    predictions = predict(task, texts, task.decoding, device)
+    return [task.text(hypotheses[0]) if hypotheses else "" for hypotheses in predictions]

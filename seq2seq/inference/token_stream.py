@@ -1,4 +1,4 @@
-"""Labels for a stream of tokens that need not end: one step of the network for each, in memory that does not grow."""
+"""Labels for an endless stream of tokens: one step of the network for each token, in constant memory."""
 
 import contextlib
 import json
@@ -27,21 +27,21 @@ WAIT = 0.2
 
 
 class StopFlag:
-    """Whether this process has been told to stop; handlers only set the flag."""
+    """Whether a signal asks this process to stop; its handler only sets the flag."""
 
     def __init__(self) -> None:
-        self.told = False
+        self.is_set = False
 
-    def tell(self, number: int, frame: object) -> None:
+    def receive(self, number: int, frame: object) -> None:
         """The handler of a signal."""
-        self.told = True
+        self.is_set = True
 
 
 @contextlib.contextmanager
 def stopping() -> Iterator[StopFlag]:
     """Inside, SIGTERM and SIGINT end the input instead of the process."""
     stopped = StopFlag()
-    before = {number: signal.signal(number, stopped.tell) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, stopped.receive) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopped
     finally:
@@ -53,13 +53,13 @@ def follow(task: Task, source: BinaryIO, sink: BinaryIO, state: Path | None) -> 
     """Label what arrives: tokens between separators or on lines of their own, an empty line ends a sentence.
 
     Of each token a line with the token, its label and the label's probability is written as soon as it is known. state:
-    where the stream stands is read from this file, if it is there, and written to it when the input ends or this
-    process is told to stop by SIGTERM or SIGINT; without it the last sentence ends there.
+    the state of the stream is read from this file, if it is there, and written to it when the input ends or this
+    process receives SIGTERM or SIGINT; without it the last sentence ends there.
     """
     stream, mark = task.label_stream(), mark_of(task)
 
-    def write(found: Sequence[Labelled], end: bool = False) -> None:
-        lines = [f"{one.token}\t{one.label}\t{one.probability:.4f}\n" for one in found]
+    def write(labelled: Sequence[Labelled], end: bool = False) -> None:
+        lines = [f"{token}\t{label}\t{probability:.4f}\n" for token, label, probability in labelled]
         sink.write("".join([*lines, "\n" * end]).encode())
         sink.flush()
 
@@ -88,12 +88,12 @@ def stored(state: Path, mark: str) -> dict[str, Any]:
     """What another stream of the same model has left in a file."""
     try:
         content = safe_load.load(state)
-        found, before = content["stream"], content["mark"]
-    except Exception as problem:  # torch raises a dozen kinds for a file that is none of its own
+        stream, before = content["stream"], content["mark"]
+    except Exception as problem:  # torch raises a dozen kinds for a file that it did not write
         raise InputError(f"--state {state} holds no state of a stream: {checkpoint.first_line(problem)}") from problem
     if before != mark:
         raise InputError(f"--state {state} belongs to another model; name another file, or remove it to begin anew")
-    return dict(found)
+    return dict(stream)
 
 
 class Incoming:
@@ -109,8 +109,8 @@ class Incoming:
         """Of the line."""
 
     def __iter__(self) -> Iterator[str]:
-        while not self.stopped.told:
-            if not select.select([self.descriptor], [], [], WAIT)[0] or self.stopped.told:
+        while not self.stopped.is_set:
+            if not select.select([self.descriptor], [], [], WAIT)[0] or self.stopped.is_set:
                 continue
             data = os.read(self.descriptor, CHUNK)
             *lines, self.rest = (self.rest + data).split(b"\n")
@@ -120,7 +120,7 @@ class Incoming:
                 whole, self.rest = self.rest, b""
                 yield from self.line(whole) if whole else ()
                 return
-            *words, self.rest = self.rest.split(self.separator.encode())  # of a line that goes on, what is complete
+            *words, self.rest = self.rest.split(self.separator.encode())  # the complete tokens of an unfinished line
             for word in filter(None, words):
                 self.fresh = False
                 yield decode_line(word, "standard input", self.number)

@@ -19,7 +19,7 @@ OTHER = "other"
 
 
 class ExactMatch(Ratio):
-    """Percent of rows equal to their reference once outer blanks are stripped."""
+    """Percent of rows equal to their reference, both without outer whitespace."""
 
     name = "exact_match"
 
@@ -33,9 +33,9 @@ class ExactMatch(Ratio):
 
 
 class Accuracy(Ratio):
-    """Percent of the labels of all references whose prediction, at the same place, is equal.
+    """Percent of the labels of all references whose prediction, at the same position, is equal.
 
-    A prediction that is too short misses the labels it lacks; what it has too many counts for nothing.
+    Labels that a prediction lacks are wrong; labels beyond the reference do not count.
     """
 
     name = "accuracy"
@@ -44,9 +44,9 @@ class Accuracy(Ratio):
         """What a label is.
 
         Args:
-            column: look only at this one of the columns that ￨ divides in each label, counted from 1; null for whole
+            column: look only at this column of each label, separated by ￨ and counted from 1; null for whole
                 labels.
-            separator: what stands between labels; null for tabs where a reference holds any, else blanks.
+            separator: between labels; null for tabs where a reference has any, else whitespace.
         """
         if column is not None:
             check_range("column", column, 1)
@@ -57,11 +57,11 @@ class Accuracy(Ratio):
     def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
         """(N, 2): right labels, and labels of the reference."""
         counts = np.zeros((len(rows), 2))
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             labels = labels_of(row, self.separator)
             if self.column is not None:
                 labels = in_column(labels, self.column, row.id)
-            counts[place] = sum(map(str.__eq__, labels.predicted, labels.reference)), len(labels.reference)
+            counts[index] = sum(map(str.__eq__, labels.predicted, labels.reference)), len(labels.reference)
         return counts
 
     def settings(self) -> str:
@@ -71,8 +71,8 @@ class Accuracy(Ratio):
 class MacroF1(F1):
     """The mean of the F1 of each label that occurs in the references, all labels weighing the same, percent.
 
-    A label that is only ever predicted takes no part in the mean; the predictions themselves still count, as a miss
-    of the label that should have stood there.
+    A label that is only ever predicted is not in the mean; its predictions still count against the labels of the
+    references.
     """
 
     name = "macro_f1"
@@ -81,8 +81,8 @@ class MacroF1(F1):
         """What is compared.
 
         Args:
-            sets: whether a row has any number of labels in no order; else they are compared place by place.
-            separator: what stands between labels; null for tabs where a reference holds any, else blanks.
+            sets: whether a row has any number of labels in no order; else they are compared position by position.
+            separator: between labels; null for tabs where a reference has any, else whitespace.
         """
         check_separator(separator)
         self.sets, self.separator = sets, separator
@@ -101,11 +101,11 @@ class MacroF1(F1):
 
     def counts(self, rows: Sequence[Prediction]) -> tuple[list[str], np.ndarray]:
         """The labels of the rows in order, and right, predicted and reference of each (N, labels, 3)."""
-        found = [labels_of(row, self.separator) for row in rows]
-        names = sorted({label for labels in found for side in labels for label in side})
-        places = {name: place for place, name in enumerate(names)}
+        labelled = [labels_of(row, self.separator) for row in rows]
+        names = sorted({label for labels in labelled for side in labels for label in side})
+        index_of = {name: index for index, name in enumerate(names)}
         counts = np.zeros((len(rows), len(names), 3))
-        for count, (predicted, reference) in zip(counts, found, strict=True):
+        for count, (predicted, reference) in zip(counts, labelled, strict=True):
             if self.sets:
                 several, wanted = set(predicted), set(reference)
                 kinds: Sequence[Iterable[str]] = several & wanted, several, wanted
@@ -114,31 +114,31 @@ class MacroF1(F1):
                 kinds = right, predicted, reference
             for kind, labels in enumerate(kinds):
                 for label in labels:
-                    count[places[label], kind] += 1
+                    count[index_of[label], kind] += 1
         return names, counts
 
     def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
-        """Precision, recall, F1 (percent) and support of each label, and which is taken for which."""
+        """Precision, recall, F1 (percent) and support of each label, and the confusion matrix."""
         names, counts = self.counts(rows)
-        found: dict[str, Any] = {"labels": by_label(names, counts.sum(axis=0))}
+        details: dict[str, Any] = {"labels": by_label(names, counts.sum(axis=0))}
         if not self.sets:
-            found["confusion"] = self.confusion(rows, list(found["labels"]))
-        return found
+            details["confusion"] = self.confusion(rows, list(details["labels"]))
+        return details
 
     def confusion(self, rows: Sequence[Prediction], names: Sequence[str]) -> dict[str, Any]:
-        """How often each label (row) was taken for each (column); `names` start with the most frequent.
+        """How often each label (row) was predicted as each (column); `names` start with the most frequent.
 
-        Places that prediction or reference lacks are left out.
+        Positions that prediction or reference lacks are left out.
         """
         shown = [*names[:SHOWN], OTHER] if len(names) > SHOWN else list(names)
-        places = {name: min(place, SHOWN) for place, name in enumerate(names)}
+        index_of = {name: min(index, SHOWN) for index, name in enumerate(names)}
         pairs: Counter[tuple[str, str]] = Counter()
         for row in rows:
             predicted, reference = labels_of(row, self.separator)
             pairs.update(zip(reference, predicted, strict=False))
         counts = np.zeros((len(shown), len(shown)), dtype=int)
         for (reference_label, predicted_label), count in pairs.items():
-            counts[places[reference_label], places[predicted_label]] += count
+            counts[index_of[reference_label], index_of[predicted_label]] += count
         return {"labels": shown, "counts": counts.tolist()}
 
 
@@ -151,16 +151,16 @@ class MicroF1(F1):
     name = "micro_f1"
 
     def __init__(self, separator: str | None = None) -> None:
-        """separator: what stands between labels; null for tabs where a reference holds any, else blanks."""
+        """separator: between labels; null for tabs where a reference has any, else whitespace."""
         check_separator(separator)
         self.separator = separator
 
     def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
         """(N, 3): right, predicted and reference labels."""
         counts = np.zeros((len(rows), 3))
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             predicted, reference = map(set, labels_of(row, self.separator))
-            counts[place] = len(predicted & reference), len(predicted), len(reference)
+            counts[index] = len(predicted & reference), len(predicted), len(reference)
         return counts
 
     def settings(self) -> str:

@@ -107,8 +107,8 @@ class Metric(Part):
 
     def each_of(self, counts: np.ndarray) -> list[float]:
         """The same of statistics (N, K)."""
-        found: list[float] = self.value(counts).tolist()
-        return found
+        scores: list[float] = self.value(counts).tolist()
+        return scores
 
     def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
         """What lies behind the score, plain values for results.json: scores by label, confusions."""

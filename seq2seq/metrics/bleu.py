@@ -32,11 +32,11 @@ class SacreBleuMetric(Metric):
         scorer, references = self.scorer(), list(dict.fromkeys(reference for _, reference in pairs))
         known = dict(zip(references, scorer._cache_references([references]), strict=True))
         # Systems often say the same, so every pair is counted once.
-        found = {
+        counts = {
             (text, reference): scorer._compute_segment_statistics(scorer._preprocess_segment(text), known[reference])
             for text, reference in dict.fromkeys(pairs)
         }
-        return np.array([found[pair] for pair in pairs], dtype=np.float64).reshape(len(rows), self.columns)
+        return np.array([counts[pair] for pair in pairs], dtype=np.float64).reshape(len(rows), self.columns)
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
         """sacreBLEU's: half the distance between the 26th lowest and the 26th highest value, around the mean."""
@@ -84,8 +84,8 @@ class Bleu(SacreBleuMetric):
         return bleu(totals)
 
     def each_of(self, counts: np.ndarray) -> list[float]:
-        found: list[float] = bleu(counts, effective_order=True).tolist()
-        return found
+        scores: list[float] = bleu(counts, effective_order=True).tolist()
+        return scores
 
 
 def bleu(totals: np.ndarray, effective_order: bool = False) -> np.ndarray:
@@ -95,11 +95,11 @@ def bleu(totals: np.ndarray, effective_order: bool = False) -> np.ndarray:
     effective_order: orders of which the prediction has no n-gram do not count; else they make the score zero.
     """
     length, wanted = totals[..., 0], totals[..., 1]
-    right, found = totals[..., 2 : 2 + ORDERS], totals[..., 2 + ORDERS :]
-    missed = (right == 0) & (found > 0)
-    precision = divided(np.where(missed, 0.5 ** missed.cumsum(-1), right), found)
+    right, ngrams = totals[..., 2 : 2 + ORDERS], totals[..., 2 + ORDERS :]
+    missed = (right == 0) & (ngrams > 0)
+    precision = divided(np.where(missed, 0.5 ** missed.cumsum(-1), right), ngrams)
     logs = np.log(precision, out=np.full(precision.shape, -1e10), where=precision > 0)
-    counted = found > 0 if effective_order else np.ones(found.shape, dtype=bool)
+    counted = ngrams > 0 if effective_order else np.ones(ngrams.shape, dtype=bool)
     mean = divided((logs * counted).sum(-1), counted.sum(-1))
     penalty = np.exp(np.minimum(0, 1 - divided(wanted, length)))
     return np.asarray(100 * penalty * np.exp(mean) * right.any(-1))

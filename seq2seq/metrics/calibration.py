@@ -1,4 +1,4 @@
-"""Calibration: whether labels that are given with 80 % confidence are right 80 % of the time."""
+"""Calibration: whether labels with 80 % confidence are right 80 % of the time."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -29,7 +29,7 @@ class CalibrationError(Metric):
 
         Args:
             bins: of confidence, 15 in Guo et al. 2017.
-            separator: what stands between labels; null for tabs where a reference holds any, else blanks.
+            separator: between labels; null for tabs where a reference has any, else whitespace.
         """
         check_range("bins", bins, 1)
         check_separator(separator)
@@ -69,23 +69,23 @@ class CalibrationError(Metric):
     def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
         """The reliability table: of each bin its ends, labels, mean confidence and share of right ones, all in 0..1."""
         counts = self.statistics(rows).sum(axis=0).reshape(self.bins, 3)
-        confidence, accuracy = (divided(counts[:, place], counts[:, 0]) for place in (1, 2))
+        confidence, accuracy = (divided(counts[:, index], counts[:, 0]) for index in (1, 2))
         table = [
             {
-                "low": place / self.bins,
-                "high": (place + 1) / self.bins,
-                "count": int(counts[place, 0]),
-                "confidence": float(confidence[place]),
-                "accuracy": float(accuracy[place]),
+                "low": index / self.bins,
+                "high": (index + 1) / self.bins,
+                "count": int(counts[index, 0]),
+                "confidence": float(confidence[index]),
+                "accuracy": float(accuracy[index]),
             }
-            for place in range(self.bins)
+            for index in range(self.bins)
         ]
-        return {"bins": table} | ({"temperature": found} if (found := self.fitted(rows)) else {})
+        return {"bins": table} | ({"temperature": temperature} if (temperature := self.fitted(rows)) else {})
 
     def fitted(self, rows: Sequence[Prediction]) -> dict[str, float] | None:
-        """The temperature that the even rows ask for, and the calibration error of the odd rows before and after it."""
+        """The temperature fitted to the even rows, and the calibration error of the odd rows before and after it."""
         sure, right = zip(*map(self.answers, rows), strict=True) if rows else ((), ())
-        halves = [np.concatenate([np.zeros(0), *side[place::2]]) for place in (0, 1) for side in (sure, right)]
+        halves = [np.concatenate([np.zeros(0), *side[index::2]]) for index in (0, 1) for side in (sure, right)]
         if min(map(len, halves)) < ENOUGH:
             return None
         temperature = fit_temperature(halves[0], halves[1])
@@ -97,13 +97,13 @@ class CalibrationError(Metric):
 def binned(sure: np.ndarray, right: np.ndarray, bins: int) -> np.ndarray:
     """(1, 3 * bins): of each bin of confidence the labels, the sum of their confidence and how many are right."""
     # Bin m holds confidences above (m - 1) / M and up to m / M.
-    places = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
-    columns = [np.bincount(places, weights, bins) for weights in (None, sure, right)]
+    chosen = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    columns = [np.bincount(chosen, weights, bins) for weights in (None, sure, right)]
     return np.stack(columns, axis=1).reshape(1, 3 * bins).astype(float)
 
 
 def softened(sure: np.ndarray, temperature: float) -> np.ndarray:
-    """Confidences (n,) with the log-odds of the predicted label divided by a temperature."""
+    """Confidences (n,) whose log-odds are divided by a temperature."""
     sure = np.clip(sure, 1e-12, 1 - 1e-12)
     return np.asarray(1 / (1 + ((1 - sure) / sure) ** (1 / temperature)))
 

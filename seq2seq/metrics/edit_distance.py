@@ -19,13 +19,13 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
     """
     if not one:
         return len(other)
-    places: dict[str, int] = {}
-    for place, symbol in enumerate(one):
-        places[symbol] = places.get(symbol, 0) | 1 << place
+    masks: dict[str, int] = {}
+    for index, symbol in enumerate(one):
+        masks[symbol] = masks.get(symbol, 0) | 1 << index
     every, last, distance = (1 << len(one)) - 1, 1 << len(one) - 1, len(one)
     grows, shrinks = every, 0
     for symbol in other:
-        same = places.get(symbol, 0)
+        same = masks.get(symbol, 0)
         diagonal = (((same & grows) + grows) ^ grows) | same | shrinks  # where a step along it costs nothing
         wider, narrower = shrinks | ~(diagonal | grows) & every, diagonal & grows
         distance += bool(wider & last) - bool(narrower & last)
@@ -62,11 +62,11 @@ class ErrorRate(Metric):
     def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
         """(N, 2 * groups): of each group that occurs in these rows, in order, errors and what they are divided by."""
         groups = self.groups(rows)
-        places = {name: place for place, name in enumerate(sorted({*groups}))}
-        counts = np.zeros((len(rows), len(places), 2))
-        for place, (row, group) in enumerate(zip(rows, groups, strict=True)):
-            counts[place, places[group]] = self.errors(row)
-        return counts.reshape(len(rows), 2 * len(places))
+        index_of = {name: index for index, name in enumerate(sorted({*groups}))}
+        counts = np.zeros((len(rows), len(index_of), 2))
+        for index, (row, group) in enumerate(zip(rows, groups, strict=True)):
+            counts[index, index_of[group]] = self.errors(row)
+        return counts.reshape(len(rows), 2 * len(index_of))
 
     def value(self, totals: np.ndarray) -> np.ndarray:
         counts = totals.reshape(*totals.shape[:-1], totals.shape[-1] // 2, 2)
@@ -105,7 +105,7 @@ class SequenceErrorRate(ErrorRate):
 class SymbolErrorRate(ErrorRate):
     """Edits over the symbols of all references, percent: the phoneme error rate where symbols are phonemes.
 
-    Symbols stand between blanks.
+    Symbols are separated by whitespace.
     """
 
     name = "per"

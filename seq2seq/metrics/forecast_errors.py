@@ -1,4 +1,4 @@
-"""Errors of predicted numbers: texts whose steps stand between tabs and the numbers of a step between blanks."""
+"""Errors of predicted numbers: texts whose steps are separated by tabs and the numbers of a step by spaces."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -17,23 +17,23 @@ def numbers(text: str, row: int, side: str) -> np.ndarray:
     try:
         steps = np.array([list(map(float, step.split())) for step in text.split("\t")])
     except ValueError as problem:
-        remedy = "write steps between tabs and as many numbers in each between blanks"
-        raise InputError(f"row {row}: the {side} is no sequence of numbers ({problem}); {remedy}") from problem
+        remedy = "separate steps by tabs and the numbers of a step, equally many in each, by spaces"
+        raise InputError(f"row {row}: the {side} is not a sequence of numbers ({problem}); {remedy}") from problem
     if not np.isfinite(steps).all():
-        raise InputError(f"row {row}: the {side} holds a number that is not finite; mend or drop the row")
+        raise InputError(f"row {row}: the {side} has a non-finite number; fix or drop the row")
     return steps
 
 
 def difference(row: Prediction) -> np.ndarray:
-    """(steps, width) what the prediction is above the reference."""
+    """(steps, width) prediction minus reference."""
     predicted, reference = (numbers(getattr(row, side), row.id, side) for side in ("prediction", "reference"))
     if predicted.shape != reference.shape:
         raise InputError(
             f"row {row.id}: the prediction has {' x '.join(map(str, predicted.shape))} numbers (steps x width), the "
-            f"reference {' x '.join(map(str, reference.shape))}; errors of numbers need as many"
+            f"reference {' x '.join(map(str, reference.shape))}; both need the same"
         )
-    found: np.ndarray = predicted - reference
-    return found
+    errors: np.ndarray = predicted - reference
+    return errors
 
 
 class MeanAbsoluteError(Ratio):
@@ -68,12 +68,11 @@ class RootMeanSquaredError(Ratio):
 
 
 class MeanAbsoluteScaledError(Metric):
-    """The mean absolute error as a multiple of that of repeating the last season within the row's own source.
+    """The mean absolute error, scaled by that of the seasonal naive forecast within the row's own source.
 
-    Hyndman and Koehler 2006, section 3 (scaled errors), with the seasonal naive forecast as the scale; the mean over
-    rows, in each of which every step weighs the same. A series whose source repeats itself exactly has no scale: it is
-    left out, and the signature says how many are. The signature also gives the score of repeating the last season of
-    the source in the same rows.
+    Hyndman and Koehler 2006, section 3; the mean over rows, in each of which every step weighs the same. A series whose
+    source repeats itself exactly has no scale: it is left out, and the signature counts these. The signature also has
+    the score of the seasonal naive forecast for the same rows.
     """
 
     name = "mase"
@@ -81,12 +80,12 @@ class MeanAbsoluteScaledError(Metric):
     unit: ClassVar[str] = ""
 
     def __init__(self, season: int = 1) -> None:
-        """season: steps after which a series is expected to repeat itself; 1 compares with the last value."""
+        """season: steps of a season; 1 compares with the last value."""
         check_range("season", season, 1)
         self.season = season
 
     def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
-        """(N, 4): over the series of a row scaled errors, those of the naive forecast, how many, how many left out."""
+        """(N, 4), sums over the series of a row: scaled errors, naive ones, series, series left out."""
         return np.array([self.scaled(row) for row in rows], dtype=float).reshape(len(rows), 4)
 
     def scaled(self, row: Prediction) -> tuple[float, float, int, int]:
@@ -105,7 +104,7 @@ class MeanAbsoluteScaledError(Metric):
         return own, other, int(usable.sum()), int((~usable).sum())
 
     def history(self, row: Prediction, width: int) -> np.ndarray:
-        """(steps, width) the source, if it is long enough and tells of the same series as the reference."""
+        """(steps, width) the source, if it is long enough and has the series of the reference."""
         history = numbers(row.source, row.id, "source")
         if len(history) <= self.season:
             raise InputError(
@@ -115,7 +114,7 @@ class MeanAbsoluteScaledError(Metric):
         if history.shape[1] != width:
             raise InputError(
                 f"row {row.id}: a step has {history.shape[1]} numbers in the source and {width} in the reference, so "
-                "mase does not know the history of each; choose mae"
+                "mase lacks the history of each; choose mae"
             )
         return history
 
@@ -124,12 +123,12 @@ class MeanAbsoluteScaledError(Metric):
         return divided(totals[..., 0], totals[..., 2])
 
     def scored(self, counts: np.ndarray, interval: bool) -> Score:
-        """As of any counts; what the rows tell of the naive forecast joins the signature."""
-        found, totals = super().scored(counts, interval), counts.sum(axis=0)
-        told = f"{self.settings()}|naive:{float(divided(totals[1], totals[2])):.4g}"
+        """As of any counts, with the score of the naive forecast in the signature."""
+        score, totals = super().scored(counts, interval), counts.sum(axis=0)
+        signature = f"{self.settings()}|naive:{float(divided(totals[1], totals[2])):.4g}"
         if totals[3]:
-            told += f"|left_out:{int(totals[3])}"
-        return found._replace(signature=told + found.signature.removeprefix(self.settings()))
+            signature += f"|left_out:{int(totals[3])}"
+        return score._replace(signature=signature + score.signature.removeprefix(self.settings()))
 
     def settings(self) -> str:
         return f"{self.name}|season:{self.season}|scale:source"
@@ -138,7 +137,7 @@ class MeanAbsoluteScaledError(Metric):
 class IntervalCoverage(Ratio):
     """Percent of the reference's numbers from the lowest forecast quantile to the highest; 80 for 0.1 and 0.9.
 
-    Neither higher nor lower is better: it should be what the two quantiles leave between them.
+    Neither higher nor lower is better: it should be the difference of the two quantiles.
     """
 
     name = "coverage"
@@ -149,7 +148,7 @@ class IntervalCoverage(Ratio):
 
 
 def counts_of(row: Prediction) -> tuple[int, int]:
-    """How many numbers of a reference lie inside, of how many."""
+    """How many numbers of a reference lie inside, and all."""
     if not row.quantiles:
         raise InputError("the metric coverage needs forecasts of several quantiles; set model.quantiles")
     lowest, highest = min(row.quantiles, key=float), max(row.quantiles, key=float)

@@ -1,4 +1,4 @@
-"""The labels of a row: its text divided."""
+"""The labels of a row: its text, split."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class RowLabels(NamedTuple):
 
 
 def labels_of(row: Prediction, separator: str | None) -> RowLabels:
-    """Both texts divided at `separator`; None means tabs where the reference holds one, else blanks."""
+    """Both texts, split at `separator`; None means tabs where the reference has one, else whitespace."""
     mark = separator or ("\t" if "\t" in row.reference else None)
     texts = (row.prediction, row.reference)
     return RowLabels(*(tuple(label for label in text.split(mark) if label) for text in texts))
@@ -44,4 +44,4 @@ def described(separator: str | None) -> str:
 def check_separator(separator: str | None) -> None:
     """Refuse an empty separator."""
     if separator == "":
-        raise InputError("separator is empty; give the character between labels, or null for tabs or blanks")
+        raise InputError("separator is empty; give the character between labels, or null for tabs or whitespace")

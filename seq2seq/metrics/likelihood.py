@@ -10,17 +10,17 @@ from seq2seq.metrics.base import Prediction
 from seq2seq.metrics.ratios import Ratio
 
 IMPOSSIBLE = -1e30
-"""Stands for a log-probability of minus infinity, which times no draw in a resample would be no number."""
+"""Stands for a log-probability of minus infinity, whose product with zero draws in a resample would be NaN."""
 
 LARGEST = 700.0
-"""Nats a token above which a perplexity stays as it is, so that it and its interval are numbers, in JSON too."""
+"""Nats a token at which a perplexity is clipped, so that it and its interval stay finite, in JSON too."""
 
 
 def surprise(row: Prediction, name: str) -> float:
     """Minus the log-probability of a row's reference, in nats."""
     if row.reference_scores is None:
         raise InputError(
-            f"row {row.id} has no reference_scores, of which {name} is made; choose a task that scores its references, "
+            f"row {row.id} has no reference_scores, which {name} needs; choose a task that scores its references, "
             f"or drop {name} from model.metrics"
         )
     return -sum(max(score, IMPOSSIBLE) for score in row.reference_scores)

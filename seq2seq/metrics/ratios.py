@@ -45,19 +45,19 @@ class F1(Metric):
 
         Such rows are right, so they must not stand among the worst examples.
         """
-        found: list[float] = np.where(counts.any(axis=1), self.value(counts), 100.0).tolist()
-        return found
+        scores: list[float] = np.where(counts.any(axis=1), self.value(counts), 100.0).tolist()
+        return scores
 
 
 def by_label(names: Sequence[str], counts: np.ndarray) -> dict[str, dict[str, float]]:
     """Percent and support of each name, the most frequent first; counts (names, 3) as `f1` takes them."""
-    precision, recall = (100.0 * divided(counts[:, 0], counts[:, place]) for place in (1, 2))
+    precision, recall = (100.0 * divided(counts[:, 0], counts[:, index]) for index in (1, 2))
     table: dict[str, dict[str, Any]] = {}
-    for place in sorted(range(len(names)), key=lambda place: (-counts[place, 2], names[place])):
-        table[names[place]] = {
-            "precision": float(precision[place]),
-            "recall": float(recall[place]),
-            "f1": float(f1(counts[place])),
-            "support": int(counts[place, 2]),
+    for index in sorted(range(len(names)), key=lambda index: (-counts[index, 2], names[index])):
+        table[names[index]] = {
+            "precision": float(precision[index]),
+            "recall": float(recall[index]),
+            "f1": float(f1(counts[index])),
+            "support": int(counts[index, 2]),
         }
     return table

@@ -14,7 +14,7 @@ class Rouge(Ratio):
     """The mean over rows of ROUGE's F1, percent.
 
     The library lowercases and keeps only the letters a to z and digits: a text in another script has no words for it
-    and scores 0, and an accent divides a word.
+    and scores 0, and an accent splits a word.
     """
 
     def __init__(self, kind: Literal["1", "2", "L"] = "L", stem: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Is the difference between two systems more than luck? Paired tests for any metric that is a sum over rows.
+"""Is the difference between two systems significant? Paired tests for any metric that is a sum over rows.
 
 Both resample rows, the same of both systems; what another training of the same system would score they do not know.
 With sacreBLEU's seeds and counts they give sacreBLEU's numbers (`sacrebleu --paired-bs`, `--paired-ar`).
@@ -85,15 +85,15 @@ def randomised(metric: Metric, system: Sequence[np.ndarray], other: Sequence[np.
     pairs = list(zip(system, other, strict=False))
     sums = [(one.sum(axis=0), two.sum(axis=0)) for one, two in pairs]
     random, rows = np.random.default_rng(SEED), len(system[0])
-    found = [np.array([difference(metric, sums)])]
+    differences = [np.array([difference(metric, sums)])]
     for start in range(0, TRIALS, AT_ONCE):
         # True keeps what is the system's and the other's, as sacreBLEU draws it with its first system as `other`.
         kept = random.integers(2, size=(min(AT_ONCE, TRIALS - start), rows), dtype=bool).astype(np.float64)
         moved = [kept @ (two - one) for one, two in pairs]
-        found.append(
+        differences.append(
             difference(metric, [(one + move, two - move) for (one, two), move in zip(sums, moved, strict=True)])
         )
-    distances = np.abs(np.concatenate(found))
+    distances = np.abs(np.concatenate(differences))
     extreme = int(metric.extreme(distances[1:], float(distances[0])).sum())
     return (extreme + 1) / (TRIALS + 1)
 
@@ -107,7 +107,7 @@ def difference(metric: Metric, sums: Sequence[tuple[np.ndarray, np.ndarray]]) ->
 def adjusted(p_values: Sequence[float]) -> list[float]:
     """p-values of several tests so that one false alarm among all of them is no likelier than in one (Holm 1979)."""
     order, result, least = np.argsort(p_values, kind="stable"), [1.0] * len(p_values), 0.0
-    for rank, place in enumerate(order.tolist()):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-        result[place] = least
+    for rank, index in enumerate(order.tolist()):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        result[index] = least
     return result

@@ -1,4 +1,4 @@
-"""Spans of tokens, such as names, that labels spell out: F1 as the conlleval script counts it."""
+"""Spans of tokens, such as names, that labels mark: F1 as the conlleval script counts it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ class SpanF1(F1):
     name = "span_f1"
 
     def __init__(self, separator: str | None = None) -> None:
-        """separator: what stands between labels; null for tabs where a reference holds any, else blanks."""
+        """separator: between labels; null for tabs where a reference has any, else whitespace."""
         check_separator(separator)
         self.separator = separator
 
@@ -46,7 +46,7 @@ class SpanF1(F1):
             wrong = next((label for label in reference if label.partition("-")[0] not in PREFIXES), None)
             if wrong is not None:
                 raise InputError(
-                    f"row {row.id}: the label {wrong!r} is no part of a span; span_f1 is for labels such as B-person, "
+                    f"row {row.id}: the label {wrong!r} is not part of a span; span_f1 is for labels such as B-person, "
                     "I-person and O (with E- and S-, or L- and U-): drop it from model.metrics, or set its separator"
                 )
             pairs.append((spans(predicted), spans(reference)))
@@ -64,13 +64,13 @@ class SpanF1(F1):
         """Precision and recall in percent, and the same with F1 and support of each type."""
         pairs = self.spans(rows)
         names = sorted({span.kind for pair in pairs for side in pair for span in side})
-        places, counts = {name: place for place, name in enumerate(names)}, np.zeros((len(names), 3))
+        index_of, counts = {name: index for index, name in enumerate(names)}, np.zeros((len(names), 3))
         for predicted, reference in pairs:
-            for column, found in enumerate((predicted & reference, predicted, reference)):
-                for span in found:
-                    counts[places[span.kind], column] += 1
+            for column, several in enumerate((predicted & reference, predicted, reference)):
+                for span in several:
+                    counts[index_of[span.kind], column] += 1
         totals = counts.sum(axis=0)
-        precision, recall = (100.0 * float(divided(totals[0], totals[place])) for place in (1, 2))
+        precision, recall = (100.0 * float(divided(totals[0], totals[index])) for index in (1, 2))
         return {"precision": precision, "recall": recall, "labels": by_label(names, counts)}
 
 
@@ -81,15 +81,15 @@ def spans(labels: Sequence[str]) -> set[Span]:
     a span. The script itself does not know S, and joins E with a B of the same type that follows; like its usual
     extensions (seqeval), here E and S always end a span. A label without any known prefix is outside, like O.
     """
-    found: set[Span] = set()
+    result: set[Span] = set()
     before, kind, start = "O", "", 0
-    for place, label in enumerate((*labels, "O")):
+    for index, label in enumerate((*labels, "O")):
         first, _, current = label.partition("-")
         prefix = PREFIXES.get(first, "O")
         if prefix in "IE" and before in "BI" and current == kind:
             before = prefix
             continue
         if before != "O":
-            found.add(Span(kind, start, place))
-        before, kind, start = prefix, current, place
-    return found
+            result.add(Span(kind, start, index))
+        before, kind, start = prefix, current, index
+    return result

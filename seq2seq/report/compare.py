@@ -12,7 +12,7 @@ from seq2seq.atomic_files import write_text
 from seq2seq.report import layout, plots
 from seq2seq.report.layout import Fragment, marked
 from seq2seq.report.panels import Panel, dependence, interval
-from seq2seq.report.tables import decimals_of, p_value, scored, sentence
+from seq2seq.report.tables import p_value, scored, sentence, unit_decimals
 from seq2seq.report.training import curve_name, points_of
 from seq2seq.report.wording import count, duration, finite, is_number, label, number, parts, phrase
 
@@ -88,8 +88,8 @@ def score_table(names: Sequence[str], metrics: Sequence[Mapping[str, Any]]) -> P
 def differences(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
     """One table for each metric: how every system differs from the first; and a picture where there are several."""
     for metric in metrics:
-        found, name = parts(metric, "differences"), label(str(metric.get("name")))
-        decimals = decimals_of(str(metric.get("unit"))) + 1
+        compared, name = parts(metric, "differences"), label(str(metric.get("name")))
+        decimals = unit_decimals(str(metric.get("unit"))) + 1
         rows = [
             [
                 str(one.get("system")),
@@ -98,18 +98,18 @@ def differences(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
                 *(p_value(one.get(key)) for key in ("p_randomised", "p_holm", "p_bootstrap")),
                 *(number(one.get(key), 0) for key in ("wins", "losses", "ties")),
             ]
-            for one in found
+            for one in compared
         ]
         if rows:
             header = ["System", "Difference", "95 % interval", "p, randomised", "p, Holm", "p, bootstrap"]
-            title = f"{name}: difference from {found[0].get('baseline')}"
-            picture = forest(found, title, f"difference in {name}")
+            title = f"{name}: difference from {compared[0].get('baseline')}"
+            picture = forest(compared, title, f"difference in {name}")
             yield Panel(title, [*header, "Rows better", "Worse", "Equal"], rows, picture)
 
 
-def forest(found: Sequence[Mapping[str, Any]], title: str, unit: str) -> Markup | None:
+def forest(differences: Sequence[Mapping[str, Any]], title: str, unit: str) -> Markup | None:
     """The differences with their intervals as a picture, for two or more."""
-    known = [one for one in found if all(is_number(one.get(key)) for key in ("difference", "low", "high"))]
+    known = [one for one in differences if all(is_number(one.get(key)) for key in ("difference", "low", "high"))]
     if len(known) < 2:
         return None
     rows = [(str(one["system"]), one["difference"], one["low"], one["high"]) for one in known]
@@ -124,8 +124,7 @@ def fixed_against_attention(comparison: Mapping[str, Any]) -> str:
     if not (attends and fixed):
         return ""
     return (
-        f"{phrase(attends)} {'looks' if len(attends) == 1 else 'look'} at every source token by attention; "
-        f"{phrase(fixed)} must keep the whole source in one fixed vector, which long sources overflow "
+        f"With attention: {phrase(attends)}. From one fixed vector, too small for long sources: {phrase(fixed)} "
         "(Cho et al. 2014, fig. 4; Bahdanau et al. 2015, fig. 2)."
     )
 

@@ -52,7 +52,7 @@ class Scale(NamedTuple):
         step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= least)
         step = max(step, 1.0) if whole else step
         count = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        decimals = next((places for places in range(6) if math.isclose(round(step, places), step)), None)
+        decimals = next((digits for digits in range(6) if math.isclose(round(step, digits), step)), None)
         form = ".3g" if decimals is None or self.high >= 1e9 else f",.{decimals}f"
         return {step * times: f"{step * times:{form}}".replace("-", "−") for times in count}
 

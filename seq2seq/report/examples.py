@@ -25,10 +25,10 @@ class ExampleRow(NamedTuple):
     facts: list[str]
 
 
-def groups(found: Mapping[str, Any]) -> Iterator[tuple[str, list[ExampleRow]]]:
+def groups(examples: Mapping[str, Any]) -> Iterator[tuple[str, list[ExampleRow]]]:
     """Each group of examples that has any."""
-    for name in found:
-        if rows := [example(row) for row in parts(found, name)]:
+    for name in examples:
+        if rows := [example(row) for row in parts(examples, name)]:
             yield name, rows
 
 
@@ -47,7 +47,7 @@ def example(row: Mapping[str, Any]) -> ExampleRow:
 
 def searchable(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
     """[row, source, reference, prediction, score] of the rows, until the page would become too large."""
-    found: list[list[Any]] = []
+    result: list[list[Any]] = []
     size = 0
     for row in rows:
         texts = [shortened(str(row.get(side) or ""), CUT) for side in SIDES]
@@ -56,5 +56,5 @@ def searchable(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
             break
         metric = row.get("metric")
         value = row.get(metric) if isinstance(metric, str) else row.get("score")
-        found.append([row.get("id"), *texts, round(value, 2) if is_number(value) else None])
-    return found
+        result.append([row.get("id"), *texts, round(value, 2) if is_number(value) else None])
+    return result

@@ -47,9 +47,9 @@ def text_in(texts: Texts, row: Mapping[str, Any], side: str) -> str:
     return shortened(str(texts.get(row.get("id"), {}).get(side) or ""), CUT)
 
 
-def alignments(found: Sequence[Mapping[str, Any]], texts: Texts) -> list[Alignment]:
+def alignments(stored: Sequence[Mapping[str, Any]], texts: Texts) -> list[Alignment]:
     """Some rows; one that is long, but not too long to take in, comes first."""
-    rows = [alignment(one, texts) for one in found]
+    rows = [alignment(row, texts) for row in stored]
     best = max(rows, key=lambda one: (len(one.source) <= LEGIBLE, len(one.source)), default=None)
     return sorted(rows, key=lambda one: one is not best)
 
@@ -63,16 +63,16 @@ def alignment(one: Mapping[str, Any], texts: Texts) -> Alignment:
     return Alignment(f"row {number(one.get('id'), 0)}: {shortened(title, 160)}", source, target, weights, picture)
 
 
-def attention(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def attention(statistics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How attention behaves over all rows."""
-    entropy, share, coverage, never = map(found.get, ("entropy", "entropy_share", "coverage", "never_attended"))
-    told = {
+    entropy, share, coverage, never = map(statistics.get, ("entropy", "entropy_share", "coverage", "never_attended"))
+    facts = {
         "Entropy of the attention": f"{number(entropy, 2)} nats" if is_number(entropy) else "",
         "Normalised entropy": percent(share) if is_number(share) else "",
         "Coverage, clipped at 1 for each source token": percent(coverage) if is_number(coverage) else "",
         "Source tokens with a total attention below 0.1": f"{number(never, 1)} %" if is_number(never) else "",
     }
-    return [(name, value) for name, value in told.items() if value]
+    return [(name, value) for name, value in facts.items() if value]
 
 
 def candidates(main: Mapping[str, Any], texts: Texts) -> Iterator[Panel]:
@@ -90,28 +90,28 @@ def candidates(main: Mapping[str, Any], texts: Texts) -> Iterator[Panel]:
         yield Panel("Possible over-translation", ["Row", "Repeated", "Prediction"], over)
 
 
-def vectors(found: Mapping[str, Any], texts: Texts) -> VectorMap | None:
+def vectors(results: Mapping[str, Any], texts: Texts) -> VectorMap | None:
     """The fixed vectors in the plane of their first two principal components."""
     dots = [(one["x"], one["y"], text_in(texts, one, "source"))
-            for one in parts(found, "points") if is_number(one.get("x")) and is_number(one.get("y"))]  # fmt: skip
+            for one in parts(results, "points") if is_number(one.get("x")) and is_number(one.get("y"))]  # fmt: skip
     if not dots:
         return None
-    explained = [value for value in found.get("explained") or () if is_number(value)]
-    caption = f"{number(found.get('rows'), 0)} fixed vectors of {number(found.get('size'), 0)} units"
+    explained = [value for value in results.get("explained") or () if is_number(value)]
+    caption = f"{number(results.get('rows'), 0)} fixed vectors of {number(results.get('size'), 0)} units"
     if len(explained) == 2:
         caption += f"; the two axes explain {percent(explained[0])} and {percent(explained[1])} of their variance"
     neighbours = [
         (text_in(texts, one, "source"),
          [(number(other.get("cosine"), 2), text_in(texts, other, "source")) for other in parts(one, "near")])
-        for one in parts(found, "neighbours")
+        for one in parts(results, "neighbours")
     ]  # fmt: skip
     return VectorMap(caption, plots.vector_map(dots), neighbours)
 
 
-def probes(found: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
+def probes(results: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
     """What a linear map reads from the fixed vector."""
     rows = []
-    for one in found:
+    for one in results:
         decimals = 1 if one.get("unit") == "percent" else 2
         limits = interval(finite(one.get("low")), finite(one.get("high")), decimals)
         cells = (number(one.get("value"), decimals), limits, number(one.get("baseline"), decimals))
@@ -122,14 +122,14 @@ def probes(found: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
         yield Panel("Probes of the fixed vector", header, rows, None, caption)
 
 
-def exposure(found: Mapping[str, Any], repetition: Mapping[str, Any]) -> Section:
+def exposure(results: Mapping[str, Any], repetition: Mapping[str, Any]) -> Section:
     """The loss by position with teacher forcing and free running, and how often texts repeat themselves."""
     words = ["Training uses teacher forcing, prediction is free running. The gap of the losses is exposure bias."]
     panels = []
-    if is_number(found.get("gap")):
-        gap, tokens = number(found["gap"]), number(found.get("tokens"), 0)
+    if is_number(results.get("gap")):
+        gap, tokens = number(results["gap"]), number(results.get("tokens"), 0)
         words.append(f"Free running costs {gap} nats per token more than teacher forcing, over {tokens} tokens.")
-    steps = [one for one in parts(found, "by_position") if is_number(one.get("position"))]
+    steps = [one for one in parts(results, "by_position") if is_number(one.get("position"))]
     kinds = {"reference": "teacher forcing", "reference_after_own": "free running", "own": "own prediction"}
     series = {name: points(steps, "position", key) for key, name in kinds.items()}
     if drawn := {name: several for name, several in series.items() if several}:
@@ -155,9 +155,9 @@ def points(rows: Iterable[Mapping[str, Any]], x: str, y: str) -> list[tuple[floa
     return [(one, other) for one, other in pairs if one is not None and other is not None]
 
 
-def memory(found: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
+def memory(diagnostics: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
     """Gradients by distance, gates and rank at each validation (Pascanu et al. 2013; Karpathy et al. 2015)."""
-    known = [one for one in found if is_number(one.get("step"))]
+    known = [one for one in diagnostics if is_number(one.get("step"))]
     if not known:
         return
     chosen = [known[index] for index in dict.fromkeys([0, len(known) // 2, len(known) - 1])]
@@ -176,7 +176,9 @@ def memory(found: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
             drawn = {name: list(norms.items()) for name, norms in series.items()}
             axis, unit = "tokens read afterwards", "norm of the gradient, nats"
             picture = plots.lines(drawn, title, unit, axis, log=True)
-            caption = "Norm of the loss's gradient by an encoder state. A flat curve is a long memory."
+            caption = (
+                "Norm of the gradient of the loss with respect to an encoder state. A flat curve is a long memory."
+            )
             rows = [[number(distance, 0), *(number(norms.get(distance)) for norms in series.values())]
                     for distance in (0, 1, 2, 5, 10, 20, 40)
                     if any(distance in norms for norms in series.values())]  # fmt: skip
@@ -197,8 +199,8 @@ def gates_over_training(known: Sequence[Mapping[str, Any]]) -> Panel:
     rows = []
     for one in known[:: max(1, len(known) // 8)]:
         ends = (part(one, "saturation").get(gate) or (None, None) for gate in gates)
-        told = [f"{percent(low)} / {percent(high)}" for low, high in ends]
-        rows.append([number(one["step"], 0), number(one.get("effective_rank"), 1), *told])
+        cells = [f"{percent(low)} / {percent(high)}" for low, high in ends]
+        rows.append([number(one["step"], 0), number(one.get("effective_rank"), 1), *cells])
     size = number(known[-1].get("size"), 0)
     caption = (
         "A gate is saturated at 0 below 0.1, at 1 above 0.9. The effective rank is that of the fixed vectors, which "

@@ -5,17 +5,17 @@
 function explore(box) {
   const weights = box.dataset.weights.split(";").map(row => row.split(",").map(Number));
   const sides = ["source", "target"].map(side => JSON.parse(box.dataset[side]));
-  const lists = sides.map((tokens, side) => wordList(tokens, place => follow(side, place)));
+  const lists = sides.map((tokens, side) => wordList(tokens, index => follow(side, index)));
   const status = document.createElement("p");
   status.className = "status";
   status.setAttribute("aria-live", "polite");
   status.textContent = "Point at a word, or move to it with the tab key.";
   box.prepend(label("Source"), lists[0], label("Prediction"), lists[1], status);
 
-  function follow(side, place) {
+  function follow(side, index) {
     const other = 1 - side;
-    const shares = sides[other].map((_, at) => (side ? (weights[place] || [])[at] : (weights[at] || [])[place]) || 0);
-    [...lists[side].children].forEach((item, at) => at === place ? item.setAttribute("aria-current", "true") : item.removeAttribute("aria-current"));
+    const shares = sides[other].map((_, at) => (side ? (weights[index] || [])[at] : (weights[at] || [])[index]) || 0);
+    [...lists[side].children].forEach((item, at) => at === index ? item.setAttribute("aria-current", "true") : item.removeAttribute("aria-current"));
     [...lists[side].children].forEach(item => { item.style.background = ""; });
     [...lists[other].children].forEach((item, at) => {
       item.removeAttribute("aria-current");
@@ -23,7 +23,7 @@ function explore(box) {
     });
     const most = shares.map((share, at) => [share, sides[other][at]]).filter(pair => pair[0] > 4).sort((a, b) => b[0] - a[0]).slice(0, 5);
     const verb = side ? "attends to" : "is attended by";
-    status.textContent = `${sides[side][place]} ${verb} ${most.map(pair => `${pair[1]} ${pair[0]} %`).join(", ") || "nothing above 4 %"}`;
+    status.textContent = `${sides[side][index]} ${verb} ${most.map(pair => `${pair[1]} ${pair[0]} %`).join(", ") || "nothing above 4 %"}`;
   }
 }
 
@@ -38,12 +38,12 @@ function wordList(tokens, follow) {
   const list = document.createElement("ul");
   list.className = "words";
   list.dir = "auto";
-  tokens.forEach((token, place) => {
+  tokens.forEach((token, index) => {
     const item = document.createElement("li");
     item.textContent = token;
     item.tabIndex = 0;
-    item.addEventListener("pointerenter", () => follow(place));
-    item.addEventListener("focus", () => follow(place));
+    item.addEventListener("pointerenter", () => follow(index));
+    item.addEventListener("focus", () => follow(index));
     list.append(item);
   });
   return list;
@@ -76,7 +76,7 @@ for (const map of document.querySelectorAll(".map")) {
 const data = document.getElementById("rows");
 if (data) {
   const rows = JSON.parse(data.textContent);
-  const form = document.querySelector(".search"), note = document.getElementById("found"), place = document.getElementById("matches");
+  const form = document.querySelector(".search"), note = document.getElementById("found"), list = document.getElementById("matches");
   const input = document.getElementById("search"), sort = document.getElementById("sort");
   const orders = {
     row: () => 0,
@@ -96,7 +96,7 @@ if (data) {
     matches.sort(orders[sort.value]);
     note.hidden = !asked;
     note.textContent = `${matches.length.toLocaleString("en")} rows${matches.length > 50 ? ", the first 50 of them" : ""}`;
-    place.replaceChildren(...matches.slice(0, 50).map(card));
+    list.replaceChildren(...matches.slice(0, 50).map(card));
   }
 
   function card(row) {

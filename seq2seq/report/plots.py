@@ -18,7 +18,7 @@ SIGNS = ("M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", "M-3-3h6v6h-6z", "M0-4l4 4l-4 4l-
 """The same for dots."""
 
 MOST_POINTS = 400
-"""A longer curve is drawn as means of neighbours: the eye cannot tell, and the page stays small."""
+"""A longer curve is drawn as means of neighbours: the eye sees no difference, and the page stays small."""
 
 WIDTH, RIGHT = 360, 352
 """Of a picture, and where its x axis ends."""
@@ -59,7 +59,7 @@ def curves(
     clock = {point.step: point.seconds / 60 if minutes else point.step for point in every}
     last = max(every, key=lambda point: point.step)
     axis = f"step ({last.step:,.0f} steps in {last.seconds / 60:,.1f} minutes)"
-    told = [
+    words = [
         f"{label}: from {points[0].value:.4g} at step {points[0].step:,.0f} "
         f"to {points[-1].value:.4g} at step {points[-1].step:,.0f}"
         for label, points in series.items()
@@ -67,13 +67,13 @@ def curves(
     ]
     best = None if marks.best is None or marks.best[0] not in clock else (clock[marks.best[0]], marks.best[1])
     if marks.best is not None:
-        told.append(f"best checkpoint: {marks.best[1]:.4g} at step {marks.best[0]:,.0f}")
+        words.append(f"best checkpoint: {marks.best[1]:.4g} at step {marks.best[0]:,.0f}")
     return chart(
         {label: [(clock[point.step], point.value) for point in points] for label, points in series.items()},
         title,
         unit,
         "minutes of training" if minutes else axis,
-        "; ".join(told),
+        "; ".join(words),
         marks=Marks(best, [clock[step] for step in marks.resumed if step in clock] if minutes else marks.resumed),
         whole=not minutes,
     )
@@ -84,8 +84,8 @@ def lines(
 ) -> Markup:
     """Lines of (x, y) over whole numbers x."""
     ends = {label: (points[0], points[-1]) for label, points in series.items() if points}
-    told = "; ".join(f"{label}: {a[1]:.3g} at {a[0]:g}, {b[1]:.3g} at {b[0]:g}" for label, (a, b) in ends.items())
-    return chart(series, title, unit, axis, told, log=log)
+    words = "; ".join(f"{label}: {a[1]:.3g} at {a[0]:g}, {b[1]:.3g} at {b[0]:g}" for label, (a, b) in ends.items())
+    return chart(series, title, unit, axis, words, log=log)
 
 
 def chart(
@@ -109,15 +109,15 @@ def chart(
     best = [marks.best] if marks.best else []
     every = [point for points in drawn.values() for point in points] + best
     labels = {"best checkpoint": [step for step, _ in best], "resumed": marks.resumed}
-    labels = {label: found for label, found in labels.items() if found}
+    labels = {label: values for label, values in labels.items() if values}
     y = around([point[1] for point in every], 180, top + 4 + 11 * len(labels), log=log)
-    x = around([point[0] for point in every], left_of(y), RIGHT, margin=0.02)
+    x = around([*(point[0] for point in every), *marks.resumed], left_of(y), RIGHT, margin=0.02)
     drawing.axes(x, y, x.ticks(whole), axis, unit)
-    for row, (label, found) in enumerate(labels.items()):
-        for value in found:
+    for row, (label, values) in enumerate(labels.items()):
+        for value in values:
             drawing.path(f"M{x(value)} {y.stop}V{y.start}", "mark", stroke_dasharray="1 3" if row == 0 else "5 3")
-        side = "end" if x(found[0]) > WIDTH / 2 else "start"
-        drawing.text(x(found[0]), y.stop - 3 - 11 * row, label, side)
+        side = "end" if x(values[0]) > WIDTH / 2 else "start"
+        drawing.text(x(values[0]), y.stop - 3 - 11 * row, label, side)
     for index, points in enumerate(drawn.values()):
         corners = "L".join(f"{x(one)} {y(other)}" for one, other in points)
         drawing.path(f"M{corners}", f"line {colour(index)}", stroke_dasharray=DASHES[index % len(DASHES)])
@@ -151,24 +151,24 @@ def by_group(series: Mapping[str, Sequence[Bucket]], title: str, unit: str, axis
     ends = [value for buckets in series.values() for bucket in buckets for value in bucket[2:] if value is not None]
     y = around(ends, 155, top + 4)
     x = Scale(-0.6, len(labels) - 0.4, left_of(y), RIGHT)
-    names = {place: shortened(label, 14) for place, label in enumerate(labels)}
+    names = {index: shortened(label, 14) for index, label in enumerate(labels)}
     drawing.axes(x, y, {}, axis, unit)
     for index, (_, buckets) in enumerate(series.items()):
         for bucket in buckets:
-            place = x(labels.index(bucket.label) + 0.16 * (index - (len(series) - 1) / 2))
+            middle = x(labels.index(bucket.label) + 0.16 * (index - (len(series) - 1) / 2))
             if bucket.low is not None and bucket.high is not None:
-                drawing.path(f"M{place} {y(bucket.low)}V{y(bucket.high)}", f"interval {colour(index)}")
-            sign(drawing, place, y(bucket.value), index)
+                drawing.path(f"M{middle} {y(bucket.low)}V{y(bucket.high)}", f"interval {colour(index)}")
+            sign(drawing, middle, y(bucket.value), index)
     rows = {bucket.label: bucket.rows for bucket in next(iter(series.values()))}
-    bars(drawing, x, [(place, 0.55, rows.get(label, 0)) for place, label in enumerate(labels)], counted, True)
-    for place, name in names.items():
-        drawing.text(x(place), 220, name, "end" if turn else "middle", turn)
-    told = "; ".join(
+    bars(drawing, x, [(index, 0.55, rows.get(label, 0)) for index, label in enumerate(labels)], counted, True)
+    for index, name in names.items():
+        drawing.text(x(index), 220, name, "end" if turn else "middle", turn)
+    words = "; ".join(
         f"{label}{', ' if label else ''}{one.label}: {one.value:.1f} over {one.rows:,}"
         for label, buckets in series.items()
         for one in buckets
     )
-    return drawing.svg(title, told)
+    return drawing.svg(title, words)
 
 
 def sign(drawing: Drawing, x: float, y: float, index: int) -> None:
@@ -196,16 +196,16 @@ def forest(rows: Sequence[tuple[str, float, float, float]], title: str, unit: st
     x = around([0.0, *(value for row in rows for value in row[1:])], 14 + 6.2 * max(map(len, names)), RIGHT)
     drawing.path(f"M{x.start} {bottom}H{x.stop}", "grid")
     drawing.path(f"M{x(0)} 4V{bottom}", "mark", stroke_dasharray="1 3")
-    for place, (name, (_, value, low, high)) in enumerate(zip(names, rows, strict=True)):
-        middle = 18 + 25 * place
+    for index, (name, (_, value, low, high)) in enumerate(zip(names, rows, strict=True)):
+        middle = 18 + 25 * index
         drawing.path(f"M{x(low)} {middle}H{x(high)}", "interval series-1")
         sign(drawing, x(value), middle, 0)
         drawing.text(x.start - 6, middle + 4, name, "end")
     for value, label in x.ticks().items():
         drawing.text(x(value), bottom + 14, label)
     drawing.text((x.start + x.stop) / 2, drawing.height - 5, unit)
-    told = "; ".join(f"{row[0]}: {row[1]:.2f}, from {row[2]:.2f} to {row[3]:.2f}" for row in rows)
-    return drawing.svg(title, told)
+    words = "; ".join(f"{row[0]}: {row[1]:.2f}, from {row[2]:.2f} to {row[3]:.2f}" for row in rows)
+    return drawing.svg(title, words)
 
 
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str) -> Markup:
@@ -228,8 +228,10 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str
                 drawing.text(x + cell / 2, y + cell / 2 + 3.5, f"{100 * share:.0f}")
     drawing.text(edge + size / 2, 11, "predicted")
     drawing.text(11, edge + size / 2, "reference", turn=-90)
-    told = [f"{one} predicted as {other}: {100 * share:.0f} %" for share, one, other in sorted(wrong, reverse=True)[:5]]
-    return drawing.svg(title, "; ".join(told) or "nothing is confused")
+    words = [
+        f"{one} predicted as {other}: {100 * share:.0f} %" for share, one, other in sorted(wrong, reverse=True)[:5]
+    ]
+    return drawing.svg(title, "; ".join(words) or "nothing is confused")
 
 
 def reliability(bins: Sequence[Mapping[str, Any]], title: str) -> Markup:
@@ -247,10 +249,10 @@ def reliability(bins: Sequence[Mapping[str, Any]], title: str) -> Markup:
     bars(drawing, x, edges, "labels", False)
     for value, name in x.ticks().items():
         drawing.text(x(value), 220, name)
-    told = "; ".join(
+    words = "; ".join(
         f"confidence {one['confidence']:.2f}: {one['accuracy']:.2f} right of {one['count']:,}" for one in bins
     )
-    return drawing.svg(title, told)
+    return drawing.svg(title, words)
 
 
 def attention_map(source: Sequence[str], target: Sequence[str], weights: Sequence[Sequence[int]]) -> Markup:

@@ -17,7 +17,7 @@ class Table(NamedTuple):
     def terminal(self) -> str:
         """Aligned columns."""
         lines = [self.header, *self.rows]
-        widths = [max(len(line[place]) for line in lines) for place in range(len(self.header))]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
         text = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
@@ -48,7 +48,7 @@ def escaped(text: str) -> str:
     return re.sub(r"[\\~^−±&%$#_{}]", lambda match: SPECIAL.get(match[0], "\\" + match[0]), text)
 
 
-def decimals_of(unit: str) -> int:
+def unit_decimals(unit: str) -> int:
     """Decimals of a metric of this unit."""
     return 1 if unit == "percent" else 3
 
@@ -57,7 +57,7 @@ def scores(results: Mapping[str, Any], split: str) -> Table:
     """The scores of one run."""
     rows = []
     for name, one in results["splits"][split]["metrics"].items():
-        decimals = decimals_of(one["unit"])
+        decimals = unit_decimals(one["unit"])
         interval = "" if one["low"] is None else f"{number(one['low'], decimals)} to {number(one['high'], decimals)}"
         rows.append([label(name), number(one["value"], decimals), interval, one["signature"]])
     return Table(["metric", "value", "95 % interval", "signature"], rows)
@@ -84,7 +84,7 @@ def mark(better: bool | None) -> str:
 
 def scored(score: Mapping[str, Any], unit: str) -> str:
     """A score with its standard deviation over seeds or with its interval."""
-    decimals = decimals_of(unit)
+    decimals = unit_decimals(unit)
     value = number(score["value"], decimals)
     if is_number(score["deviation"]):
         return f"{value} ± {number(score['deviation'], decimals)} ({len(score['seeds'])} seeds)"
@@ -95,7 +95,7 @@ def scored(score: Mapping[str, Any], unit: str) -> str:
 
 def sentence(difference: Mapping[str, Any], metric: Mapping[str, Any], level: float) -> str:
     """A difference as a sentence; p is corrected for several systems (Holm)."""
-    name, other, decimals = difference["system"], difference["baseline"], decimals_of(metric["unit"]) + 1
+    name, other, decimals = difference["system"], difference["baseline"], unit_decimals(metric["unit"]) + 1
     value, low, high = (number(difference[key], decimals) for key in ("difference", "low", "high"))
     facts = f"difference {value}, 95 % interval {low} to {high}, Holm p = {p_value(difference['p_holm'])}"
     rows = f"better on {difference['wins']:,} rows, worse on {difference['losses']:,}, equal on {difference['ties']:,}"

@@ -65,10 +65,16 @@ def heading(key: object) -> str:
 
 
 def phrase(value: object) -> str:
-    """Any plain value in one line: `train 20,000, test 1,000`."""
+    """Any plain value in one line: `train 20,000, test 1,000`; a part of the model by its class: `GRU`."""
+    if isinstance(value, Mapping) and "class_path" in value:
+        kind, settings = str(value["class_path"]).rpartition(".")[2], value.get("init_args")
+        return f"{kind} ({phrase(settings)})" if settings else kind
     if isinstance(value, Mapping):
         nested = (Mapping, list, tuple)
-        inner = ((label(key), phrase(item), isinstance(item, nested)) for key, item in value.items())
+        inner = (
+            (label(key), phrase(item), isinstance(item, nested) and "class_path" not in item)
+            for key, item in value.items()
+        )
         return ", ".join(f"{key} ({text})" if deep else f"{key} {text}" for key, text, deep in inner)
     if isinstance(value, list | tuple):
         return ", ".join(phrase(item) for item in value)

@@ -214,7 +214,7 @@ class Checkpoints(Callback):
             trainer.should_stop = True
 
     def save(self, trainer: Trainer) -> None:
-        """Write `last`, from which the training can go on."""
+        """Write `last`, from which the training can be resumed."""
         began = time.monotonic()
         trainer.save_checkpoint(self.run.last)
         self.saved = time.monotonic()
@@ -277,7 +277,7 @@ class Progress(Callback):
             total = learner_of(pl_module).training_length(trainer).total
             terminal = sys.stderr.isatty()
             if trainer.global_step:
-                print(f"going on from step {trainer.global_step:,}", file=sys.stderr)
+                print(f"resuming at step {trainer.global_step:,}", file=sys.stderr)
             self._bar = tqdm(
                 total=total,
                 initial=trainer.global_step,

@@ -96,7 +96,7 @@ def validate_average(
     value = learner.scores[metric.name]
     chosen = metric.rank(value) >= metric.rank(best["value"])
     if trainer.is_global_zero:
-        verdict = "it is the best checkpoint" if chosen else f"the one of step {best['step']:,} stays the best"
+        verdict = "it is the best checkpoint" if chosen else f"that of step {best['step']:,} stays the best"
         print(
             f"mean of the parameters of steps {', '.join(map(str, steps))}: {best['metric']} {value:.2f}, before "
             f"{best['value']:.2f}; {verdict}",
@@ -151,7 +151,7 @@ def environment(job: Job, trainer: "Trainer") -> dict[str, Any]:
 
 
 def fingerprints(learner: "Learner") -> dict[str, dict[str, Any]]:
-    """What tells the data of a run from other data: of files or, where there are none, of rows."""
+    """Checksums of the files that rows were read from or, where there are no files, of the rows."""
     texts = {name: split.texts for name, split in learner.splits.items()}
     if "train" in texts:  # as they were read: a teacher may have written other targets
         texts["train"] = texts["train"]._replace(content=learner.content)
@@ -164,6 +164,6 @@ def data_card(learner: "Learner") -> dict[str, Any]:
     sides = learner.task.tokenizers._asdict().items()
     return {
         "rows": {name: len(split) for name, split in learner.splits.items()},
-        "vocabulary": {side: one.sizes[0] for side, one in sides if one.width is None},
-        "numbers_of_a_step": {side: one.width for side, one in sides if one.width is not None},
+        "vocabulary": {side: tokenizer.sizes[0] for side, tokenizer in sides if tokenizer.width is None},
+        "numbers_of_a_step": {side: tokenizer.width for side, tokenizer in sides if tokenizer.width is not None},
     }

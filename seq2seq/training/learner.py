@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 import seq2seq
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import Plan
-from seq2seq.data.batching.running_text import Lanes
+from seq2seq.data.batching.running_text import BpttStreams
 from seq2seq.data.batching.split import Split, Step
-from seq2seq.data.batching.streaming import Place, StreamedSteps
+from seq2seq.data.batching.streaming import StreamedSteps, StreamPosition
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.inference.predictor import Predicted, Predictor, in_order, score
@@ -64,13 +64,14 @@ class Learner(LightningModule):
         if train is not None:
             self.splits["train"] = train
         self.options, self.seed, self.clip = optimizer, seed, float("inf") if clip is None else clip
-        self.plan: Plan | Lanes | None = None
+        self.plan: Plan | BpttStreams | None = None
         if train is not None:
             self.plan = data.plan(train, seed)
         elif task.row_format.consecutive:
             raise InputError("model.running needs all training rows at hand; drop data.window")
-        self.carried = CarriedState(task, self.plan.lanes, len(self.plan)) if isinstance(self.plan, Lanes) else None
-        self.place: Place | None = None
+        streams = self.plan if isinstance(self.plan, BpttStreams) else None
+        self.carried = None if streams is None else CarriedState(task, streams.streams, len(streams))
+        self.place: StreamPosition | None = None
         self.content = content
         self.device_tokens = None if data.device_tokens == "auto" else data.device_tokens
         self.evaluation_group: dist.ProcessGroup | None = None
@@ -102,7 +103,7 @@ class Learner(LightningModule):
             return data.streamed_steps(
                 tokenizers, self.seed, self.place, *device, self.device_tokens, self.task.row_format
             )
-        train = self.plan if isinstance(self.plan, Lanes) else self.splits["train"]
+        train = self.plan if isinstance(self.plan, BpttStreams) else self.splits["train"]
         position = partial(getattr, self.trainer, "global_step")
         return data.training_steps(train, tokenizers, self.plan, position, *device, self.device_tokens)
 
@@ -153,7 +154,7 @@ class Learner(LightningModule):
         optimizer.step()
         if self.moving is not None and finite:
             self.moving.update(self.global_step)
-        self.place = batch.place
+        self.place = batch.position
 
     def accumulate(self, pieces: Sequence[Batch]) -> int | None:
         """Add up the gradients of micro-batches; the number of one that did not fit the device, None if all did."""

@@ -148,7 +148,7 @@ def described(texts: Texts | None, piece: Batch) -> dict[str, Any]:
     rows = piece.rows.tolist()
     return {
         "rows": rows,
-        "places": [] if texts is None else [texts.place(row) for row in rows],
+        "places": [] if texts is None else [texts.location(row) for row in rows],
         "sources": [] if texts is None else [texts.source[row] for row in rows],
         "targets": [] if texts is None else [texts.target[row] for row in rows],
         "source_lengths": piece.source_lengths.tolist(),

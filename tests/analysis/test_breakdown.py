@@ -11,16 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seq2seq.analysis import breakdown
-from seq2seq.analysis.breakdown import (
-    Division,
-    WordCounts,
-    breakdowns,
-    count_words,
-    repeated,
-    repetition,
-    training_counts,
-)
+from seq2seq.analysis import breakdown, words
+from seq2seq.analysis.breakdown import breakdowns
+from seq2seq.analysis.repetition import repeated, repetition
+from seq2seq.analysis.words import TextUnits, WordCounts, count_words, match, training_counts, units_of, units_of_sides
 from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.numeric import Vectors
@@ -101,9 +95,9 @@ def test_a_group_scores_like_its_rows_alone(metric: Metric) -> None:
 def test_groups_hold_every_row_and_word_once(many: list[Triple]) -> None:
     parts = found(many, counts=KNOWN)
     references = sum(len(one[1].split()) for one in many)
-    divided = breakdown.divisions(predictions_of(many), False, True)[1]
-    everything = sum(len(divided.of(one[1])) for one in many)
-    assert divided.unit == "character" or everything == references
+    units = units_of_sides(predictions_of(many), False, True)[1]
+    everything = sum(len(units.split(one[1])) for one in many)
+    assert units.name == "character" or everything == references
     for part in parts.values():
         assert len(part["groups"]) > 1
         rows = sum(group["rows"] for group in part["groups"])
@@ -131,9 +125,7 @@ def by_hand(many: Sequence[Triple], counts: dict[str, int]) -> dict[str, tuple[i
 @settings(max_examples=40, deadline=None)
 def test_f1_of_words_equals_brute_force(many: list[Triple]) -> None:
     expected = by_hand(many, dict(KNOWN.target))
-    part = breakdown.by_frequency(
-        breakdown.comparison(predictions_of(many), Division("word", " "), aligned=False), KNOWN
-    )
+    part = breakdown.by_frequency(match(predictions_of(many), TextUnits("word", " "), aligned=False), KNOWN)
     assert told(part, "rows") == {name: numbers[2] for name, numbers in expected.items()}
     values = {name: 200 * right / (said + wanted) for name, (right, said, wanted) in expected.items()}
     assert told(part, "value") == pytest.approx(values)
@@ -153,12 +145,12 @@ def test_f1_of_words_by_hand() -> None:
 @given(triples)
 @settings(max_examples=40, deadline=None)
 def test_matched_words_add_up(many: list[Triple]) -> None:
-    target = Division("word", " ")
-    compared = breakdown.comparison(predictions_of(many), target, aligned=False)
+    target = TextUnits("word", " ")
+    matches = match(predictions_of(many), target, aligned=False)
     matched = sum(sum((Counter(one[1].split()) & Counter(one[2].split())).values()) for one in many)
-    assert compared.found.sum() == matched
-    groups = breakdown.group_of(breakdown.frequencies(compared.reference.words, KNOWN.target))
-    table = breakdown.shares_of(compared.reference, groups, compared.found, len(breakdown.FREQUENCIES))
+    assert matches.matched.sum() == matched
+    groups = breakdown.group_of_frequency(words.frequencies(matches.reference.words, KNOWN.target))
+    table = breakdown.matched_words(matches, groups)
     assert table.sum(axis=(0, 1)).tolist() == [matched, sum(words_in(one[1]) for one in many)]
 
 
@@ -242,9 +234,9 @@ def test_text_without_blanks_is_divided_into_characters() -> None:
     part = found(many, counts=WordCounts({}, {"猫": 2, "犬": 3, "が": 900}, 5))
     assert told(part["word_frequency"], "rows") == {"0": 2, "2–4": 2, "100–999": 1}
     assert repetition(predictions_of(many)) == {}
-    assert breakdown.division(["ab"] * 10 + ["a b"] * 2).unit == "word"
-    assert breakdown.division(["ab"] * 9 + ["a b", " "]).unit == "word"
-    assert breakdown.division(["ab"] * 19 + ["a b", "", " "]).unit == "character"
+    assert units_of(["ab"] * 10 + ["a b"] * 2).name == "word"
+    assert units_of(["ab"] * 9 + ["a b", " "]).name == "word"
+    assert units_of(["ab"] * 19 + ["a b", "", " "]).name == "character"
 
 
 @given(
@@ -253,8 +245,8 @@ def test_text_without_blanks_is_divided_into_characters() -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_words_are_counted_as_they_are_divided(texts: list[str], mark: str) -> None:
-    side = Division("word", mark)
-    counts = Counter(unit for text in texts for unit in side.of(text))
+    side = TextUnits("word", mark)
+    counts = Counter(unit for text in texts for unit in side.split(text))
     assert count_words(texts, {*counts, "z"}, side) == counts
     wanted = set(list(counts)[::2])
     assert count_words(texts, wanted, side) == {one: counts[one] for one in wanted}
@@ -274,7 +266,7 @@ class Corpora:
 
 
 def test_nothing_between_two_tabs_is_no_word() -> None:
-    assert Division("word", "\t").of("a b\t\tc\t") == ["a b", "c"]
+    assert TextUnits("word", "\t").split("a b\t\tc\t") == ["a b", "c"]
 
 
 def test_training_texts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +280,7 @@ def test_training_texts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert training_counts(data, rows, False, content=texts.content) is not None
     assert training_counts(data, rows, False, content="of other rows") is None
     monkeypatch.setattr(DataModule, "texts", None)
-    monkeypatch.setattr(breakdown, "LIMIT", 1)
+    monkeypatch.setattr(words, "LIMIT", 1)
     assert training_counts(data, rows, False, train=texts) == WordCounts({"a": 1}, {"A": 1, "B": 1}, 1)
 
 
@@ -318,13 +310,13 @@ def test_repetition_is_told() -> None:
 
 @given(st.lists(st.sampled_from("abc"), max_size=12))
 @settings(max_examples=150, deadline=None)
-def test_what_repeats_is_found(words: list[str]) -> None:
-    threes = [tuple(words[place : place + 3]) for place in range(len(words) - 2)]
-    double = any(one == other for one, other in pairwise(words))
-    part = repeated(words)
+def test_what_repeats_is_found(text: list[str]) -> None:
+    threes = [tuple(text[place : place + 3]) for place in range(len(text) - 2)]
+    double = any(one == other for one, other in pairwise(text))
+    part = repeated(text)
     assert bool(part) == (len(set(threes)) < len(threes) or double)
     if len(part) > 2:
-        places = [place for place in range(len(words)) if words[place : place + len(part)] == part]
+        places = [place for place in range(len(text)) if text[place : place + len(part)] == part]
         assert len(places) > 1
     elif part:
         assert len(set(threes)) == len(threes)

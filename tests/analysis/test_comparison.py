@@ -1,6 +1,7 @@
 """Comparing what systems have written: the right numbers, the right words, and refusals that say which file is wrong."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -174,30 +175,28 @@ def test_what_cannot_be_compared_is_refused_with_the_file(
         return capsys.readouterr().err.removeprefix("error: ").strip()
 
     references: list[str | Path] = ["--references", files["references"]]
-    assert f"there is no {tmp_path}/none; give run directories" in refusal(runs[0], tmp_path / "none")
+    assert f"{tmp_path}/none" in refusal(runs[0], tmp_path / "none")
     short = write_lines(tmp_path / "short.txt", REFERENCES[:5])
-    assert refusal(*references, "--system", f"a={short}") == (
-        f"{short} has 5 lines but --references has 12; line n must belong to line n"
-    )
+    assert re.search(rf"{short}.* 5 .*--references.* 12\b", refusal(*references, "--system", f"a={short}"))
     empty = write_lines(tmp_path / "empty.txt", [])
-    assert f"{empty} has 0 lines" in refusal(*references, "--system", f"a={empty}")
-    assert f"{empty} is empty" in refusal("--references", empty, "--system", f"a={empty}")
+    assert f"{empty} has 0 " in refusal(*references, "--system", f"a={empty}")
+    assert str(empty) in refusal("--references", empty, "--system", f"a={empty}")
     assert "--references FILE" in refusal("--system", f"a={files['a']}")
-    assert "--sources needs --references" in refusal("--sources", files["sources"], "--system", f"a={files['a']}")
+    assert "--references" in refusal("--sources", files["sources"], "--system", f"a={files['a']}")
     assert "NAME=PATH" in refusal(*references, "--system", files["a"])
-    assert "nothing to score" in refusal(*references)
-    assert "the run comes first" in refusal("--split", "test")
-    assert "other references: row 0" in refusal(runs[0], "--references", files["a"])
+    assert "--system" in refusal(*references)
+    assert "RUN --split test" in refusal("--split", "test")
+    assert "references: row 0" in refusal(runs[0], "--references", files["a"])
     other = write_run(tmp_path / "other", REFERENCES, {"seed": 3})
     lines = (other / "predictions" / "test.jsonl").read_text()
     (other / "predictions" / "test.jsonl").write_text(lines.replace("the dog eats .", "a dog eats ."))
-    assert "row 5 is 'a dog eats .' in the one and 'the dog eats .'" in refusal(runs[0], other)
+    assert re.search(r"row 5 .*'a dog eats \.'.*'the dog eats \.'", refusal(runs[0], other))
     (other / "predictions" / "test.jsonl").write_text(lines + "{broken\n")
     assert f"{other}/predictions/test.jsonl:13:" in refusal(runs[0], other)
-    assert "holds no predictions/validation.jsonl" in refusal(runs[0], runs[1], "--split", "validation")
+    assert "predictions/validation.jsonl" in refusal(runs[0], runs[1], "--split", "validation")
     (other / "predictions" / "test.jsonl").write_text(lines)
     (other / "results.json").write_text("[1, 2]")
-    assert "results.json holds no results" in refusal(runs[0], other)
+    assert "results.json" in refusal(runs[0], other)
     assert "Bleu2" in refusal(runs[0], runs[1], "--metrics", "[Bleu2]")
 
 
@@ -230,7 +229,7 @@ def test_attention_against_a_fixed_vector_is_told(tmp_path: Path) -> None:
     ]
     found = compared(*paths)
     assert [one["attention"] for one in found["systems"]] == [False, "Dot"]
-    assert "attention looks at every source token by attention; fixed must keep" in compare.render(found)
+    assert re.search("attention: attention.*fixed vector.*: fixed ", compare.render(found))
     assert "must keep" not in compare.render(compared(paths[0]))
 
 

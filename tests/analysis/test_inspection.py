@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from seq2seq.analysis.attention_statistics import coverage, entropies, reached, received, under
+from seq2seq.analysis.attention_statistics import (
+    coverage,
+    entropies,
+    received,
+    reported_positions,
+    undertranslated_rows,
+)
 from seq2seq.analysis.gradient_flow import rounded
 from seq2seq.analysis.inspection import Inspection, inspect
-from seq2seq.analysis.probes import answers, area, ridge, swap, swapped, units_of, wilson
-from seq2seq.analysis.vector_space import Studied, geometry, neighbours, plane, spread
+from seq2seq.analysis.probes import all_probes, area, wilson
+from seq2seq.analysis.ridge import ridge
+from seq2seq.analysis.vector_space import FixedVectors, evenly_spread, geometry, neighbours, plane
+from seq2seq.analysis.word_swaps import swap, swap_words, word_pattern
 from seq2seq.data.batching.split import Split
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
@@ -274,11 +282,13 @@ def test_weights_made_by_hand() -> None:
     assert coverage([np.zeros(0)]) == {"coverage": None, "never_attended": None}
     tokens = {3: ["a", "b", "c", "d", "</s>"], 7: ["e", "f", "</s>"], 9: ["g", "</s>"]}
     sums.append(np.array([0.05]))
-    assert under(sums, [3, 7, 9], tokens.__getitem__) == [
+    assert undertranslated_rows(sums, [3, 7, 9], tokens.__getitem__) == [
         {"id": 9, "tokens": ["g"], "share": 1.0},
         {"id": 3, "tokens": ["c", "d"], "share": 0.5},
     ]
-    assert [one["id"] for one in under([np.zeros(1)] * 30, range(30), lambda row: ["x"])] == list(range(20))
+    assert [one["id"] for one in undertranslated_rows([np.zeros(1)] * 30, range(30), lambda row: ["x"])] == list(
+        range(20)
+    )
 
 
 def test_uniform_attention_is_all_there_is(words: Tokenizers) -> None:
@@ -304,23 +314,25 @@ def test_uniform_attention_is_all_there_is(words: Tokenizers) -> None:
 
 
 def test_positions_are_told_while_rows_are_left() -> None:
-    assert reached(np.array([5, 2, 1])) == 5
-    assert reached(np.array([9] * 4 + [7] * 6 + [3] * 90)) == 7, "one in twenty of a hundred rows is five"
-    assert reached(np.array([90] * 20 + [1] * 980)) == 60
-    assert reached(np.array([90] * 19 + [2] * 981)) == 2
-    assert reached(np.zeros(0, dtype=np.int64)) == 0
+    assert reported_positions(np.array([5, 2, 1])) == 5
+    assert reported_positions(np.array([9] * 4 + [7] * 6 + [3] * 90)) == 7, "one in twenty of a hundred rows is five"
+    assert reported_positions(np.array([90] * 20 + [1] * 980)) == 60
+    assert reported_positions(np.array([90] * 19 + [2] * 981)) == 2
+    assert reported_positions(np.zeros(0, dtype=np.int64)) == 0
 
 
 def test_rows_are_evenly_spread() -> None:
-    assert spread(5, 9).tolist() == [0, 1, 2, 3, 4]
-    assert spread(10, 4).tolist() == [0, 2, 5, 7]
-    assert spread(0, 4).tolist() == []
+    assert evenly_spread(5, 9).tolist() == [0, 1, 2, 3, 4]
+    assert evenly_spread(10, 4).tolist() == [0, 2, 5, 7]
+    assert evenly_spread(0, 4).tolist() == []
 
 
-def studied(vectors: np.ndarray, texts: Sequence[str] | None = None, lengths: Sequence[int] | None = None) -> Studied:
+def studied(
+    vectors: np.ndarray, texts: Sequence[str] | None = None, lengths: Sequence[int] | None = None
+) -> FixedVectors:
     count = len(vectors)
     texts = [str(row) for row in range(count)] if texts is None else texts
-    return Studied(np.arange(count) * 2, vectors, texts, np.array([1] * count if lengths is None else lengths))
+    return FixedVectors(np.arange(count) * 2, vectors, texts, np.array([1] * count if lengths is None else lengths))
 
 
 def test_the_plane_is_found() -> None:
@@ -382,9 +394,9 @@ def sentences(count: int) -> list[str]:
     return list(found)
 
 
-def told(rows: Studied, swaps: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, dict[str, Any]]:
-    units = units_of(Words(), rows.texts)
-    return {one["name"]: one for one in answers(rows, units, swaps)}
+def told(rows: FixedVectors, swaps: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, dict[str, Any]]:
+    units = word_pattern(Words(), rows.texts)
+    return {one["name"]: one for one in all_probes(rows, units, swaps)}
 
 
 def test_probes_find_what_is_planted_and_nothing_else() -> None:
@@ -425,7 +437,7 @@ def test_probes_are_left_out_where_there_is_little_to_ask() -> None:
     assert told(studied(np.tile(vectors[:20], (3, 1)), texts[:20] * 3, list(range(20)) * 3)) == {}, (
         "equal ones count once"
     )
-    assert answers(studied(vectors, texts, range(60)), None, None)[0]["name"] == "length"
+    assert all_probes(studied(vectors, texts, range(60)), None, None)[0]["name"] == "length"
 
 
 def test_ridge_is_the_closed_form_and_chooses_its_penalty() -> None:
@@ -472,7 +484,7 @@ def test_the_interval_of_a_share() -> None:
 
 
 def test_two_words_are_swapped() -> None:
-    words, random = units_of(Words(), ["a b c"]), np.random.default_rng(0)
+    words, random = word_pattern(Words(), ["a b c"]), np.random.default_rng(0)
     assert swap("a b", words, random) == "b a"
     assert {swap("a b c", words, random) for _ in range(20)} == {"b a c", "a c b"}
     assert swap("de\ta b", words, random) == "de\tb a", "a column stays"
@@ -480,19 +492,19 @@ def test_two_words_are_swapped() -> None:
     assert swap("a a", words, random) is None
     assert swap("a  b", words, random) is None
     assert swap("", words, random) is None
-    tabs = units_of(Words(separator="\t"), ["a b\tc"])
+    tabs = word_pattern(Words(separator="\t"), ["a b\tc"])
     assert swap("a b\tc", tabs, random) == "c\ta b"
-    letters = units_of(Characters(), ["abc", "def"])
+    letters = word_pattern(Characters(), ["abc", "def"])
     assert (letters.name, swap("ab", letters, random)) == ("character", "ba")
-    assert units_of(Characters(), ["a b", "c d"]).name == "word"
+    assert word_pattern(Characters(), ["a b", "c d"]).name == "word"
 
 
 def test_a_swap_that_the_ids_hide_is_none() -> None:
     tokenizer = Words()
     tokenizer.train(["a b c"])
     rows = studied(np.zeros((4, 2)), ["a b", "x y", "c a b a c", "b"])
-    found = swapped(rows, units_of(tokenizer, rows.texts), tokenizer, np.array([True, True, False, True]))
-    assert found.places.tolist() == [0]
+    found = swap_words(rows, word_pattern(tokenizer, rows.texts), tokenizer, np.array([True, True, False, True]))
+    assert found.indices.tolist() == [0]
     assert found.texts == ["b a"]
     assert found.ids == tokenizer.encode(["b a"])
 
@@ -511,7 +523,7 @@ def test_vectors_are_those_of_each_row_alone(words: Tokenizers) -> None:
     with torch.no_grad():
         one_by_one = [split.batch(np.array([row])) for row in range(90)]
         vectors = torch.cat([task.network.encoder(one.source, one.source_lengths).vector for one in one_by_one])
-    expected = geometry(Studied(np.arange(90), vectors.double().numpy(), texts, split.source_lengths()))
+    expected = geometry(FixedVectors(np.arange(90), vectors.double().numpy(), texts, split.source_lengths()))
     assert found["size"] == 12
     assert [point["id"] for point in found["points"]] == list(range(90))
     for point, other in zip(found["points"], expected["points"], strict=True):

@@ -95,10 +95,10 @@ def test_a_state_that_was_saved_goes_on(spelled: Tokenizers, tagger: Any, tmp_pa
     found += [one for word in words[9:] for one in second.push(word)]
     assert found == wanted
     other = tiny(spelled, tagger=tagger, encoder=FORWARD, lookahead=1, layers=2)
-    with pytest.raises(InputError, match="belongs to another model; name another file, or remove it"):
+    with pytest.raises(InputError, match=r"--state .*state .*another model"):
         token_stream.stored(tmp_path / "state", token_stream.mark_of(other))
     (tmp_path / "state").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="holds no state of a stream"):
+    with pytest.raises(InputError, match=r"--state .*state "):
         token_stream.stored(tmp_path / "state", token_stream.mark_of(task))
 
 
@@ -130,17 +130,17 @@ def test_pieces_do_not_matter(sizes: list[int], separator: str) -> None:
 
 
 def test_what_cannot_be_read() -> None:
-    with pytest.raises(InputError, match=r"standard input:2: invalid UTF-8"):
+    with pytest.raises(InputError, match=r"standard input:2: .*UTF-8"):
         pieces_of(b"a\n\xff\n", [], "\t")
-    with pytest.raises(InputError, match=r"standard input:1: a token of more than 1,048,576 bytes"):
+    with pytest.raises(InputError, match=r"standard input:1: .*1,048,576"):
         pieces_of(b"x" * ((1 << 20) + 10), [], "\t")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "needs an encoder that reads forwards only"),
-        ({"encoder": FORWARD, "tagger": Crf()}, r"--stream .* Crf .* --model\.tagger"),
+        ({}, r"--stream .*--model\.encoder\.bidirectional"),
+        ({"encoder": FORWARD, "tagger": Crf()}, r"--stream .*--model\.tagger"),
     ],
 )
 def test_what_cannot_stream(spelled: Tokenizers, settings: dict[str, Any], message: str) -> None:

@@ -103,7 +103,7 @@ def test_labels_may_hold_blanks_where_tabs_divide_them() -> None:
     assert Accuracy(separator=" ").score(paired([(" a  b", "a b")])).value == 100, "nothing is no label"
     assert list(MacroF1(separator="\t").details(rows)["labels"]) == ["new york", "rome", "sci no", "paris", "sci fi"]
     assert MicroF1(separator="\t").score(rows).value == pytest.approx(100 / 3)
-    with pytest.raises(InputError, match="separator is empty"):
+    with pytest.raises(InputError, match="separator"):
         Accuracy(separator="")
 
 
@@ -112,9 +112,9 @@ def test_accuracy_of_a_column() -> None:
     values = {Accuracy(column).name: Accuracy(column).score(rows).value for column in (1, 2, 3)}
     assert values == pytest.approx({"accuracy_1": 200 / 3, "accuracy_2": 100 / 3, "accuracy_3": 100 / 3})
     assert Accuracy().score(rows).value == 0
-    with pytest.raises(InputError, match=r"row 0: the label 'NOUN￨NNS￨x' has 3 columns between ￨, but column is 4"):
+    with pytest.raises(InputError, match=r"row 0: .*'NOUN￨NNS￨x' .*3.*column is 4"):
         Accuracy(4).score(rows)
-    with pytest.raises(InputError, match="column is 0"):
+    with pytest.raises(InputError, match=r"column.*0"):
         Accuracy(0)
 
 
@@ -174,7 +174,7 @@ def test_calibration_error_of_edges_and_mistakes() -> None:
     assert [one["count"] for one in CalibrationError(bins=2).details([sure])["bins"]] == [0, 1]
     longer = Prediction(0, "", "a", "a b", 0.0, [0.0, 0.0])
     assert CalibrationError().score([longer]).value == pytest.approx(50), "a label too many is wrong"
-    with pytest.raises(InputError, match="row 0: 1 labels but 3 token_scores"):
+    with pytest.raises(InputError, match=r"row 0: 1 .*3 token_scores"):
         CalibrationError().score([edge._replace(token_scores=[0.0] * 3)])
-    with pytest.raises(InputError, match="bins is 0"):
+    with pytest.raises(InputError, match=r"bins.*0"):
         CalibrationError(bins=0)

@@ -81,7 +81,7 @@ def test_rates_over_groups_are_the_mean_of_the_groups() -> None:
     assert per.details(ROWS)["groups"] == pytest.approx({"ady": 25, "bul": 500 / 8})
     assert per.score(ROWS).value == pytest.approx((25 + 500 / 8) / 2)
     assert wer.each(ROWS) == pytest.approx([0, 100, 100, 100, 0])
-    with pytest.raises(InputError, match="row 0: the source 'word' has no tab, before which wer"):
+    with pytest.raises(InputError, match=r"row 0: .*'word'.*wer"):
         wer.score(triples(("word", "a", "a")))
 
 

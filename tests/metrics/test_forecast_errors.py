@@ -75,16 +75,16 @@ def test_a_history_that_repeats_itself_is_left_out_and_told() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (Prediction(7, "1\t2", "1", "x", 0.0, []), "row 7: the prediction is no sequence of numbers .*'x'"),
-        (Prediction(7, "1\t2", "1\t2 3", "1\t2", 0.0, []), "row 7: the reference is no sequence of numbers"),
-        (Prediction(7, "1\t2", "1", "nan", 0.0, []), "row 7: the prediction holds a number that is not finite"),
+        (Prediction(7, "1\t2", "1", "x", 0.0, []), "row 7: .*prediction.*'x'"),
+        (Prediction(7, "1\t2", "1\t2 3", "1\t2", 0.0, []), "row 7: .*reference"),
+        (Prediction(7, "1\t2", "1", "nan", 0.0, []), "row 7: .*prediction.*finite"),
         (
             Prediction(7, "1\t2", "1\t2", "1", 0.0, []),
-            "row 7: the prediction has 1 x 1 numbers .*, the reference 2 x 1",
+            "row 7: .*prediction.* 1 x 1 .*reference.* 2 x 1",
         ),
-        (Prediction(7, "1\t2", "1", "", 0.0, []), "row 7: the prediction has 0 x 0 numbers"),
-        (Prediction(7, "1\t2\t3", "1", "1", 0.0, []), "row 7: the source has 3 steps, but mase with season 3 needs 4"),
-        (Prediction(7, "1 1\t2 1\t3 1\t4 1", "1", "1", 0.0, []), "row 7: a step has 2 numbers in the source and 1 in"),
+        (Prediction(7, "1\t2", "1", "", 0.0, []), "row 7: .*prediction.* 0 x 0 "),
+        (Prediction(7, "1\t2\t3", "1", "1", 0.0, []), "row 7: .*source.* 3 .*season 3 .*4"),
+        (Prediction(7, "1 1\t2 1\t3 1\t4 1", "1", "1", 0.0, []), "row 7: .* 2 .*source.* 1 .*reference"),
     ],
 )
 def test_mistakes_name_the_row(row: Prediction, message: str) -> None:
@@ -93,5 +93,5 @@ def test_mistakes_name_the_row(row: Prediction, message: str) -> None:
 
 
 def test_season_is_at_least_a_step() -> None:
-    with pytest.raises(InputError, match="season is 0"):
+    with pytest.raises(InputError, match=r"season.*0"):
         MeanAbsoluteScaledError(0)

@@ -255,7 +255,7 @@ def test_likelihoods_are_those_of_the_references() -> None:
     assert BitsPerCharacter().each(rows) == pytest.approx([1, 2])
     assert BitsPerCharacter().score([rows[0]._replace(reference="abcdefg")]).value == pytest.approx(0.5)
     for metric in (Perplexity(), BitsPerCharacter()):
-        with pytest.raises(InputError, match=f"row 1 has no reference_scores, of which {metric.name}"):
+        with pytest.raises(InputError, match=f"row 1 .*reference_scores.*{metric.name}"):
             metric.score([rows[0], rows[1]._replace(reference_scores=None)])
 
 

@@ -152,7 +152,7 @@ def test_types_of_spans_hold_dashes_and_may_be_absent() -> None:
 
 def test_labels_that_are_no_spans() -> None:
     assert spans("B-x NOUN I-x".split()) == {Span("x", 0, 1), Span("x", 2, 3)}, "outside where it is predicted"
-    with pytest.raises(InputError, match="row 1: the label 'NOUN' is no part of a span"):
+    with pytest.raises(InputError, match=r"row 1: .*'NOUN'"):
         SpanF1().score(joined([["O"], ["O"]], [["O"], ["NOUN"]]))
 
 

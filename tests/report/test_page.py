@@ -24,7 +24,7 @@ from seq2seq.report.drawing import Scale
 from seq2seq.report.layout import marked
 from seq2seq.report.page import render
 from seq2seq.report.plots import Bucket, Marks, Point, by_group, curves
-from seq2seq.report.wording import duration, number, shortened
+from seq2seq.report.wording import duration, number, phrase, shortened
 from tests.report.pages import ALIGNMENTS, ATTACKS, ROWS, SIGNATURE, everything, example, whole
 from tests.support import python
 
@@ -464,6 +464,13 @@ def test_numbers_read_well(value: object, shown: str) -> None:
 )
 def test_durations_read_well(seconds: object, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+def test_parts_are_named_by_their_class() -> None:
+    part = {"class_path": "seq2seq.data.SentencePiece", "init_args": {"vocabulary_size": 900}}
+    told = phrase({"cell": {"class_path": "GRU", "init_args": {}}, "tokenizer": part})
+    assert told == "cell GRU, tokenizer SentencePiece (vocabulary size 900)"
+    assert phrase(part) == "SentencePiece (vocabulary size 900)"
 
 
 def test_configuration_reads_back_as_yaml() -> None:

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 import seq2seq
 from seq2seq import evaluate, predict, train
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.batching.running_text import Lanes
+from seq2seq.data.batching.running_text import BpttStreams
 from seq2seq.data.batching.split import Split, TrainingSteps
 from seq2seq.data.corpora.corpus import SplitSelection
 from seq2seq.data.corpora.text_files import Lines
@@ -230,9 +230,9 @@ def characters() -> Tokenizers:
     return learnt(FREE, NoSource())
 
 
-def lanes_of(tokenizers: Tokenizers, lanes: int, segment: int, rows: Pairs = FREE) -> Lanes:
+def lanes_of(tokenizers: Tokenizers, lanes: int, segment: int, rows: Pairs = FREE) -> BpttStreams:
     split = split_of(rows, tokenizers)
-    return Lanes(split.texts, split.target, lanes, segment)
+    return BpttStreams(split.texts, split.target, lanes, segment)
 
 
 @pytest.mark.parametrize(("lanes", "segment"), [(1, 1000), (1, 7), (3, 5), (4, 9), (5, 1), (7, 3), (9, 4), (79, 2)])
@@ -241,7 +241,7 @@ def test_lanes_part_the_stream_without_loss_or_overlap(characters: Tokenizers, l
     stream = [EOS]
     for text in SENTENCES:
         stream += [*characters.target.encode([text])[0], EOS]
-    assert plan.stream.tolist() == stream
+    assert plan.flat.tolist() == stream
     read: list[list[int]] = [[] for _ in range(lanes)]
     for number in range(len(plan)):
         rows = plan.step(number)
@@ -300,7 +300,7 @@ def read_epoch(
     On one device, or on several that are simulated.
     """
     plan, losses, states = learner.plan, [], []
-    assert isinstance(plan, Lanes)
+    assert isinstance(plan, BpttStreams)
     devices = [TrainingSteps(plan, None, rank, world, device_tokens) for rank in range(world)]
     learner.task.zero_grad()
     for number in range(len(plan)):
@@ -329,8 +329,8 @@ def test_truncated_back_propagation_by_hand(characters: Tokenizers, segment: int
     task = tiny(characters, layers=2, running=True).double()
     learner = learner_of(task, FREE, lanes=1, segment=segment)
     losses, *_ = read_epoch(learner)
-    assert isinstance(learner.plan, Lanes)
-    stream = torch.from_numpy(learner.plan.stream).long()
+    assert isinstance(learner.plan, BpttStreams)
+    stream = torch.from_numpy(learner.plan.flat).long()
     expected, total = by_hand(task, stream, segment)
     decoder = task.network.decoder
     parameters = [decoder.embedding.weight, decoder.output.layer.weight, *decoder.recurrent.stack.parameters()]
@@ -388,7 +388,7 @@ def followed(task: Generation, split: Split, rows: int, decoding: Decoding) -> l
 def test_running_perplexity_is_that_of_the_whole_text(characters: Tokenizers) -> None:
     task, split = tiny(characters, layers=2, running=True).eval(), split_of(FREE, characters)
     found = followed(task, split, 3, Decoding(1, max_length=5))
-    stream, state, expected = lanes_of(characters, 1, 1).stream.tolist(), task.state_from(()), []
+    stream, state, expected = lanes_of(characters, 1, 1).flat.tolist(), task.state_from(()), []
     for before, after in itertools.pairwise(stream):
         log_probs, state = task.network.decoder.step(torch.tensor([[before]]), state)
         expected.append(float(log_probs[0, 0, after]))

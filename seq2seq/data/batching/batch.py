@@ -1,15 +1,10 @@
 """Batch: what travels from the data to a task."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import torch
-from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 class RowFormat(NamedTuple):
