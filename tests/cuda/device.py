@@ -133,8 +133,8 @@ def on_host(tree: Any) -> Any:
 def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Do an operation as CUDA would."""
     name: str = func.overloadpacket.__name__
-    composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
-    if composite and torch.is_inference_mode_enabled():  # there nobody else takes it apart
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        # of an inference tensor, which nobody else takes apart
         with Device():
             result = func.decompose(*args, **kwargs)
         if result is not NotImplemented:
