@@ -100,4 +100,3 @@ def pytest_configure(config: pytest.Config) -> None:
     """In the worker itself tests run where they are."""
     if "tests.cuda.device" not in sys.modules:
         config.pluginmanager.register(Remote())
-

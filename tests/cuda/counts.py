@@ -26,6 +26,8 @@ class Counts:
     """Copies that were to be non-blocking, from memory that is not pinned, by line: the host copies them itself."""
     cudnn: list[tuple[str, ...]] = field(default_factory=list)
     """Calls of cuDNN's RNNs: direction, kind and dtype."""
+    tf32: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    """Calls in 32 bits of cudnn and of matmul, and whether they may round to TF32."""
     views: int = 0
     """Views and allocations, which launch nothing."""
     calls: int = 0
@@ -47,7 +49,9 @@ class Counts:
         by_line: Counter[str] = Counter()
         for (_, at), n in self.launches.items():
             by_line[at] += n
-        return "\n".join([*text, "  launches: " + "; ".join(f"{n / per:.1f} {at}" for at, n in by_line.most_common(lines))])
+        return "\n".join(
+            [*text, "  launches: " + "; ".join(f"{n / per:.1f} {at}" for at, n in by_line.most_common(lines))]
+        )
 
 
 class Current:

@@ -60,13 +60,17 @@ def note(direction: str, kind: str, dtype: torch.dtype) -> None:
     """Count a call."""
     now().cudnn.append((direction, kind, str(dtype).removeprefix("torch.")))
     now().launch(f"cudnn {direction}")
+    if dtype == torch.float:
+        now().tf32["cudnn", torch.backends.cudnn.rnn.fp32_precision == "tf32"] += 1
 
 
 def layer(kind: str) -> Any:
     """The function of torch._VF that runs a layer."""
 
     def call(*args: Any) -> Any:
-        packed = not isinstance(args[3], bool)  # (data, sizes, hx, weights, has_biases, ...) or (data, hx, weights, ...)
+        packed = not isinstance(
+            args[3], bool
+        )  # (data, sizes, hx, weights, has_biases, ...) or (data, hx, weights, ...)
         sizes = args[1] if packed else None
         data, state, weights, *flags = (args[0], *args[2:]) if packed else args
         if not isinstance(data, Cuda):

@@ -172,6 +172,8 @@ def count(name: str, args: Sequence[Any]) -> None:
         wait("index by a mask")
     if name in DYNAMIC:
         wait(name)
+    if name in PRODUCTS and args[0].dtype == torch.float:
+        now().tf32["matmul", torch.backends.cuda.matmul.fp32_precision == "tf32"] += 1
     if name in VIEWS:
         now().views += 1
     else:

@@ -4,6 +4,7 @@ Everything of a training runs: the steps, validation with all callbacks, checkpo
 afterwards.
 """
 
+import atexit
 import csv
 import io
 import json
@@ -21,7 +22,11 @@ import pytest
 import torch
 
 from seq2seq import evaluate, predict, train
+from seq2seq.cli import command
+from seq2seq.errors import Interrupted
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training.learner import Learner
+from tests.cuda.counts import counting
 from tests.cuda.networks import arguments
 from tests.training.test_fit import train_until
 
@@ -46,8 +51,6 @@ def failing(reason: str, *values: Any, marks: Any = ()) -> Any:
 def folder() -> Path:
     """Where runs of this process are."""
     path = Path(mkdtemp(prefix="pretended-cuda-"))
-    import atexit
-
     atexit.register(shutil.rmtree, path, True)
     return path
 
@@ -157,7 +160,8 @@ BF16 = ("--trainer.precision", "bf16-mixed")
         failing(C4B, "tagging_cldr", ("--model.tagger", "Crf"), marks=[slow]),
         pytest.param("classification_cldr", (), marks=slow),
         pytest.param("generation_cldr", (), marks=slow),
-        pytest.param("generation_text", (), marks=slow),
+        failing(C4B, "generation_text", (), marks=[slow]),
+        failing(C4B, "classification_cldr", ("--data.tokenizer", "Spelled"), marks=[slow]),
         pytest.param("forecasting_sunspots", (), marks=slow),
     ],
     ids=names,
@@ -234,7 +238,9 @@ def test_a_stream_goes_on_from_its_state_on_any_device(
     for text, device in zip(("Monday\nand\n", "Chile\n"), devices, strict=True):
         options = (str(stream.path), "--stream", "true", "--state", state, "--device", device)
         answers.append(lines(text, capsysbinary, monkeypatch, *options))
-    whole = lines("Monday\nand\nChile\n", capsysbinary, monkeypatch, str(stream.path), "--stream", "true", "--device", "cpu")
+    whole = lines(
+        "Monday\nand\nChile\n", capsysbinary, monkeypatch, str(stream.path), "--stream", "true", "--device", "cpu"
+    )
     assert "".join(answers) == whole
 
 
@@ -249,18 +255,93 @@ def test_an_evaluation_is_that_of_the_cpu(name: str, tmp_path: Path) -> None:
     assert_same(*found, 1e-4)
 
 
+def gradients(monkeypatch: pytest.MonkeyPatch, *options: str, tokens: int) -> dict[str, torch.Tensor]:
+    """Those of the recurrent weights in the first step, whose loss is divided as that of so many times more tokens."""
+    step, found = Learner.training_step, {}
+
+    def larger(self: Learner, batch: Any, index: int) -> None:
+        pieces = [piece._replace(step_tokens=tokens * piece.step_tokens) for piece in batch.batches]
+        step(self, batch._replace(batches=pieces), index)
+
+    def clipped(parameters: Any, *rest: Any) -> None:
+        found.update((number, one.grad.cpu()) for number, one in enumerate(parameters) if one.dim() > 1)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Learner, "training_step", larger)
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", clipped)
+        given = arguments("generation_cldr", *STEPS, *options, "--trainer.accelerator", "cuda")
+        train.main([*given, "--run", str(folder() / "gradients"), "--overwrite", "true"])
+    return found
+
+
+@pytest.mark.xfail(
+    strict=True, reason="C4: cuDNN computes in float16, whose smallest numbers are too large", raises=AssertionError
+)
+def test_gradients_of_large_steps_survive_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = gradients(monkeypatch, tokens=256)
+    half = gradients(monkeypatch, *BF16, tokens=256)
+    errors = {name: float((half[name] - whole[name]).norm() / whole[name].norm()) for name in whole}
+    assert max(errors.values()) < 0.02
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+]
+P2 = "P2: only torch.OutOfMemoryError is recognised"
+
+
+@pytest.mark.parametrize("number", [0, *(failing(P2, number) for number in range(1, len(OUT_OF_MEMORY)))])
+def test_a_step_that_does_not_fit_is_halved(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = arguments("classification_cldr", *STEPS, "--trainer.accelerator", "cuda")
+    kind = command.task_class(given)
+    loss = kind.loss
+
+    def tight(self: Any, batch: Any) -> torch.Tensor:
+        if len(batch.rows) > 16:
+            raise OUT_OF_MEMORY[number]
+        return loss(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "loss", tight)
+        run = RunDirectory(folder() / f"tight-{number}")
+        train.main([*given, "--run", str(run.path)])
+    assert_same(curves(run), curves(trained("cpu", "classification_cldr")), 1e-4)
+
+
+C5 = "C5: cuDNN computes in TF32 and products in 32 bits"
+
+
+@pytest.mark.xfail(strict=True, reason=C5, raises=AssertionError)
+def test_cudnn_and_products_have_the_same_precision_in_training() -> None:
+    with counting() as counts:
+        trained("cuda", "classification_cldr", "--seed", "2")
+    assert len({precise for _, precise in counts.tf32}) == 1
+
+
+@pytest.mark.xfail(strict=True, reason=C5, raises=AssertionError)
+def test_an_evaluation_is_in_strict_32_bits() -> None:
+    run = trained("cpu", "classification_cldr")
+    with counting() as counts:
+        evaluate.main([str(run.path), "--device", "cuda"])
+    assert not any(rounded for _, rounded in counts.tf32)
+
+
 C6 = "C6: a float cumsum has no deterministic algorithm on CUDA"
-P1 = "P1: CUBLAS_WORKSPACE_CONFIG"
+COVERAGE = ("--model.attention", "Additive", "--model.attention.coverage", "true", "--model.coverage_loss", "1")
 DETERMINISTIC = [
     ("translation_cldr", FED),
     ("tagging_cldr", ()),
     ("classification_cldr", ()),
-    ("generation_cldr", ()),
-    ("forecasting_sunspots", ()),
-    ("translation_cldr", (*FED, "--model.output", "entmax15")),
-    ("translation_cldr", (*FED, "--model.attention.normalizer", "sparsemax")),
-    ("translation_cldr", ("--model.attention", "Additive", "--model.attention.coverage", "true", "--model.coverage_loss", "1")),
-]  # fmt: skip
+    failing(C6 + ", and the test draws at random after the training is over", "generation_cldr", ()),
+    failing(C6, "forecasting_sunspots", ()),
+    failing(C6, "translation_cldr", (*FED, "--model.output", "entmax15")),
+    failing(C6, "translation_cldr", (*FED, "--model.attention.normalizer", "sparsemax")),
+    failing(C6, "translation_cldr", COVERAGE),
+]
 
 
 @pytest.fixture
@@ -284,12 +365,11 @@ def test_deterministic_trainings_end(name: str, options: tuple[str, ...], settin
 def test_a_step_with_a_loss_that_is_not_finite_is_skipped_and_replayed(
     precision: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from seq2seq.tasks.classification import Classification
-
-    loss = Classification.loss
-    monkeypatch.setattr(Classification, "loss", lambda self, batch: loss(self, batch) * (math.nan if batch.step == 1 else 1))
     run = RunDirectory(folder() / f"skipping-{precision}")
     given = arguments("classification_cldr", *STEPS, "--trainer.accelerator", "cuda", "--trainer.precision", precision)
+    kind = command.task_class(given)
+    loss = kind.loss
+    monkeypatch.setattr(kind, "loss", lambda self, batch: loss(self, batch) * (math.nan if batch.step == 1 else 1))
     train.main([*given, "--run", str(run.path)])
     (file,) = run.dumps.glob("*.json")
     monkeypatch.undo()

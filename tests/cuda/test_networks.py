@@ -111,7 +111,9 @@ OTHERS = {
     "context at every step": model(decoder__context_every_step="true", attention="null"),
     "label smoothing": model(label_smoothing=0.1),
     "residual": model(layers=3, residual_from=2),
-    "scheduled sampling": model(scheduled_sampling='{"class_path": "ScheduledSampling", "init_args": {"decay_steps": 1.0}}'),
+    "scheduled sampling": model(
+        scheduled_sampling='{"class_path": "ScheduledSampling", "init_args": {"decay_steps": 1.0}}'
+    ),
     "maxout": model(decoder__readout="maxout"),
     "locked dropout": model(dropout=0.3, locked_dropout="true"),
     "backwards": model(encoder__bidirectional="false", encoder__reverse="true"),
@@ -141,9 +143,10 @@ def test_every_cell_with_every_bridge_and_pooling(cell: str, layers: int, bridge
 
 
 @slow
-@pytest.mark.parametrize(("attention", "attend_from"), [*itertools.product(ATTENTIONS[:-1], ("top", "before", "bottom"))])
+@pytest.mark.parametrize(
+    ("attention", "attend_from"), [*itertools.product(ATTENTIONS[:-1], ("top", "before", "bottom"))]
+)
 def test_every_attention_from_every_place_with_every_normalizer(attention: str, attend_from: str) -> None:
     for normalizer, mixed in itertools.product(("softmax", "sparsemax", "entmax15"), (False, True)):
         options = model(attention=attention, attention__normalizer=normalizer, bridge="Linear", layers=2)
         checked("translation_cldr", *options, *model(decoder__attend_from=attend_from), mixed=mixed)
-

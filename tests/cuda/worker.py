@@ -22,6 +22,7 @@ from tests.cuda import host  # noqa: E402
 from tests.cuda.conftest import CONNECTION  # noqa: E402
 from tests.cuda.device import pretending  # noqa: E402
 
+
 class Served:
     """Runs the tests whose names come over a connection, instead of all."""
 

@@ -46,7 +46,16 @@ LUONG = Workload(
 RNMT = Workload(
     "translation_cldr",
     (
-        *("--model.cell", "LayerNormLSTM", "--model.layers", "6", "--model.bridge", "Zeros", "--model.residual_from", "3"),
+        *(
+            "--model.cell",
+            "LayerNormLSTM",
+            "--model.layers",
+            "6",
+            "--model.bridge",
+            "Zeros",
+            "--model.residual_from",
+            "3",
+        ),
         *("--model.attention", "MultiHeadAdditive", "--model.decoder.layers", "8", "--model.decoder.readout", "none"),
         *("--model.decoder.attend_from", "bottom", "--model.dropout", "0.3", "--model.label_smoothing", "0.1"),
     ),
