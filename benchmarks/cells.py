@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Fused, LayerNormLSTM, MinGRU, MinLSTM
-from seq2seq.models.recurrent import Recurrent
+from seq2seq.models.recurrent import Recurrent, Stack
 
 CELLS: list[Cell] = [LSTM(), GRU(), RNN(), LayerNormLSTM(), MinGRU(), MinLSTM()]
 
@@ -31,7 +31,7 @@ def main() -> None:
     print(f"| units | {' | '.join(type(cell).__name__ for cell in CELLS)} |\n|{'---|' * (len(CELLS) + 1)}")
     for size in options.sizes:
         inputs = torch.randn(options.rows, options.length, size)
-        found = rounds([over_time(Recurrent(cell, size, size), inputs) for cell in CELLS], options.rounds)
+        found = rounds([over_time(Recurrent(Stack(cell, size), size), inputs) for cell in CELLS], options.rounds)
         tokens = options.rows * options.length
         shown = [f"{1e6 * seconds / tokens:.2f} us, {found[0] / seconds:.2f} x" for seconds in found]
         print(f"| {size} | {' | '.join(shown)} |", flush=True)
@@ -78,7 +78,8 @@ def over_time(layer: Recurrent, inputs: Tensor, lengths: Tensor | None = None) -
 def against_torch(cell: Cell, bidirectional: bool, mixed: bool, count: int) -> float:
     """Our seconds over those of torch's layer, the median of the ratios of paired rounds."""
     size, rows, length = 256, 64, 30
-    ours, inputs = Recurrent(cell, size, size, bidirectional=bidirectional), torch.randn(rows, length, size)
+    ours = Recurrent(Stack(cell, size * (1 + bidirectional)), size, bidirectional)
+    inputs = torch.randn(rows, length, size)
     layer = ours.stack[0]
     assert isinstance(layer, Fused)
     theirs = layer.torch

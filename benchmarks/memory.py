@@ -21,13 +21,13 @@ import numpy as np
 import torch
 
 from seq2seq.analysis.gradient_flow import memory_over_time
-from seq2seq.data.corpora.builtin.synthetic import Adding, Copying, Generated, Reversal
+from seq2seq.atomic_files import write_text
+from seq2seq.data.corpora.builtin.synthetic import Adding, Copying, Reversal, Synthetic
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.units import Words
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.runs.run_directory import write_text
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
 
@@ -70,7 +70,7 @@ class Task(NamedTuple):
     least: int = 3
     """No shorter source has this task."""
 
-    def make(self, length: int) -> Generated:
+    def make(self, length: int) -> Synthetic:
         """The corpus with sources of one length."""
         return self.corpus(length, train=100_000, validation=256)
 
@@ -162,7 +162,7 @@ def network(cell: str, tokenizers: Tokenizers) -> Translation:
 class Lesson:
     """A network at its task: ids, the plan of steps, a learning rate that falls to zero with the budget."""
 
-    def __init__(self, corpus: Generated, cell: str, seconds: float) -> None:
+    def __init__(self, corpus: Synthetic, cell: str, seconds: float) -> None:
         length = corpus.length + 1
         target = length if isinstance(corpus, Copying) else 2
         data = DataModule(corpus, tokenizer=Words(), batch_tokens=ROWS * (length + target), max_length=10_000)
@@ -202,7 +202,7 @@ class Lesson:
         return {"accuracy": 100 * float(np.mean(tokens)), "rows": 100 * float(np.mean([all(one) for one in right]))}
 
 
-def train(corpus: Generated, cell: str, seconds: float) -> dict[str, Any]:
+def train(corpus: Synthetic, cell: str, seconds: float) -> dict[str, Any]:
     """Train until a look finds enough tokens right, or the budget is spent; the last look and the way there."""
     lesson = Lesson(corpus, cell, seconds)
     looks: list[dict[str, float]] = []

@@ -69,7 +69,7 @@ def overheads(arguments: Sequence[str]) -> None:
     from seq2seq.cli import command
     from seq2seq.training.callbacks import Checkpoints
     from seq2seq.training.learner import Learner
-    from seq2seq.training.step_boundaries import Boundaries
+    from seq2seq.training.step_boundaries import StepBoundary
 
     def together() -> None:
         """Who comes first waits here for the others, as it would in the next exchange of gradients."""
@@ -77,7 +77,7 @@ def overheads(arguments: Sequence[str]) -> None:
             torch.distributed.barrier()
 
     agreement: list[float] = []
-    within(Boundaries, "agree", agreement, together)
+    within(StepBoundary, "agree", agreement, together)
     begun: list[float] = []
     training_step = Learner.training_step
 

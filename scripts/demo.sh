@@ -3,5 +3,5 @@
 # A second call starts the training anew; further arguments go to seq2seq.train.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh report
+scripts/setup.sh
 .venv/bin/python -m seq2seq.train --config configs/translation_cldr.yaml --run runs/demo --overwrite true "$@"

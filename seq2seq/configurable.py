@@ -102,6 +102,20 @@ def with_short_names(value: Any) -> Any:
     }
 
 
+def flatten(settings: Any, name: str = "") -> dict[str, Any]:
+    """Settings by their dotted names, as the command line has them; outer ones first.
+
+    A part is its class's name, followed by its arguments under their own names; a list is one value.
+    """
+    if not isinstance(settings, Mapping) or not (settings or not name):
+        return {name: with_short_names(settings)}
+    kind = with_short_names(settings).get("class_path")
+    flat = {} if kind is None else {name: kind}
+    for inner, value in (settings if kind is None else settings.get("init_args") or {}).items():
+        flat |= flatten(value, f"{name}.{inner}" if name else inner)
+    return flat
+
+
 def named(kind: type, path: Any) -> bool:
     """Whether `path`, read from a file, means `kind`."""
     return isinstance(path, str) and short_name(path) == stored_name(kind)

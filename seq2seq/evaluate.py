@@ -18,6 +18,7 @@ from seq2seq.analysis.breakdown import training_counts
 from seq2seq.analysis.comparison import comparison
 from seq2seq.analysis.examine import Examined, examine
 from seq2seq.analysis.results_files import as_json, publish, without_nan
+from seq2seq.atomic_files import write_text
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
@@ -44,7 +45,6 @@ OF_TRAINING = (
     "teacher",
     "changed",
     "resumed",
-    "energy",
     "data",
     "seconds",
     "timing",
@@ -54,16 +54,13 @@ OF_TRAINING = (
 
 def common_parser(description: str) -> ArgumentParser:
     """What both ways share: the split, and what to make of the scores."""
-    parser = ArgumentParser(
-        prog="python -m seq2seq.evaluate", description=description, exit_on_error=False, allow_abbrev=False
-    )
-    switch: dict[str, Any] = {"type": bool, "default": False, "nargs": "?", "const": True}
+    parser = command.parser_for("evaluate", description)
     parser.add_argument("run", type=str, nargs="*", help="run directory or checkpoint; several are compared")
     parser.add_argument("--split", type=Literal["train", "validation", "test"], default="test", help="what to score")
     parser.add_argument("--report", type=Path | None, help="HTML file to write the report to")
-    parser.add_argument("--json", **switch, help="print everything as JSON instead of a table")
-    parser.add_argument("--markdown", **switch, help="print the table as Markdown")
-    parser.add_argument("--latex", **switch, help="print the table as LaTeX")
+    parser.add_argument("--json", **command.SWITCH, help="print everything as JSON instead of a table")
+    parser.add_argument("--markdown", **command.SWITCH, help="print the table as Markdown")
+    parser.add_argument("--latex", **command.SWITCH, help="print the table as LaTeX")
     parser.add_argument(
         "--fail_under", type=str, action="append", default=[], metavar="METRIC=VALUE",
         help="exit with code 1 if a score is worse than this, such as bleu=35; may be given several times",
@@ -72,7 +69,6 @@ def common_parser(description: str) -> ArgumentParser:
         "--fail_if_worse_than", type=Path | None, metavar="RUN",
         help="exit with code 1 if a system is significantly worse than this run in the first metric",
     )  # fmt: skip
-    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     return parser
 
 
@@ -163,10 +159,10 @@ def score(name: str, arguments: Sequence[str]) -> int:
         run.clear(REPORTED)
         publish(scored, examined, run, config.split)
     if config.report is not None:
-        from seq2seq.report import layout, page  # takes a moment to import
+        from seq2seq.report import page  # takes a moment to import
 
         text = page.render(without_nan(scored), without_nan(examined.rows()), examined.alignments)
-        layout.write(text, config.report)
+        write_text(config.report, text)
     answer(config, scored, tables.scores(scored, config.split), shown(scored, config.split))
     if base is None and not bounds:
         return 0
@@ -236,7 +232,7 @@ def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path 
     if base is not None:
         first = compared["metrics"][0]
         problems += [
-            tables.told(one, first, compared["level"]) for one in first["differences"] if one["better"] is False
+            tables.sentence(one, first, compared["level"]) for one in first["differences"] if one["better"] is False
         ]
     for problem in problems:
         print(f"failed: {problem}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """python -m seq2seq.launch slurm ... -- OPTIONS OF THE TRAINING: write a job script, submit it, follow it.
 
-The job saves a checkpoint before its time is up or when it is pre-empted, queues itself again and goes on.
+The job saves a checkpoint before its time is up or when it is pre-empted, queues itself again and resumes.
 """
 
 import shutil
@@ -11,27 +11,21 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from seq2seq.cli.messages import explain
-from seq2seq.cluster.slurm import check, divided, follow, options, script, submit, tasks_of
+from seq2seq.cli import command
+from seq2seq.cluster.slurm import check, divided, follow, script, submit, tasks_of
 from seq2seq.errors import InputError
 
 
 def parser() -> ArgumentParser:
     """The options of the job; those of the training follow after --."""
-    made = ArgumentParser(
-        prog="python -m seq2seq.launch",
-        usage="%(prog)s slurm [options] -- OPTIONS OF seq2seq.train",
-        description="Submit a training as a job that survives time limits and pre-emption.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    switch: dict[str, Any] = {"type": bool, "default": False, "nargs": "?", "const": True}
+    made = command.parser_for("launch", "Submit a training as a job that survives time limits and pre-emption.")
+    made.usage = "%(prog)s slurm [options] -- OPTIONS OF seq2seq.train"
     several: dict[str, Any] = {"type": str, "action": "append", "default": []}
     made.add_argument("kind", type=Literal["slurm"], help="what manages the cluster")
     made.add_argument("--nodes", type=int, default=1, help="machines")
     made.add_argument("--gpus", type=int | None, help="GPUs on each machine, one process for each")
     made.add_argument("--processes", type=int | None, help="processes on each machine, without GPUs")
-    made.add_argument("--time", type=str | None, help="limit, such as 20:00:00; the job goes on in another after it")
+    made.add_argument("--time", type=str | None, help="limit, such as 20:00:00; after it another job resumes")
     made.add_argument("--partition", type=str | None, help="part of the cluster")
     made.add_argument("--account", type=str | None, help="who pays")
     made.add_argument("--cpus", type=int | None, help="cores for each process")
@@ -42,20 +36,17 @@ def parser() -> ArgumentParser:
     made.add_argument("--container", type=str | None, metavar="IMAGE", help="train inside this image, by apptainer")
     made.add_argument("--setup", **several, help="shell line before the training; may be given several times")
     made.add_argument("--sbatch", **several, metavar="OPTION", help="any other option of sbatch: --sbatch=--qos=high")
-    made.add_argument("--dry_run", **switch, help="show the script, write and submit nothing")
-    made.add_argument("--follow", **switch, help="show the log until the job has ended")
+    made.add_argument("--dry_run", **command.SWITCH, help="show the script, write and submit nothing")
+    made.add_argument("--follow", **command.SWITCH, help="show the log until the job has ended")
     return made
 
 
 def main(arguments: Sequence[str]) -> int:
     """Submit as the arguments say."""
     mine, training = divided(arguments)
-    try:
-        config = parser().parse_args(mine)
-    except Exception as problem:  # ArgumentError for most; TypeError and ValueError come from types
-        raise InputError(explain(str(problem), parser())) from problem
-    check(config, training)
-    run = Path(options(training, "--run")[-1])
+    config, given = command.parse(parser(), mine), dict(command.options(training, ("--config", "--run")))
+    check(config, training, given)
+    run = Path(given["--run"])
     path, tasks = run.with_name(f"{run.name}.sbatch"), tasks_of(config)
     if config.follow and tasks:
         raise InputError(f"--follow shows one log, and this is an array; look at {run}-*.log")
@@ -77,8 +68,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:  # as `command.run` does it, which imports torch: too slow for a login node
-        sys.exit(main(sys.argv[1:]))
-    except (InputError, OSError) as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(2)
+    command.run(main)

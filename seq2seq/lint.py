@@ -15,11 +15,11 @@ from seq2seq.data.batching.batch import RowFormat
 from seq2seq.data.checks import checks
 from seq2seq.data.checks.findings import SEVERITIES, Encoded, Finding
 from seq2seq.data.checks.tag_schemes import scheme_of
+from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
 
-SPLITS = ("train", "validation", "test")
 WIDTH = 100
 """Columns of the terminal that the table keeps to."""
 COLOURS = {"error": "31", "warning": "33", "note": "36"}

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 
 from seq2seq.cli import command
 from seq2seq.data.corpora.builtin.melodies import METERS, Tune, abc, parse, pitches
-from seq2seq.data.corpora.lines import decode_line
+from seq2seq.data.lines import decode_line
 from seq2seq.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -28,15 +28,11 @@ TICKS = 240
 
 def parser_for() -> ArgumentParser:
     """The command's parser."""
-    parser = ArgumentParser(
-        prog="python -m seq2seq.midi",
-        description="Read tunes in ABC from standard input, one a line, and write each as FOLDER/0001.mid and .abc.",
-        exit_on_error=False,
-        allow_abbrev=False,
+    parser = command.parser_for(
+        "midi", "Read tunes in ABC from standard input, one a line, and write each as FOLDER/0001.mid and .abc."
     )
     parser.add_argument("--output", type=str, required=True, help="folder to write to")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace files of the same names")
-    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     return parser
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from jsonargparse import ArgumentParser, Namespace
 
 from seq2seq.cli import command
-from seq2seq.data.corpora.lines import decode_line
+from seq2seq.data.lines import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import predict_texts, token_stream
@@ -30,33 +30,22 @@ LONGEST = 1 << 24
 
 def parser_for(decoding: Decoding) -> ArgumentParser:
     """The command's parser, with the decoding of a checkpoint as default."""
-    parser = ArgumentParser(
-        prog="python -m seq2seq.predict",
-        description="Read lines of text from standard input, write one line for each to standard output.",
-        exit_on_error=False,
-        allow_abbrev=False,
+    parser = command.parser_for(
+        "predict", "Read lines of text from standard input, write one line for each to standard output."
     )
+    switches = {
+        "scores": "put each score before its text",
+        "token_scores": "put the probability of each token or label, separated by spaces, after its text",
+        "quantiles": "write a JSON object with the forecast of each quantile",
+        "stream": "label tokens as they arrive: each gets a line with the token, its label and its probability",
+    }
     parser.add_argument("run", type=str, help="run directory or checkpoint")
     parser.add_argument("--n_best", type=int, default=1, help="predictions for each line, separated by tabs")
-    parser.add_argument(
-        "--scores", type=bool, default=False, nargs="?", const=True, help="put each score before its text"
-    )
-    parser.add_argument(
-        "--token_scores", type=bool, default=False, nargs="?", const=True,
-        help="put the probability of each token or label, between blanks, after its text",
-    )  # fmt: skip
-    parser.add_argument(
-        "--quantiles", type=bool, default=False, nargs="?", const=True,
-        help="write a JSON object with the forecast of each quantile",
-    )  # fmt: skip
-    parser.add_argument(
-        "--stream", type=bool, default=False, nargs="?", const=True,
-        help="label tokens as they arrive: each gets a line with the token, its label and its probability",
-    )  # fmt: skip
-    parser.add_argument("--state", type=Path | None, help="with --stream: file to go on from, and to write at the end")
+    for name, text in switches.items():
+        parser.add_argument(f"--{name}", **command.SWITCH, help=text)
+    parser.add_argument("--state", type=Path | None, help="with --stream: file to resume from, and to write at the end")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
-    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     parser.add_class_arguments(Decoding, "decoding")
     parser.set_defaults({f"decoding.{name}": value for name, value in decoding.specification()["init_args"].items()})
     return parser

@@ -4,20 +4,27 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
+from seq2seq.analysis.breakdown import training_counts
+from seq2seq.analysis.examine import examine, example_lines
+from seq2seq.analysis.gradient_flow import memory_of_split
+from seq2seq.analysis.results_files import publish
 from seq2seq.cli import command
 from seq2seq.cluster import watchdog
 from seq2seq.errors import Finished, InputError, Interrupted, Stopped, check_range
+from seq2seq.report.terminal import summary
+from seq2seq.runs import run_card
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.tasks.base import Task
+from seq2seq.training.fit import Hooks, fit_and_test
+from seq2seq.training.preparation import Job, claim, decoding_device, prepare, read_teacher, tell, watched
 from seq2seq.training.signals import Requests
 
 if TYPE_CHECKING:
-    pass
-from seq2seq.training.fit import fit_and_test
-from seq2seq.training.preparation import Job, claim, decoding_device, prepare, read_teacher, tell, watched
+    from seq2seq.training.learner import Learner
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,25 +47,17 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
     kind = command.task_class(arguments)
     parser = command.training_parser(kind)
     config = command.parse(parser, arguments)
-    files = command.options(arguments, ("--config",))
-    if not files:
-        raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
+    run = run_of(config, arguments)
     refuse_endless(config)
-    if config.run == "":
-        raise InputError("--run is empty; name a directory, or leave it out for runs/NAME OF THE CONFIGURATION")
-    run = RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
-    objects, settings = command.instantiate(parser, config), command.plain_settings(parser, config)
     check_range("seed", config.seed, 0, 1 << 63)
+    objects, settings = command.instantiate(parser, config), command.plain_settings(parser, config)
+    job = Job(run, objects, settings, arguments, started, requests, resume=False, allowed=[])
     if config.replay is not None:
         from seq2seq.training.replay import replay
 
-        job = Job(run, objects, settings, arguments, started, requests, False, [])
         return replay(config.replay, read_teacher(job), decoding_device(job))
     try:
-        job = Job(run, objects, settings, arguments, started, requests, claim(run, config), [])
-        learner = prepare(job, kind)
-        with watched(run, objects.trainer.timeout) as watch:
-            fit_and_test(job, learner, watch)
+        train(job._replace(resume=claim(run, config)), kind)
     except Finished as done:
         tell(run, finished=str(done))
         print(done, file=sys.stderr)
@@ -67,6 +66,16 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
         raise
     finally:
         run.release()
+
+
+def run_of(config: Namespace, arguments: Sequence[str]) -> RunDirectory:
+    """The run directory that is named, or that the configuration file gives its name."""
+    files = command.options(arguments, ("--config",))
+    if not files:
+        raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
+    if config.run == "":
+        raise InputError("--run is empty; name a directory, or leave it out for runs/NAME OF THE CONFIGURATION")
+    return RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
 
 
 def refuse_endless(config: Namespace) -> None:
@@ -78,6 +87,49 @@ def refuse_endless(config: Namespace) -> None:
     missing = " and ".join(name for name, given in counted.items() if not given)
     if config.data.window is not None and missing:
         raise InputError(f"a streamed corpus (data.window) has no epochs; set {missing} to a number of optimiser steps")
+
+
+def train(job: Job, kind: type[Task]) -> None:
+    """Prepare, fit, test, report."""
+    learner = prepare(job, kind)
+    command.quiet_libraries()  # Lightning sets its own level when imported
+    with watched(job.run, job.parts.trainer.timeout) as watch:
+        records = fit_and_test(job, learner, watch, Hooks(memory_of_split, example_lines))
+        if records is not None:
+            job.requests.at_once()  # no process waits for this one any more
+            report(job, learner, records)
+            job.run.forget_steps()
+
+
+def report(job: Job, learner: "Learner", records: dict[str, Any]) -> None:
+    """Look at the predictions of the test split; write predictions, results and report."""
+    started, task, predictions = time.monotonic(), learner.task, learner.predictions
+    as_read = "train" in learner.splits and not job.parts.distillation.sequences
+    train_texts = learner.splits["train"].texts if as_read else None
+    examined = examine(
+        task,
+        learner.splits["test"],
+        predictions,
+        task.decoding,
+        learner.device,
+        lambda sentences: training_counts(
+            learner.data, predictions, task.row_format.aligned, sentences, train=train_texts, content=learner.content
+        ),
+    )
+    records["timing"]["evaluate"] = round(records["timing"]["evaluate"] + time.monotonic() - started, 2)
+    parser = command.training_parser(type(task))
+    results = {
+        "format": 1,
+        "task": type(task).__name__,
+        "name": job.run.path.name,
+        "splits": {"test": examined.results},
+        "config": job.settings,
+        "changed": run_card.changed(job.settings, command.plain_settings(parser, parser.get_defaults())),
+        **records,
+    }
+    publish(results, examined, job.run, "test")
+    print(summary(results, "test"))
+    print(f"\nreport: {job.run.report}")
 
 
 if __name__ == "__main__":

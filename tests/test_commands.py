@@ -1,7 +1,5 @@
 """The commands' manners: legal names for a wrong one, exit code 2, no traceback, quick help."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
 from seq2seq.tasks.translation import Translation
-from tests.support import ROOT
+from tests.support import ROOT, python
 
 TASKS = [Translation, Tagging, Classification, Generation, Forecasting]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -93,7 +91,7 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("debug", [False, True])
 def test_exit_code_and_traceback(tmp_path: Path, debug: bool) -> None:
     arguments = [*config_with(tmp_path, "model: {cel: GRU}"), *(["--debug", "true"] if debug else [])]
-    done = subprocess.run([sys.executable, "-m", "seq2seq.train", *arguments], capture_output=True, text=True)
+    done = python("-m", "seq2seq.train", *arguments)
     assert done.returncode == (1 if debug else 2)
     assert ("Traceback" in done.stderr) is debug
     assert "did you mean model.cell" in done.stderr
@@ -111,7 +109,7 @@ def test_help_is_quick_and_needs_no_lightning(name: str) -> None:
         "finally:\n"
         "    assert not {'pytorch_lightning', 'datasets', 'sacrebleu', 'matplotlib'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert done.returncode == 0, done.stderr
     assert "usage: python -m seq2seq" in done.stdout
 
@@ -120,7 +118,7 @@ def test_help_is_quick_and_needs_no_lightning(name: str) -> None:
 def test_help_takes_at_most_twice_as_long_as_importing_torch() -> None:
     def seconds(*arguments: str) -> float:
         started = time.monotonic()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+        python(*arguments, check=True)
         return time.monotonic() - started
 
     rounds = [(seconds("-m", "seq2seq.train", "--help"), seconds("-c", "import torch")) for _ in range(5)]
@@ -135,7 +133,7 @@ def test_a_directory_in_use(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from seq2seq.runs.run_directory import RunDirectory\n"
         "RunDirectory(Path(sys.argv[1])).claim(overwrite=True, resume=False)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    done = python("-c", code, tmp_path)
     assert "is in use by another training" in done.stderr
     first.release()
 
@@ -191,9 +189,7 @@ def test_a_refused_run_leaves_no_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["evaluate", "predict"])
 def test_the_run_comes_first(name: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"seq2seq.{name}", "--device", "cpu", "x"], capture_output=True, text=True
-    )
+    done = python("-m", f"seq2seq.{name}", "--device", "cpu", "x")
     assert done.returncode == 2
     assert f"the run comes first: python -m seq2seq.{name} RUN --device cpu" in done.stderr
 

@@ -1,10 +1,8 @@
 """Every command and every piece of Python in the README and docs/ runs, on a small corpus where it trains."""
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ import yaml
 
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
-from tests.support import ROOT
+from tests.support import ROOT, python, surroundings
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COVERED = ("scripts/", "cd ", "source ", "sbatch ", "srun ", "torchrun ")
@@ -60,7 +58,7 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     typed = re.match(r"(?:echo|printf) '(.*?)' \| (.*)", line)
     line = typed[2] if typed else line
     words = shlex.split(line.split(" < ")[0].split(" > ")[0])
-    program = [sys.executable, *words[1:]] if words[0] == "python" else [sys.executable, "-m", *words]
+    program = words[1:] if words[0] == "python" else ["-m", *words]
     if "seq2seq.train" in words and "--help" not in words and "--print_config" not in words:
         program += QUICK + (SMALL_CLDR if "_cldr.yaml" in line else [])
         program += [] if "--resume" in words else ["--overwrite", "true"]  # another page may have the same run
@@ -76,8 +74,7 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
         if typed
         else ""
     )
-    environment = {k: v for k, v in os.environ.items() if k != "SEQ2SEQ_LAUNCH"} | {"PYTHONPATH": str(folder)}
-    return subprocess.run(program, cwd=folder, input=text, capture_output=True, text=True, env=environment, timeout=300)
+    return python(*program, cwd=folder, input=text, env=surroundings(PYTHONPATH=str(folder)))
 
 
 @pytest.mark.slow

@@ -25,23 +25,24 @@ import torch
 
 from seq2seq import evaluate, train
 from seq2seq.analysis import systems
+from seq2seq.atomic_files import write_text
 from seq2seq.cli import command
 from seq2seq.configurable import build
-from seq2seq.data import rows
+from seq2seq.data import lines, rows
 from seq2seq.data.cache import CONTENTS, complete
-from seq2seq.data.corpora import json_rows, lines, npy
+from seq2seq.data.corpora import json_rows, npy
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.data.tokenizers.units import Words
-from seq2seq.data.word_vectors import COUNTS, MATRIX, SETTINGS, WORD, WordVectors
+from seq2seq.data.word_vectors import WordVectors
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.report import page
 from seq2seq.runs import checkpoint, safe_load
-from seq2seq.runs.run_directory import RunDirectory, write_text
+from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.translation import Translation
 from seq2seq.training import trainer
 from tests.support import ROOT
@@ -117,7 +118,7 @@ def test_a_pickle_is_no_array(tmp_path: Path, mark: Path) -> None:
     (tmp_path / "raw.npy").write_bytes(pickle.dumps(Evil(mark)))
     np.savez(tmp_path / "several", a=np.array([Evil(mark)], dtype=object))
     for name in ("objects.npy", "raw.npy", "several.npz"):
-        with pytest.raises(InputError, match="no array of"):
+        with pytest.raises(InputError, match=r"numpy\.save"):
             npy.array_in(tmp_path / name)
     assert not mark.exists()
 
@@ -211,7 +212,7 @@ def test_deep_json_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for read in (
         systems.read_results,
         systems.read_predictions,
-        lambda file: list(json_rows.json_lines(file, [["a"]])),
+        lambda file: list(json_rows.Jsonl("a", "a").read((file,))),
     ):
         with pytest.raises(InputError):
             read(deep)
@@ -307,13 +308,6 @@ def test_claims_of_an_array(tmp_path: Path, content: bytes) -> None:
     quick(lambda: npy.array_in(tmp_path / "claim.npy"))
 
 
-def fasttext(size: int = 10, words: int = 1, buckets: int = 0) -> bytes:
-    """A model of fastText with one word and forty bytes of vectors, whatever it claims."""
-    settings = SETTINGS.pack(793712314, 12, size, 5, 5, 5, 5, 1, 1, 2, buckets, 3, 6, 0, 1e-4)
-    body = b"word\0" + WORD.pack(1, 0) + MATRIX.pack(False, words + buckets, size)
-    return settings + COUNTS.pack(words, words, 0, 0, -1) + body + bytes(36)
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -321,9 +315,6 @@ def fasttext(size: int = 10, words: int = 1, buckets: int = 0) -> bytes:
         b"3 %d\n" % CLAIM,
         b"3 " + b"9" * 18 + b"\n",
         b"9" * 30 + b" " + b"9" * 30 + b"\n",
-        fasttext(size=2_000_000_000),
-        fasttext(words=2_000_000_000),
-        fasttext(buckets=2_000_000_000),
     ],
 )
 def test_claims_of_word_vectors(tmp_path: Path, content: bytes) -> None:
@@ -432,11 +423,10 @@ def test_writing_follows_no_links(tmp_path: Path, good: dict[str, Any]) -> None:
     precious.write_text("kept")
     run = tmp_path / "run"
     run.mkdir()
-    (run / ".config.yaml.tmp").symlink_to(precious)
+    for name in ("config.yaml", "last.ckpt", "report.html"):
+        (run / f".{name}.{os.getpid()}.tmp").symlink_to(precious)
     write_text(run / "config.yaml", "written")
-    (run / ".last.ckpt.tmp").symlink_to(precious)
     checkpoint.write(good, run / "last.ckpt")
-    (run / f".report.html.{os.getpid()}.tmp").symlink_to(precious)
     (run / "results.json").write_text("{}")
     page.write_run(run)
     assert precious.read_text() == "kept"
@@ -465,14 +455,14 @@ def test_claims_of_a_parquet_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"source": ["a"] * 50, "target": ["b"] * 50}), path)
     whole = path.read_bytes()
-    assert len(list(json_rows.parquet(path, [["source"], ["target"]]))) == 50
+    assert len(list(json_rows.Parquet().read((path,)))) == 50
     footer = len(whole) - 8
     path.write_bytes(whole[:footer] + struct.pack("<i", 2_000_000_000) + whole[-4:])
-    quick(lambda: list(json_rows.parquet(path, [["source"], ["target"]])))
+    quick(lambda: list(json_rows.Parquet().read((path,))))
     for place in range(4, len(whole) - 8, 7):  # a varint that claims some 10^10 of whatever stands there
         path.write_bytes(whole[:place] + b"\x80\xc8\xaf\xa0\x25" + whole[place + 5 :])
         with contextlib.suppress(InputError):
-            assert len(list(json_rows.parquet(path, [["source"], ["target"]]))) <= 50
+            assert len(list(json_rows.Parquet().read((path,)))) <= 50
 
 
 def test_a_stranger_s_tokenizer(tokenizers: Tokenizers) -> None:

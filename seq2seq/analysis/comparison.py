@@ -7,6 +7,7 @@ import numpy as np
 
 from seq2seq.analysis.breakdown import breakdowns
 from seq2seq.analysis.systems import System
+from seq2seq.configurable import flatten
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import TOLERANCE, Metric, Prediction
 from seq2seq.metrics.significance import Difference, Scored, adjusted, compare, scored
@@ -204,22 +205,11 @@ def differing(
 
 def different_settings(systems: Sequence[System]) -> list[dict[str, Any]]:
     """The settings in which runs differ, with the value of each system."""
-    flat = [dict(leaves(system.outputs[0].results.get("config") or {})) for system in systems]
-    known = [one for one in flat if one]
-    names = dict.fromkeys(name for one in known for name in one)
+    flat = [flatten(system.outputs[0].results.get("config") or {}) for system in systems]
+    known = [settings for settings in flat if settings]
+    names = dict.fromkeys(name for settings in known for name in settings)
     return [
-        {"name": name, "values": [one.get(name) for one in flat]}
+        {"name": name, "values": [settings.get(name) for settings in flat]}
         for name in names
-        if name != "seed" and len({repr(one.get(name)) for one in known}) > 1
+        if name != "seed" and len({repr(settings.get(name)) for settings in known}) > 1
     ]
-
-
-def leaves(config: Any, before: str = "") -> list[tuple[str, Any]]:
-    """Dotted names and values; a part is told by its class name."""
-    if isinstance(config, Mapping) and "class_path" in config:
-        settings = config.get("init_args") or {}
-        kind = (before, str(config["class_path"]).rpartition(".")[2])
-        return [kind, *leaves(settings, before)] if settings else [kind]
-    if isinstance(config, Mapping):
-        return [leaf for name, one in config.items() for leaf in leaves(one, f"{before}.{name}" if before else name)]
-    return [(before, config)]

@@ -11,6 +11,7 @@ from seq2seq.analysis.inspection import inspect
 from seq2seq.data.batching.split import Split
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.metrics.base import Metric, Prediction
+from seq2seq.report.terminal import lined_up
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -115,3 +116,10 @@ def readable(row: Mapping[str, Any], tokenizers: Tokenizers) -> dict[str, Any]:
     source, target = tokenizers
     sides = {"source": source, "reference": target, "prediction": target}
     return {**row, **{name: tokenizer.shown(row[name]) for name, tokenizer in sides.items()}}
+
+
+def example_lines(row: Prediction, tokenizers: Tokenizers) -> str:
+    """A row on two or three lines for the terminal, while training goes on."""
+    shown = readable(row._asdict(), tokenizers)
+    source, reference, prediction = lined_up([shown[name] for name in ("source", "reference", "prediction")])
+    return f"      {source}\n" * bool(source) + f"    = {reference}\n    > {prediction}"

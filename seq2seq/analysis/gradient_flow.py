@@ -21,8 +21,9 @@ from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.models.cells import CellState, ElmanLayer, Layer
+from seq2seq.models.cells import RNN, Cell, CellState
 from seq2seq.models.encoder import Encoder
+from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
 
 LOW, HIGH = 0.1, 0.9
@@ -119,7 +120,7 @@ def copied(batch: Batch) -> Batch:
 class LayerRecorder:
     """Runs a layer step by step, and keeps what it does."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Cell) -> None:
         self.layer, self.lengths = layer, torch.zeros(0)
         self.runs: list[list[CellState]] = []
         """For each direction the state tensors (B, H) after each step, in the order in which tokens are read."""
@@ -127,7 +128,7 @@ class LayerRecorder:
         """For each gate how often it was shut, how often open, and of how many."""
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
-        """As Layer.run."""
+        """As Cell.run."""
         states: list[CellState] = []
         for time, now in enumerate(inputs.unbind(1)):
             before, state = state, self.layer.step(now, state, direction, mask)
@@ -140,7 +141,7 @@ class LayerRecorder:
     def count(self, inputs: Tensor, before: CellState, after: CellState, direction: int, real: Tensor) -> None:
         """Look at the gates of a step, of the rows (B,) that have a token there."""
         gates, low, high = self.layer.gates(inputs, before, direction), LOW, HIGH
-        if isinstance(self.layer, ElmanLayer) and self.layer.bounded:
+        if isinstance(self.layer, RNN) and self.layer.nonlinearity == "tanh":
             gates, low = {"hidden": after[0]}, -HIGH
         for name, gate in gates.items():
             values = gate[real]
@@ -151,11 +152,11 @@ class LayerRecorder:
 @contextlib.contextmanager
 def watched(encoder: Encoder) -> Iterator[list[LayerRecorder]]:
     """Inside, every layer of the encoder runs under a watch, in its plainest form."""
-    layers = cast(list[Layer], list(encoder.recurrent.stack))
+    layers = cast(list[Cell], list(encoder.recurrent.stack))
     watches = [LayerRecorder(layer) for layer in layers]
     hook = encoder.register_forward_pre_hook(lambda module, inputs: lend(watches, inputs[1]))
     for layer, watch in zip(layers, watches, strict=True):
-        layer.run, layer.forward = watch.run, partial(Layer.forward, layer)  # type: ignore[method-assign]
+        layer.run, layer.forward = watch.run, partial(Cell.forward, layer)  # type: ignore[method-assign]
     try:
         yield watches
     finally:
@@ -212,3 +213,28 @@ def memory_of(task: Translation, sources: Sequence[str], targets: Sequence[str])
     )
     split = Split(Texts(sources, targets), source, target, longest, row_format)
     return memory_over_time(task, split.batch(np.arange(len(sources))).to(next(task.parameters()).device))
+
+
+def memory_of_split(task: Task, split: Split, limit: int) -> tuple[dict[str, Any], dict[str, float]] | None:
+    """`memory_over_time` for some rows of a split, `limit` tokens at most: all of it, and its summary.
+
+    None for a task without an encoder that hands over what it remembers.
+    """
+    if not isinstance(task, Translation):
+        return None
+    rows = some_rows(split.lengths(np.arange(len(split))), limit)
+    found = memory_over_time(task, split.batch(rows).to(next(task.parameters()).device))
+    return found.plain(), found.summary()
+
+
+def some_rows(lengths: np.ndarray, limit: int) -> np.ndarray:
+    """ROWS of the rows with source and target lengths (N, 2), evenly spread; fewer if these exceed `limit` tokens.
+
+    Padding counts. A training step of so many tokens has fitted the device.
+    """
+    count = min(len(lengths), ROWS)
+    while True:
+        rows = np.linspace(0, len(lengths) - 1, count).astype(np.int64)
+        if count == 1 or count * lengths[rows].max(axis=0).sum() <= limit:
+            return rows
+        count //= 2

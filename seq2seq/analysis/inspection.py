@@ -147,7 +147,7 @@ def replay(
 
 def nats(decoder: Decoder, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor) -> Tensor:
     """Minus the log-probabilities (B, T) of labels (B, T) by the first T outputs; zero for padding; on the CPU."""
-    first = DecoderOutputs(*(None if one is None else one[:, : labels.shape[1]] for one in outputs))  # type: ignore[arg-type]
+    first = outputs.first(labels.shape[1])
     real = labels != PAD
     found = torch.zeros(labels.shape, dtype=torch.double)
     found[real.cpu()] = -decoder.label_log_probs(first, source, labels, real).cpu().double()

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.analysis.examine import Examined
-from seq2seq.runs.run_directory import RunDirectory, write_text
+from seq2seq.atomic_files import write_text
+from seq2seq.runs.run_directory import RunDirectory
 
 
 def write_predictions(examined: Examined, folder: Path, split: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seq2seq.configurable import build, descendants
-from seq2seq.data.corpora.lines import lines
+from seq2seq.data.lines import lines
+from seq2seq.configurable import build, descendants, flatten
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu, Chrf, Ter
@@ -168,7 +168,7 @@ def settings_but_seed(output: SystemOutput) -> str | None:
     config = output.results.get("config")
     if not isinstance(config, Mapping) or not config:
         return None
-    return json.dumps({name: value for name, value in config.items() if name != "seed"}, sort_keys=True)
+    return json.dumps(flatten(config) | {"seed": None}, sort_keys=True)
 
 
 def common_name(paths: Sequence[Path]) -> str:

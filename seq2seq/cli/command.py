@@ -1,4 +1,7 @@
-"""What the commands share: the typed parser, and errors as one line with exit code 2."""
+"""What the commands share: the typed parser, and errors as one line with exit code 2.
+
+Light on purpose, torch is imported where it is needed: `launch` runs on login nodes.
+"""
 
 import importlib
 import io
@@ -9,20 +12,18 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 
 from seq2seq.cli.messages import explain
 from seq2seq.configurable import Settings, descendants, named, with_short_names
-from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError, Stopped
 from seq2seq.runs.config_file import read_yaml
-from seq2seq.tasks.base import Task
-from seq2seq.tasks.decoding_options import Decoding
-from seq2seq.tasks.translation import Translation
-from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
+
+if TYPE_CHECKING:
+    from seq2seq.tasks.base import Task
 
 set_parsing_settings(subclasses_disabled=[Settings])
 
@@ -40,17 +41,28 @@ ONCE = ("run", "overwrite", "resume", "allow_change", "replay", "debug", "config
 """Options that belong to one call, not to the experiment."""
 
 STOPPED = 75
-"""Exit code of a training that was stopped and can go on: EX_TEMPFAIL of sysexits.h, try again."""
+"""Exit code of a training that was stopped and can be resumed: EX_TEMPFAIL of sysexits.h, try again."""
+
+SWITCH: dict[str, Any] = {"type": bool, "default": False, "nargs": "?", "const": True}
+"""An option that needs no value: --option, --option true or --option false."""
 
 
-def training_parser(task: type[Task] = Translation) -> ArgumentParser:
-    """The parser of `seq2seq.train`: the signatures of the classes are its schema."""
-    parser = ArgumentParser(
-        prog="python -m seq2seq.train",
-        description="Train a model, score its best checkpoint on the test split, and write a report.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
+def parser_for(name: str, description: str) -> ArgumentParser:
+    """The parser of `python -m seq2seq.NAME`, with the option that every command has."""
+    program = f"python -m seq2seq.{name}"
+    parser = ArgumentParser(prog=program, description=description, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
+    return parser
+
+
+def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
+    """The parser of `seq2seq.train`: the signatures of the classes are its schema. task: Translation if None."""
+    from seq2seq.data.datamodule import DataModule
+    from seq2seq.tasks.decoding_options import Decoding
+    from seq2seq.tasks.translation import Translation
+    from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
+
+    parser = parser_for("train", "Train a model, score its best checkpoint on the test split, and write a report.")
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
     parser.add_argument(
         "--run", type=str | None, help="directory to write to (default: runs/<name of the config file>)"
@@ -68,7 +80,6 @@ def training_parser(task: type[Task] = Translation) -> ArgumentParser:
     parser.add_argument(
         "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
     )
-    parser.add_argument("--debug", type=bool, default=False, help="show the traceback of an error")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
     parser.add_argument("--patience", type=int | None, help="validations without a better score before stopping early")
     parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
@@ -76,13 +87,15 @@ def training_parser(task: type[Task] = Translation) -> ArgumentParser:
     parser.add_class_arguments(OptimizerOptions, "optimizer")
     parser.add_class_arguments(DistillationOptions, "distillation")
     parser.add_class_arguments(DataModule, "data")
-    parser.add_class_arguments(task, "model", skip={"tokenizers"}, instantiate=False)
+    parser.add_class_arguments(task or Translation, "model", skip={"tokenizers"}, instantiate=False)
     parser.add_class_arguments(Decoding, "decoding")
     return parser
 
 
-def task_class(arguments: Sequence[str]) -> type[Task]:
+def task_class(arguments: Sequence[str]) -> "type[Task]":
     """The task that the arguments, or the configuration files among them, name."""
+    from seq2seq.tasks.base import Task
+
     name = "Translation"
     for option, value in options(arguments, ("--config", "--task")):
         if option == "--task":
@@ -101,14 +114,14 @@ def task_class(arguments: Sequence[str]) -> type[Task]:
 
 def options(arguments: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
     """The given options among the arguments, as `--name value` or `--name=value`."""
-    found = []
-    for place, argument in enumerate(arguments):
+    given = []
+    for index, argument in enumerate(arguments):
         option, equals, value = argument.partition("=")
         if option in names and equals:
-            found.append((option, value))
-        elif argument in names and place + 1 < len(arguments):
-            found.append((argument, arguments[place + 1]))
-    return found
+            given.append((option, value))
+        elif argument in names and index + 1 < len(arguments):
+            given.append((argument, arguments[index + 1]))
+    return given
 
 
 def run_argument(arguments: Sequence[str], parser: ArgumentParser) -> str:

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,24 +83,18 @@ def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(arguments[:place]), list(arguments[place + 1 :])
 
 
-def options(arguments: Sequence[str], name: str) -> list[str]:
-    """The values that an option is given."""
-    found = []
-    for one, following in itertools.pairwise([*arguments, ""]):
-        option, equals, value = one.partition("=")
-        if option == name:
-            found.append(value if equals else following)
-    return found
+def has(arguments: Sequence[str], name: str) -> bool:
+    """Whether an option is given, as `--name value` or `--name=value`."""
+    return any(argument.partition("=")[0] == name for argument in arguments)
 
 
-def check(config: Namespace, training: Sequence[str]) -> None:
-    """Refuse at once what the job would stumble over hours later."""
+def check(config: Namespace, training: Sequence[str], given: Mapping[str, str]) -> None:
+    """Refuse at once what the job would stumble over hours later. given: the training's --config and --run."""
     for name in ("--config", "--run"):
-        given = options(training, name)
-        if not given or not Path(given[-1]).name or given[-1].startswith("--"):
+        if not Path(given.get(name, "")).name or given[name].startswith("--"):
             raise InputError(f"the training's options lack {name} and a name, which the job needs; give it after --")
     for name in OURS:
-        if options(training, name):
+        if has(training, name):
             raise InputError(f"leave {name} out: the job sets devices and nodes itself and resumes by itself")
     if (config.gpus is None) == (config.processes is None):
         raise InputError("give either --gpus or --processes: how many on each node")
@@ -113,11 +107,7 @@ def check(config: Namespace, training: Sequence[str]) -> None:
     for option in config.sbatch:
         if not option.startswith("-"):
             raise InputError(f"--sbatch={option} is no option of sbatch; give it with its dashes: --sbatch=--{option}")
-    for text in [
-        *filter(None, (config.partition, config.account, config.time)),
-        *config.sbatch,
-        *options(training, "--run"),
-    ]:
+    for text in [*filter(None, (config.partition, config.account, config.time)), *config.sbatch, given["--run"]]:
         if not text.isprintable():
             raise InputError(f"{text!r} has no place in a job script; use printable characters only")
 
@@ -169,7 +159,7 @@ def script(config: Namespace, training: Sequence[str], path: Path, run: Path, ta
     """The job script."""
     each = config.gpus or config.processes
     last = ["--resume", "auto", "--trainer.num_nodes", str(config.nodes), "--trainer.devices", str(each)]
-    if config.processes is not None and not options(training, "--trainer.accelerator"):
+    if config.processes is not None and not has(training, "--trainer.accelerator"):
         last += ["--trainer.accelerator", "cpu"]
     return SCRIPT.format(
         path=shlex.quote(str(path)),

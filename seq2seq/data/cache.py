@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from seq2seq.atomic_files import remove, replacing
 from seq2seq.configurable import Part
 from seq2seq.errors import InputError
 
@@ -59,10 +59,10 @@ class Cache:
         return path
 
     def _make(self, path: Path, make: Callable[[Path], None]) -> None:
-        temporary = path.with_name(f".{path.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
-        temporary.mkdir()
-        try:
+        for left in self.root.glob(f".{path.name}.*.tmp"):
+            remove(left)  # by a process that was killed
+        with replacing(path) as temporary:
+            temporary.mkdir()
             make(temporary)
             marks = {file.name: mark(file) for file in temporary.iterdir()}
             (temporary / CONTENTS).write_text(json.dumps(marks), encoding="utf-8")
@@ -70,10 +70,7 @@ class Cache:
                 sync(file)
             if path.exists():
                 log.warning("%s was damaged and has been made again", path)
-                shutil.rmtree(path)
-            os.replace(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+                remove(path)
 
 
 def complete(path: Path) -> bool:

@@ -16,11 +16,20 @@ from seq2seq.configurable import Part, build
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.batching.plan import Plan, TrainingSampler, consecutive, evaluation_batches
 from seq2seq.data.batching.running_text import Lanes
-from seq2seq.data.batching.split import Evaluation, Split, Step, TrainingSteps, encode, fitting, refuse_wrong_lengths
+from seq2seq.data.batching.split import (
+    Evaluation,
+    Loader,
+    Split,
+    Step,
+    TrainingSteps,
+    encode,
+    fitting,
+    refuse_wrong_lengths,
+)
 from seq2seq.data.batching.streaming import BEGINNING, Place, StreamedSteps, Windows
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
-from seq2seq.data.corpora.corpus import Corpus, SplitSelection, load, take
+from seq2seq.data.corpora.corpus import SPLITS, Corpus, SplitSelection, load, select_split
 from seq2seq.data.rows import Row, Texts, in_memory
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
@@ -89,8 +98,8 @@ class DataModule(Part):
             if isinstance(value, int):
                 check_range(f"data.{name}", value, 2)
         for split, rows in (max_rows or {}).items():
-            if split not in ("train", "validation", "test"):
-                raise InputError(f"data.max_rows names {split!r}; it maps train, validation and test to numbers")
+            if split not in SPLITS:
+                raise InputError(f"data.max_rows names {split!r}; it maps {', '.join(SPLITS)} to numbers")
             check_range(f"data.max_rows.{split}", rows, 1)
         if window is not None and device_tokens == "auto":
             raise InputError("data.device_tokens auto must know the longest row; with data.window give a number")
@@ -110,7 +119,7 @@ class DataModule(Part):
 
     def texts(self, split: str) -> Texts:
         """The raw rows of a split, of a streamed one the first so many; an empty one is an error."""
-        wanted = self._take(split)
+        wanted = self._selection(split)
         if split == "train" and self.window is not None:
             rows = self.corpus.streamed(wanted, self.path, [0, 0]).take(VOCABULARY_ROWS)
             return in_memory(Row(row["source"], row["target"], number) for number, row in enumerate(rows, 1))
@@ -120,8 +129,8 @@ class DataModule(Part):
             raise InputError(f"the {split} split is empty; {remedy}")
         return texts
 
-    def _take(self, split: str) -> SplitSelection:
-        return take(self.corpus, split, self.path, self.holdout, (self.max_rows or {}).get(split))
+    def _selection(self, split: str) -> SplitSelection:
+        return select_split(self.corpus, split, self.path, self.holdout, (self.max_rows or {}).get(split))
 
     def held_out(self) -> list[str]:
         """The splits that the corpus lacks, which are held out from its training rows."""
@@ -244,7 +253,7 @@ class DataModule(Part):
         """One device's micro-batches of each optimiser step; position: optimiser steps taken so far."""
         drawn = (tokenizers, plan.seed) if any(tokenizer.samples for tokenizer in tokenizers) else None
         dataset, sampler = TrainingSteps(split, drawn, rank, world_size, device_tokens), TrainingSampler(plan, position)
-        return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=self.workers)
+        return Loader(dataset, batch_size=None, sampler=sampler, num_workers=self.workers)
 
     def streamed_steps(
         self,
@@ -259,7 +268,7 @@ class DataModule(Part):
         """The same of a corpus that is streamed; place: where it stood after the last step, None at the beginning."""
         if self.window is None:
             raise TypeError("a corpus is streamed only if there is a data.window")
-        stream = partial(self.corpus.streamed, self._take("train"), self.path)
+        stream = partial(self.corpus.streamed, self._selection("train"), self.path)
         windows = Windows(stream, tokenizers, self.window, self.max_length, seed, place or BEGINNING)
         place_of_device = (rank, world_size, device_tokens)
         return StreamedSteps(windows, self.workers, self.batch_tokens, *place_of_device, row_format, self.cut_sources)
@@ -272,7 +281,7 @@ class DataModule(Part):
             batches = consecutive(len(split), rows, rank)
         else:
             batches = evaluation_batches(split.source_lengths(), rows, rank, world_size)
-        return DataLoader(Evaluation(split, batches), batch_size=None, num_workers=self.workers)
+        return Loader(Evaluation(split, batches), batch_size=None, num_workers=self.workers)
 
 
 def warn_of_labels(split: Split, tokenizer: Tokenizer, name: str) -> None:

@@ -10,8 +10,8 @@ from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 
 NEVER = -torch.inf
 
-LOOK = {"cpu": 1}
-"""Steps between two looks at which sources are done, by device: a look makes an accelerator wait. Others: 8."""
+CHECK_EVERY = {"cpu": 1}
+"""Steps between two checks of which sources are done, by device: a check makes an accelerator wait. Others: 8."""
 
 
 class Beam(NamedTuple):
@@ -26,7 +26,7 @@ class Beam(NamedTuple):
     scores: Tensor
     """(B, K, t) log-probability of each token."""
     done_ranks: Tensor
-    """(B, K) penalised scores of the finished, best first; minus infinity where there is none."""
+    """(B, K) penalised scores of the finished, best first; minus infinity for those still missing."""
     done_lengths: Tensor
     """(B, K) tokens of the finished, their end included."""
     done_tokens: Tensor
@@ -61,7 +61,7 @@ def beam_search(
     count, device = len(limits), limits.device
     if not count:
         return []
-    every = LOOK.get(device.type, 8)
+    every = CHECK_EVERY.get(device.type, 8)
     beam = first_beam(limits, begin, beam_size)
     results: list[list[Hypothesis]] = [[] for _ in range(count)]
     sources = torch.arange(count, device=device)
@@ -73,7 +73,7 @@ def beam_search(
         forced = limits[sources] <= position + 1
         beam, rows = advance(beam, log_probs, forced, position + 1, end, length_penalty)
         over = complete(beam, limits[sources], position + 1, length_penalty)
-        beam = beam._replace(totals=beam.totals.masked_fill(over.unsqueeze(1), NEVER))  # done, whenever it is looked at
+        beam = beam._replace(totals=beam.totals.masked_fill(over.unsqueeze(1), NEVER))  # done, whenever that is checked
         if (position + 1) % every == 0 and bool(over.any()):
             collect(beam.pick(over.nonzero()[:, 0]), sources[over].tolist(), results)
             if bool(over.all()):
@@ -117,10 +117,10 @@ def advance(
         log_probs[..., end] = ending
     each = min(2 * size, vocabulary)
     best, token = log_probs.topk(each, dim=-1)  # (B, K, 2K): no continuation beyond a row's 2K can matter
-    totals, place = (beam.totals.unsqueeze(-1) + best).flatten(1).topk(min(2 * size, size * each), dim=-1)  # (B, 2K)
-    parent, token = place // each, token.flatten(1).gather(1, place)
+    totals, index = (beam.totals.unsqueeze(-1) + best).flatten(1).topk(min(2 * size, size * each), dim=-1)  # (B, 2K)
+    parent, token = index // each, token.flatten(1).gather(1, index)
     tokens = torch.cat((follow(beam.tokens, parent), token.unsqueeze(-1)), dim=-1)  # (B, 2K, t + 1)
-    scores = torch.cat((follow(beam.scores, parent), best.flatten(1).gather(1, place).unsqueeze(-1)), dim=-1)
+    scores = torch.cat((follow(beam.scores, parent), best.flatten(1).gather(1, index).unsqueeze(-1)), dim=-1)
     ends = token == end
     ended = finish(beam, totals.masked_fill(~ends, NEVER), tokens, scores, length, length_penalty)
     alive, order = totals.masked_fill(ends, NEVER).topk(size, dim=-1)  # (B, K)
@@ -164,7 +164,7 @@ def follow(history: Tensor, order: Tensor) -> Tensor:
 
 
 def collect(beam: Beam, sources: list[int], results: list[list[Hypothesis]]) -> None:
-    """Write the finished hypotheses of a beam into `results`, at the places `sources`."""
+    """Write the finished hypotheses of a beam into `results`, at the indices `sources`."""
     columns = (beam.done_ranks, beam.done_lengths, beam.done_tokens, beam.done_scores)
     for source, *rows in zip(sources, *(column.tolist() for column in columns), strict=True):
         results[source] = [

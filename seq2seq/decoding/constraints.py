@@ -12,7 +12,7 @@ class Constraints(NamedTuple):
     least: Tensor
     """(B,) tokens before a hypothesis of each source may end."""
     no_repeat: int = 0
-    """No sequence of so many tokens occurs twice in a hypothesis; 0 for any number (Paulus et al. 2018, sec. 2.5)."""
+    """No n-gram of this n occurs twice in a hypothesis; 0 allows all (Paulus et al. 2018, sec. 2.5)."""
 
     def forbid(self, log_probs: Tensor, tokens: Tensor, sources: Tensor, end: int) -> Tensor:
         """log_probs (N, K, V) with minus infinity for what may not follow tokens (N, K, t), of the sources (N,)."""
@@ -21,9 +21,9 @@ class Constraints(NamedTuple):
         size = self.no_repeat
         if size and tokens.shape[-1] >= size:
             again = repeated(tokens, size)
-            rows, hypotheses, places = again.nonzero(as_tuple=True)
+            rows, hypotheses, starts = again.nonzero(as_tuple=True)
             log_probs = log_probs.clone()
-            log_probs[rows, hypotheses, tokens[rows, hypotheses, places + size - 1]] = -torch.inf
+            log_probs[rows, hypotheses, tokens[rows, hypotheses, starts + size - 1]] = -torch.inf
         return torch.cat((log_probs[..., :end], ending.unsqueeze(-1), log_probs[..., end + 1 :]), dim=-1)
 
 
@@ -31,5 +31,5 @@ def repeated(tokens: Tensor, size: int) -> Tensor:
     """(N, K, t - size + 1), true where the first size - 1 tokens of a window are those that (N, K, t) ends with."""
     windows = tokens.unfold(-1, size, 1)  # (N, K, windows, size)
     last = tokens[..., tokens.shape[-1] - size + 1 :].unsqueeze(-2)
-    found: Tensor = (windows[..., :-1] == last).all(-1)
-    return found
+    again: Tensor = (windows[..., :-1] == last).all(-1)
+    return again

@@ -1,10 +1,10 @@
-"""Greedy search: the likeliest token at each step."""
+"""Greedy search: the most likely token at each step."""
 
 import torch
 from torch import Tensor
 
 from seq2seq.decoding.constraints import Constraints
-from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished
 
 
 @torch.inference_mode()
@@ -41,9 +41,3 @@ def greedy(
                 break
             alive, last, state = alive[going[:, 0]], last[going[:, 0]], state.select(going)
     return [[finished(*row, end, length_penalty)] for row in zip(tokens.tolist(), scores.tolist(), strict=True)]
-
-
-def finished(tokens: list[int], scores: list[float], end: int, length_penalty: float) -> Hypothesis:
-    """The hypothesis up to its first end."""
-    length = tokens.index(end) + 1
-    return Hypothesis(tokens[: length - 1], sum(scores[:length]) / length**length_penalty, scores[:length])

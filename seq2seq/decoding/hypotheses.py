@@ -19,6 +19,12 @@ class Hypothesis(NamedTuple):
     """In place of tokens, by tasks that forecast: of each quantile the vectors (steps, numbers)."""
 
 
+def finished(tokens: list[int], scores: list[float], end: int, length_penalty: float = 1.0) -> Hypothesis:
+    """The hypothesis that these tokens are up to their first end."""
+    length = tokens.index(end) + 1
+    return Hypothesis(tokens[: length - 1], sum(scores[:length]) / length**length_penalty, scores[:length])
+
+
 S = TypeVar("S", bound="SearchState")
 
 

@@ -1,4 +1,4 @@
-"""Sampling: tokens drawn with their probability, sharpened by a temperature, from the likeliest ones only."""
+"""Sampling: tokens drawn with their probability, sharpened by a temperature, from the most likely ones only."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.decoding.constraints import Constraints
-from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished
 
 
 class Draw(NamedTuple):
@@ -16,9 +16,9 @@ class Draw(NamedTuple):
     temperature: float = 1.0
     """Log-probabilities are divided by it; below 1 likely tokens become likelier."""
     top_k: int | None = None
-    """Only the likeliest so many (Fan et al. 2018, sec. 5.1)."""
+    """Only the k most likely (Fan et al. 2018, sec. 5.1)."""
     top_p: float | None = None
-    """Only the fewest likeliest that together have this probability (Holtzman et al. 2020, sec. 3.1)."""
+    """Only the fewest most likely ones that together have this probability (Holtzman et al. 2020, sec. 3.1)."""
     seed: int = 1
     """Of the random numbers; each row has its own."""
 
@@ -38,7 +38,7 @@ def sample(
     """`count` hypotheses for each source, in the order in which they are drawn.
 
     limits (B,): the most tokens of each, its end included; the end is forced there. row_keys (B,): numbers that tell
-    the rows apart: what is drawn for a row depends on the seed and its place alone, not on its neighbours, nor on how
+    the rows apart: what is drawn for a row depends on the seed and its key alone, not on its neighbours, nor on how
     many are drawn after it. A hypothesis's scores are the network's own log-probabilities.
     """
     sources, longest = len(limits), int(limits.max()) if len(limits) else 0
@@ -65,12 +65,6 @@ def sample(
             for both in zip(tokens.tolist(), scores.tolist(), strict=True)]  # fmt: skip
 
 
-def finished(tokens: list[int], scores: list[float], end: int) -> Hypothesis:
-    """The hypothesis up to its first end; its score is the log-probability per token."""
-    length = tokens.index(end) + 1
-    return Hypothesis(tokens[: length - 1], sum(scores[:length]) / length, scores[:length])
-
-
 def drawn(log_probs: Tensor, numbers: Tensor, draw: Draw) -> Tensor:
     """One token (B, K) of log_probs (B, K, V) for random numbers (B, K) from 0 to 1."""
     ranked, order = (log_probs / draw.temperature).sort(dim=-1, descending=True, stable=True)
@@ -82,12 +76,12 @@ def drawn(log_probs: Tensor, numbers: Tensor, draw: Draw) -> Tensor:
     sums = shares.cumsum(-1)
     chosen = (sums <= (numbers * sums[..., -1]).unsqueeze(-1)).sum(-1, keepdim=True)
     last = (shares > 0).sum(-1, keepdim=True) - 1
-    found: Tensor = order.gather(-1, torch.minimum(chosen, last)).squeeze(-1)
-    return found
+    tokens: Tensor = order.gather(-1, torch.minimum(chosen, last)).squeeze(-1)
+    return tokens
 
 
 def uniform(seed: int, row_keys: Tensor, count: int, steps: int) -> Tensor:
     """(B, count, steps) random numbers from 0 to 1, those of a row by the seed and its key alone."""
-    found = [[np.random.default_rng([seed, key, which]).random(steps) for which in range(count)]
-             for key in row_keys.tolist()]  # fmt: skip
-    return torch.from_numpy(np.array(found, dtype=np.float32).reshape(len(row_keys), count, steps))
+    numbers = [[np.random.default_rng([seed, key, which]).random(steps) for which in range(count)]
+                for key in row_keys.tolist()]  # fmt: skip
+    return torch.from_numpy(np.array(numbers, dtype=np.float32).reshape(len(row_keys), count, steps))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.cache import checksum_of
-from seq2seq.data.corpora.lines import decode_line
+from seq2seq.data.lines import decode_line
 from seq2seq.data.tokenizers.base import PAD
 from seq2seq.data.tokenizers.factored import TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
@@ -23,7 +23,7 @@ from seq2seq.data.tokenizers.units import Separated
 from seq2seq.errors import InputError
 from seq2seq.models.cells import CellState
 from seq2seq.models.embedding import Reader
-from seq2seq.models.tagger import AlignedDecoder, AlignedState, Crf
+from seq2seq.models.tagger import AutoregressiveTagger, Crf, TaggerState
 from seq2seq.runs import checkpoint, safe_load
 from seq2seq.tasks.base import Task, as_tensor
 from seq2seq.tasks.tagging import Tagging
@@ -112,9 +112,9 @@ class TagStream:
     def label(self, hidden: Tensor) -> tuple[int, float]:
         """The id of the label of a state (1, H), and its log-probability."""
         labeller = self.labeller
-        if isinstance(labeller, AlignedDecoder):
+        if isinstance(labeller, AutoregressiveTagger):
             first = labeller.start(hidden.unsqueeze(1))
-            state = first if self.decoder is None else AlignedState(first.states, self.decoder, 0)
+            state = first if self.decoder is None else TaggerState(first.states, self.decoder, 0)
             log_probs, after = labeller.step(torch.tensor([[self.before]], device=hidden.device), state)
             self.decoder = after.recurrent
             best, chosen = log_probs[0, 0].max(-1)

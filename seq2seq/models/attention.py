@@ -1,16 +1,18 @@
 """Attention: a query and a memory to a context vector and weights; each kind names its paper and equation."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from entmax import entmax15, sparsemax
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seq2seq.configurable import Part
 from seq2seq.errors import InputError, check_range
+from seq2seq.models.cells import at_least_32_bits
+from seq2seq.models.network_part import NetworkPart
 
 Fit = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -46,22 +48,26 @@ def distribution(scores: Tensor, normalizer: Normalizer) -> Tensor:
     # Both give nothing to a score two or more below the best (no probability exceeds one): cutting the scores below
     # that changes nothing, and neither their squares nor their sums overflow.
     scores = (scores - scores.detach().amax(-1, keepdim=True)).clamp(min=-3)
-    found: Tensor = (sparsemax if normalizer == "sparsemax" else entmax15)(scores, dim=-1)
-    return found
+    probabilities: Tensor = (sparsemax if normalizer == "sparsemax" else entmax15)(scores, dim=-1)
+    return probabilities
 
 
 def normalize(scores: Tensor, padding: Tensor, normalizer: Normalizer) -> Tensor:
     """Scores (..., S) to weights (..., S) in single precision or better; zero on padding and where a score is -inf."""
-    scores = scores if scores.dtype == torch.double else scores.float()
+    scores = at_least_32_bits(scores)
     scores = scores.masked_fill(padding, torch.finfo(scores.dtype).min)
     return distribution(scores, normalizer).masked_fill(padding, 0.0)
 
 
-class Attention(Part):
-    """How well a decoder state fits a source state; `module` builds the network part."""
+class Attention(NetworkPart):
+    """How well a decoder state fits a source state, and the context that follows; a subclass writes `scores`."""
 
     coverage: bool = False
     """Whether the scores look at the attention paid so far."""
+    query_size: int
+    """Q, the decoder's hidden size."""
+    context_size: int
+    """C, length of a context: M, if the values are the source's states."""
 
     def __init__(self, normalizer: Normalizer = "softmax") -> None:
         """Settings.
@@ -70,22 +76,18 @@ class Attention(Part):
             normalizer: scores to weights: softmax, or sparsemax or entmax15, which give most source tokens a weight of
                 exactly zero (Peters et al. 2019).
         """
-        self.normalizer = normalizer
-
-    def module(self, query_size: int, memory_size: int) -> "Scorer":
-        """query_size, Q: the decoder's hidden size; memory_size, M: the encoder's."""
-        raise TypeError(f"{type(self).__name__} does not say how to build its module")
-
-
-class Scorer(nn.Module):
-    """Scores q . k, and the frame of the other scores."""
-
-    coverage: bool = False
-
-    def __init__(self, query_size: int, memory_size: int, normalizer: Normalizer = "softmax") -> None:
         super().__init__()
-        self.query_size, self.memory_size, self.context_size = query_size, memory_size, memory_size
         self.normalizer = normalizer
+
+    def build(self, query_size: int, memory_size: int) -> "Attention":
+        """query_size, Q: the decoder's hidden size; memory_size, M: the encoder's."""
+        module = self.copied()
+        module.query_size, module.context_size = query_size, memory_size
+        module.create(query_size, memory_size)
+        return module
+
+    def create(self, query_size: int, memory_size: int) -> None:
+        """Make the parameters, if there are any."""
 
     def memory(self, values: Tensor, padding: Tensor) -> Memory:
         """values (B, S, M), padding (B, S); computes the keys once."""
@@ -95,12 +97,12 @@ class Scorer(nn.Module):
         """(B, S, M) to (B, S, A)."""
         return values
 
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """(B, T, Q) and (B, S, A) to (B, T, S)."""
-        return queries @ keys.transpose(1, 2)
+    @abstractmethod
+    def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """(B, T, Q), (B, S, A) and the sum of the weights so far (B, T, S), all zero when None, to (B, T, S)."""
 
     def forward(self, queries: Tensor, memory: Memory, coverage: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """queries (B, T, Q) to contexts (B, T, context_size) and weights (B, T, S), which are zero on padding.
+        """queries (B, T, Q) to contexts (B, T, C) and weights (B, T, S), which are zero on padding.
 
         T may be time steps or hypotheses. coverage (B, T, S): the sum of the weights so far, all zero when None.
         """
@@ -110,63 +112,52 @@ class Scorer(nn.Module):
 
     def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
         """(B, T, Q) to (B, T, S)."""
-        return normalize(self.scores(queries, memory.keys), memory.padding.unsqueeze(1), self.normalizer)
+        return normalize(self.scores(queries, memory.keys, coverage), memory.padding.unsqueeze(1), self.normalizer)
 
     def read(self, weights: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """What `weights` made to contexts (B, T, context_size) and weights (B, T, S)."""
+        """What `weights` made to contexts (B, T, C) and weights (B, T, S)."""
         return weights.to(memory.values.dtype) @ memory.values, weights
 
 
 class Dot(Attention):
     """score = q . k (Luong et al. 2015, sec. 3.1)."""
 
-    def module(self, query_size: int, memory_size: int) -> Scorer:
+    def create(self, query_size: int, memory_size: int) -> None:
         check_sizes(self, query_size, memory_size)
-        return Scorer(query_size, memory_size, self.normalizer)
+
+    def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
+        return queries @ keys.mT
 
 
-class ScaledDot(Attention):
+class ScaledDot(Dot):
     """score = q . k / sqrt(Q) (Vaswani et al. 2017, eq. 1)."""
 
-    def module(self, query_size: int, memory_size: int) -> Scorer:
-        check_sizes(self, query_size, memory_size)
-        return ScaledScorer(query_size, memory_size, self.normalizer)
+    def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
+        return super().scores(queries / self.query_size**0.5, keys)
+
+
+class General(Attention):
+    """score = q . W k (Luong et al. 2015, sec. 3.1), with W k computed once for each source."""
+
+    def create(self, query_size: int, memory_size: int) -> None:
+        self.map = nn.Linear(memory_size, query_size, bias=False)
+
+    def keys(self, values: Tensor) -> Tensor:
+        mapped: Tensor = self.map(values)
+        return mapped
+
+    def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
+        return queries @ keys.mT
 
 
 def check_sizes(attention: Attention, query_size: int, memory_size: int) -> None:
     """Refuse a product of vectors of unequal sizes."""
     if query_size != memory_size:
         raise InputError(
-            f"attention {attention} needs equal sizes, but the decoder's hidden size is {query_size} and the encoder's"
-            f" {memory_size}; make them equal or choose General, Additive, Location, LocalP (with score: general) or"
-            " MultiHeadAdditive, which fit any sizes"
+            f"attention {type(attention).__name__} needs equal sizes, but the decoder's hidden size is {query_size} and"
+            f" the encoder's {memory_size}; make them equal or choose General, Additive, Location, LocalP (with score: "
+            "general) or MultiHeadAdditive, which fit any sizes"
         )
-
-
-class ScaledScorer(Scorer):
-    """q . k / sqrt(Q)."""
-
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        return super().scores(queries / self.query_size**0.5, keys)
-
-
-class General(Attention):
-    """score = q . W k (Luong et al. 2015, sec. 3.1)."""
-
-    def module(self, query_size: int, memory_size: int) -> Scorer:
-        return GeneralScorer(query_size, memory_size, self.normalizer)
-
-
-class GeneralScorer(Scorer):
-    """q . W k, with W k computed once for each source."""
-
-    def __init__(self, query_size: int, memory_size: int, normalizer: Normalizer) -> None:
-        super().__init__(query_size, memory_size, normalizer)
-        self.map = nn.Linear(memory_size, query_size, bias=False)
-
-    def keys(self, values: Tensor) -> Tensor:
-        mapped: Tensor = self.map(values)
-        return mapped
 
 
 def in_pieces(fit: Fit, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
@@ -186,7 +177,10 @@ def in_pieces(fit: Fit, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -
 
 
 class Additive(Attention):
-    """score = v . tanh(W q + U k + b) (Bahdanau et al. 2015, app. A.1.2), plus w c in the tanh with coverage c."""
+    """score = v . tanh(W q + U k + b) (Bahdanau et al. 2015, app. A.1.2), plus w c in the tanh with coverage c.
+
+    U k is computed once for each source.
+    """
 
     def __init__(
         self, attention_size: int | None = None, coverage: bool = False, normalizer: Normalizer = "softmax"
@@ -202,34 +196,18 @@ class Additive(Attention):
         check_range("attention_size", 1 if attention_size is None else attention_size, 1)
         self.attention_size, self.coverage = attention_size, coverage
 
-    def module(self, query_size: int, memory_size: int) -> Scorer:
+    def create(self, query_size: int, memory_size: int) -> None:
         size = self.attention_size or query_size
-        return AdditiveScorer(query_size, memory_size, self.normalizer, size, self.coverage)
-
-
-class AdditiveScorer(Scorer):
-    """v . tanh(W q + U k), with U k computed once for each source."""
-
-    def __init__(
-        self, query_size: int, memory_size: int, normalizer: Normalizer, attention_size: int, coverage: bool = False
-    ) -> None:
-        super().__init__(query_size, memory_size, normalizer)
-        self.key_map = nn.Linear(memory_size, attention_size)
-        self.query_map = nn.Linear(query_size, attention_size, bias=False)
-        self.vector = nn.Linear(attention_size, 1, bias=False)
-        self.coverage = coverage
-        self.coverage_map = nn.Linear(1, attention_size, bias=False) if coverage else None
+        self.key_map = nn.Linear(memory_size, size)
+        self.query_map = nn.Linear(query_size, size, bias=False)
+        self.vector = nn.Linear(size, 1, bias=False)
+        self.coverage_map = nn.Linear(1, size, bias=False) if self.coverage else None
 
     def keys(self, values: Tensor) -> Tensor:
         mapped: Tensor = self.key_map(values)
         return mapped
 
-    def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
-        scores = self.scores(queries, memory.keys, coverage)
-        return normalize(scores, memory.padding.unsqueeze(1), self.normalizer)
-
     def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
-        """(B, T, Q), (B, S, A) and coverage (B, T, S), all zero when None, to (B, T, S)."""
         mapped: Tensor = self.query_map(queries)  # (B, T, A)
         return in_pieces(self.fit, mapped, keys, coverage)
 
@@ -243,7 +221,7 @@ class AdditiveScorer(Scorer):
 
 
 class Location(Attention):
-    """score = W q, one row of W for each source position (Luong et al. 2015, eq. 8).
+    """score = W q, one row of W for each source position, whatever the state there holds (Luong et al. 2015, eq. 8).
 
     As in the paper, shorter sources use the top rows (the weights sum to one over their tokens) and what is longer
     gets no weight.
@@ -260,25 +238,17 @@ class Location(Attention):
         check_range("longest", longest, 1)
         self.longest = longest
 
-    def module(self, query_size: int, memory_size: int) -> Scorer:
-        return LocationScorer(query_size, memory_size, self.normalizer, self.longest)
+    def create(self, query_size: int, memory_size: int) -> None:
+        self.map = nn.Linear(query_size, self.longest, bias=False)
 
-
-class LocationScorer(Scorer):
-    """W q; what a source state holds does not matter."""
-
-    def __init__(self, query_size: int, memory_size: int, normalizer: Normalizer, longest: int) -> None:
-        super().__init__(query_size, memory_size, normalizer)
-        self.map = nn.Linear(query_size, longest, bias=False)
-
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
         size = keys.shape[1]
         scores = nn.functional.linear(queries, self.map.weight[:size])
         return nn.functional.pad(scores, (0, size - scores.shape[-1]), value=-torch.inf)
 
 
 class LocalP(Attention):
-    """Attention to a window whose place the decoder predicts (Luong et al. 2015, eq. 9 and 10).
+    """Attention to a window whose position the decoder predicts (Luong et al. 2015, eq. 9 and 10).
 
     p = S sigmoid(v . tanh(W q)) with S real tokens, numbered 1 to S. The weights are normalised over the tokens of the
     window [p - D, p + D] and then multiplied by a Gaussian around p of deviation D / 2. As in the paper they are not
@@ -291,7 +261,7 @@ class LocalP(Attention):
         """Settings.
 
         Args:
-            window: D, tokens to either side of the predicted place.
+            window: D, tokens to either side of the predicted position.
             score: how a decoder state fits a source state, as Dot or as General.
             normalizer: scores to weights (softmax, sparsemax, entmax15).
         """
@@ -299,40 +269,34 @@ class LocalP(Attention):
         check_range("window", window, 1)
         self.window, self.score = window, score
 
-    def module(self, query_size: int, memory_size: int) -> Scorer:
+    score: "str | Attention"
+    """Once built the attention whose scores are taken."""
+
+    def create(self, query_size: int, memory_size: int) -> None:
         if self.score == "dot":
             check_sizes(self, query_size, memory_size)
-        score = Dot() if self.score == "dot" else General()
-        return LocalScorer(score.module(query_size, memory_size), self.normalizer, self.window)
-
-
-class LocalScorer(Scorer):
-    """The score of another scorer inside a window, times a Gaussian."""
-
-    def __init__(self, score: Scorer, normalizer: Normalizer, window: int) -> None:
-        super().__init__(score.query_size, score.memory_size, normalizer)
-        self.score, self.window = score, window
-        self.map = nn.Linear(score.query_size, score.query_size, bias=False)
-        self.vector = nn.Linear(score.query_size, 1, bias=False)
+        kind = Dot() if self.score == "dot" else General()
+        self.score = kind.build(query_size, memory_size)
+        self.map = nn.Linear(query_size, query_size, bias=False)
+        self.vector = nn.Linear(query_size, 1, bias=False)
 
     def keys(self, values: Tensor) -> Tensor:
-        return self.score.keys(values)
+        return cast(Attention, self.score).keys(values)
 
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        return self.score.scores(queries, keys)
+    def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
+        return cast(Attention, self.score).scores(queries, keys)
 
     def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
-        place: Tensor = self.vector(self.map(queries).tanh())
-        place = place if place.dtype == torch.double else place.float()  # bfloat16 cannot tell 300 from 301
+        position = at_least_32_bits(self.vector(self.map(queries).tanh()))  # bfloat16 cannot tell 300 from 301
         lengths = memory.padding.logical_not().sum(-1).view(-1, 1, 1)
-        tokens = torch.arange(1, memory.padding.shape[1] + 1, device=place.device)
-        distance = tokens - lengths * place.sigmoid()  # (B, T, S)
+        tokens = torch.arange(1, memory.padding.shape[1] + 1, device=position.device)
+        distance = tokens - lengths * position.sigmoid()  # (B, T, S)
         scores = self.scores(queries, memory.keys).masked_fill(distance.abs() > self.window, -torch.inf)
         weights = normalize(scores, memory.padding.unsqueeze(1), self.normalizer)
         return weights * (distance / self.window).square().mul(-2).exp()
 
 
-class MultiHeadAdditive(Attention):
+class MultiHeadAdditive(Additive):
     """Several additive attentions, each to its own part of the projected values (RNMT+, Chen et al. 2018).
 
     The context is their contexts side by side, of the decoder's hidden size; the weights shown are their mean.
@@ -346,27 +310,17 @@ class MultiHeadAdditive(Attention):
             attention_size: length of v, all heads together; the decoder's hidden size when null.
             normalizer: scores to weights (softmax, sparsemax, entmax15).
         """
-        super().__init__(normalizer)
+        super().__init__(attention_size, normalizer=normalizer)
         check_range("heads", heads, 1)
-        check_range("attention_size", 1 if attention_size is None else attention_size, 1)
-        self.heads, self.attention_size = heads, attention_size
+        self.heads = heads
 
-    def module(self, query_size: int, memory_size: int) -> Scorer:
+    def create(self, query_size: int, memory_size: int) -> None:
         size = self.attention_size or query_size
         for name, value in (("attention_size", size), ("the decoder's hidden size", query_size)):
             if value % self.heads:
                 raise InputError(f"{name} {value} is no multiple of heads {self.heads}; change one of the two")
-        return MultiHeadScorer(query_size, memory_size, self.normalizer, size, self.heads)
-
-
-class MultiHeadScorer(AdditiveScorer):
-    """Keys and values are split over the heads."""
-
-    def __init__(
-        self, query_size: int, memory_size: int, normalizer: Normalizer, attention_size: int, heads: int
-    ) -> None:
-        super().__init__(query_size, memory_size, normalizer, attention_size)
-        self.heads, self.context_size = heads, query_size
+        super().create(query_size, memory_size)
+        self.context_size = query_size
         self.value_map = nn.Linear(memory_size, query_size, bias=False)
 
     def memory(self, values: Tensor, padding: Tensor) -> Memory:

@@ -3,6 +3,8 @@
 The state of a layer is a tuple of (D, B, H) tensors for its D directions: two tensors for an LSTM, else one.
 """
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -10,26 +12,43 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from seq2seq.configurable import Part
+from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.scan import gated_recurrence, gated_step
 
 CellState = tuple[Tensor, ...]
 
 
-class Layer(nn.Module):
-    """One layer over time, in one direction or in both. The frame: a loop over `step`, which a subclass writes."""
+class Cell(NetworkPart):
+    """What a recurrent layer computes at each step; once built, one layer over time, in one direction or in both.
 
-    def __init__(self, states: int, hidden_size: int, bidirectional: bool) -> None:
-        """states: tensors in a state; hidden_size: units of one direction."""
-        super().__init__()
-        self.states, self.hidden_size, self.directions = states, hidden_size, 2 if bidirectional else 1
+    The frame: a loop over `step`, which a subclass writes.
+    """
 
+    states: ClassVar[int] = 1
+    """State tensors per layer."""
+    reads_state: ClassVar[bool] = True
+    """Whether the gates see the state; without that there is no recurrent dropout."""
+    hidden_size: int
+    """Units of one direction."""
+    directions: int
+
+    def build(self, input_size: int, hidden_size: int, bidirectional: bool) -> "Cell":
+        """A layer: (B, T, input_size) to (B, T, hidden_size), or to (B, T, 2 hidden_size) when bidirectional."""
+        layer = self.copied()
+        layer.hidden_size, layer.directions = hidden_size, 2 if bidirectional else 1
+        layer.create(input_size)
+        return layer
+
+    @abstractmethod
+    def create(self, input_size: int) -> None:
+        """Make the parameters, for `hidden_size` units in each of the `directions`."""
+
+    @abstractmethod
     def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
         """One step: inputs (B, I) and state tensors (B, H) to the next state tensors (B, H).
 
         mask (B, H): what the state is multiplied by where it is read, not where it is kept (Gal and Ghahramani 2016).
         """
-        raise TypeError(f"{type(self).__name__} does not say how to take a step")
 
     def gates(self, inputs: Tensor, state: CellState, direction: int = 0) -> dict[str, Tensor]:
         """The gates (B, H) of that step by name, each from 0 to 1."""
@@ -62,15 +81,20 @@ class Layer(nn.Module):
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
         """One direction in the order of the inputs (B, T, I): the state tensors after each step, (B, T, H)."""
-        found = []
+        states = []
         for now in inputs.unbind(1):
             state = self.step(now, state, direction, mask)
-            found.append(state)
-        return tuple(torch.stack(tensors, 1) for tensors in zip(*found, strict=True))
+            states.append(state)
+        return tuple(torch.stack(tensors, 1) for tensors in zip(*states, strict=True))
 
     def zeros(self, inputs: Tensor) -> CellState:
         """A state of zeros for inputs (B, T, I)."""
         return (inputs.new_zeros(len(inputs), self.hidden_size),) * self.states
+
+
+def at_least_32_bits(values: Tensor) -> Tensor:
+    """The same numbers in single precision or better, whatever autocast made of them."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def inside(lengths: Tensor, like: Tensor) -> Tensor:
@@ -84,8 +108,8 @@ def turned(values: Tensor, lengths: Tensor | None) -> Tensor:
         return values.flip(1)
     steps = torch.arange(values.shape[1], device=values.device)
     last = lengths.to(values.device).unsqueeze(1) - 1
-    places = torch.where(steps <= last, last - steps, steps)  # (B, T)
-    return values.gather(1, places if values.dim() == 2 else places.unsqueeze(-1).expand_as(values))
+    reversed_steps = torch.where(steps <= last, last - steps, steps)  # (B, T)
+    return values.gather(1, reversed_steps if values.dim() == 2 else reversed_steps.unsqueeze(-1).expand_as(values))
 
 
 def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:
@@ -95,19 +119,6 @@ def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:
     return values[torch.arange(len(values), device=values.device), lengths.to(values.device) - 1]
 
 
-class Cell(Part):
-    """What a recurrent layer computes at each step; `layer` builds it."""
-
-    states: ClassVar[int] = 1
-    """State tensors per layer."""
-    reads_state: ClassVar[bool] = True
-    """Whether the gates see the state; without that there is no recurrent dropout."""
-
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
-        """The layer: (B, T, input_size) to (B, T, H), or to (B, T, 2 H) when bidirectional."""
-        raise TypeError(f"{type(self).__name__} does not say how to build its layer")
-
-
 def lacks_bfloat16(device: torch.device) -> bool:
     """Whether it is a processor without arithmetic in bfloat16, where torch's LSTM fails instead of being slow."""
     # Where oneDNN is missing, torch has a loop of its own that knows bfloat16.
@@ -115,13 +126,11 @@ def lacks_bfloat16(device: torch.device) -> bool:
     return fused and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-class Fused(Layer):
+class Fused(Cell):
     """A layer of torch, which computes all steps in one call."""
 
-    def __init__(self, layer: nn.RNNBase, states: int) -> None:
-        """layer: with a single layer inside, batch first."""
-        super().__init__(states, layer.hidden_size, layer.bidirectional)
-        self.torch = layer
+    torch: nn.RNNBase
+    """With a single layer inside, batch first."""
 
     def forward(
         self,
@@ -161,42 +170,29 @@ class Fused(Layer):
         return functional.linear(inputs, by_input, input_bias), functional.linear(hidden, by_hidden, hidden_bias)
 
 
-class RNN(Cell):
+class RNN(Fused):
     """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), with f tanh or relu (Elman 1990)."""
 
     def __init__(self, nonlinearity: Literal["tanh", "relu"] = "tanh") -> None:
         """nonlinearity: the f of the equation."""
+        super().__init__()
         self.nonlinearity = nonlinearity
 
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
-        kind = self.nonlinearity
-        layer = nn.RNN(input_size, hidden_size, nonlinearity=kind, batch_first=True, bidirectional=bidirectional)
-        return ElmanLayer(layer)
-
-
-class ElmanLayer(Fused):
-    """torch's nn.RNN."""
-
-    def __init__(self, layer: nn.RNN) -> None:
-        super().__init__(layer, 1)
-        self.bounded = layer.nonlinearity == "tanh"
-        """Whether units stay between -1 and 1."""
+    def create(self, input_size: int) -> None:
+        kind, both = self.nonlinearity, self.directions == 2
+        self.torch = nn.RNN(input_size, self.hidden_size, nonlinearity=kind, batch_first=True, bidirectional=both)
 
     def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
         hidden = state[0] if mask is None else state[0] * mask
-        function = torch.rnn_tanh_cell if self.bounded else torch.rnn_relu_cell
+        function = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
         return (function(inputs, hidden, *self.weights(direction)),)
 
 
-class GRU(Cell):
+class GRU(Fused):
     """Gated recurrent unit (Cho et al. 2014, eq. 5 to 8, with torch's reset gate after the product)."""
 
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
-        return GRULayer(nn.GRU(input_size, hidden_size, batch_first=True, bidirectional=bidirectional), 1)
-
-
-class GRULayer(Fused):
-    """torch's nn.GRU."""
+    def create(self, input_size: int) -> None:
+        self.torch = nn.GRU(input_size, self.hidden_size, batch_first=True, bidirectional=self.directions == 2)
 
     def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
         if mask is None:
@@ -211,31 +207,28 @@ class GRULayer(Fused):
 
     def parts(self, inputs: Tensor, hidden: Tensor, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Both gates, and the two halves of the new value."""
-        of_input, of_hidden = (one.chunk(3, -1) for one in self.products(inputs, hidden, direction))
+        of_input, of_hidden = (product.chunk(3, -1) for product in self.products(inputs, hidden, direction))
         reset, update = (torch.sigmoid(of_input[gate] + of_hidden[gate]) for gate in (0, 1))
         return reset, update, of_input[2], of_hidden[2]
 
 
-class LSTM(Cell):
+class LSTM(Fused):
     """Long short-term memory (Hochreiter and Schmidhuber 1997) with a forget gate (Gers et al. 2000), no peepholes."""
 
     states = 2
 
     def __init__(self, forget_bias: float = 1.0) -> None:
         """forget_bias: first value of the forget gate's bias (Jozefowicz et al. 2015 advise 1)."""
+        super().__init__()
         self.forget_bias = forget_bias
 
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
-        layer = nn.LSTM(input_size, hidden_size, batch_first=True, bidirectional=bidirectional)
+    def create(self, input_size: int) -> None:
+        size = self.hidden_size
+        self.torch = nn.LSTM(input_size, size, batch_first=True, bidirectional=self.directions == 2)
         with torch.no_grad():
-            for name, bias in layer.named_parameters():
+            for name, bias in self.torch.named_parameters():
                 if name.startswith("bias"):  # the two biases add up; gates are stored in the order i, f, g, o
-                    bias[hidden_size : 2 * hidden_size] = self.forget_bias if "_ih_" in name else 0.0
-        return LSTMLayer(layer, 2)
-
-
-class LSTMLayer(Fused):
-    """torch's nn.LSTM."""
+                    bias[size : 2 * size] = self.forget_bias if "_ih_" in name else 0.0
 
     def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
         hidden = state[0] if mask is None else state[0] * mask
@@ -250,6 +243,7 @@ class LSTMLayer(Fused):
 class LayerNormLSTM(Cell):
     """LSTM with layer normalisation of each product and of the second state (Ba et al. 2016, eq. 20 to 22).
 
+    (f, i, o, g) = LN(W_h h) + LN(W_x x) + b; h = o tanh(LN(c)): three normalisations with gain, two with a shift.
     Its steps follow one another in Python, so it is slower than an LSTM.
     """
 
@@ -257,23 +251,17 @@ class LayerNormLSTM(Cell):
 
     def __init__(self, forget_bias: float = 1.0) -> None:
         """forget_bias: first value of the forget gate's bias."""
+        super().__init__()
         self.forget_bias = forget_bias
 
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
-        return LayerNormLayer(input_size, hidden_size, bidirectional, self.forget_bias)
-
-
-class LayerNormLayer(Layer):
-    """(f, i, o, g) = LN(W_h h) + LN(W_x x) + b; h = o tanh(LN(c)): three normalisations with gain, two with a shift."""
-
-    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool, forget_bias: float) -> None:
-        super().__init__(2, hidden_size, bidirectional)
+    def create(self, input_size: int) -> None:
+        hidden_size = self.hidden_size
         self.of_input = nn.ModuleList(self._product(input_size, True) for _ in range(self.directions))
         self.of_hidden = nn.ModuleList(self._product(hidden_size, False) for _ in range(self.directions))
         self.of_cell = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(self.directions))
         with torch.no_grad():
             for product in self.of_input:
-                product.get_parameter("1.bias")[:hidden_size] = forget_bias
+                product.get_parameter("1.bias")[:hidden_size] = self.forget_bias
 
     def _product(self, size: int, shifted: bool) -> nn.Sequential:
         """Linear map to the four gates f, i, o, g and their normalisation; one shift serves both products and b."""
@@ -282,11 +270,11 @@ class LayerNormLayer(Layer):
         return nn.Sequential(linear, nn.LayerNorm(4 * self.hidden_size, bias=shifted))
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
-        found = []
+        states = []
         for product in self.of_input[direction](inputs).unbind(1):  # of all steps at once: they do not see the state
             state = self.advance(product, state, direction, mask)
-            found.append(state)
-        return tuple(torch.stack(tensors, 1) for tensors in zip(*found, strict=True))
+            states.append(state)
+        return tuple(torch.stack(tensors, 1) for tensors in zip(*states, strict=True))
 
     def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
         return self.advance(self.of_input[direction](inputs), state, direction, mask)
@@ -306,58 +294,57 @@ class LayerNormLayer(Layer):
         return out * self.of_cell[direction](cell).tanh(), cell
 
 
-class MinGRU(Cell):
-    """h_t = (1 - z_t) h_{t-1} + z_t h'_t; z_t = sigmoid(W_z x_t), h'_t = W_h x_t (Feng et al. 2024, sec. 3.1).
+class MinCell(Cell):
+    """One linear map to the gates and the new value, then a linear recurrence over time (Feng et al. 2024).
 
-    Its gate sees the input only, so that all steps are computed at once.
+    The gates see the input only, so that all steps are computed at once.
     """
 
     reads_state = False
+    biases: ClassVar[Sequence[tuple[str, float]]]
+    """Each gate, and the first value of its bias in units of forget_bias."""
 
     def __init__(self, forget_bias: float = 1.0) -> None:
-        """forget_bias: minus the first value of the bias of z."""
+        super().__init__()
         self.forget_bias = forget_bias
 
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
-        return MinLayer(input_size, hidden_size, bidirectional, (-self.forget_bias,))
-
-
-class MinLSTM(Cell):
-    """h_t = f'_t h_{t-1} + i'_t h'_t; f and i are gates of x_t, f' = f / (f + i), i' = i / (f + i), h'_t = W_h x_t.
-
-    Feng et al. 2024, sec. 3.2. All steps are computed at once.
-    """
-
-    reads_state = False
-
-    def __init__(self, forget_bias: float = 1.0) -> None:
-        """forget_bias: first value of the forget gate's bias."""
-        self.forget_bias = forget_bias
-
-    def layer(self, input_size: int, hidden_size: int, bidirectional: bool) -> Layer:
-        return MinLayer(input_size, hidden_size, bidirectional, (0.0, self.forget_bias))
-
-
-class MinLayer(Layer):
-    """One linear map to the gates (z, or i and f) and the new value, then a linear recurrence over time."""
-
-    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool, biases: tuple[float, ...]) -> None:
-        """biases: first values of those of the gates."""
-        super().__init__(1, hidden_size, bidirectional)
-        wide = (len(biases) + 1) * hidden_size
+    def create(self, input_size: int) -> None:
+        size, wide = self.hidden_size, (len(self.biases) + 1) * self.hidden_size
         self.maps = nn.ModuleList(nn.Linear(input_size, wide) for _ in range(self.directions))
-        self.named = ("update",) if len(biases) == 1 else ("input", "forget")
         with torch.no_grad():
-            for one in self.maps:
-                for gate, bias in enumerate(biases):
-                    one.get_parameter("bias")[gate * hidden_size : (gate + 1) * hidden_size] = bias
+            for linear in self.maps:
+                for gate, (_, bias) in enumerate(self.biases):
+                    linear.get_parameter("bias")[gate * size : (gate + 1) * size] = bias * self.forget_bias
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
-        return (gated_recurrence(self.maps[direction](inputs), state[0]),)
+        return (gated_recurrence(at_least_32_bits(self.maps[direction](inputs)), at_least_32_bits(state[0])),)
 
     def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
-        return (gated_step(self.maps[direction](inputs), state[0]),)
+        return (gated_step(at_least_32_bits(self.maps[direction](inputs)), at_least_32_bits(state[0])),)
 
     def gates(self, inputs: Tensor, state: CellState, direction: int = 0) -> dict[str, Tensor]:
         *gates, _ = self.maps[direction](inputs).split(self.hidden_size, -1)
-        return {name: gate.sigmoid() for name, gate in zip(self.named, gates, strict=True)}
+        return {name: gate.sigmoid() for (name, _), gate in zip(self.biases, gates, strict=True)}
+
+
+class MinGRU(MinCell):
+    """h_t = (1 - z_t) h_{t-1} + z_t h'_t; z_t = sigmoid(W_z x_t), h'_t = W_h x_t (Feng et al. 2024, sec. 3.1)."""
+
+    biases = (("update", -1.0),)
+
+    def __init__(self, forget_bias: float = 1.0) -> None:
+        """forget_bias: minus the first value of the bias of z."""
+        super().__init__(forget_bias)
+
+
+class MinLSTM(MinCell):
+    """h_t = f'_t h_{t-1} + i'_t h'_t; f and i are gates of x_t, f' = f / (f + i), i' = i / (f + i), h'_t = W_h x_t.
+
+    Feng et al. 2024, sec. 3.2.
+    """
+
+    biases = (("input", 0.0), ("forget", 1.0))
+
+    def __init__(self, forget_bias: float = 1.0) -> None:
+        """forget_bias: first value of the forget gate's bias."""
+        super().__init__(forget_bias)

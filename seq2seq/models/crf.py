@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.cells import inside, turned
+from seq2seq.models.cells import at_least_32_bits, inside, turned
 
 SPAN = re.compile("([BIESLU])(?:-(.+))?")
 """A label that begins a span, is inside, or ends it; S and U are whole spans, L ends like E.
@@ -85,7 +85,7 @@ class ConditionalRandomField(nn.Module):
     def free_score(self, emissions: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
         """s(y) in nats, (B,), in which what is forbidden counts zero: no parameter may learn to excuse it."""
         emissions, present = prepared(emissions, lengths)
-        first, last, pairs = places(present)
+        first, last, pairs = boundaries(present)
         start, end, transitions = self.scores(0.0)
         tags = tags.masked_fill(~present, 0)
         ends = torch.where(first, start[tags], 0) + torch.where(last, end[tags], 0)
@@ -96,15 +96,10 @@ class ConditionalRandomField(nn.Module):
     def broken(self, tags: Tensor, lengths: Tensor) -> Tensor:
         """Which of the tags (B, T) break the constraints, (B,)."""
         present = inside(lengths, tags)
-        first, last, pairs = places(present)
+        first, last, pairs = boundaries(present)
         tags = tags.masked_fill(~present, 0)
         wrong = (first & ~self.start_allowed[tags]) | (last & ~self.end_allowed[tags])
         return wrong.any(1) | (pairs & ~self.allowed[tags[:, :-1], tags[:, 1:]]).any(1)
-
-    def viterbi(self, emissions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The best tags (B, T) of emissions (B, T, C) and their log-probabilities (B,), as `best` gives them."""
-        tags, log_probs = self.best(emissions, lengths, 1)
-        return tags[:, 0], log_probs[:, 0]
 
     @torch.no_grad()
     def best(self, emissions: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -127,13 +122,13 @@ class ConditionalRandomField(nn.Module):
             new += emissions[:, time].unsqueeze(2)
             scores = torch.where(present[:, time, None, None], new, scores)
             pointers.append(pointer.flatten(1))
-        found, place = largest((scores + end.unsqueeze(1)).flatten(1), count)  # (B, K)
-        found = found - log_partition.unsqueeze(1)
-        empty = torch.tensor([0.0] + [-math.inf] * (count - 1)).to(found)  # all that has no step
-        found = torch.where((lengths.to(found.device) == 0).unsqueeze(1), empty, found)
-        found = found.masked_fill((log_partition == -math.inf).unsqueeze(1), -math.inf)  # nothing is allowed at all
-        paths = traced(place, pointers, present, count)
-        return paths.masked_fill((found == -math.inf).unsqueeze(2), 0), found
+        log_probs, end_index = largest((scores + end.unsqueeze(1)).flatten(1), count)  # (B, K)
+        log_probs = log_probs - log_partition.unsqueeze(1)
+        empty = torch.tensor([0.0] + [-math.inf] * (count - 1)).to(log_probs)  # all that has no step
+        log_probs = torch.where((lengths.to(log_probs.device) == 0).unsqueeze(1), empty, log_probs)
+        log_probs = log_probs.masked_fill((log_partition == -math.inf).unsqueeze(1), -math.inf)  # nothing is allowed
+        paths = traced(end_index, pointers, present, count)
+        return paths.masked_fill((log_probs == -math.inf).unsqueeze(2), 0), log_probs
 
     @torch.no_grad()
     def marginals(self, emissions: Tensor, lengths: Tensor) -> Tensor:
@@ -151,22 +146,17 @@ class ConditionalRandomField(nn.Module):
     def scores(self, forbidden: float) -> tuple[Tensor, Tensor, Tensor]:
         """Start (C,), end (C,) and transitions (C, C) in single precision or better, with `forbidden` for what is."""
         pairs = ((self.start, self.start_allowed), (self.end, self.end_allowed), (self.transitions, self.allowed))
-        start, end, transitions = (precise(values).masked_fill(~mask, forbidden) for values, mask in pairs)
+        start, end, transitions = (at_least_32_bits(values).masked_fill(~mask, forbidden) for values, mask in pairs)
         return start, end, transitions
 
 
-def precise(values: Tensor) -> Tensor:
-    """In 32 bits at least, whatever autocast made of them."""
-    return values if values.dtype == torch.double else values.float()
-
-
 def prepared(emissions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Emissions (B, T, C) in precise numbers, zero where padded, and where they are not, (B, T)."""
+    """Emissions (B, T, C) in 32 bits or better, zero where padded, and where they are not, (B, T)."""
     present = inside(lengths, emissions)
-    return precise(emissions).masked_fill(~present.unsqueeze(2), 0.0), present
+    return at_least_32_bits(emissions).masked_fill(~present.unsqueeze(2), 0.0), present
 
 
-def places(present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def boundaries(present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """First and last steps (B, T) and neighbouring pairs (B, T - 1) of what is present (B, T)."""
     nothing = torch.zeros_like(present[:, :1])
     before, after = torch.cat((nothing, present[:, :-1]), 1), torch.cat((present[:, 1:], nothing), 1)
@@ -184,10 +174,10 @@ def log_sum(values: Tensor) -> Tensor:
 
 def arriving(emissions: Tensor, start: Tensor, transitions: Tensor) -> Tensor:
     """log sum exp of the scores of all beginnings that end just before each tag of each step, (B, T, C)."""
-    found, back = [start.expand(len(emissions), -1)], transitions.t().contiguous()
+    sums, back = [start.expand(len(emissions), -1)], transitions.t().contiguous()
     for emission in emissions[:, :-1].unbind(1):
-        found.append(log_sum((found[-1] + emission).unsqueeze(1) + back))  # (B, C to, C from)
-    return torch.stack(found, 1)[:, : emissions.shape[1]]
+        sums.append(log_sum((sums[-1] + emission).unsqueeze(1) + back))  # (B, C to, C from)
+    return torch.stack(sums, 1)[:, : emissions.shape[1]]
 
 
 def at_end(totals: Tensor, present: Tensor) -> Tensor:
@@ -196,19 +186,19 @@ def at_end(totals: Tensor, present: Tensor) -> Tensor:
 
 
 def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` largest numbers of the last dimension, in order, and their places."""
-    found = values.topk(count) if count > 1 else values.max(-1, keepdim=True)  # much faster than the top 1
-    return found.values, found.indices
+    """The `count` largest numbers of the last dimension, in order, and their indices."""
+    result = values.topk(count) if count > 1 else values.max(-1, keepdim=True)  # much faster than the top 1
+    return result.values, result.indices
 
 
-def traced(place: Tensor, pointers: Sequence[Tensor], present: Tensor, count: int) -> Tensor:
-    """The tags (B, K, T) that lead to the ends `place` (B, K), each a tag times K plus a rank; zero where padded."""
-    paths = place.new_zeros(*place.shape, present.shape[1])
+def traced(index: Tensor, pointers: Sequence[Tensor], present: Tensor, count: int) -> Tensor:
+    """The tags (B, K, T) that lead to the ends `index` (B, K), each a tag times K plus a rank; zero where padded."""
+    paths = index.new_zeros(*index.shape, present.shape[1])
     for time in range(present.shape[1] - 1, -1, -1):
         here = present[:, time, None]
-        paths[:, :, time] = torch.where(here, place // count, 0)
+        paths[:, :, time] = torch.where(here, index // count, 0)
         if time:
-            place = torch.where(here, pointers[time - 1].gather(1, place), place)
+            index = torch.where(here, pointers[time - 1].gather(1, index), index)
     return paths
 
 
@@ -216,7 +206,7 @@ def constraints(labels: Sequence[str], scheme: Literal["BIO", "BIOES"]) -> tuple
     """Masks of the labels: which may be first (C,), which last (C,), and whether label j may follow label i (C, C).
 
     I-x and E-x continue B-x or I-x; in BIOES these must be continued. O, S-x and B-x stand between spans. Labels that
-    are none of these are unrestricted.
+    are not of this form are unrestricted.
     """
     if scheme not in ("BIO", "BIOES"):
         raise InputError(f"the scheme of the labels is {scheme!r}; it must be BIO or BIOES")
@@ -226,7 +216,7 @@ def constraints(labels: Sequence[str], scheme: Literal["BIO", "BIOES"]) -> tuple
     continuing = torch.tensor([prefix in ("I", "E", "L") for prefix in prefixes])
     free = torch.tensor([match is None and label != "O" for label, match in zip(labels, matches, strict=True)])
     kinds = [match[2] if match else None for match in matches]
-    same = torch.tensor([[one == other for other in kinds] for one in kinds])
+    same = torch.tensor([[kind == other for other in kinds] for kind in kinds])
     joined = opening.unsqueeze(1) & continuing & same
     wrong = continuing & ~joined
     if scheme == "BIOES":

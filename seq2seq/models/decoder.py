@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from seq2seq.configurable import Settings
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.attention import Attention, Memory, Normalizer, Scorer
+from seq2seq.models.attention import Attention, Memory, Normalizer
 from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Embedding
-from seq2seq.models.encoder import Stack
 from seq2seq.models.output import Output, Readout, ReadoutKind, mixed
-from seq2seq.models.recurrent import Masks, Recurrent
+from seq2seq.models.recurrent import Masks, Recurrent, Stack
 
 PLACE = 1000
 """Where the numbers of the decoder's dropouts begin."""
@@ -76,7 +75,7 @@ class SourceMemory(NamedTuple):
 
     def select(self, rows: Tensor) -> "SourceMemory":
         """The given sources (B',)."""
-        vector, features = (None if one is None else one.index_select(0, rows) for one in (self.vector, self.features))
+        vector, features = (None if it is None else it.index_select(0, rows) for it in (self.vector, self.features))
         memory = None if self.memory is None else self.memory.select(rows)
         return SourceMemory(self.ids.index_select(0, rows), vector, features, memory)
 
@@ -100,7 +99,7 @@ class State(NamedTuple):
         sources, flat = len(self.source.ids), rows.flatten()
         before = self.recurrent[0].shape[1] // sources
         recurrent = tuple(tensor.index_select(1, flat) for tensor in self.recurrent)
-        fed, coverage = (None if one is None else one.index_select(0, flat) for one in (self.fed, self.coverage))
+        fed, coverage = (None if it is None else it.index_select(0, flat) for it in (self.fed, self.coverage))
         source = self.source if len(rows) == sources else self.source.select(rows[:, 0] // before)
         return State(source, recurrent, fed, coverage)
 
@@ -129,6 +128,13 @@ class DecoderOutputs(NamedTuple):
     """(B, T, S) of the attention."""
     gate: Tensor | None
     """(B, T) logits of generating rather than copying, when there is copying."""
+    state: State
+    """After the last step."""
+
+    def first(self, steps: int) -> "DecoderOutputs":
+        """The same of the first steps only."""
+        weights, gate = (None if it is None else it[:, :steps] for it in (self.weights, self.gate))
+        return self._replace(features=self.features[:, :steps], weights=weights, gate=gate)
 
 
 class DropoutMasks(NamedTuple):
@@ -156,32 +162,33 @@ class Decoder(nn.Module):
         """memory_size: of the source's states and fixed vector; features_size: of the vectors of a row's features."""
         super().__init__()
         self.options, self.embedding = options, embedding
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked)
+        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
         self.last_dropout = Dropout(stack.dropout, PLACE + 1)
-        self.attention: Scorer | None = None if attention is None else attention.module(stack.size, memory_size)
+        self.attention = None if attention is None else attention.build(stack.hidden_size, memory_size)
         self.covers = attention is not None and attention.coverage
         context = 0 if self.attention is None else self.attention.context_size
         always = memory_size * options.context_every_step
         token = embedding.size * (options.context_every_step or options.readout == "maxout")
-        read = stack.size + context + always + token
-        size = options.readout_size or (embedding.weight.shape[1] if options.tied_output else stack.size)
-        self.readout = Readout(options.readout, read, size, read == stack.size)
+        read = stack.hidden_size + context + always + token
+        size = options.readout_size or (embedding.weight.shape[1] if options.tied_output else stack.hidden_size)
+        self.readout = Readout(options.readout, read, size, read == stack.hidden_size)
         self.fed_size = self.readout.size if options.input_feeding else context if options.attend_from != "top" else 0
         inputs = embedding.size + always + features_size + self.fed_size
         below = 1 if options.attend_from == "bottom" else stack.layers
-        self.recurrent = recurrent_of(stack, inputs, below, stack.residual_from)
+        self.recurrent = Recurrent(stack._replace(layers=below), inputs, place=PLACE + 2)
         self.above: Recurrent | None = None
         if options.attend_from == "bottom":
-            self.between = Dropout(stack.dropout, PLACE + ABOVE, stack.locked)
+            self.between = Dropout(stack.dropout, PLACE + ABOVE, stack.locked_dropout)
             residual = None if stack.residual_from is None else max(1, stack.residual_from - 1)
-            self.above = recurrent_of(stack, stack.size, stack.layers - 1, residual, context)
+            above = stack._replace(layers=stack.layers - 1, residual_from=residual)
+            self.above = Recurrent(above, stack.hidden_size, extra=context, place=PLACE + ABOVE + 2)
         shared = embedding.get_parameter("weight") if options.tied_output else None
         self.output = Output(self.readout.size, vocabulary_size, normalizer, shared)
-        self.pointer = nn.Linear(context + stack.size + embedding.size, 1) if options.copy else None
+        self.pointer = nn.Linear(context + stack.hidden_size + embedding.size, 1) if options.copy else None
 
     @property
     def feeds_back(self) -> bool:
-        """Whether a step needs what the attention or the output of the step before has found."""
+        """Whether a step reads the context, the coverage or the features of the step before."""
         return self.fed_size > 0 or self.covers
 
     def start(self, first: CellState, source: SourceMemory) -> State:
@@ -197,58 +204,53 @@ class Decoder(nn.Module):
     ) -> DecoderOutputs:
         """Known target tokens (B, T) to the features of the token after each.
 
-        own (B, T): true where the network reads its own likeliest token instead (Bengio et al. 2015); then, and where
+        own (B, T): true where the network reads its own most likely token instead (Bengio et al. 2015); then, and where
         a step feeds the next, steps are taken one by one, otherwise the recurrence runs over all at once.
         """
-        if own is None and not self.feeds_back:
-            return self.over(tokens, state, noise)[0]
         embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
-        return self.dropped(self.unrolled(embedded, state, noise, own), state.source, noise)
-
-    def over(self, tokens: Tensor, state: State, noise: Noise | None = None) -> tuple[DecoderOutputs, State]:
-        """The same where no step feeds the next, and the state after the last token of (B, T)."""
-        embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
-        inputs = torch.cat([embedded, *self.always(state.source, tokens.shape[1])], dim=-1)
-        hidden, after = self.recurrent(inputs, state.recurrent, noise=noise)  # (B, T, H)
-        seen = StepOutputs(embedded, hidden, *self.look(hidden, state))
-        return self.dropped(seen, state.source, noise), state._replace(recurrent=after)
-
-    def dropped(self, seen: StepOutputs, source: SourceMemory, noise: Noise | None) -> DecoderOutputs:
-        """What the output layer needs, with the last dropout."""
-        outputs = self.outputs(seen, source)
+        if own is not None or self.feeds_back:
+            seen, after = self.unrolled(embedded, state, noise, own)
+        else:
+            inputs = torch.cat([embedded, *self.constant_inputs(state.source, tokens.shape[1])], dim=-1)
+            hidden, recurrent = self.recurrent(inputs, state.recurrent, noise=noise)  # (B, T, H)
+            seen = StepOutputs(embedded, hidden, *self.attend(hidden, state))
+            after = state._replace(recurrent=recurrent)
+        outputs = self.outputs(seen, after)
         return outputs._replace(features=self.last_dropout(outputs.features, noise))
 
-    def unrolled(self, embedded: Tensor, state: State, noise: Noise | None, own: Tensor | None) -> StepOutputs:
+    def unrolled(
+        self, embedded: Tensor, state: State, noise: Noise | None, own: Tensor | None
+    ) -> tuple[StepOutputs, State]:
         """One step after the other over embedded tokens (B, T, E)."""
         steps = embedded.shape[1]
         kept = None if own is None else self.dropout.mask(noise, steps, embedded.shape[2], embedded)
         masks = self.masks(noise, steps, embedded)
-        found: list[StepOutputs] = []
+        steps_seen: list[StepOutputs] = []
         for time in range(steps):
             now = embedded[:, time : time + 1]
-            if own is not None and found:
+            if own is not None and steps_seen:
                 with torch.no_grad():
-                    best = self.log_probs(self.outputs(found[-1], state.source), state.source).argmax(-1)  # (B, 1)
+                    best = self.log_probs(self.outputs(steps_seen[-1], state), state.source).argmax(-1)  # (B, 1)
                 guessed = masked(self.embedding(best).squeeze(1), kept, time).unsqueeze(1)
                 now = torch.where(own[:, time].view(-1, 1, 1), guessed.to(now.dtype), now)
             seen, state = self.advance(now, state, masks, time)
-            found.append(seen)
-        columns = zip(*found, strict=True)
-        return StepOutputs(*(None if column[0] is None else torch.cat(column, dim=1) for column in columns))  # type: ignore[arg-type]
+            steps_seen.append(seen)
+        columns = zip(*steps_seen, strict=True)
+        return StepOutputs(*(None if column[0] is None else torch.cat(column, dim=1) for column in columns)), state  # type: ignore[arg-type]
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """The last tokens (B, K) of all hypotheses to log-probabilities (B, K, V) in nats, and the next state."""
         seen, after = self.advance(self.embedding(tokens), state)
-        return self.log_probs(self.outputs(seen, state.source), state.source), after
+        return self.log_probs(self.outputs(seen, after), state.source), after
 
     def advance(
         self, embedded: Tensor, state: State, masks: DropoutMasks | None = None, time: int = 0
     ) -> tuple[StepOutputs, State]:
-        """One step of all hypotheses; embedded (B, K, E). What it has seen is (B, K, ...)."""
+        """One step of all hypotheses; embedded (B, K, E). Its outputs are (B, K, ...)."""
         counts, context, weights = embedded.shape[:2], None, None
-        inputs = [embedded, *self.always(state.source, counts[1])]
+        inputs = [embedded, *self.constant_inputs(state.source, counts[1])]
         if self.options.attend_from == "before":
-            context, weights = self.look(state.recurrent[0][-1].view(*counts, -1), state)
+            context, weights = self.attend(state.recurrent[0][-1].view(*counts, -1), state)
             inputs.append(present(context))
         elif state.fed is not None:
             inputs.append(state.fed.view(*counts, -1).to(embedded.dtype))
@@ -256,7 +258,7 @@ class Decoder(nn.Module):
         first = tuple(tensor[:below] for tensor in state.recurrent)
         hidden, recurrent = self.recurrent.step(flat, first, None, masks and masks.bottom, time)
         if self.options.attend_from != "before":
-            context, weights = self.look(hidden.view(*counts, -1), state)
+            context, weights = self.attend(hidden.view(*counts, -1), state)
         if self.above is not None:
             entering = masked(hidden, masks and masks.between, time)
             first = tuple(tensor[below:] for tensor in state.recurrent)
@@ -278,11 +280,12 @@ class Decoder(nn.Module):
         coverage = None if state.coverage is None else state.coverage + present(seen.weights).flatten(0, 1)
         return State(state.source, recurrent, fed, coverage)
 
-    def always(self, source: SourceMemory, steps: int) -> list[Tensor]:
+    def constant_inputs(self, source: SourceMemory, steps: int) -> list[Tensor]:
         """What every step reads besides its token, (B, steps, ...)."""
-        return [one.unsqueeze(1).expand(-1, steps, -1) for one in (source.vector, source.features) if one is not None]
+        given = (source.vector, source.features)
+        return [vector.unsqueeze(1).expand(-1, steps, -1) for vector in given if vector is not None]
 
-    def look(self, queries: Tensor, state: State) -> tuple[Tensor | None, Tensor | None]:
+    def attend(self, queries: Tensor, state: State) -> tuple[Tensor | None, Tensor | None]:
         """Context and weights of the attention, if there is one, for queries (B, T, H)."""
         if self.attention is None or state.source.memory is None:
             return None, None
@@ -295,28 +298,28 @@ class Decoder(nn.Module):
         read = [] if seen.context is None else [seen.context]
         read.append(seen.hidden)
         if source.vector is not None:
-            read += self.always(source._replace(features=None), seen.hidden.shape[1])
+            read += self.constant_inputs(source._replace(features=None), seen.hidden.shape[1])
         if source.vector is not None or self.options.readout == "maxout":
             read.append(seen.embedded)
-        found: Tensor = self.readout(torch.cat(read, dim=-1) if len(read) > 1 else seen.hidden)
-        return found
+        features: Tensor = self.readout(torch.cat(read, dim=-1) if len(read) > 1 else seen.hidden)
+        return features
 
-    def outputs(self, seen: StepOutputs, source: SourceMemory) -> DecoderOutputs:
-        """What the output layer needs."""
-        features = self.features(seen, source) if seen.features is None else seen.features
+    def outputs(self, seen: StepOutputs, state: State) -> DecoderOutputs:
+        """What the output layer needs; state: after the last step."""
+        features = self.features(seen, state.source) if seen.features is None else seen.features
         gate = None
         if self.pointer is not None:
             gate = self.pointer(torch.cat((present(seen.context), seen.hidden, seen.embedded), dim=-1)).squeeze(-1)
-        return DecoderOutputs(features, seen.weights, gate)
+        return DecoderOutputs(features, seen.weights, gate, state)
 
     def log_probs(self, outputs: DecoderOutputs, source: SourceMemory) -> Tensor:
         """Log-probabilities (B, T, V) in nats."""
-        found = self.output.log_probs(outputs.features)
+        log_probs = self.output.log_probs(outputs.features)
         if outputs.gate is None:
-            return found
-        weights = present(outputs.weights).to(found.dtype)
-        copied = torch.zeros_like(found).scatter_add_(-1, source.ids.unsqueeze(1).expand_as(weights), weights)
-        return mixed(found, outputs.gate.unsqueeze(-1), copied)
+            return log_probs
+        weights = present(outputs.weights).to(log_probs.dtype)
+        copied = torch.zeros_like(log_probs).scatter_add_(-1, source.ids.unsqueeze(1).expand_as(weights), weights)
+        return mixed(log_probs, outputs.gate.unsqueeze(-1), copied)
 
     def loss(
         self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor, real: Tensor, smoothing: float
@@ -328,12 +331,12 @@ class Decoder(nn.Module):
 
     def label_log_probs(self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor, real: Tensor) -> Tensor:
         """Log-probabilities (N,) in nats of the N tokens of labels (B, T) where real (B, T)."""
-        found = self.output.label_log_probs(outputs.features[real], labels[real])
+        log_probs = self.output.label_log_probs(outputs.features[real], labels[real])
         if outputs.gate is None:
-            return found
+            return log_probs
         same = source.ids.unsqueeze(1) == labels.unsqueeze(-1)  # (B, T, S)
         copied = (present(outputs.weights) * same).sum(-1)[real]
-        return mixed(found, outputs.gate[real], copied)
+        return mixed(log_probs, outputs.gate[real], copied)
 
     def masks(self, noise: Noise | None, steps: int, like: Tensor) -> DropoutMasks:
         """The dropout masks of all steps."""
@@ -342,25 +345,6 @@ class Decoder(nn.Module):
             return DropoutMasks(bottom, None, None)
         between = self.between.mask(noise, steps, self.above.hidden_size, like)
         return DropoutMasks(bottom, between, self.above.masks(noise, steps, like))
-
-
-def recurrent_of(stack: Stack, inputs: int, layers: int, residual: int | None, extra: int = 0) -> Recurrent:
-    """Some layers of the decoder; those that another vector of length `extra` enters are above the attention."""
-    place = PLACE + 2 + (ABOVE if extra else 0)
-    return Recurrent(
-        stack.cell,
-        inputs,
-        stack.size,
-        layers,
-        False,
-        place,
-        stack.dropout,
-        stack.locked,
-        stack.recurrent_dropout,
-        residual,
-        False,
-        extra,
-    )
 
 
 def present(tensor: Tensor | None) -> Tensor:

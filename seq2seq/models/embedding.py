@@ -47,7 +47,7 @@ class Embedding(nn.Embedding):
         """sizes: tokens, then values of each feature; padding: the id of no token, whose vector is zero."""
         super().__init__(sizes[0], embedding_size, padding_idx=padding)
         self.sizes = tuple(sizes)
-        self.tables = nn.ModuleList(nn.Embedding(one, feature_size) for one in sizes[1:])
+        self.tables = nn.ModuleList(nn.Embedding(size, feature_size) for size in sizes[1:])
         self.size = embedding_size + feature_size * len(self.tables)
         """Of a whole vector."""
         nn.init.normal_(self.weight, std=embedding_size**-0.5)
@@ -69,8 +69,8 @@ class Embedding(nn.Embedding):
 
     def features(self, ids: Tensor) -> Tensor:
         """Ids of any shape to the vectors (..., features * feature_size) of their features."""
-        found, rest = [], ids // self.sizes[0]
+        vectors, rest = [], ids // self.sizes[0]
         for table, size in zip(self.tables, self.sizes[1:], strict=True):
-            found.append(table(rest % size))
+            vectors.append(table(rest % size))
             rest = rest // size
-        return torch.cat(found, dim=-1)
+        return torch.cat(vectors, dim=-1)

@@ -8,28 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seq2seq.configurable import Settings
-from seq2seq.errors import InputError, check_range
-from seq2seq.models.cells import Cell, CellState, inside, turned
+from seq2seq.errors import check_range
+from seq2seq.models.cells import CellState, inside, turned
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import Reader
-from seq2seq.models.pooling import Last, Pooling
-from seq2seq.models.recurrent import Recurrent
+from seq2seq.models.fixed_vector import Last, Pooling
+from seq2seq.models.recurrent import Recurrent, Stack
 
 PLACE = 0
 """Where the numbers of the encoder's dropouts begin."""
-
-
-class Stack(NamedTuple):
-    """The recurrent layers of one side of a network."""
-
-    cell: Cell
-    size: int
-    """Units, both directions together."""
-    layers: int
-    dropout: float = 0.0
-    locked: bool = False
-    recurrent_dropout: float = 0.0
-    residual_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +46,7 @@ class EncoderOptions(Settings):
 
 
 class Encoding(NamedTuple):
-    """What the encoder says about some sources."""
+    """What the encoder computes of B sources."""
 
     states: Tensor
     """(B, S, H), of the top layer, in the order in which they were computed."""
@@ -77,25 +64,15 @@ class Encoder(nn.Module):
     def __init__(self, embedding: nn.Module, stack: Stack, options: EncoderOptions, lookahead: int = 0) -> None:
         """embedding: a `Reader`; lookahead: tokens that are read before the state of a token is taken."""
         super().__init__()
-        if options.bidirectional and stack.size % 2:
-            raise InputError(f"hidden_size {stack.size} is odd; a bidirectional encoder gives each direction one half")
+        stack = stack._replace(hidden_size=options.hidden_size or stack.hidden_size)
+        self.size = stack.hidden_size
+        """H, of a state."""
         self.reverse, self.lookahead = options.reverse, lookahead
         self.embedding = embedding
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked)
-        self.recurrent = Recurrent(
-            stack.cell,
-            cast(Reader, embedding).size,
-            stack.size // 2 if options.bidirectional else stack.size,
-            stack.layers,
-            options.bidirectional,
-            PLACE + 1,
-            stack.dropout,
-            stack.locked,
-            stack.recurrent_dropout,
-            stack.residual_from,
-            options.learned_first_state,
-        )
-        self.pool = (options.pooling or Last()).module(stack.size)
+        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
+        width, learned = cast(Reader, embedding).size, options.learned_first_state
+        self.recurrent = Recurrent(stack, width, options.bidirectional, learned, place=PLACE + 1)
+        self.pool = (options.pooling or Last()).build(self.size)
 
     def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Encoding:
         """Sources as the embedding reads them, lengths (B,) on the CPU."""

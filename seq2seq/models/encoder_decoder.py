@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Attention, Normalizer
-from seq2seq.models.bridge import Bridge, StateShape
 from seq2seq.models.cells import turned
 from seq2seq.models.decoder import Decoder, DecoderOptions, SourceMemory, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
-from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
-from seq2seq.models.pooling import Last
+from seq2seq.models.encoder import Encoder, EncoderOptions
+from seq2seq.models.fixed_vector import Bridge, Last, StateShape
+from seq2seq.models.recurrent import Stack
 
 
 class Vocabularies(NamedTuple):
@@ -52,18 +52,17 @@ class EncoderDecoder(nn.Module):
             reader = Embedding(vocabularies.source, embedding_size, features, padding)
         else:
             reader = Projection(vocabularies.width, embedding_size)
-        below = stack._replace(size=encoder.hidden_size or stack.size)
+        self.options = decoder
+        self.encoder = Encoder(reader, stack, encoder)
         above = stack._replace(layers=decoder.layers or stack.layers)
-        self.padding, self.options = padding, decoder
-        self.encoder = Encoder(reader, below, encoder)
-        shapes = StateShape(below.layers, below.size), StateShape(above.layers, above.size)
-        self.bridge = bridge.module(stack.cell.states, *shapes)
+        shapes = StateShape(stack.layers, self.encoder.size), StateShape(above.layers, above.hidden_size)
+        self.bridge = bridge.build(stack.cell.states, *shapes)
         embedding = reader if isinstance(reader, Embedding) and decoder.tied_embeddings else None
         if embedding is None:
             embedding = Embedding(vocabularies.target, embedding_size, features, padding)
         outside = features * (len(vocabularies.source) - 1) * decoder.features
         count = math.prod(vocabularies.target)
-        self.decoder = Decoder(embedding, count, above, decoder, below.size, attention, outside, normalizer)
+        self.decoder = Decoder(embedding, count, above, decoder, self.encoder.size, attention, outside, normalizer)
 
     def encode(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> State:
         """source (B, S) ids or (B, S, D) vectors, lengths (B,) on the CPU; returns the decoder's first state."""
@@ -91,7 +90,7 @@ def refuse_contradictions(
     normalizer: Normalizer,
 ) -> None:
     """Raise InputError for settings that do not go together."""
-    carried = bridge.informs or decoder.context_every_step
+    carried = bridge.uses_source or decoder.context_every_step
     layers = decoder.layers or stack.layers
     looks = "an attention such as Additive"
     ids = vocabularies.width is None

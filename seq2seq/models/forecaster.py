@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seq2seq.models.attention import Memory, Scorer
+from seq2seq.models.attention import Attention, Memory
 from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Projection
-from seq2seq.models.encoder import Stack
-from seq2seq.models.recurrent import Recurrent
+from seq2seq.models.recurrent import Recurrent, Stack
 
 PLACE = 2000
 """Where the numbers of the forecaster's dropouts begin."""
@@ -35,34 +34,26 @@ class Forecaster(nn.Module):
     """A recurrence that is fed its own forecast, in training as in prediction, and what it is a correction of."""
 
     def __init__(
-        self, width: int, embedding_size: int, outputs: int, middle: int, stack: Stack, attention: Scorer | None
+        self, width: int, embedding_size: int, outputs: int, middle: int, stack: Stack, attention: Attention | None
     ) -> None:
-        """width: numbers of a step, D; outputs: forecasts of each, Q, in rising order; middle: which one is fed."""
+        """width: numbers of a step, D; outputs: forecasts of each, Q, in rising order; middle: which one is fed.
+
+        attention: already built.
+        """
         super().__init__()
         self.width, self.outputs, self.middle = width, outputs, middle
         self.embedding = Projection(2 * width, embedding_size)
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked)
-        self.recurrent = Recurrent(
-            stack.cell,
-            embedding_size,
-            stack.size,
-            stack.layers,
-            False,
-            PLACE + 2,
-            stack.dropout,
-            stack.locked,
-            stack.recurrent_dropout,
-            stack.residual_from,
-        )
+        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
+        self.recurrent = Recurrent(stack, embedding_size, place=PLACE + 2)
         self.attention = attention
-        self.last_dropout = Dropout(stack.dropout, PLACE + 1, stack.locked)
-        seen = stack.size + (0 if attention is None else attention.context_size)
+        self.last_dropout = Dropout(stack.dropout, PLACE + 1, stack.locked_dropout)
+        seen = stack.hidden_size + (0 if attention is None else attention.context_size)
         self.output = nn.Linear(seen, width * outputs)
         nn.init.zeros_(self.output.bias)
 
     def forward(self, known: ForecastInputs, noise: Noise | None = None) -> Tensor:
         """The forecasts (B, T, D, Q) of all steps of `known.base`."""
-        steps, found = known.base.shape[1], []
+        steps, forecasts = known.base.shape[1], []
         before, state = known.first, known.state
         entering = self.dropout.mask(noise, steps, self.embedding.size, before)
         leaving = self.last_dropout.mask(noise, steps, self.output.in_features, before)
@@ -71,15 +62,15 @@ class Forecaster(nn.Module):
             base = known.base[:, time]
             read = masked(self.embedding(torch.cat((before, base), dim=-1)), entering, time)
             hidden, state = self.recurrent.step(read, state, None, masks, time)
-            seen = masked(self.look(hidden, known.memory), leaving, time)
+            seen = masked(self.attend(hidden, known.memory), leaving, time)
             raw = self.output(seen).view(-1, self.width, self.outputs)
             now = rising(raw, self.middle) + base.unsqueeze(-1)
-            found.append(now)
+            forecasts.append(now)
             before = now[..., self.middle]
-        return torch.stack(found, 1)
+        return torch.stack(forecasts, 1)
 
-    def look(self, hidden: Tensor, memory: Memory | None) -> Tensor:
-        """A state (B, H) beside what the attention finds for it, (B, H + C)."""
+    def attend(self, hidden: Tensor, memory: Memory | None) -> Tensor:
+        """A state (B, H) beside its context, (B, H + C)."""
         if self.attention is None or memory is None:
             return hidden
         context, _ = self.attention(hidden.unsqueeze(1), memory)

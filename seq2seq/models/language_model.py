@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from seq2seq.models.bridge import Linear, StateShape, Zeros
 from seq2seq.models.cells import CellState, inside
-from seq2seq.models.decoder import Decoder, DecoderOptions, SourceMemory, State
+from seq2seq.models.decoder import Decoder, DecoderOptions, DecoderOutputs, SourceMemory, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
-from seq2seq.models.encoder import Stack
+from seq2seq.models.fixed_vector import Linear, StateShape, Zeros
+from seq2seq.models.recurrent import Stack
 
 
 class Generator(nn.Module):
@@ -26,7 +26,7 @@ class Generator(nn.Module):
         self.decoder = Decoder(target, count, stack, options, size)
         self.condition = condition
         bridge = Zeros() if condition is None else Linear()
-        self.bridge = bridge.module(self.states, StateShape(1, size), StateShape(stack.layers, stack.size))
+        self.bridge = bridge.build(self.states, StateShape(1, size), StateShape(stack.layers, stack.hidden_size))
 
     def start(self, source: Tensor, lengths: Tensor) -> State:
         """The state before the first token, of conditions (B, S) or (B, S, D), the mean of whose vectors is taken."""
@@ -36,18 +36,18 @@ class Generator(nn.Module):
             vectors = self.condition(source) * inside(lengths, source).unsqueeze(-1)
             vector = vectors.sum(1) / lengths.clamp(min=1).to(vectors).unsqueeze(1)  # (B, E)
         first = self.bridge((vector.unsqueeze(0),) * self.states)
-        return self.decoder.start(first, self.seen(len(source), first[0], vector))
+        return self.decoder.start(first, self.source_memory(len(source), first[0], vector))
 
     def resumed(self, recurrent: CellState) -> State:
-        """A state in the middle of running text: tensors (L, B, H)."""
-        return State(self.seen(recurrent[0].shape[1], recurrent[0], None), recurrent)
+        """The decoder's state for a recurrent state, tensors (L, B, H), in the middle of running text."""
+        return State(self.source_memory(recurrent[0].shape[1], recurrent[0], None), recurrent)
 
-    def seen(self, count: int, like: Tensor, vector: Tensor | None) -> SourceMemory:
+    def source_memory(self, count: int, like: Tensor, vector: Tensor | None) -> SourceMemory:
         """What the decoder knows of the source."""
         ids = torch.zeros(count, 1, dtype=torch.long, device=like.device)
         return SourceMemory(ids, vector if self.every_step else None, None, None)
 
     def forward(self, tokens: Tensor, state: State, noise: Noise | None) -> tuple[Tensor, State]:
         """Known tokens (B, T) to the features (B, T, R) of the token after each, and the state after the last."""
-        outputs, after = self.decoder.over(tokens, state, noise)
-        return outputs.features, after
+        outputs: DecoderOutputs = self.decoder(tokens, state, noise)
+        return outputs.features, outputs.state

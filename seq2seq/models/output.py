@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Normalizer, distribution
+from seq2seq.models.cells import at_least_32_bits
 
 TINY = 1e-30
 """Stands for a probability of zero where its logarithm is needed."""
@@ -36,11 +37,9 @@ class Output(nn.Module):
 
     def log_probs(self, features: Tensor) -> Tensor:
         """features (..., R) to log-probabilities (..., V) in nats, in at least 32 bits."""
-        logits = self.layer(features)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = at_least_32_bits(self.layer(features))
         if self.normalizer == "softmax":
-            found: Tensor = logits.log_softmax(-1)
-            return found
+            return logits.log_softmax(-1)
         return distribution(logits, self.normalizer).clamp_min(TINY).log()
 
     def loss(self, features: Tensor, labels: Tensor, smoothing: float) -> Tensor:
@@ -51,8 +50,7 @@ class Output(nn.Module):
         if self.normalizer == "softmax":
             return vocabulary_loss(features, self.layer.weight, self.layer.bias, labels, smoothing)
         function = sparsemax_loss if self.normalizer == "sparsemax" else entmax15_loss
-        logits = self.layer(features)
-        return torch.as_tensor(function(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)).sum()
+        return torch.as_tensor(function(at_least_32_bits(self.layer(features)), labels)).sum()
 
     def label_log_probs(self, features: Tensor, labels: Tensor) -> Tensor:
         """features (N, R), labels (N,) to the labels' log-probabilities (N,); some tokens' logits are held at once."""
@@ -149,7 +147,9 @@ def chunked(
     vocabulary = len(weight)
     rows = max(1, CHUNK.get(features.device.type, LARGE) // vocabulary)
     transposed, shift = weight.t(), bias.to(features.dtype)
-    for some, known, answer in zip(*(torch.split(one, rows) for one in (features, labels, by_features)), strict=True):
+    for some, known, answer in zip(
+        *(torch.split(rows_of, rows) for rows_of in (features, labels, by_features)), strict=True
+    ):
         known = known.unsqueeze(1)
         log_probs = torch.addmm(shift, some, transposed).to(exact).log_softmax(-1)  # (rows, V)
         loss -= (1 - smoothing) * log_probs.gather(1, known).sum()

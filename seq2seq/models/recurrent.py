@@ -1,16 +1,38 @@
 """Recurrent: stacked layers of one cell, over all steps at once or step by step with the same numbers."""
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError
-from seq2seq.models.cells import Cell, CellState, Layer
+from seq2seq.models.cells import Cell, CellState
 from seq2seq.models.dropout import Dropout, Noise, masked
 
 RECURRENT = 100
 """How much further the numbers of the recurrent dropouts begin."""
+
+
+class Stack(NamedTuple):
+    """The recurrent layers of one side of a network, in the words of the settings."""
+
+    cell: Cell
+    hidden_size: int
+    """Units, both directions together."""
+    layers: int = 1
+    dropout: float = 0.0
+    """Share of units zeroed between layers."""
+    locked_dropout: bool = False
+    """Zero the same ones at every step."""
+    recurrent_dropout: float = 0.0
+    """Share of units of the state zeroed on their way into the recurrence, always locked."""
+    residual_from: int | None = None
+    """The first layer, counted from 1, whose input is added to its output."""
+
+    @classmethod
+    def of(cls, settings: Any) -> "Stack":
+        """The stack of settings that have an attribute for each of these."""
+        return cls._make(getattr(settings, name) for name in cls._fields)
 
 
 class Masks(NamedTuple):
@@ -27,56 +49,49 @@ class Recurrent(nn.Module):
 
     def __init__(
         self,
-        cell: Cell,
+        stack: Stack,
         input_size: int,
-        hidden_size: int,
-        layers: int = 1,
         bidirectional: bool = False,
-        place: int = 0,
-        dropout: float = 0.0,
-        locked: bool = False,
-        recurrent_dropout: float = 0.0,
-        residual_from: int | None = None,
         learned_first_state: bool = False,
         extra: int = 0,
+        place: int = 0,
     ) -> None:
         """Build the layers.
 
         Args:
-            cell: what they compute.
+            stack: what they are.
             input_size: of a step.
-            hidden_size: units of one direction.
-            layers: how many.
             bidirectional: whether each of them reads in both directions.
-            place: where the numbers of the dropouts begin.
-            dropout: share of units zeroed between layers.
-            locked: zero the same ones at every step.
-            recurrent_dropout: share of units of the state zeroed on their way into the recurrence, always locked.
-            residual_from: the first layer, counted from 1, whose input is added to its output.
             learned_first_state: begin with parameters instead of zeros when no state is given.
             extra: length of another vector that enters every layer at each step (`step` only).
+            place: where the numbers of the dropouts begin.
         """
         super().__init__()
-        if recurrent_dropout and not cell.reads_state:
+        self.layers, self.directions = stack.layers, 2 if bidirectional else 1
+        self.hidden_size, rest = divmod(stack.hidden_size, self.directions)
+        self.residual_from = self.layers + 1 if stack.residual_from is None else stack.residual_from
+        if rest:
             raise InputError(
-                f"model.recurrent_dropout is {recurrent_dropout}, but the gates of {type(cell).__name__} do not read "
-                "the state; set it to 0, or choose RNN, GRU, LSTM or LayerNormLSTM"
+                f"hidden_size {stack.hidden_size} is odd; a bidirectional encoder gives each direction one half"
             )
-        self.layers, self.hidden_size, self.directions = layers, hidden_size, 2 if bidirectional else 1
-        units = hidden_size * self.directions
-        self.residual_from = layers + 1 if residual_from is None else residual_from
-        if self.residual_from == 1 and input_size != units:
+        if stack.recurrent_dropout and not stack.cell.reads_state:
+            raise InputError(
+                f"model.recurrent_dropout is {stack.recurrent_dropout}, but the gates of {type(stack.cell).__name__} "
+                "do not read the state; set it to 0, or choose RNN, GRU, LSTM or LayerNormLSTM"
+            )
+        if self.residual_from == 1 and input_size != stack.hidden_size:
             raise InputError(
                 f"model.residual_from 1 adds the first layer's input, of size {input_size}, to its output, of size "
-                f"{units}; make them equal or choose 2"
+                f"{stack.hidden_size}; make them equal or choose 2"
             )
-        sizes = [input_size] + [units] * (layers - 1)
-        self.stack = nn.ModuleList(cell.layer(size + extra, hidden_size, bidirectional) for size in sizes)
-        self.between = [Dropout(dropout, place + index, locked) for index in range(layers - 1)]
-        self.within = [Dropout(recurrent_dropout, place + RECURRENT + index, True) for index in range(layers)]
+        sizes = [input_size] + [stack.hidden_size] * (self.layers - 1)
+        self.stack = nn.ModuleList(stack.cell.build(size + extra, self.hidden_size, bidirectional) for size in sizes)
+        self.between = [Dropout(stack.dropout, place + index, stack.locked_dropout) for index in range(self.layers - 1)]
+        self.within = [Dropout(stack.recurrent_dropout, place + RECURRENT + i, True) for i in range(self.layers)]
         self.dropouts = nn.ModuleList(self.between + self.within)
         self.first = nn.ParameterList(
-            torch.zeros(layers * self.directions, 1, hidden_size) for _ in range(cell.states * learned_first_state)
+            torch.zeros(self.layers * self.directions, 1, self.hidden_size)
+            for _ in range(stack.cell.states * learned_first_state)
         )
 
     def forward(
@@ -95,12 +110,13 @@ class Recurrent(nn.Module):
         if lengths is not None and bool((lengths == inputs.shape[1]).all()):
             lengths = None
         if state is None and len(self.first):
-            state = tuple(one.to(inputs.dtype).expand(-1, len(inputs), -1).contiguous() for one in self.first)
+            state = tuple(first.to(inputs.dtype).expand(-1, len(inputs), -1).contiguous() for first in self.first)
         last = []
         for index, layer in enumerate(self.stack):
             if index:
                 inputs = self.between[index - 1](inputs, noise)
-            first = None if state is None else tuple(tensor[self._part(index)] for tensor in state)
+            own = slice(index * self.directions, (index + 1) * self.directions)
+            first = None if state is None else tuple(tensor[own] for tensor in state)
             outputs, after = layer(inputs, first, lengths, self._recurrent_masks(index, noise, inputs))
             inputs = outputs + inputs if index + 1 >= self.residual_from else outputs
             last.append(after)
@@ -119,7 +135,7 @@ class Recurrent(nn.Module):
         extra (B, extra): enters every layer beside its input; masks: of the batch; time: the number of the step.
         """
         after = []
-        for index, layer in enumerate(cast(list[Layer], list(self.stack))):
+        for index, layer in enumerate(cast(list[Cell], list(self.stack))):
             if masks is not None and index:
                 inputs = masked(inputs, masks.between[index - 1], time)
             read = inputs if extra is None else torch.cat((inputs, extra), dim=-1)
@@ -140,7 +156,3 @@ class Recurrent(nn.Module):
         """(directions, B, H)"""
         mask = self.within[index].mask(noise, 1, self.directions * self.hidden_size, like)
         return None if mask is None else mask.view(len(like), self.directions, -1).transpose(0, 1)
-
-    def _part(self, index: int) -> slice:
-        """A layer's states among those of all layers."""
-        return slice(index * self.directions, (index + 1) * self.directions)

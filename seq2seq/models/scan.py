@@ -20,17 +20,16 @@ LOWEST = -80.0
 def gated_recurrence(logits: Tensor, first: Tensor) -> Tensor:
     """logits (B, T, H + H) of z and n, or (B, T, H + H + H) of i, f and n; first h_0 (B, H) to h_1 ... h_T (B, T, H).
 
-    The arithmetic is in 32 bits at least, whatever the kind of the logits.
+    Both are in 32 bits or better.
     """
-    kind = torch.promote_types(logits.dtype, torch.float32)
-    states: Tensor = GatedRecurrence.apply(logits.to(kind), first.to(kind))  # type: ignore[no-untyped-call]
+    states: Tensor = GatedRecurrence.apply(logits, first)  # type: ignore[no-untyped-call]
     return states
 
 
 def gated_step(logits: Tensor, state: Tensor) -> Tensor:
     """The same for one step: logits (B, H + H) or (B, H + H + H), state (B, H) to the next state (B, H)."""
-    kept, new, _ = parts_of(logits.to(torch.promote_types(logits.dtype, torch.float32)), state.shape[-1])
-    return torch.lerp(new, state.to(new.dtype), kept)
+    kept, new, _ = parts_of(logits, state.shape[-1])
+    return torch.lerp(new, state, kept)
 
 
 def parts_of(logits: Tensor, size: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
@@ -57,13 +56,13 @@ class GatedRecurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
         logits, states, first = ctx.saved_tensors
-        found = torch.empty_like(logits)
+        by_logits = torch.empty_like(logits)
         carried = torch.zeros_like(first)  # dLoss/dh from all that comes later
         for some in reversed(chunks(states)):
             kept, new, gates = parts_of(logits[:, some], first.shape[-1])
             before = states[:, some.start - 1 : some.stop - 1] if some.start else shifted(states[:, some], first)
             by_state, carried = scan_back(kept, slope[:, some], carried)
-            *by_gates, by_new = torch.split(found[:, some], first.shape[-1], -1)
+            *by_gates, by_new = torch.split(by_logits[:, some], first.shape[-1], -1)
             torch.addcmul(by_state, by_state, kept, value=-1, out=by_new)
             by_share = (before - new).mul_(kept).mul_(by_new)  # by the logit of a
             if gates:  # of log f - log i
@@ -71,7 +70,7 @@ class GatedRecurrence(torch.autograd.Function):
                 torch.addcmul(by_share, by_share, gates[1], value=-1, out=by_gates[1])
             else:
                 torch.neg(by_share, out=by_gates[0])
-        return found, carried
+        return by_logits, carried
 
 
 def shifted(states: Tensor, first: Tensor) -> Tensor:
@@ -106,15 +105,15 @@ def scan_back(kept: Tensor, slope: Tensor, carried: Tensor) -> tuple[Tensor, Ten
     """g_t = slope_t + kept_{t+1} g_{t+1} (B, T, H), with `carried` what comes after; and what is carried to before."""
     first = slope[:, -1] + carried
     if in_turn(kept):
-        found = torch.empty_like(kept)
-        found[:, -1] = first
-        steps = zip(*(one.unbind(1) for one in (slope[:, :-1], kept[:, 1:], found[:, 1:], found[:, :-1])), strict=True)
+        slopes = torch.empty_like(kept)
+        slopes[:, -1] = first
+        steps = zip(*(of.unbind(1) for of in (slope[:, :-1], kept[:, 1:], slopes[:, 1:], slopes[:, :-1])), strict=True)
         for by_output, a, after, now in reversed(list(steps)):
             torch.addcmul(by_output, a, after, out=now)
     else:
         earlier = doubled(kept[:, 1:].flip(1), slope[:, :-1].flip(1), first).flip(1)
-        found = torch.cat((earlier, first.unsqueeze(1)), 1)
-    return found, kept[:, 0] * found[:, 0]
+        slopes = torch.cat((earlier, first.unsqueeze(1)), 1)
+    return slopes, kept[:, 0] * slopes[:, 0]
 
 
 def doubled(kept: Tensor, added: Tensor, first: Tensor) -> Tensor:

@@ -4,21 +4,21 @@ Labels may have several columns. An id is label + C0 * (second column + C1 * (th
 them; each column has an output of its own.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, cast
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seq2seq.configurable import Part
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.cells import CellState, inside
+from seq2seq.models.cells import CellState, at_least_32_bits, inside
 from seq2seq.models.crf import SPAN, ConditionalRandomField, constraints
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import Embedding
-from seq2seq.models.encoder import Stack
-from seq2seq.models.recurrent import Recurrent
+from seq2seq.models.network_part import NetworkPart
+from seq2seq.models.recurrent import Recurrent, Stack
 
 PLACE = 2000
 """Where the numbers of a tagger's dropouts begin."""
@@ -31,7 +31,7 @@ class LabelColumn(NamedTuple):
 
     labels: Sequence[str]
     first: int
-    """The id of the first label; those before stand for none or an unknown one and are never predicted."""
+    """The id of the first label; those before stand for no label or an unknown one and are never predicted."""
 
 
 class Tagged(NamedTuple):
@@ -45,78 +45,47 @@ class Tagged(NamedTuple):
     """(B, N, S) log-probability of each label given the source alone."""
 
 
-class Tagger(Part):
-    """How states become labels; `module` builds the network part."""
+class Tagger(NetworkPart):
+    """How states become labels."""
 
-    def module(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> nn.Module:
-        """size: of a state; stack: of the encoder."""
-        raise TypeError(f"{type(self).__name__} does not say how to build its module")
+    def build(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> "Tagger":
+        """size: H, of a state; stack: of the encoder."""
+        module = self.copied()
+        module.create(size, columns, stack)
+        return module
 
+    @abstractmethod
+    def create(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> None:
+        """Make the parameters."""
 
-class Softmax(Tagger):
-    """Each label by itself: softmax(W h + b)."""
-
-    def __init__(self, scheme: Scheme | None = None) -> None:
-        """scheme: labels that break it are never predicted next to each other, BIO or BIOES; null for any."""
-        self.scheme = scheme
-
-    def module(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> nn.Module:
-        return TaggerOutputs(size, columns, stack, self.scheme, False)
-
-
-class Crf(Tagger):
-    """A linear-chain conditional random field over the row's labels (Lample et al. 2016, sec. 2.2)."""
-
-    def __init__(self, scheme: Scheme | None = None) -> None:
-        """scheme: what labels may stand next to each other, in training and in prediction; null for any."""
-        self.scheme = scheme
-
-    def module(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> nn.Module:
-        return TaggerOutputs(size, columns, stack, self.scheme, True)
-
-
-class AutoregressiveTagger(Tagger):
-    """A decoder RNN in step with the source: its input is the state of a token and the label before."""
-
-    def __init__(self, embedding_size: int = 32, hidden_size: int | None = None) -> None:
-        """embedding_size: of a label; hidden_size: null for that of the encoder."""
-        check_range("model.tagger.embedding_size", embedding_size, 1)
-        if hidden_size is not None:
-            check_range("model.tagger.hidden_size", hidden_size, 1)
-        self.embedding_size, self.hidden_size = embedding_size, hidden_size
-
-    def module(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> nn.Module:
-        if len(columns) > 1:
-            raise InputError(
-                "model.tagger AutoregressiveTagger reads its last label, but the target has "
-                f"{len(columns)} columns; choose Softmax "
-                "or Crf, or one column"
-            )
-        return AlignedDecoder(
-            size, columns[0], self.embedding_size, stack._replace(size=self.hidden_size or stack.size)
-        )
+    @abstractmethod
+    def loss(self, states: Tensor, labels: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:
+        """Minus the log-probability of the labels (B, S) of states (B, S, H), summed, in nats; lengths (B,)."""
 
 
 def digits(ids: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     """Ids of any shape to the numbers of each column."""
-    found = []
+    columns = []
     for size in sizes:
-        found.append(ids % size)
+        columns.append(ids % size)
         ids = ids // size
-    return found
+    return columns
 
 
-class TaggerOutputs(nn.Module):
+class ColumnTagger(Tagger):
     """A linear map for each column, and above it a field or nothing."""
 
-    def __init__(
-        self, size: int, columns: Sequence[LabelColumn], stack: Stack, scheme: Scheme | None, learned: bool
-    ) -> None:
-        """scheme: of the first column; learned: whether there is a field, else each label is by itself."""
+    learned: ClassVar[bool]
+    """Whether labels depend on each other through a field that learns; else it only carries the constraints."""
+
+    def __init__(self, scheme: Scheme | None = None) -> None:
         super().__init__()
-        self.columns, self.learned, self.constrained = columns, learned, scheme is not None
+        self.scheme = scheme
+
+    def create(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> None:
+        scheme, self.columns = self.scheme, columns
         self.sizes = [column.first + len(column.labels) for column in columns]
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked)
+        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
         self.maps = nn.ModuleList(nn.Linear(size, len(column.labels)) for column in columns)
         if scheme is not None and not any(SPAN.fullmatch(label) for label in columns[0].labels):
             known = ", ".join(columns[0].labels[:5])
@@ -127,72 +96,92 @@ class TaggerOutputs(nn.Module):
             ConditionalRandomField(len(column.labels), *(rules or (None, None, None)))
             for column, rules in zip(columns, legal, strict=True)
         )
-        if not learned:  # fields that only carry the constraints
+        if not self.learned:
             for parameter in self.fields.parameters():
                 nn.init.zeros_(parameter).requires_grad_(False)
 
     def loss(self, states: Tensor, labels: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:
-        """Minus the log-probability of the labels (B, S) of states (B, S, H), summed, in nats; lengths (B,)."""
         states = self.dropout(states, noise)
         total = states.new_zeros((), dtype=torch.promote_types(states.dtype, torch.float32))
         real = inside(lengths, states)
-        for place, ids in enumerate(digits(labels, self.sizes)):
-            found = exact(self.maps[place](states))
-            ids = (ids - self.columns[place].first).clamp(min=0)
+        for index, ids in enumerate(digits(labels, self.sizes)):
+            emissions = at_least_32_bits(self.maps[index](states))
+            ids = (ids - self.columns[index].first).clamp(min=0)
             if self.learned:
-                total = total + self.field(place).loss(found, ids, lengths)
+                total = total + self.field(index).loss(emissions, ids, lengths)
             else:
-                total = total + functional.cross_entropy(found[real], ids[real], reduction="sum")
+                total = total + functional.cross_entropy(emissions[real], ids[real], reduction="sum")
         return total
 
-    def field(self, place: int) -> ConditionalRandomField:
+    def field(self, index: int) -> ConditionalRandomField:
         """That of a column."""
-        return cast(ConditionalRandomField, self.fields[place])
+        return cast(ConditionalRandomField, self.fields[index])
 
     def tag(self, states: Tensor, lengths: Tensor, count: int) -> Tagged:
         """The `count` best sequences for states (B, S, H); of further columns always the best."""
         ids = scores = tokens = torch.zeros(())
         scale = 1
-        for place, (column, size) in enumerate(zip(self.columns, self.sizes, strict=True)):
-            found = self.tag_column(place, exact(self.maps[place](states)), lengths, count if place == 0 else 1)
-            local = found.ids + column.first
-            if place == 0:
-                ids, scores, tokens = local, found.scores, found.tokens
+        for index, (column, size) in enumerate(zip(self.columns, self.sizes, strict=True)):
+            emissions = at_least_32_bits(self.maps[index](states))
+            best = self.tag_column(index, emissions, lengths, count if index == 0 else 1)
+            local = best.ids + column.first
+            if index == 0:
+                ids, scores, tokens = local, best.scores, best.tokens
             else:
-                ids, scores, tokens = ids + local * scale, scores + found.scores, tokens + found.tokens
+                ids, scores, tokens = ids + local * scale, scores + best.scores, tokens + best.tokens
             scale *= size
         return Tagged(ids, scores, tokens)
 
-    def tag_column(self, place: int, emissions: Tensor, lengths: Tensor, count: int) -> Tagged:
+    def tag_column(self, index: int, emissions: Tensor, lengths: Tensor, count: int) -> Tagged:
         """The best classes of one column."""
-        field = self.field(place)
+        field = self.field(index)
         real = inside(lengths, emissions)
         if not self.learned:
             emissions = emissions.log_softmax(-1)
-        if not self.learned and count == 1 and not (self.constrained and place == 0):
+        if not self.learned and count == 1 and (self.scheme is None or index > 0):
             best, ids = emissions.max(-1)
             return Tagged(ids.unsqueeze(1), (best * real).sum(-1, keepdim=True), best.unsqueeze(1))
         ids, scores = field.best(emissions, lengths, count)  # (B, N, S), (B, N)
-        sure = emissions if not self.learned else field.marginals(emissions, lengths).clamp_min(1e-30).log()
-        tokens = sure.unsqueeze(1).expand(-1, ids.shape[1], -1, -1).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+        log_probs = emissions if not self.learned else field.marginals(emissions, lengths).clamp_min(1e-30).log()
+        tokens = log_probs.unsqueeze(1).expand(-1, ids.shape[1], -1, -1).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
         return Tagged(ids, scores, tokens)
 
     def next_label(self, state: Tensor, before: int | None) -> tuple[int, float]:
-        """The likeliest legal id after `before` (None at the beginning) for a state (1, H), and its log-probability.
+        """The most likely legal id after `before` (None at the beginning) for a state (1, H), and its log-probability.
 
         For streams: what follows is not known, so legality looks backwards only.
         """
         total, chosen, scale = 0.0, 0, 1
-        for place, (column, size) in enumerate(zip(self.columns, self.sizes, strict=True)):
-            found = exact(self.maps[place](state))[0].log_softmax(-1)
-            field = self.field(place)
+        for index, (column, size) in enumerate(zip(self.columns, self.sizes, strict=True)):
+            log_probs = at_least_32_bits(self.maps[index](state))[0].log_softmax(-1)
+            field = self.field(index)
             legal = field.start_allowed if before is None else field.allowed[before // scale % size - column.first]
-            best = int(found.masked_fill(~legal, -torch.inf).argmax())
-            total, chosen, scale = total + float(found[best]), chosen + (best + column.first) * scale, scale * size
+            best = int(log_probs.masked_fill(~legal, -torch.inf).argmax())
+            total, chosen, scale = total + float(log_probs[best]), chosen + (best + column.first) * scale, scale * size
         return chosen, total
 
 
-class AlignedState(NamedTuple):
+class Softmax(ColumnTagger):
+    """Each label by itself: softmax(W h + b)."""
+
+    learned = False
+
+    def __init__(self, scheme: Scheme | None = None) -> None:
+        """scheme: labels that break it are never predicted next to each other, BIO or BIOES; null for any."""
+        super().__init__(scheme)
+
+
+class Crf(ColumnTagger):
+    """A linear-chain conditional random field over the row's labels (Lample et al. 2016, sec. 2.2)."""
+
+    learned = True
+
+    def __init__(self, scheme: Scheme | None = None) -> None:
+        """scheme: what labels may stand next to each other, in training and in prediction; null for any."""
+        super().__init__(scheme)
+
+
+class TaggerState(NamedTuple):
     """What one step hands to the next: K hypotheses for each of B rows."""
 
     states: Tensor
@@ -201,60 +190,61 @@ class AlignedState(NamedTuple):
     """Tensors (1, B * K, H)."""
     time: int
 
-    def select(self, rows: Tensor) -> "AlignedState":
+    def select(self, rows: Tensor) -> "TaggerState":
         """Keep, repeat or reorder hypotheses: rows (B', K') of hypothesis numbers, each row those of one source."""
         before = self.recurrent[0].shape[1] // len(self.states)
         recurrent = tuple(tensor.index_select(1, rows.flatten()) for tensor in self.recurrent)
         states = self.states if len(rows) == len(self.states) else self.states[rows[:, 0] // before]
-        return AlignedState(states, recurrent, self.time)
+        return TaggerState(states, recurrent, self.time)
 
 
-class AlignedDecoder(nn.Module):
-    """One recurrent layer over states and labels."""
+class AutoregressiveTagger(Tagger):
+    """A decoder RNN in step with the source: its input is the state of a token and the label before."""
 
-    def __init__(self, size: int, column: LabelColumn, embedding_size: int, stack: Stack) -> None:
+    def __init__(self, embedding_size: int = 32, hidden_size: int | None = None) -> None:
+        """embedding_size: of a label; hidden_size: null for that of the encoder."""
         super().__init__()
-        self.column, self.tensors = column, stack.cell.states
-        self.count = column.first + len(column.labels)
-        self.embedding = Embedding([self.count], embedding_size, 1, 0)
-        self.recurrent = Recurrent(
-            stack.cell, size + embedding_size, stack.size, 1, place=PLACE + 1, recurrent_dropout=stack.recurrent_dropout
-        )
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked)
-        self.last_dropout = Dropout(stack.dropout, PLACE + 2, stack.locked)
-        self.map = nn.Linear(stack.size, len(column.labels))
+        check_range("model.tagger.embedding_size", embedding_size, 1)
+        if hidden_size is not None:
+            check_range("model.tagger.hidden_size", hidden_size, 1)
+        self.embedding_size, self.hidden_size = embedding_size, hidden_size
+
+    def create(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> None:
+        if len(columns) > 1:
+            raise InputError(
+                "model.tagger AutoregressiveTagger reads its last label, but the target has "
+                f"{len(columns)} columns; choose Softmax or Crf, or one column"
+            )
+        self.column, self.tensors = columns[0], stack.cell.states
+        count, hidden_size = self.column.first + len(self.column.labels), self.hidden_size or size
+        self.embedding = Embedding([count], self.embedding_size, 1, 0)
+        layer = stack._replace(hidden_size=hidden_size, layers=1, residual_from=None)
+        self.recurrent = Recurrent(layer, size + self.embedding_size, place=PLACE + 1)
+        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
+        self.last_dropout = Dropout(stack.dropout, PLACE + 2, stack.locked_dropout)
+        self.map = nn.Linear(hidden_size, len(self.column.labels))
 
     def loss(self, states: Tensor, labels: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:
         """The loss with the true label before each one."""
         before = functional.pad(labels, (1, 0))[:, :-1]  # 0, the padding, stands before the first
         inputs = torch.cat((self.dropout(states, noise), self.embedding(before)), dim=-1)
         hidden, _ = self.recurrent(inputs, noise=noise)
-        found = exact(self.map(self.last_dropout(hidden, noise)))
+        logits = at_least_32_bits(self.map(self.last_dropout(hidden, noise)))
         real = inside(lengths, states)
         ids = (labels - self.column.first).clamp(min=0)
-        return functional.cross_entropy(found[real], ids[real], reduction="sum")
+        return functional.cross_entropy(logits[real], ids[real], reduction="sum")
 
-    def start(self, states: Tensor) -> AlignedState:
+    def start(self, states: Tensor) -> TaggerState:
         """Before the first token; a column of zeros follows the last state, for the step that ends a row."""
-        layer = self.recurrent
-        zeros = states.new_zeros(1, len(states), layer.hidden_size)
-        return AlignedState(functional.pad(states, (0, 0, 0, 1)), (zeros,) * self.tensors, 0)
+        zeros = states.new_zeros(1, len(states), self.recurrent.hidden_size)
+        return TaggerState(functional.pad(states, (0, 0, 0, 1)), (zeros,) * self.tensors, 0)
 
-    def step(self, before: Tensor, state: AlignedState) -> tuple[Tensor, AlignedState]:
-        """The labels before (B, K) to log-probabilities (B, K, V) of the next; the ids before the first label last.
-
-        Every id that is no label is as likely as nothing, minus infinity.
-        """
+    def step(self, before: Tensor, state: TaggerState) -> tuple[Tensor, TaggerState]:
+        """The labels before (B, K) to log-probabilities (B, K, V) of the next, minus infinity for what is no label."""
         counts = before.shape
         now = state.states[:, state.time].unsqueeze(1).expand(-1, counts[1], -1)
         inputs = torch.cat((now, self.embedding(before)), dim=-1).flatten(0, 1)
         hidden, recurrent = self.recurrent.step(inputs, state.recurrent)
-        found = exact(self.map(hidden)).log_softmax(-1).view(*counts, -1)
-        return functional.pad(found, (self.column.first, 0), value=-torch.inf), state._replace(
-            recurrent=recurrent, time=state.time + 1
-        )
-
-
-def exact(values: Tensor) -> Tensor:
-    """In at least 32 bits."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+        log_probs = at_least_32_bits(self.map(hidden)).log_softmax(-1).view(*counts, -1)
+        after = state._replace(recurrent=recurrent, time=state.time + 1)
+        return functional.pad(log_probs, (self.column.first, 0), value=-torch.inf), after

@@ -56,8 +56,8 @@ class Parts(NamedTuple):
 
     rows: Tensor
     """(N,) the row of each word."""
-    places: Tensor
-    """(N,) its place in the row."""
+    positions: Tensor
+    """(N,) its position in the row."""
     heads: Tensor
     """(N, 1 + others) its own id and those of its shape and ends."""
     letters: Tensor
@@ -72,13 +72,13 @@ def taken_apart(ids: Tensor, words: int, others: int, padding: int) -> Parts:
     begins = real & (ids < words)
     rows, starts = begins.nonzero(as_tuple=True)
     counts = begins.sum(1)
-    places = begins.cumsum(1)[rows, starts] - 1
+    positions = begins.cumsum(1)[rows, starts] - 1
     ends = torch.where(
         torch.arange(len(rows), device=ids.device) + 1 < len(rows),
         functional.pad(starts, (0, 1))[1:],
         torch.zeros_like(starts),
     )
-    last = places == counts[rows] - 1  # the end of a row's last word is the end of the row
+    last = positions == counts[rows] - 1  # the end of a row's last word is the end of the row
     ends = torch.where(last, real.sum(1)[rows], ends)
     heads = ids[rows.unsqueeze(1), starts.unsqueeze(1) + torch.arange(1 + others, device=ids.device)]
     lengths = ends - starts - 1 - others
@@ -86,7 +86,7 @@ def taken_apart(ids: Tensor, words: int, others: int, padding: int) -> Parts:
     inside = steps < lengths.unsqueeze(1)  # (N, W)
     at = (starts.unsqueeze(1) + 1 + others + steps).clamp(max=max(ids.shape[1] - 1, 0))
     letters = ids[rows.unsqueeze(1), at].masked_fill(~inside, padding)
-    return Parts(rows, places, heads, letters, counts)
+    return Parts(rows, positions, heads, letters, counts)
 
 
 class WordEmbedding(nn.Module):
@@ -110,7 +110,7 @@ class WordEmbedding(nn.Module):
         with torch.no_grad():
             self.own.weight[padding].zero_()
         others = [(shapes, options.shape_size), *((count, options.affix_size) for count in ends)]
-        self.others = nn.ModuleList(nn.Embedding(*one) for one in others)
+        self.others = nn.ModuleList(nn.Embedding(*size) for size in others)
         for table in self.others:
             weight = table.get_parameter("weight")
             nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
@@ -140,17 +140,17 @@ class WordEmbedding(nn.Module):
         parts = taken_apart(ids, words, len(self.others), padding)
         own = parts.heads[:, 0]
         if hidden is not None:
-            own = own.masked_fill(hidden[parts.rows, parts.places], self.unknown)
-        found = [self.own(own)]
-        for place, table in enumerate(self.others):
-            found.append(table(parts.heads[:, 1 + place] - self.starts[place]))
+            own = own.masked_fill(hidden[parts.rows, parts.positions], self.unknown)
+        vectors = [self.own(own)]
+        for index, table in enumerate(self.others):
+            vectors.append(table(parts.heads[:, 1 + index] - self.starts[index]))
         if self.letters is not None:
-            spelled = (parts.letters - self.starts[-1] + 1).clamp(min=0)  # 0 is none, 1 unknown
-            found.append(self.letters(spelled.masked_fill(parts.letters == padding, 0)))
-        vectors = torch.cat([one.to(found[0].dtype) for one in found], dim=-1)
+            spelled = (parts.letters - self.starts[-1] + 1).clamp(min=0)  # 0 is padding, 1 unknown
+            vectors.append(self.letters(spelled.masked_fill(parts.letters == padding, 0)))
+        joined = torch.cat([vector.to(vectors[0].dtype) for vector in vectors], dim=-1)
         steps = max(1, int(parts.counts.max()))
-        whole = vectors.new_zeros(len(ids), steps, self.size)
-        return whole.index_put((parts.rows, parts.places), vectors), parts.counts
+        whole = joined.new_zeros(len(ids), steps, self.size)
+        return whole.index_put((parts.rows, parts.positions), joined), parts.counts
 
 
 class Letters(nn.Module):
@@ -164,19 +164,19 @@ class Letters(nn.Module):
         nn.init.normal_(self.table.weight, std=size**-0.5)
         with torch.no_grad():
             self.table.weight[0].zero_()
-        self.layer = LSTM().layer(size, result // 2, True) if options.letters_by == "LSTM" else None
+        self.layer = LSTM().build(size, result // 2, True) if options.letters_by == "LSTM" else None
         self.filters = nn.Conv1d(size, result, 3, padding=1) if options.letters_by == "CNN" else None
         self.size = result
 
     def forward(self, letters: Tensor) -> Tensor:
-        """letters (N, W), 0 where there is none, to (N, size)."""
+        """letters (N, W), 0 for padding, to (N, size)."""
         if not letters.numel():
             return self.table.weight.new_zeros(len(letters), self.size)
         unique, which = torch.unique(letters, dim=0, return_inverse=True)
         vectors = self.table(unique)  # (U, W, letter size)
         if self.filters is not None:
-            found = self.filters(vectors.transpose(1, 2)).masked_fill((unique == 0).unsqueeze(1), -torch.inf).amax(-1)
-            convolved: Tensor = found.clamp(min=-1e4).tanh()[which]  # words without letters have a maximum of -inf
+            top = self.filters(vectors.transpose(1, 2)).masked_fill((unique == 0).unsqueeze(1), -torch.inf).amax(-1)
+            convolved: Tensor = top.clamp(min=-1e4).tanh()[which]  # words without letters have a maximum of -inf
             return convolved
         lengths = (unique != 0).sum(1).clamp(min=1).cpu()
         if self.layer is None:

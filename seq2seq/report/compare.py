@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from seq2seq.atomic_files import write_text
 from seq2seq.report import layout, plots
 from seq2seq.report.layout import Fragment, marked
 from seq2seq.report.panels import Panel, dependence, interval
-from seq2seq.report.plots import picture
-from seq2seq.report.tables import p_value, places, scored, told
+from seq2seq.report.tables import decimals_of, p_value, scored, sentence
 from seq2seq.report.training import curve_name, points_of
 from seq2seq.report.wording import count, duration, finite, is_number, label, number, parts, phrase
 
@@ -24,26 +24,26 @@ class Verdict(NamedTuple):
     text: str
 
 
-class Said(NamedTuple):
-    """What a system says for a row."""
+class SystemText(NamedTuple):
+    """What a system predicts for a row."""
 
     system: str
     score: str
     pieces: list[Fragment]
 
 
-class Differing(NamedTuple):
-    """A row for which systems say different things."""
+class DifferingRow(NamedTuple):
+    """A row for which systems predict different texts."""
 
     title: str
     source: str
     reference: str
-    said: list[Said]
+    predictions: list[SystemText]
 
 
 def write(comparison: Mapping[str, Any], path: Path) -> None:
     """Write the page of a comparison to `path`."""
-    layout.write(render(comparison), path)
+    write_text(path, render(comparison))
 
 
 def render(comparison: Mapping[str, Any]) -> str:
@@ -51,8 +51,7 @@ def render(comparison: Mapping[str, Any]) -> str:
     names = [str(one.get("name")) for one in parts(comparison, "systems")]
     metrics = parts(comparison, "metrics")
     level, split = finite(comparison.get("level")) or 0.05, str(comparison.get("split") or "")
-    of = {str(one.get("name")): parts(one, "breakdowns") for one in parts(comparison, "systems")}
-    panels = dependence(of, "depends")
+    panels = dependence({str(one.get("name")): parts(one, "breakdowns") for one in parts(comparison, "systems")})
     memory = fixed_against_attention(comparison)
     return layout.page(
         "compare.html",
@@ -66,32 +65,31 @@ def render(comparison: Mapping[str, Any]) -> str:
         fixed=[panel for panel in panels if memory and "source length" in panel.title],
         memory=memory,
         depends=[panel for panel in panels if not (memory and "source length" in panel.title)],
-        curves=course(comparison),
+        curves=training_curves(comparison),
         differing=[differing(row) for row in parts(comparison, "differing")],
         settings=list(settings(comparison)),
-        systems=list(cards(comparison)),
-        pictures_missing=bool(panels) and not any(panel.picture for panel in panels),
+        systems=list(system_rows(comparison)),
     )
 
 
 def verdict(difference: Mapping[str, Any], metric: Mapping[str, Any], level: float) -> Verdict:
     """A difference as a sentence, with its sign."""
     kind = {True: "better", False: "worse"}.get(difference.get("better"), "same")  # type: ignore[arg-type]
-    return Verdict(kind, told(difference, metric, level))
+    return Verdict(kind, sentence(difference, metric, level))
 
 
 def score_table(names: Sequence[str], metrics: Sequence[Mapping[str, Any]]) -> Panel:
     """The scores of all systems."""
-    rows = [[name, *(scored(parts(metric, "scores")[place], str(metric.get("unit"))) for metric in metrics)]
-            for place, name in enumerate(names)]  # fmt: skip
+    rows = [[name, *(scored(parts(metric, "scores")[index], str(metric.get("unit"))) for metric in metrics)]
+            for index, name in enumerate(names)]  # fmt: skip
     return Panel("Scores", ["System", *(label(str(metric.get("name"))) for metric in metrics)], rows)
 
 
 def differences(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
     """One table for each metric: how every system differs from the first; and a picture where there are several."""
-    for index, metric in enumerate(metrics):
+    for metric in metrics:
         found, name = parts(metric, "differences"), label(str(metric.get("name")))
-        decimals = places(str(metric.get("unit"))) + 1
+        decimals = decimals_of(str(metric.get("unit"))) + 1
         rows = [
             [
                 str(one.get("system")),
@@ -105,17 +103,17 @@ def differences(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
         if rows:
             header = ["System", "Difference", "95 % interval", "p, randomised", "p, Holm", "p, bootstrap"]
             title = f"{name}: difference from {found[0].get('baseline')}"
-            drawn = forest(found, f"forest-{index}", title, f"difference in {name}")
-            yield Panel(title, [*header, "Rows better", "Worse", "Equal"], rows, 0, drawn)
+            picture = forest(found, title, f"difference in {name}")
+            yield Panel(title, [*header, "Rows better", "Worse", "Equal"], rows, picture)
 
 
-def forest(found: Sequence[Mapping[str, Any]], name: str, title: str, unit: str) -> Markup | None:
+def forest(found: Sequence[Mapping[str, Any]], title: str, unit: str) -> Markup | None:
     """The differences with their intervals as a picture, for two or more."""
     known = [one for one in found if all(is_number(one.get(key)) for key in ("difference", "low", "high"))]
     if len(known) < 2:
         return None
     rows = [(str(one["system"]), one["difference"], one["low"], one["high"]) for one in known]
-    return picture(plots.forest, rows, name=name, title=title, unit=unit)
+    return plots.forest(rows, title, unit)
 
 
 def fixed_against_attention(comparison: Mapping[str, Any]) -> str:
@@ -132,25 +130,25 @@ def fixed_against_attention(comparison: Mapping[str, Any]) -> str:
     )
 
 
-def course(comparison: Mapping[str, Any]) -> Markup | None:
-    """The validation score of every run that tells it, over steps."""
-    chosen = parts(comparison, "curves")
-    series = {str(one.get("system")): points_of(one.get("points") or ()) for one in chosen}
+def training_curves(comparison: Mapping[str, Any]) -> Markup | None:
+    """The validation score of every run where it is known, over steps."""
+    known = parts(comparison, "curves")
+    series = {str(one.get("system")): points_of(one.get("points") or ()) for one in known}
     drawn = {name: points for name, points in series.items() if points}
-    if not drawn:
-        return None
-    unit = curve_name(str(chosen[0].get("metric")))
-    return picture(plots.curves, drawn, name="course", title="Validation score over training", unit=unit)
+    unit = curve_name(str(known[0].get("metric"))) if known else ""
+    return plots.curves(drawn, "Validation score over training", unit) if drawn else None
 
 
-def differing(row: Mapping[str, Any]) -> Differing:
-    """A row with what every system says."""
+def differing(row: Mapping[str, Any]) -> DifferingRow:
+    """A row with what every system predicts."""
     reference, metric = str(row.get("reference") or ""), label(str(row.get("metric")))
-    said = [
-        Said(str(one.get("system")), f"{metric} {number(one.get('score'), 1)}", marked(str(one.get("text")), reference))
+    predictions = [
+        SystemText(
+            str(one.get("system")), f"{metric} {number(one.get('score'), 1)}", marked(str(one.get("text")), reference)
+        )
         for one in parts(row, "predictions")
     ]
-    return Differing(f"row {number(row.get('id'), 0)}", str(row.get("source") or ""), reference, said)
+    return DifferingRow(f"row {number(row.get('id'), 0)}", str(row.get("source") or ""), reference, predictions)
 
 
 def settings(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -159,16 +157,15 @@ def settings(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
         yield [str(one.get("name")), *(phrase(value) for value in one.get("values") or ())]
 
 
-def cards(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
+def system_rows(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
     """What is known of each system."""
     for one in parts(comparison, "systems"):
         seeds = [seed for seed in one.get("seeds") or () if seed is not None]
-        told_time = duration(one["seconds"]) if is_number(one.get("seconds")) else ""
         yield [
             str(one.get("name")),
             str(one.get("task") or ""),
             number(one.get("parameters"), 0) if is_number(one.get("parameters")) else "",
-            told_time,
+            duration(one["seconds"]) if is_number(one.get("seconds")) else "",
             phrase(seeds),
             phrase(list(one.get("files") or ())),
         ]

@@ -1,25 +1,23 @@
-"""What every page shares: the template engine, the script with its fingerprint, writing a file whole."""
+"""What every page shares: the template engine and the script with its fingerprint."""
 
 from __future__ import annotations
 
 import base64
 import difflib
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from seq2seq.report.wording import heading, number
+from seq2seq.report.wording import heading, number, shortened
 
 LONGEST = 2000
-"""Letters of a text that differences are looked for in; longer ones are shown as they are."""
+"""Characters of a text in which differences are marked; longer ones are shown as they are."""
 
 
 class Fragment(NamedTuple):
@@ -30,22 +28,22 @@ class Fragment(NamedTuple):
 
 
 def page(template: str, **values: Any) -> str:
-    """A page from its template; the same values give the same text. All that is no markup is escaped."""
+    """A page from its template; the same values give the same text. All but markup is escaped."""
     return environment().get_template(template).render(**values, **script())
 
 
 @cache
 def environment() -> Environment:
     """The templates, with escaping on and a misspelt name an error."""
-    found = Environment(
+    templates = Environment(
         loader=PackageLoader("seq2seq.report", package_path=""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(number=number, heading=heading)
-    return found
+    templates.filters.update(number=number, heading=heading, shortened=shortened)
+    return templates
 
 
 @cache
@@ -56,30 +54,16 @@ def script() -> Mapping[str, str]:
     return {"script": Markup(text), "script_hash": f"sha256-{digest}"}
 
 
-def write(text: str, path: Path) -> None:
-    """Write a page; a reader sees the old one or the whole new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # A lone surrogate, which JSON may hold, has no UTF-8; it becomes a question mark.
-        unfinished.unlink(missing_ok=True)  # it may be a link to somewhere else
-        with open(unfinished, "xb") as file:
-            file.write(text.encode("utf-8", errors="replace"))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 def marked(prediction: str, reference: str) -> list[Fragment]:
-    """A prediction in pieces, those marked that the reference lacks there: words, or letters where it has no blanks."""
+    """A prediction in pieces, marked where the reference differs: words, or characters where it has no spaces."""
     if not reference or max(len(prediction), len(reference)) > LONGEST:
         return [Fragment(prediction, False)]
     mine, theirs = (
         re.findall(r"\s+|\S+", text) if " " in reference else list(text) for text in (prediction, reference)
     )
-    found: list[Fragment] = []
+    pieces: list[Fragment] = []
     for kind, start, stop, _, _ in difflib.SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
         text = "".join(mine[start:stop])
         if text:
-            found.append(Fragment(text, kind != "equal" and bool(text.strip())))
-    return found
+            pieces.append(Fragment(text, kind != "equal" and bool(text.strip())))
+    return pieces

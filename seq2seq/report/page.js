@@ -1,16 +1,16 @@
 // Additions to a page that says everything without them: following the attention, searching all rows, copying.
 "use strict";
 
-// Attention: pointing at a target word shades the source words that it looked at, and the other way round.
+// Attention: pointing at a target word shades the source words that it attends to, and the other way round.
 function explore(box) {
   const weights = box.dataset.weights.split(";").map(row => row.split(",").map(Number));
   const sides = ["source", "target"].map(side => JSON.parse(box.dataset[side]));
   const lists = sides.map((tokens, side) => wordList(tokens, place => follow(side, place)));
-  const said = document.createElement("p");
-  said.className = "said";
-  said.setAttribute("aria-live", "polite");
-  said.textContent = "Point at a word, or move to it with the tab key.";
-  box.prepend(label("Source"), lists[0], label("Prediction"), lists[1], said);
+  const status = document.createElement("p");
+  status.className = "status";
+  status.setAttribute("aria-live", "polite");
+  status.textContent = "Point at a word, or move to it with the tab key.";
+  box.prepend(label("Source"), lists[0], label("Prediction"), lists[1], status);
 
   function follow(side, place) {
     const other = 1 - side;
@@ -22,8 +22,8 @@ function explore(box) {
       item.style.background = shares[at] ? `color-mix(in srgb, var(--series-1) ${Math.min(90, shares[at])}%, transparent)` : "";
     });
     const most = shares.map((share, at) => [share, sides[other][at]]).filter(pair => pair[0] > 4).sort((a, b) => b[0] - a[0]).slice(0, 5);
-    const verb = side ? "looked at" : "was looked at by";
-    said.textContent = `${sides[side][place]} ${verb} ${most.map(pair => `${pair[1]} ${pair[0]} %`).join(", ") || "nothing much"}`;
+    const verb = side ? "attends to" : "is attended by";
+    status.textContent = `${sides[side][place]} ${verb} ${most.map(pair => `${pair[1]} ${pair[0]} %`).join(", ") || "nothing above 4 %"}`;
   }
 }
 
@@ -63,12 +63,12 @@ for (const details of document.querySelectorAll("details:has(> .alignment)")) {
 
 // The map of the vectors: the sentence under the pointer stands below.
 for (const map of document.querySelectorAll(".map")) {
-  const said = map.parentElement.querySelector(".said");
-  said.hidden = false;
-  said.textContent = "Point at a dot to read its source.";
+  const status = map.parentElement.querySelector(".status");
+  status.hidden = false;
+  status.textContent = "Point at a dot to read its source.";
   map.addEventListener("pointerover", event => {
     const title = event.target.closest("circle")?.querySelector("title");
-    if (title) said.textContent = title.textContent;
+    if (title) status.textContent = title.textContent;
   });
 }
 

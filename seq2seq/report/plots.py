@@ -1,57 +1,27 @@
-"""The report's pictures as SVG text to put inside a page: curves, scores by group, confusions, reliability.
-
-matplotlib is imported when a picture is drawn, so that a page without pictures needs no more than jinja2.
-Colours are the page's own CSS variables; a picture follows its dark and light mode and its print.
-"""
+"""The report's pictures: curves, scores by group, differences, confusions, reliability, attention, a map of vectors."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from seq2seq.report.drawing import Drawing, Scale, around, colour, left_of
+from seq2seq.report.wording import shortened
 
-# matplotlib knows no CSS variables: it draws with these stand-ins, which are replaced in its output.
-INK, MUTED, LINE = "#010101", "#010102", "#010103"
-SERIES = ("#010111", "#010112", "#010113", "#010114", "#010115")
-CSS_COLOURS = {
-    INK: "currentColor",
-    MUTED: "var(--muted, #5b626b)",
-    LINE: "var(--line, #d9dce1)",
-    SERIES[0]: "var(--series-1, #0b5cad)",
-    SERIES[1]: "var(--series-2, #b4540a)",
-    SERIES[2]: "var(--series-3, #2f7a3d)",
-    SERIES[3]: "var(--series-4, #8a3ea8)",
-    SERIES[4]: "var(--series-5, #b02a4c)",
-}
-DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)))  # a second sign beside colour, for print and colour-blind readers
-SIGNS = "osD^v"  # the same for dots
-MOST_POINTS = 400  # a longer curve is drawn as means of neighbours: the eye cannot tell, and the page stays small
+DASHES = ("", "6 3", "2 2", "7 2 2 2", "8 2 2 2 2 2")
+"""A second sign beside colour, for print and colour-blind readers."""
 
-STYLE: dict[Any, Any] = {  # matplotlib types the keys as 300 literals
-    "svg.fonttype": "none",  # letters stay letters: searchable, readable aloud, in the page's font
-    "svg.hashsalt": "seq2seq",  # the same results give the same bytes
-    "text.parse_math": False,  # a "$" in a name is a dollar sign
-    "font.size": 10.5,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": LINE,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "grid.color": LINE,
-    "grid.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+SIGNS = ("M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", "M-3-3h6v6h-6z", "M0-4l4 4l-4 4l-4-4z", "M0-4l4 7h-8z", "M0 4l4-7h-8z")
+"""The same for dots."""
+
+MOST_POINTS = 400
+"""A longer curve is drawn as means of neighbours: the eye cannot tell, and the page stays small."""
+
+WIDTH, RIGHT = 360, 352
+"""Of a picture, and where its x axis ends."""
 
 
 class Point(NamedTuple):
@@ -60,11 +30,6 @@ class Point(NamedTuple):
     step: float
     seconds: float
     value: float
-
-
-INSIDE: Any = {"frameon": False, "fontsize": 9.5}
-ABOVE: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), **INSIDE}
-"""Where legends stand: above the picture, where no curve runs, unless there are many."""
 
 
 class Bucket(NamedTuple):
@@ -78,343 +43,240 @@ class Bucket(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """Places on a time axis that mean something."""
+    """Steps on a time axis that mean something."""
 
     best: tuple[float, float] | None = None
-    """Step and value of the kept checkpoint."""
+    """Step and value of the best checkpoint."""
     resumed: Sequence[float] = ()
     """Steps at which training was resumed."""
 
 
 def curves(
-    series: Mapping[str, Sequence[Point]],
-    *,
-    name: str,
-    title: str,
-    unit: str,
-    marks: Marks = Marks(),
-    minutes: bool = False,
-) -> str:
-    """Lines over training steps, or over minutes of training, as inline SVG.
-
-    `name` begins every id inside the picture, so it must be unique on the page. Values must be finite.
-    """
-    clock = {point.step: point.seconds / 60 for points in series.values() for point in points}
-    place = clock.get if minutes else lambda step: step
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for index, (label, points) in enumerate(series.items()):
-            _line(
-                axes, label, [(point.seconds / 60 if minutes else point.step, point.value) for point in points], index
-            )
-        if marks.best is not None and (best := place(marks.best[0])) is not None:
-            _mark(axes, best, marks.best[1])
-        for step in marks.resumed:
-            if (where := place(step)) is not None:
-                axes.axvline(where, color=MUTED, linestyle="--", linewidth=1, zorder=1, label="resumed")
-        axes.set_xlabel("minutes of training" if minutes else _time_axis(series))
-        axes.set_ylabel(unit)
-        axes.grid(axis="y")
-        axes.xaxis.set_major_formatter(_thousands)
-        if axes.get_ylim()[1] >= 1000:
-            axes.yaxis.set_major_formatter(_thousands)
-        axes.margins(x=0.02)
-        if len(series) > 1 or unit not in series:
-            _legend(axes)
-
-    return _svg(draw, size=(5.0, 3.0), name=name, title=title, description=_told(series, marks.best))
-
-
-def lines(
-    series: Mapping[str, Sequence[tuple[float, float]]],
-    *,
-    name: str,
-    title: str,
-    unit: str,
-    axis: str,
-    log: bool = False,
-) -> str:
-    """Lines of (x, y), as inline SVG; `log` gives each tenfold of y the same height."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for index, (label, points) in enumerate(series.items()):
-            _line(axes, label, points, index)
-        axes.set_xlabel(axis)
-        axes.set_ylabel(unit)
-        axes.locator_params(axis="x", integer=True)
-        if log:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(_plain)
-            axes.yaxis.set_minor_formatter(_nothing)
-        axes.grid(axis="y")
-        axes.margins(x=0.02)
-        if len(series) > 1:
-            _legend(axes)
-
-    ends = {label: (points[0], points[-1]) for label, points in series.items() if points}
-    told = "; ".join(f"{label}: {a[1]:.3g} at {a[0]:g}, {b[1]:.3g} at {b[0]:g}" for label, (a, b) in ends.items())
-    return _svg(draw, size=(5.0, 3.0), name=name, title=title, description=told)
-
-
-def by_group(series: Mapping[str, Sequence[Bucket]], *, name: str, title: str, unit: str, axis: str) -> str:
-    """Scores of groups with their intervals above, how many rows below; one colour for each system; as inline SVG."""
-    labels = list(dict.fromkeys(bucket.label for buckets in series.values() for bucket in buckets))
-    first = next(iter(series.values()))
-
-    def draw(figure: Figure) -> None:
-        scores, rows = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
-        for index, (label, buckets) in enumerate(series.items()):
-            _dots(scores, label, buckets, labels, index, len(series))
-        scores.set_ylabel(unit)
-        scores.grid(axis="y")
-        scores.tick_params(axis="x", length=0)
-        if len(series) > 1:
-            _legend(scores)
-        counts = {bucket.label: bucket.rows for bucket in first}
-        _count_bars(rows, [counts.get(label, 0) for label in labels])
-        wide = len(labels) > 9 or sum(map(len, labels)) > 48
-        rows.set_xticks(
-            range(len(labels)),
-            [_short(label) for label in labels],
-            rotation=30 if wide else 0,
-            ha="right" if wide else "center",
-        )
-        rows.set_xlabel(axis)
-        rows.set_xlim(-0.6, len(labels) - 0.4)
-
-    told = "; ".join(
-        f"{label}{', ' if label else ''}{one.label}: {one.value:.1f} over {one.rows:,}"
-        for label, buckets in series.items()
-        for one in buckets
-    )
-    return _svg(draw, size=(5.0, 3.4), name=name, title=title, description=told)
-
-
-def _dots(axes: Axes, label: str, buckets: Sequence[Bucket], labels: Sequence[str], index: int, count: int) -> None:
-    """The scores of one system, beside those of the others."""
-    shift = 0.16 * (index - (count - 1) / 2)
-    colour = SERIES[index % len(SERIES)]
-    places = [labels.index(bucket.label) + shift for bucket in buckets]
-    for place, bucket in zip(places, buckets, strict=True):
-        if bucket.low is not None and bucket.high is not None:
-            axes.vlines(place, bucket.low, bucket.high, colors=colour, linewidth=2, alpha=0.55)
-    values = [bucket.value for bucket in buckets]
-    axes.plot(places, values, SIGNS[index % len(SIGNS)], color=colour, markersize=6 if count == 1 else 5, label=label)
-
-
-def _legend(axes: Axes) -> None:
-    """Above the picture where few names stand, else inside; a name that occurs twice stands once."""
-    handles, names = axes.get_legend_handles_labels()
-    once = dict(zip(names, handles, strict=True))
-    axes.legend(once.values(), once.keys(), **(ABOVE | {"ncols": min(3, len(once))} if len(once) <= 6 else INSIDE))
-
-
-def forest(rows: Sequence[tuple[str, float, float, float]], *, name: str, title: str, unit: str) -> str:
-    """Values with their intervals (name, value, low, high) under one another, beside the line of no difference."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for place, (_, value, low, high) in enumerate(rows):
-            axes.hlines(place, low, high, colors=SERIES[0], linewidth=2, alpha=0.55)
-            axes.plot([value], [place], "o", color=SERIES[0], markersize=6)
-        axes.axvline(0, color=MUTED, linestyle=":", linewidth=1)
-        axes.set_yticks(range(len(rows)), [_short(row[0]) for row in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel(unit)
-        axes.tick_params(length=0)
-
-    told = "; ".join(f"{row[0]}: {row[1]:.2f}, from {row[2]:.2f} to {row[3]:.2f}" for row in rows)
-    return _svg(draw, size=(5.0, 1.1 + 0.35 * len(rows)), name=name, title=title, description=told)
-
-
-def picture(draw: Callable[..., str], *arguments: Any, **options: Any) -> Markup | None:
-    """A picture by `draw` for the page, or nothing where matplotlib is not installed."""
-    try:
-        return Markup(draw(*arguments, **options))
-    except ImportError:
-        return None
-
-
-def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], *, name: str, title: str) -> str:
-    """How often each label (rows) was predicted as each other one (columns), as shares of the row; as inline SVG."""
-    shares = [[count / max(1, sum(row)) for count in row] for row in counts]
-    size = len(labels)
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for row, column in ((row, column) for row in range(size) for column in range(size)):
-            share = shares[row][column]
-            if share > 0:
-                axes.add_patch(_square(column, row, SERIES[0] if row == column else SERIES[1], 0.12 + 0.75 * share))
-            if share >= 0.005 and size <= 14:
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8)
-        axes.set_xlim(-0.5, size - 0.5)
-        axes.set_ylim(size - 0.5, -0.5)
-        axes.set_aspect("equal")
-        axes.set_xticks(range(size), [_short(label) for label in labels], rotation=90, fontsize=8)
-        axes.set_yticks(range(size), [_short(label) for label in labels], fontsize=8)
-        axes.tick_params(length=0)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("reference")
-
-    wrong = sorted(
-        (
-            (shares[row][column], labels[row], labels[column])
-            for row in range(size)
-            for column in range(size)
-            if row != column
-        ),
-        reverse=True,
-    )
-    told = "; ".join(f"{one} predicted as {other}: {100 * share:.0f} %" for share, one, other in wrong[:5] if share)
-    side = min(6.5, 2.6 + 0.17 * size)
-    return _svg(draw, size=(side, side), name=name, title=title, description=told or "nothing is confused")
-
-
-def _square(column: int, row: int, colour: str, opacity: float) -> Any:
-    """A cell of a heat map."""
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, alpha=opacity, linewidth=0)
-
-
-def _short(label: str) -> str:
-    """A label that fits beside an axis."""
-    return label if len(label) <= 14 else label[:13] + "…"
-
-
-def reliability(bins: Sequence[Mapping[str, Any]], *, name: str, title: str) -> str:
-    """How many labels of each confidence are right, and how many there are; as inline SVG (Guo et al. 2017, fig. 1)."""
-
-    def draw(figure: Figure) -> None:
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
-        above.plot([0, 1], [0, 1], color=MUTED, linestyle=":", linewidth=1)
-        above.plot(
-            [one["confidence"] for one in bins], [one["accuracy"] for one in bins], "o-", color=SERIES[0], markersize=5
-        )
-        above.set_ylabel("share that is right")
-        above.grid(axis="y")
-        middles, width = [(one["low"] + one["high"]) / 2 for one in bins], bins[0]["high"] - bins[0]["low"]
-        below.bar(middles, [one["count"] for one in bins], width=0.8 * width, color=LINE)
-        below.set_yticks([])
-        below.set_ylabel("labels")
-        below.set_xlim(0, 1.02)
-        below.set_xlabel("confidence")
-
-    told = "; ".join(
-        f"confidence {one['confidence']:.2f}: {one['accuracy']:.2f} right of {one['count']:,}" for one in bins
-    )
-    return _svg(draw, size=(4.4, 3.6), name=name, title=title, description=told)
-
-
-def _line(axes: Axes, label: str, points: Sequence[tuple[float, float]], index: int) -> None:
-    """One curve; few points get dots, very many are averaged, and the legend says so."""
-    size = -(-len(points) // MOST_POINTS)
-    if size > 1:
-        points = [_mean(points[start : start + size]) for start in range(0, len(points), size)]
-        label = f"{label} (means of {size})"
-    axes.plot(
-        [x for x, _ in points],
-        [y for _, y in points],
-        label=label.lstrip("_"),  # matplotlib leaves names with a leading underscore out of the legend
-        color=SERIES[index % len(SERIES)],
-        linestyle=DASHES[index % len(DASHES)],
-        linewidth=1.6,
-        marker="o" if len(points) <= 30 else None,
-        markersize=3.2,
-    )
-
-
-def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    x, y = (sum(column) / len(points) for column in zip(*points, strict=True))
-    return x, y
-
-
-def _mark(axes: Axes, step: float, value: float) -> None:
-    """A ring and a dotted line where the kept checkpoint lies."""
-    axes.axvline(step, color=MUTED, linestyle=(0, (1, 2.5)), linewidth=1, zorder=1)
-    axes.plot([step], [value], "o", label="best checkpoint", markersize=10, markerfacecolor="none", markeredgecolor=INK)
-
-
-def _count_bars(axes: Axes, rows: Sequence[int]) -> None:
-    """Thin bars with their number on top, no scale: the number is the scale."""
-    axes.bar(range(len(rows)), rows, width=0.55, color=LINE)
-    for place, count in enumerate(rows):
-        axes.annotate(
-            f"{count:,}", (place, count), (0, 2), textcoords="offset points", ha="center", fontsize=8.5, color=MUTED
-        )
-    axes.set_ylim(0, max([*rows, 1]) * 1.6)
-    axes.set_yticks([])
-    axes.set_ylabel("rows")
-    axes.spines["left"].set_visible(False)
-
-
-def _thousands(value: float, _position: float) -> str:
-    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
-
-
-def _plain(value: float, _position: float) -> str:
-    return f"{value:g}"
-
-
-def _nothing(_value: float, _position: float) -> str:
-    return ""
-
-
-def _time_axis(series: Mapping[str, Sequence[Point]]) -> str:
-    """The label under the steps; the minutes that all of them took."""
-    ends = [points[-1] for points in series.values() if points]
-    if not ends:
-        return "step"
-    last = max(ends, key=lambda point: point.step)
-    return f"step ({last.step:,.0f} steps in {last.seconds / 60:,.1f} minutes)"
-
-
-def _told(series: Mapping[str, Sequence[Point]], best: tuple[float, float] | None) -> str:
-    """What the picture shows, for someone who hears it."""
+    series: Mapping[str, Sequence[Point]], title: str, unit: str, marks: Marks = Marks(), minutes: bool = False
+) -> Markup:
+    """Finite values over training steps, or over minutes of training."""
+    every = [point for points in series.values() for point in points]
+    clock = {point.step: point.seconds / 60 if minutes else point.step for point in every}
+    last = max(every, key=lambda point: point.step)
+    axis = f"step ({last.step:,.0f} steps in {last.seconds / 60:,.1f} minutes)"
     told = [
         f"{label}: from {points[0].value:.4g} at step {points[0].step:,.0f} "
         f"to {points[-1].value:.4g} at step {points[-1].step:,.0f}"
         for label, points in series.items()
         if points
     ]
-    if best is not None:
-        told.append(f"best checkpoint: {best[1]:.4g} at step {best[0]:,.0f}")
-    return "; ".join(told)
-
-
-def _svg(draw: Callable[[Figure], None], *, size: tuple[float, float], name: str, title: str, description: str) -> str:
-    """Draw a figure of `size` inches and return it as an SVG element that needs nothing from outside."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(text, format="svg", transparent=True, metadata=metadata)
-    return _inline(text.getvalue(), name=name, title=title, description=description)
-
-
-def _inline(svg: str, *, name: str, title: str, description: str) -> str:
-    """Fit matplotlib's SVG file into a page: no prolog, own ids, page colours and font, a name for screen readers."""
-    width, height = re.findall(r'viewBox="0 0 (\S+) (\S+)"', svg)[0]
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" class="plot" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-title {name}-description" '
-        f'style="stroke-linejoin: round">\n'
-        f'<title id="{name}-title">{escape(title)}</title>\n'
-        f'<desc id="{name}-description">{escape(description)}</desc>'
+    best = None if marks.best is None or marks.best[0] not in clock else (clock[marks.best[0]], marks.best[1])
+    if marks.best is not None:
+        told.append(f"best checkpoint: {marks.best[1]:.4g} at step {marks.best[0]:,.0f}")
+    return chart(
+        {label: [(clock[point.step], point.value) for point in points] for label, points in series.items()},
+        title,
+        unit,
+        "minutes of training" if minutes else axis,
+        "; ".join(told),
+        marks=Marks(best, [clock[step] for step in marks.resumed if step in clock] if minutes else marks.resumed),
+        whole=not minutes,
     )
-    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
-    body = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
-    body = re.sub(r"font: (\S+px) [^;\"]*", r"font-size: \1", body)  # as matplotlib before 3.11 writes it
-    body = re.sub(r" font-family: [^;\"]*;?", "", body)
-    for before, after in (('id="', f'id="{name}-'), ('href="#', f'href="#{name}-'), ("url(#", f"url(#{name}-")):
-        body = body.replace(before, after)
-    for stand_in, colour in CSS_COLOURS.items():
-        body = body.replace(stand_in, colour)
-    return head + body.rstrip()
+
+
+def lines(
+    series: Mapping[str, Sequence[tuple[float, float]]], title: str, unit: str, axis: str, log: bool = False
+) -> Markup:
+    """Lines of (x, y) over whole numbers x."""
+    ends = {label: (points[0], points[-1]) for label, points in series.items() if points}
+    told = "; ".join(f"{label}: {a[1]:.3g} at {a[0]:g}, {b[1]:.3g} at {b[0]:g}" for label, (a, b) in ends.items())
+    return chart(series, title, unit, axis, told, log=log)
+
+
+def chart(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    title: str,
+    unit: str,
+    axis: str,
+    description: str,
+    log: bool = False,
+    marks: Marks = Marks(),
+    whole: bool = True,
+) -> Markup:
+    """Lines of (x, y); marks: (x, y) of the best checkpoint, x of resumptions; whole: whether x are whole numbers."""
+    drawing = Drawing(WIDTH, 216)
+    drawn = dict(averaged(label, points) for label, points in series.items())
+
+    def sample(x: float, y: float, index: int) -> None:
+        drawing.path(f"M{x} {y}h18", f"line {colour(index)}", stroke_dasharray=DASHES[index % len(DASHES)])
+
+    top = drawing.legend(list(drawn), sample) if len(series) > 1 or unit not in series else 6
+    best = [marks.best] if marks.best else []
+    every = [point for points in drawn.values() for point in points] + best
+    labels = {"best checkpoint": [step for step, _ in best], "resumed": marks.resumed}
+    labels = {label: found for label, found in labels.items() if found}
+    y = around([point[1] for point in every], 180, top + 4 + 11 * len(labels), log=log)
+    x = around([point[0] for point in every], left_of(y), RIGHT, margin=0.02)
+    drawing.axes(x, y, x.ticks(whole), axis, unit)
+    for row, (label, found) in enumerate(labels.items()):
+        for value in found:
+            drawing.path(f"M{x(value)} {y.stop}V{y.start}", "mark", stroke_dasharray="1 3" if row == 0 else "5 3")
+        side = "end" if x(found[0]) > WIDTH / 2 else "start"
+        drawing.text(x(found[0]), y.stop - 3 - 11 * row, label, side)
+    for index, points in enumerate(drawn.values()):
+        corners = "L".join(f"{x(one)} {y(other)}" for one, other in points)
+        drawing.path(f"M{corners}", f"line {colour(index)}", stroke_dasharray=DASHES[index % len(DASHES)])
+        for one, other in points if len(points) <= 30 else ():
+            drawing.add("circle", cx=x(one), cy=y(other), r=1.7, class_=f"dot {colour(index)}")
+    for one, other in best:
+        drawing.add("circle", cx=x(one), cy=y(other), r=5, class_="ring")
+    return drawing.svg(title, description)
+
+
+def averaged(label: str, points: Sequence[tuple[float, float]]) -> tuple[str, Sequence[tuple[float, float]]]:
+    """A curve as it is drawn; a very long one is averaged, and its name says so."""
+    size = -(-len(points) // MOST_POINTS)
+    if size <= 1:
+        return label, points
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    means = [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
+    return f"{label} (means of {size})", means
+
+
+def by_group(series: Mapping[str, Sequence[Bucket]], title: str, unit: str, axis: str, counted: str = "rows") -> Markup:
+    """Scores of groups with their intervals above, how many rows below; one colour for each system."""
+    labels = list(dict.fromkeys(bucket.label for buckets in series.values() for bucket in buckets))
+    turn = -30 if len(labels) > 9 or sum(map(len, labels)) > 48 else 0
+    drawing = Drawing(WIDTH, 268 if turn else 245)
+
+    def sample(x: float, y: float, index: int) -> None:
+        sign(drawing, x + 12, y, index)
+
+    top = drawing.legend(list(series), sample) if len(series) > 1 else 2
+    ends = [value for buckets in series.values() for bucket in buckets for value in bucket[2:] if value is not None]
+    y = around(ends, 155, top + 4)
+    x = Scale(-0.6, len(labels) - 0.4, left_of(y), RIGHT)
+    names = {place: shortened(label, 14) for place, label in enumerate(labels)}
+    drawing.axes(x, y, {}, axis, unit)
+    for index, (_, buckets) in enumerate(series.items()):
+        for bucket in buckets:
+            place = x(labels.index(bucket.label) + 0.16 * (index - (len(series) - 1) / 2))
+            if bucket.low is not None and bucket.high is not None:
+                drawing.path(f"M{place} {y(bucket.low)}V{y(bucket.high)}", f"interval {colour(index)}")
+            sign(drawing, place, y(bucket.value), index)
+    rows = {bucket.label: bucket.rows for bucket in next(iter(series.values()))}
+    bars(drawing, x, [(place, 0.55, rows.get(label, 0)) for place, label in enumerate(labels)], counted, True)
+    for place, name in names.items():
+        drawing.text(x(place), 220, name, "end" if turn else "middle", turn)
+    told = "; ".join(
+        f"{label}{', ' if label else ''}{one.label}: {one.value:.1f} over {one.rows:,}"
+        for label, buckets in series.items()
+        for one in buckets
+    )
+    return drawing.svg(title, told)
+
+
+def sign(drawing: Drawing, x: float, y: float, index: int) -> None:
+    """A dot of a series."""
+    drawing.path(SIGNS[index % len(SIGNS)], f"dot {colour(index)}", transform=f"translate({x} {y})")
+
+
+def bars(drawing: Drawing, x: Scale, counts: Sequence[tuple[float, float, int]], unit: str, named: bool) -> None:
+    """Bars (middle, width, count) under a picture; named: with their counts on top."""
+    y = Scale(0, max(1, *(count for _, _, count in counts)), 206, 178)
+    for middle, width, count in counts:
+        left, top = x(middle - width / 2), y(count)
+        drawing.add("rect", x=left, y=top, width=round(x(middle + width / 2) - left, 1), height=round(206 - top, 1),
+                    class_="bar")  # fmt: skip
+        if named:
+            drawing.text(x(middle), top - 3, f"{count:,}")
+    drawing.path(f"M{x.start} 206H{x.stop}", "grid")
+    drawing.text(11, 190, unit, turn=-90)
+
+
+def forest(rows: Sequence[tuple[str, float, float, float]], title: str, unit: str) -> Markup:
+    """Values with their intervals (name, value, low, high) under one another, beside the line of no difference."""
+    names = [shortened(row[0], 14) for row in rows]
+    drawing, bottom = Drawing(WIDTH, 46 + 25 * len(rows)), 10 + 25 * len(rows)
+    x = around([0.0, *(value for row in rows for value in row[1:])], 14 + 6.2 * max(map(len, names)), RIGHT)
+    drawing.path(f"M{x.start} {bottom}H{x.stop}", "grid")
+    drawing.path(f"M{x(0)} 4V{bottom}", "mark", stroke_dasharray="1 3")
+    for place, (name, (_, value, low, high)) in enumerate(zip(names, rows, strict=True)):
+        middle = 18 + 25 * place
+        drawing.path(f"M{x(low)} {middle}H{x(high)}", "interval series-1")
+        sign(drawing, x(value), middle, 0)
+        drawing.text(x.start - 6, middle + 4, name, "end")
+    for value, label in x.ticks().items():
+        drawing.text(x(value), bottom + 14, label)
+    drawing.text((x.start + x.stop) / 2, drawing.height - 5, unit)
+    told = "; ".join(f"{row[0]}: {row[1]:.2f}, from {row[2]:.2f} to {row[3]:.2f}" for row in rows)
+    return drawing.svg(title, told)
+
+
+def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str) -> Markup:
+    """How often each label (rows) was predicted as each other one (columns), as shares of the row."""
+    shares = [[count / max(1, sum(row)) for count in row] for row in counts]
+    names, cell = [shortened(label, 14) for label in labels], max(14, min(26, 300 // len(labels)))
+    edge, size = 24 + 6.2 * max(map(len, names)), cell * len(labels)
+    drawing, wrong = Drawing(edge + size + 6, edge + size + 4), []
+    for row, (name, several) in enumerate(zip(names, shares, strict=True)):
+        middle = edge + cell * (row + 0.5)
+        drawing.text(edge - 5, middle + 3.5, name, "end")
+        drawing.text(middle + 3.5, edge - 5, name, "start", -90)
+        for column, share in enumerate(several):
+            wrong += [(share, labels[row], labels[column])] * (row != column and share > 0)
+            x, y, kind = edge + cell * column, edge + cell * row, f"dot {colour(int(row != column))}"
+            if share > 0:
+                drawing.add("rect", x=f"{x + 0.5:.1f}", y=f"{y + 0.5:.1f}", width=cell - 1, height=cell - 1,
+                            class_=kind, opacity=f"{0.12 + 0.75 * share:.2f}")  # fmt: skip
+            if share >= 0.005 and cell >= 20:
+                drawing.text(x + cell / 2, y + cell / 2 + 3.5, f"{100 * share:.0f}")
+    drawing.text(edge + size / 2, 11, "predicted")
+    drawing.text(11, edge + size / 2, "reference", turn=-90)
+    told = [f"{one} predicted as {other}: {100 * share:.0f} %" for share, one, other in sorted(wrong, reverse=True)[:5]]
+    return drawing.svg(title, "; ".join(told) or "nothing is confused")
+
+
+def reliability(bins: Sequence[Mapping[str, Any]], title: str) -> Markup:
+    """How many labels of each confidence are right, and how many there are (Guo et al. 2017, fig. 1)."""
+    drawing = Drawing(WIDTH, 245)
+    y = Scale(0, 1.03, 155, 6)
+    x = Scale(0, 1.02, left_of(y), RIGHT)
+    drawing.axes(x, y, {}, "confidence", "share that is right")
+    drawing.path(f"M{x(0)} {y(0)}L{x(1)} {y(1)}", "mark", stroke_dasharray="1 3")
+    points = [(x(one["confidence"]), y(one["accuracy"])) for one in bins]
+    drawing.path("M" + "L".join(f"{one} {other}" for one, other in points), "line series-1")
+    for one, other in points:
+        sign(drawing, one, other, 0)
+    edges = [((one["low"] + one["high"]) / 2, 0.8 * (one["high"] - one["low"]), one["count"]) for one in bins]
+    bars(drawing, x, edges, "labels", False)
+    for value, name in x.ticks().items():
+        drawing.text(x(value), 220, name)
+    told = "; ".join(
+        f"confidence {one['confidence']:.2f}: {one['accuracy']:.2f} right of {one['count']:,}" for one in bins
+    )
+    return drawing.svg(title, told)
+
+
+def attention_map(source: Sequence[str], target: Sequence[str], weights: Sequence[Sequence[int]]) -> Markup:
+    """Source tokens from left to right, target tokens from top to bottom, the darker the more percent of a weight."""
+    cell, left = 16, 130
+    top = 16 + 6 * min(18, max(map(len, source), default=1))
+    drawing = Drawing(left + cell * len(source) + 90, top + cell * len(target) + 4)
+    for column, token in enumerate(source):
+        drawing.text(left + cell * column + 12, top - 5, shortened(token, 18), "start", -50)
+    for row, token in enumerate(target):
+        drawing.text(left - 6, top + cell * row + 12, shortened(token, 20), "end")
+    for row, several in enumerate(weights):
+        for column, weight in enumerate(several):
+            if weight > 1:
+                drawing.add("rect", x=left + cell * column, y=top + cell * row, width=cell - 1, height=cell - 1,
+                            opacity=weight / 100)  # fmt: skip
+    return drawing.svg("Attention", "one column for each source token, one row for each target token", "heat", True)
+
+
+def vector_map(dots: Sequence[tuple[float, float, str]]) -> Markup:
+    """Texts at (x, y) of equal scale; a longer text has a larger dot and is shown under the pointer."""
+    xs, ys = [x for x, _, _ in dots], [y for _, y, _ in dots]
+    span, drawing = max(max(xs) - min(xs), max(ys) - min(ys)) or 1.0, Drawing(106, 106)
+    for x, y, text in dots:
+        across, up = (2 * value - min(both) - max(both) for value, both in ((x, xs), (y, ys)))
+        radius = 0.7 + 0.05 * min(20, len(text.split()))
+        shape = f'<circle cx="{53 + 50 * across / span:.2f}" cy="{53 - 50 * up / span:.2f}" r="{radius:.2f}">'
+        drawing.shapes.append(f"{shape}<title>{escape(text)}</title></circle>")
+    return drawing.svg("Map of the fixed vectors", "", "map")

@@ -45,10 +45,10 @@ SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
 
 def escaped(text: str) -> str:
     """A text as LaTeX shows it."""
-    return re.sub(r"[\\~^−±&%$#_{}]", lambda found: SPECIAL.get(found[0], "\\" + found[0]), text)
+    return re.sub(r"[\\~^−±&%$#_{}]", lambda match: SPECIAL.get(match[0], "\\" + match[0]), text)
 
 
-def places(unit: str) -> int:
+def decimals_of(unit: str) -> int:
     """Decimals of a metric of this unit."""
     return 1 if unit == "percent" else 3
 
@@ -57,7 +57,7 @@ def scores(results: Mapping[str, Any], split: str) -> Table:
     """The scores of one run."""
     rows = []
     for name, one in results["splits"][split]["metrics"].items():
-        decimals = places(one["unit"])
+        decimals = decimals_of(one["unit"])
         interval = "" if one["low"] is None else f"{number(one['low'], decimals)} to {number(one['high'], decimals)}"
         rows.append([label(name), number(one["value"], decimals), interval, one["signature"]])
     return Table(["metric", "value", "95 % interval", "signature"], rows)
@@ -71,7 +71,7 @@ def systems(comparison: Mapping[str, Any]) -> Table:
         for row, score in zip(rows, metric["scores"], strict=True):
             row.append(scored(score, metric["unit"]) + marks.get(score["system"], ""))
     level = comparison["level"]
-    notes = [told(one, metric, level) for metric in comparison["metrics"] for one in metric["differences"]]
+    notes = [sentence(one, metric, level) for metric in comparison["metrics"] for one in metric["differences"]]
     notes += [f"{label(metric['name'])}: {metric['signature']}" for metric in comparison["metrics"]]
     header = ["system", *(label(metric["name"]) for metric in comparison["metrics"])]
     return Table(header, rows, [*notes, *comparison["notes"]])
@@ -84,7 +84,7 @@ def mark(better: bool | None) -> str:
 
 def scored(score: Mapping[str, Any], unit: str) -> str:
     """A score with its standard deviation over seeds or with its interval."""
-    decimals = places(unit)
+    decimals = decimals_of(unit)
     value = number(score["value"], decimals)
     if is_number(score["deviation"]):
         return f"{value} ± {number(score['deviation'], decimals)} ({len(score['seeds'])} seeds)"
@@ -93,11 +93,11 @@ def scored(score: Mapping[str, Any], unit: str) -> str:
     return f"{value} [{number(score['low'], decimals)}, {number(score['high'], decimals)}]"
 
 
-def told(difference: Mapping[str, Any], metric: Mapping[str, Any], level: float) -> str:
-    """A difference as a sentence."""
-    name, other, decimals = difference["system"], difference["baseline"], places(metric["unit"]) + 1
+def sentence(difference: Mapping[str, Any], metric: Mapping[str, Any], level: float) -> str:
+    """A difference as a sentence; p is corrected for several systems (Holm)."""
+    name, other, decimals = difference["system"], difference["baseline"], decimals_of(metric["unit"]) + 1
     value, low, high = (number(difference[key], decimals) for key in ("difference", "low", "high"))
-    facts = f"difference {value}, 95 % interval {low} to {high}, p = {p_value(difference['p_holm'])}"
+    facts = f"difference {value}, 95 % interval {low} to {high}, Holm p = {p_value(difference['p_holm'])}"
     rows = f"better on {difference['wins']:,} rows, worse on {difference['losses']:,}, equal on {difference['ties']:,}"
     if difference["better"] is None:
         return f"{label(metric['name'])}: no difference at {level:g} between {name} and {other} ({facts}; {rows})"

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seq2seq.report.wording import shortened
+
 
 def lined_up(texts: Sequence[str], width: int = 160) -> list[str]:
     """Texts with as many tokens between tabs, each token above the same one of the next text; cut at `width`."""
@@ -11,7 +13,7 @@ def lined_up(texts: Sequence[str], width: int = 160) -> list[str]:
         return list(texts)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return [line if len(line) <= width else line[: width - 3] + "..." for line in lines]
+    return [shortened(line, width) for line in lines]
 
 
 def summary(results: Mapping[str, Any], split: str) -> str:

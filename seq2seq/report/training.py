@@ -1,4 +1,4 @@
-"""The course of a training for the page: pictures over steps and over minutes, and the same in numbers."""
+"""Training curves for the page: pictures over steps and over minutes, and the same in numbers."""
 
 from __future__ import annotations
 
@@ -9,22 +9,11 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from seq2seq.report import plots
-from seq2seq.report.plots import Marks, picture
+from seq2seq.report.plots import Marks, Point
 from seq2seq.report.wording import NAMES, SCORES, finite, is_number, label, number, part
 
 OF_MEMORY = {"effective_rank", "gradient_arriving", "saturated_gates"}
 """Curves that have a chapter of their own."""
-
-
-class Curve(NamedTuple):
-    """One curve in numbers, for those who do not see the picture."""
-
-    name: str
-    points: int
-    first: str
-    last: str
-    lowest: str
-    highest: str
 
 
 class TrainingCurves(NamedTuple):
@@ -32,12 +21,12 @@ class TrainingCurves(NamedTuple):
 
     best: str
     resumed: str
-    skipped: str
-    """Steps that were not numbers and micro-batches that did not fit, in words."""
+    problems: str
+    """Steps with a non-finite loss or gradient and micro-batches that did not fit, in words."""
     pictures: list[Markup]
     over_minutes: list[Markup]
     more_pictures: list[Markup]
-    curves: list[Curve]
+    numbers: list[list[str]]
 
 
 def training(results: Mapping[str, Any]) -> TrainingCurves:
@@ -46,60 +35,47 @@ def training(results: Mapping[str, Any]) -> TrainingCurves:
     drawn = {key: points for key, points in measured.items() if points and key not in OF_MEMORY}
     losses = {key: points for key, points in drawn.items() if key.endswith("loss")}
     scores = {key: points for key, points in drawn.items() if key.removeprefix("validation_") in SCORES}
-    rest = {key: points for key, points in drawn.items() if key not in losses and key not in scores}
-    first = [("loss", "Loss", "nats per token", losses), ("score", "Validation score", "score", scores)]
-    others = [(f"curve-{place}", label(key), label(key), {key: rest[key]}) for place, key in enumerate(rest)]
+    first = [("Loss", "nats per token", losses), ("Validation score", "score", scores)]
+    others = [(label(key), label(key), {key: drawn[key]}) for key in drawn if key not in losses and key not in scores]
     resumed = [step for step in results.get("resumed") or () if is_number(step)]
     best = part(results, "best")
+
+    def draw(title: str, unit: str, series: Mapping[str, Sequence[Point]], minutes: bool = False) -> Markup:
+        step, value = finite(best.get("step")), finite(best.get("value"))
+        mark = (step, value) if step is not None and value is not None and best.get("metric") in series else None
+        named = {curve_name(key): points for key, points in series.items()}
+        return plots.curves(named, title + " over minutes" * minutes, unit, Marks(mark, resumed), minutes)
+
     return TrainingCurves(
         best=best_checkpoint(best),
         resumed=", ".join(number(step, 0) for step in resumed),
-        skipped=bad_steps(part(results, "skipped")),
-        pictures=[one for panel in first if (one := drawing(*panel, best, resumed))],
-        over_minutes=[one for panel in first if (one := drawing(*panel, best, resumed, minutes=True))],
-        more_pictures=[one for panel in others if (one := drawing(*panel, best, resumed))],
-        curves=[in_numbers(key, points) for key, points in measured.items()],
+        problems=problems(part(results, "skipped")),
+        pictures=[draw(*panel) for panel in first if panel[-1]],
+        over_minutes=[draw(*panel, minutes=True) for panel in first if panel[-1]],
+        more_pictures=[draw(*panel) for panel in others],
+        numbers=[in_numbers(key, points) for key, points in measured.items()],
     )
 
 
-def bad_steps(found: Mapping[str, Any]) -> str:
-    """What went wrong and was mended on the way; nothing where nothing did."""
-    kinds = {"steps": "skipped because a loss or gradient was no number", "split": "split because they did not fit"}
-    told = [f"{number(found[key], 0)} {'steps' if key == 'steps' else 'micro-batches'} {words}"
-            for key, words in kinds.items() if is_number(found.get(key)) and found[key]]  # fmt: skip
-    return "; ".join(told)
+def problems(skipped: Mapping[str, Any]) -> str:
+    """What went wrong during training; nothing where nothing did."""
+    kinds = {
+        "steps": "steps skipped because a loss or gradient was non-finite",
+        "split": "micro-batches split because they did not fit into memory",
+    }
+    counts = {words: skipped.get(key) for key, words in kinds.items()}
+    return "; ".join(f"{number(count, 0)} {words}" for words, count in counts.items() if is_number(count) and count)
 
 
-def drawing(
-    name: str,
-    title: str,
-    unit: str,
-    series: Mapping[str, list[plots.Point]],
-    best: Mapping[str, Any],
-    resumed: Sequence[float],
-    minutes: bool = False,
-) -> Markup | None:
-    """One picture; the kept checkpoint is marked where its own curve is drawn."""
-    if not series:
-        return None
-    step, value = finite(best.get("step")), finite(best.get("value"))
-    mark = (step, value) if step is not None and value is not None and best.get("metric") in series else None
-    named = {curve_name(key): points for key, points in series.items()}
-    name, title = (f"{name}-minutes", f"{title} over minutes") if minutes else (name, title)
-    marks = Marks(mark, resumed)
-    return picture(plots.curves, named, name=name, title=title, unit=unit, marks=marks, minutes=minutes)
+def points_of(rows: Sequence[Sequence[Any]]) -> list[Point]:
+    """The measurements that are finite, in their own order."""
+    return [Point(*map(float, row)) for row in rows if len(row) == 3 and all(map(is_number, row))]
 
 
-def points_of(rows: Sequence[Sequence[Any]]) -> list[plots.Point]:
-    """The measurements that are numbers, in their own order."""
-    return [plots.Point(*map(float, row)) for row in rows if len(row) == 3 and all(map(is_number, row))]
-
-
-def in_numbers(key: str, points: Sequence[plots.Point]) -> Curve:
-    """A curve's ends and extremes."""
+def in_numbers(key: str, points: Sequence[Point]) -> list[str]:
+    """A curve's name, number of points, first, last, lowest and highest value."""
     values = [point.value for point in points] or [math.nan]
-    shown = (number(value) for value in (values[0], values[-1], min(values), max(values)))
-    return Curve(curve_name(key), len(points), *shown)
+    return [curve_name(key), number(len(points), 0), *map(number, (values[0], values[-1], min(values), max(values)))]
 
 
 def curve_name(key: str) -> str:
@@ -109,7 +85,7 @@ def curve_name(key: str) -> str:
 
 
 def best_checkpoint(best: Mapping[str, Any]) -> str:
-    """Where the kept checkpoint lies, in one sentence."""
+    """Step and score of the best checkpoint."""
     if not is_number(best.get("step")):
         return ""
     metric = f", {curve_name(str(best['metric']))} {number(best.get('value'))}" if best.get("metric") else ""

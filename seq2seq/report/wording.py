@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, TypeGuard
@@ -21,18 +20,18 @@ PERCENT = {"percent", "%"}
 NOT_AVAILABLE = "n/a"
 
 
-def number(value: object, places: int | None = None) -> str:
-    """A number as people write it: thousands apart, a real minus, about three digits unless `places` says otherwise."""
+def number(value: object, decimals: int | None = None) -> str:
+    """A number as people write it: thousands apart, a real minus, about three digits if not as many `decimals`."""
     if not is_number(value):
         return NOT_AVAILABLE
-    if places is None and isinstance(value, int):
-        places = 0
-    elif places is None and value != 0 and not 0.001 <= abs(value) < 1e9:
+    if decimals is None and isinstance(value, int):
+        decimals = 0
+    elif decimals is None and value != 0 and not 0.001 <= abs(value) < 1e9:
         return f"{value:.3g}".replace("-", "−")
-    return f"{value:,.{places_of(value) if places is None else places}f}".replace("-", "−")
+    return f"{value:,.{decimals_of(value) if decimals is None else decimals}f}".replace("-", "−")
 
 
-def places_of(value: float) -> int:
+def decimals_of(value: float) -> int:
     """The decimals that leave about three digits."""
     size = abs(value)
     return 0 if size >= 1000 else 1 if size >= 10 or size == 0 else 2 if size >= 1 else 3
@@ -68,8 +67,9 @@ def heading(key: object) -> str:
 def phrase(value: object) -> str:
     """Any plain value in one line: `train 20,000, test 1,000`."""
     if isinstance(value, Mapping):
-        inner = ((label(key), item) for key, item in value.items())
-        return ", ".join(f"{key} ({phrase(item)})" if _nested(item) else f"{key} {phrase(item)}" for key, item in inner)
+        nested = (Mapping, list, tuple)
+        inner = ((label(key), phrase(item), isinstance(item, nested)) for key, item in value.items())
+        return ", ".join(f"{key} ({text})" if deep else f"{key} {text}" for key, text, deep in inner)
     if isinstance(value, list | tuple):
         return ", ".join(phrase(item) for item in value)
     if isinstance(value, bool):
@@ -79,38 +79,6 @@ def phrase(value: object) -> str:
     if isinstance(value, int):
         return number(value)
     return str(value)
-
-
-def outline(value: Mapping[Any, Any], indent: int = 0) -> str:
-    """Nested settings as YAML, in their own order."""
-    return "".join(f"{'  ' * indent}{_scalar(str(key))}:{_below(item, indent)}" for key, item in value.items())
-
-
-def _below(value: object, indent: int) -> str:
-    """What follows `key:`, on the same line or in deeper lines."""
-    if isinstance(value, Mapping) and value:
-        return "\n" + outline(value, indent + 1)
-    if isinstance(value, list | tuple) and any(_nested(item) for item in value):
-        inner = (_below(item, indent + 1).lstrip() for item in value)  # the first key stands beside its dash
-        return "\n" + "".join(f"{'  ' * (indent + 1)}- {text}" for text in inner)
-    if isinstance(value, list | tuple):
-        return f" [{', '.join(_scalar(item) for item in value)}]\n"
-    return " {}\n" if isinstance(value, Mapping) else f" {_scalar(value)}\n"
-
-
-def _scalar(value: object) -> str:
-    """A single YAML value; text is quoted only where YAML would read it as something else."""
-    if not isinstance(value, str):
-        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    plain = value.replace("_", "").replace(".", "").replace("/", "").replace("-", "").replace(" ", "")
-    means_itself = plain.isalnum() and not plain[0].isdigit() and value[0].isalnum() and value == value.strip()
-    if means_itself and value.lower() not in {"true", "false", "null", "yes", "no", "on", "off", "nan", "inf"}:
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _nested(value: object) -> bool:
-    return isinstance(value, Mapping | list | tuple)
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -128,17 +96,22 @@ def percent(share: object) -> str:
 
 def part(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """The mapping under `key`; empty when an older file lacks it."""
-    found = holder.get(key)
-    return found if isinstance(found, Mapping) else {}
+    value = holder.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def parts(holder: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """The mappings listed under `key`; empty when an older file lacks them."""
-    found = holder.get(key)
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
+    values = holder.get(key)
+    return [item for item in values if isinstance(item, Mapping)] if isinstance(values, list | tuple) else []
 
 
-def said(holder: Mapping[str, Any], key: str) -> str:
+def text_of(holder: Mapping[str, Any], key: str) -> str:
     """The value under `key` as text; empty when it is missing."""
-    found = holder.get(key)
-    return "" if found is None else str(found)
+    value = holder.get(key)
+    return "" if value is None else str(value)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most `most` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"

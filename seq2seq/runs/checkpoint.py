@@ -1,6 +1,5 @@
 """Checkpoints: tensors and JSON in one file, written so that the previous one survives any failure."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seq2seq.atomic_files import replacing
 from seq2seq.configurable import build
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
@@ -49,26 +49,29 @@ def write(content: dict[str, Any], path: Path) -> None:
 
     A temporary file, flushed to the disk and read back before it is renamed over the old one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     content = {**content, DIGEST: digest(content)}
     try:
-        temporary.unlink(missing_ok=True)  # it may be a link to somewhere else
-        with open(temporary, "xb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if digest(torch.load(temporary, map_location="cpu", weights_only=True)) != content[DIGEST]:
-            raise OSError("what was written reads back differently, the disk may be failing")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save(content, temporary)
         sync_folder(path.parent)
-    except (OSError, RuntimeError) as problem:  # torch turns a full disk into a RuntimeError about positions
-        full = shutil.disk_usage(path.parent).free < 1 << 20  # before the half-written file goes away
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        reason = "No space left on device" if full else first_line(problem)
+    except OSError as problem:
+        reason = problem.strerror or first_line(problem)
         remedy = "continue with --resume true; the previous one is kept" if path.exists() else "start again"
-        raise InputError(f"cannot save {path}: {reason}; make room or mend the directory, then {remedy}") from problem
+        raise InputError(f"cannot save {path}: {reason}; make room or fix the directory, then {remedy}") from problem
+
+
+def save(content: dict[str, Any], file: Path) -> None:
+    """Write a new file, flushed to the disk, and read it back."""
+    try:
+        with open(file, "xb") as opened:
+            torch.save(content, opened)
+            opened.flush()
+            os.fsync(opened.fileno())
+        if digest(torch.load(file, map_location="cpu", weights_only=True)) != content[DIGEST]:
+            raise OSError("what was written reads back differently, the disk may be failing")
+    except RuntimeError as problem:  # torch turns a full disk into one about positions
+        full = shutil.disk_usage(file.parent).free < 1 << 20
+        raise OSError("No space left on device" if full else first_line(problem)) from problem
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -1,11 +1,12 @@
 """Whether a run goes on, and what has changed since it was stopped: nothing that matters changes silently."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import seq2seq
+from seq2seq.configurable import flatten
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
 
@@ -32,16 +33,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def changed(before: dict[str, Any], now: dict[str, Any], inside: str = "") -> list[Change]:
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     """The settings, by their dotted names, that differ between two configurations."""
-    found = []
-    for name in [*before, *(name for name in now if name not in before)]:
-        old, new, whole = before.get(name, NONE), now.get(name, NONE), f"{inside}{name}"
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += changed(old, new, f"{whole}.")
-        elif old != new:
-            found.append(Change(whole, old, new))
-    return found
+    old, new = flatten(before), flatten(now)
+    changes = (Change(name, old.get(name, NONE), new.get(name, NONE)) for name in old | new)
+    return [change for change in changes if change.before != change.now]
 
 
 def matters(name: str, needs_total: bool) -> bool:
@@ -57,7 +53,7 @@ def matters(name: str, needs_total: bool) -> bool:
 def refuse_impossible(changes: Sequence[Change]) -> None:
     """Refuse what cannot change even if allowed: another optimiser finds nothing of its own in a checkpoint."""
     for one in changes:
-        if one.name in ("optimizer.algorithm", "optimizer.algorithm.class_path", "task"):
+        if one.name in ("optimizer.algorithm", "task"):
             raise InputError(f"{one} cannot change in a run that goes on; start another --run")
 
 

@@ -1,6 +1,7 @@
 """The run card: what sets a run apart and what it cost, plain values for results.json."""
 
 import inspect
+import itertools
 import os
 import platform
 import shlex
@@ -13,62 +14,46 @@ from typing import Any
 
 import torch
 
-from seq2seq.configurable import Part, Settings, descendants, named, plain
+from seq2seq.configurable import Part, Settings, descendants, flatten, named, plain
 from seq2seq.data.rows import Texts
 
 SHOWN = 16
 """Hexadecimal digits of a SHA-256 that tell files apart."""
 
-THREAD_WATTS, IDLE_WATTS, DEVICE_WATTS = 10, 20, 300
-"""Assumed power of a busy thread of a processor, of what stands around it, and of an accelerator that tells none."""
 
-JOULES = 3.6e6
-"""In a kilowatt-hour."""
-
-
-def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any], before: str = "") -> list[str]:
-    """The dotted names of settings that are not the default, as the command line has them; a missing one is null.
+def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """The dotted names of settings that are not the default, as the command line has them.
 
     Of a class that is not the default one, its own name and those of its arguments that are not its own defaults.
     """
-    names = [*settings, *(name for name in defaults if name not in settings)]
-    found = (differences(settings.get(name), defaults.get(name), before + name) for name in names)
-    return [name for names in found for name in names]
-
-
-def differences(value: Any, default: Any, name: str) -> list[str]:
-    """The names, `name` itself or some inside it, where a setting is not the default."""
-    if not isinstance(value, dict):
-        return [name] * (completed(value) != completed(default))
-    inside = default if isinstance(default, dict) else {}
-    if "class_path" in value:
-        same = value["class_path"] == inside.get("class_path")
-        own = inside.get("init_args", {}) if same else own_defaults(value["class_path"])
-        return [name] * (not same) + changed(value.get("init_args", {}), own, f"{name}.")
-    if "class_path" in inside or not isinstance(default, dict):
-        return [name]
-    return changed(value, default, f"{name}.")
+    now, usual, names = flatten(settings), flatten(defaults), []
+    for name, value in now.items():
+        if completed(value) != completed(usual.get(name)):
+            inside = f"{name}."
+            usual = {other: one for other, one in usual.items() if not other.startswith(inside)}
+            usual |= own_defaults(value, name)
+            outer = itertools.accumulate(name.split("."), "{}.{}".format)
+            names.append(next((whole for whole in outer if whole in usual and whole not in now), name))
+    return list(dict.fromkeys(names))
 
 
 def completed(value: Any) -> Any:
     """A setting with the defaults of each class inside it."""
     if isinstance(value, list):
-        return [completed(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    inside = {name: completed(one) for name, one in value.items() if one is not None}
-    if "class_path" not in inside:
-        return inside
-    own = {name: completed(one) for name, one in own_defaults(inside["class_path"]).items() if one is not None}
-    return inside | {"init_args": own | inside.get("init_args", {})}
+        return [completed(item) for item in value]
+    flat = flatten(value, "setting")
+    for name, item in [*flat.items()]:
+        flat = own_defaults(item, name) | flat
+    return {name: item for name, item in flat.items() if item is not None}
 
 
-def own_defaults(class_path: str) -> dict[str, Any]:
-    """The defaults of a part's arguments, plain; none for a class that nobody has imported."""
-    for kind in descendants(Part):
-        if named(kind, class_path):
-            arguments = inspect.signature(kind).parameters.values()
-            return {one.name: as_given(one.default) for one in arguments if one.default is not one.empty}
+def own_defaults(kind: Any, name: str) -> dict[str, Any]:
+    """The defaults of a part's arguments by dotted names, its own being `name`; none for what is no imported class."""
+    for candidate in descendants(Part):
+        if named(candidate, kind):
+            arguments = inspect.signature(candidate).parameters.values()
+            flat = flatten({one.name: as_given(one.default) for one in arguments if one.default is not one.empty})
+            return {f"{name}.{inner}": value for inner, value in flat.items()}
     return {}
 
 
@@ -98,38 +83,6 @@ def inside(file: Path, path: str | None) -> str:
     if folder is not None and file != folder and file.is_relative_to(folder):
         return file.relative_to(folder).as_posix()
     return file.name
-
-
-def energy(seconds: float, device: torch.device, devices: int) -> dict[str, Any]:
-    """An estimate of what the training took from the socket; it has not been measured.
-
-    devices: processes, each with a device of its own or with its threads of the processor.
-    """
-    if device.type == "cpu":
-        threads = devices * torch.get_num_threads()
-        watts = float(IDLE_WATTS + THREAD_WATTS * threads)
-        why = f"{THREAD_WATTS} W for each of {threads} busy threads and {IDLE_WATTS} W besides"
-    else:
-        limit = power_limit(device)
-        watts = devices * (DEVICE_WATTS if limit is None else limit)
-        source = "an assumption" if limit is None else "its power limit"
-        why = f"{watts / devices:g} W for each of {devices} accelerators, {source}"
-    return {
-        "kilowatt_hours": float(f"{watts * seconds / JOULES:.3g}"),
-        "assumption": f"an estimate, not measured: {watts:g} W while training, {why}",
-    }
-
-
-def power_limit(device: torch.device) -> float | None:
-    """The most watts that a CUDA device may take, as nvidia-smi says; None where it says nothing."""
-    if device.type != "cuda":
-        return None
-    try:
-        name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        query = ["nvidia-smi", "--query-gpu=power.limit", "--format=csv,noheader,nounits", "-i", name]
-        return float(subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout.split()[0])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError, AttributeError, RuntimeError, AssertionError):
-        return None
 
 
 def environment(device: str) -> dict[str, Any]:

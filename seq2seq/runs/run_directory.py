@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from seq2seq.atomic_files import remove, write_text
 from seq2seq.errors import Finished, InputError
 
 OWNED = (
@@ -56,6 +55,11 @@ class RunDirectory:
     def at_steps(self) -> list[Path]:
         """All of these that are there."""
         return sorted(self.last.parent.glob("step-*.ckpt"))
+
+    def forget_steps(self, but: Sequence[int] = ()) -> None:
+        """Remove the parameters of all steps but some."""
+        for file in {*self.at_steps()} - {self.at_step(step) for step in but}:
+            file.unlink(missing_ok=True)
 
     def claim(self, overwrite: bool, resume: bool | Literal["auto"], job: str | None = None) -> bool:
         """Take the directory for this process alone, or say why not and what to do; nothing is removed yet.
@@ -151,11 +155,7 @@ class RunDirectory:
     def clear(self, names: Sequence[str] = OWNED) -> None:
         """Remove what a run has written, right before another writes."""
         for name in names:
-            entry = self.path / name
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+            remove(self.path / name)
 
     def announce(self, launch: str, **news: Any) -> None:
         """Tell the other processes of this launch: resume (whether the run goes on), ready, finished or failed."""
@@ -181,13 +181,3 @@ class RunDirectory:
             return news if news["launch"] == launch else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is either the old or the new one at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)  # it may be a link to somewhere else
-    with open(temporary, "x", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    os.replace(temporary, path)

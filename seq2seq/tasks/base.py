@@ -22,6 +22,7 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Noise
+from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks.decoding_options import Decoding
 
 
@@ -45,6 +46,13 @@ class Task(nn.Module, Part):
         self.tokenizers = tokenizers
         self.decoding = Decoding()
         """How to search unless told otherwise; part of the checkpoint, not of the network."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Settings are no part of the network, even where they are a module that has not been built."""
+        if isinstance(value, NetworkPart) and not value.is_built:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def initialise(self) -> None:
         """What is done once, before a new training: load vectors, say."""

@@ -16,7 +16,8 @@ from seq2seq.metrics.base import Metric
 from seq2seq.metrics.calibration import CalibrationError
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.dropout import Dropout
-from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
+from seq2seq.models.encoder import Encoder, EncoderOptions
+from seq2seq.models.recurrent import Stack
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import Task, check_numbers, noise_of
 from seq2seq.tasks.decoding_options import Decoding

@@ -20,11 +20,12 @@ from seq2seq.metrics.forecast_errors import (
     RootMeanSquaredError,
 )
 from seq2seq.models.attention import Attention
-from seq2seq.models.bridge import Bridge, Linear, StateShape
 from seq2seq.models.cells import GRU, Cell, inside
 from seq2seq.models.embedding import Projection
-from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
+from seq2seq.models.encoder import Encoder, EncoderOptions
+from seq2seq.models.fixed_vector import Bridge, Linear, StateShape
 from seq2seq.models.forecaster import Forecaster, ForecastInputs, pinball
+from seq2seq.models.recurrent import Stack
 from seq2seq.tasks.base import Task, check_numbers, noise_of
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -102,9 +103,9 @@ class Forecasting(Task):
         source, target = sides_of(tokenizers)
         self.horizon = target.steps[1]
         """T, steps."""
-        self.reader = Encoder(Projection(source.width, embedding_size), stack._replace(size=size), encoder)
-        self.handed = bridge.module(cell.states, StateShape(layers, size), StateShape(layers, hidden_size))
-        looking = None if attention is None else attention.module(hidden_size, size)
+        self.reader = Encoder(Projection(source.width, embedding_size), stack, encoder)
+        self.handed = bridge.build(cell.states, StateShape(layers, size), StateShape(layers, hidden_size))
+        looking = None if attention is None else attention.build(hidden_size, size)
         middle = self.levels.index(MEDIAN)
         self.forecaster = Forecaster(target.width, embedding_size, len(self.levels), middle, stack, looking)
         same = source.width == target.width
@@ -127,7 +128,7 @@ class Forecasting(Task):
             raise InputError(f"model.quantiles is {levels}; they must rise from above 0 to below 1 and hold 0.5")
         if self.attention is not None and self.attention.coverage:
             raise InputError("model.attention.coverage is for the attention of a translation; set it to false")
-        if not self.bridge.informs and self.attention is None:
+        if not self.bridge.uses_source and self.attention is None:
             raise InputError(
                 f"model.bridge {type(self.bridge).__name__} tells the decoder nothing of the history; choose Copy or "
                 "Linear, or an attention such as Additive"

@@ -18,8 +18,8 @@ from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
 from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.decoder import State
 from seq2seq.models.embedding import Embedding, Projection
-from seq2seq.models.encoder import Stack
 from seq2seq.models.language_model import Generator
+from seq2seq.models.recurrent import Stack
 from seq2seq.tasks.base import Task, check_numbers, noise_of
 from seq2seq.tasks.decoding_options import Decoding
 

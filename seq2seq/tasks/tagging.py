@@ -16,8 +16,9 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import LSTM, Cell
-from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding, Stack
-from seq2seq.models.tagger import AlignedDecoder, AlignedState, LabelColumn, Softmax, Tagger, TaggerOutputs
+from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
+from seq2seq.models.recurrent import Stack
+from seq2seq.models.tagger import AutoregressiveTagger, ColumnTagger, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import Task, check_numbers, noise_of
 from seq2seq.tasks.decoding_options import Decoding
@@ -76,7 +77,9 @@ class Tagging(Task):
         stack = Stack(cell, size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
         reader = reader_of(tokenizers.source, embedding_size, encoder.feature_size, words)
         self.reader = Encoder(reader, stack, encoder, lookahead)
-        self.labeller = cast(TaggerOutputs | AlignedDecoder, tagger.module(size, columns_of(tokenizers.target), stack))
+        self.labeller = cast(
+            ColumnTagger | AutoregressiveTagger, tagger.build(size, columns_of(tokenizers.target), stack)
+        )
 
     def refuse_wrong_settings(self) -> None:
         """Raise InputError for settings out of their range or that do not go together."""
@@ -99,7 +102,7 @@ class Tagging(Task):
 
     @property
     def searches(self) -> bool:
-        return isinstance(self.labeller, AlignedDecoder)
+        return isinstance(self.labeller, AutoregressiveTagger)
 
     def states(self, batch: Batch) -> tuple[Encoding, Tensor]:
         """What the encoder has found, and the number of tokens of each row (B,), on the CPU."""
@@ -117,7 +120,7 @@ class Tagging(Task):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():
             encoding, lengths = self.states(batch)
-            if isinstance(self.labeller, AlignedDecoder):
+            if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
             found = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
         columns = zip(found.ids.tolist(), found.scores.tolist(), found.tokens.tolist(), lengths.tolist(), strict=True)
@@ -131,11 +134,11 @@ class Tagging(Task):
         ]
 
     def searched(
-        self, decoder: AlignedDecoder, states: Tensor, lengths: Tensor, batch: Batch, decoding: Decoding
+        self, decoder: AutoregressiveTagger, states: Tensor, lengths: Tensor, batch: Batch, decoding: Decoding
     ) -> list[list[Hypothesis]]:
         """The best sequences of as many labels as there are tokens; an end that costs nothing follows the last."""
 
-        def step(before: Tensor, state: AlignedState) -> tuple[Tensor, AlignedState]:
+        def step(before: Tensor, state: TaggerState) -> tuple[Tensor, TaggerState]:
             log_probs, state = decoder.step(before.masked_fill(before == BOS, PAD), state)
             log_probs[..., EOS] = 0.0
             return log_probs, state

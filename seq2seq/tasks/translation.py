@@ -11,11 +11,12 @@ from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention, Normalizer
-from seq2seq.models.bridge import Bridge, Copy
 from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.decoder import DecoderOptions, DecoderOutputs, SourceMemory, State
-from seq2seq.models.encoder import EncoderOptions, Stack
+from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies
+from seq2seq.models.fixed_vector import Bridge, Copy
+from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.tasks.base import Task, check_numbers, noise_of
 from seq2seq.tasks.decoding_options import Decoding

@@ -5,21 +5,21 @@ import io
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from seq2seq.analysis.examine import readable
-from seq2seq.analysis.gradient_flow import ROWS, memory_over_time
+from seq2seq.atomic_files import write_text
+from seq2seq.data.batching.split import Split
+from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import Interrupted, Stopped
-from seq2seq.report.terminal import lined_up
-from seq2seq.runs.run_directory import RunDirectory, write_text
-from seq2seq.tasks.translation import Translation
+from seq2seq.metrics.base import Prediction
+from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.tasks.base import Task
 from seq2seq.training.device_budget import device_tokens
 from seq2seq.training.learner import Learner
 
@@ -28,6 +28,12 @@ SHOWN = 3
 
 Point = tuple[int, float, float]
 """Optimiser step, seconds of training, value."""
+
+Diagnose = Callable[[Task, Split, int], tuple[dict[str, Any], dict[str, float]] | None]
+"""A task, the validation split and the most tokens, to a diagnosis for results.json and its numbers for the curves."""
+
+Example = Callable[[Prediction, Tokenizers], str]
+"""A validated row to lines for the terminal."""
 
 
 def learner_of(module: LightningModule) -> Learner:
@@ -225,9 +231,7 @@ class Checkpoints(Callback):
     def forget(self, trainer: Trainer, but: Sequence[int] = ()) -> None:
         """Remove parameters that were saved for their mean; only after `last` no longer names them."""
         if trainer.is_global_zero:
-            needed = {self.run.at_step(step) for step in but}
-            for file in set(self.run.at_steps()) - needed:
-                file.unlink(missing_ok=True)
+            self.run.forget_steps(but)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.validated < trainer.global_step:  # steps after the last validation; they are validated next
@@ -237,10 +241,10 @@ class Checkpoints(Callback):
 class EncoderMemory(Callback):
     """Looks after each validation at what the encoder remembers; kept in the checkpoint and in results.json."""
 
-    def __init__(self, curves: Curves) -> None:
-        self.curves = curves
+    def __init__(self, curves: Curves, diagnose: Diagnose) -> None:
+        self.curves, self.diagnose = curves, diagnose
         self.points: list[dict[str, Any]] = []
-        """Of each validation: its optimiser step, and what `memory_over_time` found."""
+        """Of each validation: its optimiser step and the diagnosis."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"points": self.points}
@@ -250,35 +254,22 @@ class EncoderMemory(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         learner = learner_of(pl_module)
-        if not trainer.is_global_zero or not isinstance(learner.task, Translation):
+        if not trainer.is_global_zero:
             return
-        split, limit = learner.splits["validation"], learner.device_tokens or learner.data.batch_tokens
-        rows = some_rows(split.lengths(np.arange(len(split))), limit)
+        limit = learner.device_tokens or learner.data.batch_tokens
         with learner.averaged():
-            found = memory_over_time(learner.task, split.batch(rows).to(learner.device))
-        self.points.append({"step": trainer.global_step, **found.plain()})
-        self.curves.add(trainer.global_step, found.summary())
-
-
-def some_rows(lengths: np.ndarray, limit: int) -> np.ndarray:
-    """ROWS of the rows with source and target lengths (N, 2), evenly spread; fewer if these exceed `limit` tokens.
-
-    Padding counts. A training step of so many tokens has fitted the device.
-    """
-    count = min(len(lengths), ROWS)
-    while True:
-        rows = np.linspace(0, len(lengths) - 1, count).astype(np.int64)
-        if count == 1 or count * lengths[rows].max(axis=0).sum() <= limit:
-            return rows
-        count //= 2
+            diagnosis = self.diagnose(learner.task, learner.splits["validation"], limit)
+        if diagnosis is not None:
+            self.points.append({"step": trainer.global_step, **diagnosis[0]})
+            self.curves.add(trainer.global_step, diagnosis[1])
 
 
 class Progress(Callback):
     """A bar with loss, tokens/s and the last validation score; lines instead where there is no terminal."""
 
-    def __init__(self, curves: Curves, metric: str) -> None:
-        """metric: the validation score to show."""
-        self.curves, self.metric = curves, metric
+    def __init__(self, curves: Curves, metric: str, example: Example) -> None:
+        """metric: the validation score to show; example: a validated row as it is shown."""
+        self.curves, self.metric, self.example = curves, metric, example
         self._bar: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -312,11 +303,9 @@ class Progress(Callback):
         minutes = self.curves.elapsed() / 60
         self.say(f"step {trainer.global_step:,} of {self._bar.total:,} | {minutes:.1f} min | {self.now()}")
         count = len(learner.predictions)
-        for place in range(min(SHOWN, count)):
-            row = learner.predictions[(place * 7919 + 17) % count]  # the same spread of rows every time
-            said = readable(row._asdict(), learner.task.tokenizers)
-            source, reference, prediction = lined_up([said[name] for name in ("source", "reference", "prediction")])
-            self.say(f"      {source}\n" * bool(source) + f"    = {reference}\n    > {prediction}")
+        for number in range(min(SHOWN, count)):
+            row = learner.predictions[(number * 7919 + 17) % count]  # the same spread of rows every time
+            self.say(self.example(row, learner.task.tokenizers))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is not None:

@@ -1,4 +1,4 @@
-"""Fit, then score the best checkpoint on the test split."""
+"""Fit, then predict the test split with the best checkpoint; plain records of it all for the command."""
 
 import sys
 import time
@@ -6,56 +6,50 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from seq2seq.cli import command
 from seq2seq.cluster.environment import process_rank
 from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training.preparation import Job, begin
 from seq2seq.training.signals import Deadline
+from seq2seq.training.trainer import make_trainer
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from seq2seq.analysis.examine import Examined
-    from seq2seq.training.callbacks import Checkpoints, Curves, EncoderMemory
+    from seq2seq.training.callbacks import Checkpoints, Diagnose, Example
     from seq2seq.training.learner import Learner
-from seq2seq.training.preparation import Job, begin
-from seq2seq.training.trainer import make_trainer
 
 
-class Records(NamedTuple):
-    """What a training has kept for its results."""
+class Hooks(NamedTuple):
+    """What the command adds to a training, which knows neither analysis nor report."""
 
-    curves: "Curves"
-    memory: "EncoderMemory"
-    checkpoints: "Checkpoints"
+    diagnose: "Diagnose"
+    example: "Example"
 
 
-def fit_and_test(job: Job, learner: "Learner", watch: Watchdog) -> None:
-    """Train, then score the best checkpoint and write everything down."""
+def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) -> dict[str, Any] | None:
+    """Train, then predict the test split with the best checkpoint.
+
+    Returns:
+        What results.json says of the training, plain; None but on the first process. `learner` has the predictions.
+    """
     from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Progress
-    from seq2seq.training.step_boundaries import Boundaries
+    from seq2seq.training.step_boundaries import StepBoundary
 
-    curves = Curves(job.run, job.parts.trainer.log_every_n_steps)
+    options, first = job.parts.trainer, learner.task.metrics[0].name
+    curves = Curves(job.run, options.log_every_n_steps)
     curves.changes = job.allowed
+    memory, progress = EncoderMemory(curves, hooks.diagnose), Progress(curves, first, hooks.example)
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
-    progress = Progress(curves, learner.task.metrics[0].name)
-    memory = EncoderMemory(curves)
-    options = job.parts.trainer
-    boundaries = Boundaries(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
-    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundaries])
+    boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
+    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundary])
     job.parts.optimizer.schedule.check(learner.course(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
-        describe(learner, job.run)
-        if trainer.precision == "bf16-mixed" and lacks_bfloat16(trainer.strategy.root_device):
-            hint = "--trainer.precision 32-true is faster here"
-            print(
-                f"this processor has no bfloat16 arithmetic, so recurrent layers run in 32 bits; {hint}",
-                file=sys.stderr,
-            )
+        describe(learner, trainer, job.run)
     prepared = time.monotonic() - job.started
     try:
         with job.requests.noted():
@@ -63,11 +57,28 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog) -> None:
             if checkpoints.validated < trainer.global_step:
                 trainer.validate(learner, verbose=False)
             average = validate_average(job.run, trainer, learner, checkpoints)
-            test(job, trainer, learner, Records(curves, memory, checkpoints), prepared, average)
-            checkpoints.forget(trainer)
+            tested = test(job.run, trainer, learner)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
         raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
+    if not trainer.is_global_zero:
+        return None
+    seconds = round(curves.seconds, 2)
+    return {
+        "curves": curves.points,
+        "memory": memory.points,
+        "best": checkpoints.best,
+        "average": average,
+        "skipped": learner.numerics.counts(),
+        "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
+        "model": {"parameters": learner.task.parameter_counts()},
+        "resumed": curves.resumed,
+        "allowed_changes": curves.changes,
+        "environment": environment(job, trainer),
+        "data": data_card(learner) | {"fingerprints": fingerprints(learner)},
+        "seconds": seconds,
+        "timing": {"prepare": round(prepared, 2), "train": seconds, "evaluate": tested},
+    }
 
 
 def validate_average(
@@ -97,7 +108,7 @@ def validate_average(
     return {"steps": steps, "metric": best["metric"], "value": value, "chosen": chosen}
 
 
-def describe(learner: "Learner", run: RunDirectory) -> None:
+def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory) -> None:
     """Some lines before training starts."""
     held = learner.data.held_out()
     if held:
@@ -108,94 +119,35 @@ def describe(learner: "Learner", run: RunDirectory) -> None:
     steps = "the corpus is streamed" if plan is None else f"{len(plan):,} steps an epoch"
     print(
         f"{rows} training rows, {card['rows']['validation']:,} for validation; "
-        f"{' and '.join(one.extent() for one in learner.task.tokenizers)}; "
+        f"{' and '.join(tokenizer.extent() for tokenizer in learner.task.tokenizers)}; "
         f"{learner.task.parameter_counts()['total']:,} parameters\n"
         f"{steps}; writing to {run.path}",
         file=sys.stderr,
     )
+    if trainer.precision == "bf16-mixed" and lacks_bfloat16(trainer.strategy.root_device):
+        hint = "--trainer.precision 32-true is faster here"
+        print(f"this processor has no bfloat16 arithmetic, so recurrent layers run in 32 bits; {hint}", file=sys.stderr)
 
 
-def test(
-    job: Job,
-    trainer: "Trainer",
-    learner: "Learner",
-    records: Records,
-    prepared: float,
-    average: dict[str, Any] | None,
-) -> None:
-    """Score the best checkpoint on the test split and write predictions, results and report."""
-    from seq2seq.analysis.results_files import publish
-    from seq2seq.report.terminal import summary
-
+def test(run: RunDirectory, trainer: "Trainer", learner: "Learner") -> float:
+    """Predict the test split with the best checkpoint; the seconds that it took."""
     started = time.monotonic()
-    if not job.run.best.is_file():
+    if not run.best.is_file():
         raise InputError(
-            f"{job.run.best} is gone, which was to be tested; bring it back from a copy, score {job.run.last} with "
+            f"{run.best} is gone, which was to be tested; bring it back from a copy, score {run.last} with "
             "python -m seq2seq.evaluate, or train again with --overwrite true"
         )
-    learner.task.load_state_dict(checkpoint.load(job.run.best).state_dict())
-    task, texts = learner.task, learner.data.texts("test")
-    learner.splits["test"] = learner.data.encode(texts, task.tokenizers, "test", task.row_format)
-    decoding = learner.task.decoding
-    trainer.test(learner, learner.evaluation_batches("test", decoding), verbose=False)
-    if not trainer.is_global_zero:
-        return
-    job.requests.at_once()  # no process waits for this one any more
-    examined = examine(learner, "train" in learner.splits and not job.parts.distillation.sequences)
-    train_seconds, test_seconds = round(records.curves.seconds, 2), round(time.monotonic() - started, 2)
-    written = {
-        "format": 1,
-        "task": type(learner.task).__name__,
-        "name": job.run.path.name,
-        "splits": {"test": examined.results},
-        "curves": records.curves.points,
-        "memory": records.memory.points,
-        "best": records.checkpoints.best,
-        "average": average,
-        "skipped": learner.numerics.counts(),
-        "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
-        "config": job.settings,
-        "model": {"parameters": learner.task.parameter_counts()},
-        **card_of(job, trainer, learner, records.curves),
-        "seconds": train_seconds,
-        "timing": {"prepare": round(prepared, 2), "train": train_seconds, "evaluate": test_seconds},
-    }
-    publish(written, examined, job.run, "test")
-    print(summary(written, "test"))
-    print(f"\nreport: {job.run.report}")
+    task, data = learner.task, learner.data
+    task.load_state_dict(checkpoint.load(run.best).state_dict())
+    learner.splits["test"] = data.encode(data.texts("test"), task.tokenizers, "test", task.row_format)
+    trainer.test(learner, learner.evaluation_batches("test", task.decoding), verbose=False)
+    return time.monotonic() - started
 
 
-def examine(learner: "Learner", read: bool) -> "Examined":
-    """Score the predictions of the test split and look at the network; read: whether the training rows are at hand."""
-    from seq2seq.analysis.breakdown import training_counts
-    from seq2seq.analysis.examine import examine
-
-    task, rows = learner.task, learner.predictions
-    train = learner.splits["train"].texts if read else None
-    return examine(
-        task,
-        learner.splits["test"],
-        rows,
-        task.decoding,
-        learner.device,
-        lambda sentences: training_counts(
-            learner.data, rows, task.row_format.aligned, sentences, train=train, content=learner.content
-        ),
-    )
-
-
-def card_of(job: Job, trainer: "Trainer", learner: "Learner", curves: "Curves") -> dict[str, Any]:
-    """What sets this run apart, where and on what it ran, and what it cost."""
-    parser, device = command.training_parser(type(learner.task)), trainer.strategy.root_device
+def environment(job: Job, trainer: "Trainer") -> dict[str, Any]:
+    """Where and on what the training ran."""
     surroundings = {"seed": job.parts.seed, "processes": trainer.world_size, "threads": torch.get_num_threads()}
-    return {
-        "changed": run_card.changed(job.settings, command.plain_settings(parser, parser.get_defaults())),
-        "resumed": curves.resumed,
-        "allowed_changes": curves.changes,
-        "energy": run_card.energy(curves.seconds, device, trainer.world_size),
-        "environment": run_card.environment(run_card.device_name(device)) | surroundings,
-        "data": data_card(learner) | {"fingerprints": fingerprints(learner)},
-    }
+    return run_card.environment(run_card.device_name(trainer.strategy.root_device)) | surroundings
 
 
 def fingerprints(learner: "Learner") -> dict[str, dict[str, Any]]:

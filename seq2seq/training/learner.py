@@ -33,7 +33,7 @@ from seq2seq.tasks.generation import Generation
 from seq2seq.training.averaging import MovingAverage
 from seq2seq.training.device_budget import out_of_memory
 from seq2seq.training.distillation import Teacher
-from seq2seq.training.loop_state import loops_at
+from seq2seq.training.lightning_private import loops_at
 from seq2seq.training.options import OptimizerOptions
 from seq2seq.training.schedules import Course, PlateauState
 from seq2seq.training.skipped_steps import Numerics, StepRecord

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from jsonargparse import Namespace
 
+from seq2seq.atomic_files import write_text
 from seq2seq.cluster.environment import launch_id, process_rank, restarted_job, scheduled_job, started_together
 from seq2seq.cluster.watchdog import Watchdog
-from seq2seq.configurable import with_short_names
 from seq2seq.data.checks import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
@@ -19,7 +19,7 @@ from seq2seq.errors import InputError, Stopped
 from seq2seq.inference import predict_texts
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
-from seq2seq.runs.run_directory import RunDirectory, write_text
+from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.training.signals import Requests
 
@@ -79,7 +79,7 @@ def tell(run: RunDirectory, **news: Any) -> None:
 
 def same_settings(job: Job) -> list[dict[str, Any]]:
     """Refuse to resume with another experiment; devices, precision and the like may change, which is said."""
-    changes = resuming.changed(with_short_names(read_yaml(job.run.config)), job.settings)
+    changes = resuming.changed(read_yaml(job.run.config), job.settings)
     total = job.parts.optimizer.schedule.needs_total
     other = [one for one in changes if resuming.matters(one.name, total)]
     resuming.refuse_impossible(other)

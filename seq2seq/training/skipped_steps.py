@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from seq2seq.atomic_files import write_text
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
-from seq2seq.runs.run_directory import write_text
 from seq2seq.tasks.base import Task
 
 if TYPE_CHECKING:

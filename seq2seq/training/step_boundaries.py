@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch.distributed import distributed_c10d
 
 from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.training.callbacks import Checkpoints, learner_of
-from seq2seq.training.loop_state import validate, validation_due
+from seq2seq.training.lightning_private import set_timeout, started_processes, validate, validation_due
 from seq2seq.training.signals import INTERRUPT, NOTHING, Deadline, Requests, stopped
 
 SHARE = 0.003
@@ -39,7 +38,7 @@ class Agreement(NamedTuple):
     """Optimiser steps until the next agreement."""
 
 
-class Boundaries(Callback):
+class StepBoundary(Callback):
     """Saves every few minutes; stops after a signal or before a limit of time, with a checkpoint to go on from."""
 
     def __init__(
@@ -62,12 +61,12 @@ class Boundaries(Callback):
             own, patient = (dist.new_group(backend="gloo", timeout=most) for most in (self.timeout, PATIENT))
             self.groups = (own, patient)
             learner_of(pl_module).evaluation_group = self.groups[1]
-            self.watch.start(getattr(trainer.strategy.launcher, "procs", ()))
+            self.watch.start(started_processes(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         step, self.requests.begun = trainer.global_step, True
         if trainer.world_size > 1:  # until now some read their data while others waited
-            distributed_c10d._set_pg_timeout(self.timeout)
+            set_timeout(self.timeout)
         if step and self.checkpoints.validated < step and validation_due(trainer, step, steps_of(pl_module)):
             validate(trainer)  # the training was stopped right before it, or in it
         self._mark, self._marked_step, self.next = time.monotonic(), step, step + 1

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from seq2seq.cli import command
 from seq2seq.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,9 +30,9 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
     import pytorch_lightning as lightning
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    command.quiet_libraries()  # Lightning sets its own level when imported
     from seq2seq.cluster.preflight import Preflight, placed
     from seq2seq.training.learner import AtomicCheckpoints
+    from seq2seq.training.lightning_private import leave_to_us
 
     options = placed(parts.trainer.arguments)
     try:
@@ -54,16 +53,3 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
         ) from problem
     leave_to_us(trainer)
     return trainer
-
-
-def leave_to_us(trainer: "Trainer") -> None:
-    """Keep Lightning from handling signals: it saves and broadcasts inside its handlers, in the middle of a step.
-
-    What the processes agree on before each step, whether one of them was terminated, `Boundaries` does more cheaply.
-    What its observer of processes does, killing all without a word, `Watch` does after the first failure was told.
-    """
-    from pytorch_lightning.strategies.launchers import subprocess_script
-
-    setattr(trainer._signal_connector, "register_signal_handlers", lambda: None)  # noqa: B010
-    setattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor", lambda: None)  # noqa: B010
-    setattr(subprocess_script, "_launch_process_observer", lambda processes: None)  # noqa: B010

@@ -29,13 +29,15 @@ from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu
 from seq2seq.metrics.edit_distance import SymbolErrorRate
+from tests.support import rows_of
 
 Triple = tuple[str, str, str]
 """Source, reference, prediction."""
 
 
-def rows_of(triples: Sequence[Triple]) -> list[Prediction]:
-    return [Prediction(place, *texts, 0.0, []) for place, texts in enumerate(triples)]
+def predictions_of(triples: Sequence[Triple]) -> list[Prediction]:
+    sources, references, texts = zip(*triples, strict=True)
+    return rows_of(texts, references, sources)
 
 
 def words_in(text: str) -> int:
@@ -50,7 +52,7 @@ def found(
     sentences: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """The breakdowns by their names."""
-    metric, rows = metric or ExactMatch(), rows_of(triples)
+    metric, rows = metric or ExactMatch(), predictions_of(triples)
     many = breakdowns(rows, metric, metric.statistics(rows), words_in, words_in, counts, aligned, sentences)
     return {one["by"]: one for one in many}
 
@@ -85,7 +87,7 @@ def test_errors_in_long_rows_are_found() -> None:
 @pytest.mark.parametrize("metric", [Bleu(), MacroF1(), SymbolErrorRate(), ExactMatch()], ids=lambda one: one.name)
 def test_a_group_scores_like_its_rows_alone(metric: Metric) -> None:
     many = [("a b", "a c", "a c"), ("b", "x y z w v", "x y z w u"), ("a b c d e f", "p q r s t", "p q r s t")] * 4
-    some = rows_of([one for one in many if words_in(one[0]) < 6])
+    some = predictions_of([one for one in many if words_in(one[0]) < 6])
     alone = metric.score(some, interval=True)
     group = found(many, metric)["source_length"]["groups"][0]
     assert group["rows"] == len(some) == 8
@@ -99,7 +101,7 @@ def test_a_group_scores_like_its_rows_alone(metric: Metric) -> None:
 def test_groups_hold_every_row_and_word_once(many: list[Triple]) -> None:
     parts = found(many, counts=KNOWN)
     references = sum(len(one[1].split()) for one in many)
-    divided = breakdown.divisions(rows_of(many), False, True)[1]
+    divided = breakdown.divisions(predictions_of(many), False, True)[1]
     everything = sum(len(divided.of(one[1])) for one in many)
     assert divided.unit == "character" or everything == references
     for part in parts.values():
@@ -129,7 +131,9 @@ def by_hand(many: Sequence[Triple], counts: dict[str, int]) -> dict[str, tuple[i
 @settings(max_examples=40, deadline=None)
 def test_f1_of_words_equals_brute_force(many: list[Triple]) -> None:
     expected = by_hand(many, dict(KNOWN.target))
-    part = breakdown.by_frequency(breakdown.comparison(rows_of(many), Division("word", " "), aligned=False), KNOWN)
+    part = breakdown.by_frequency(
+        breakdown.comparison(predictions_of(many), Division("word", " "), aligned=False), KNOWN
+    )
     assert told(part, "rows") == {name: numbers[2] for name, numbers in expected.items()}
     values = {name: 200 * right / (said + wanted) for name, (right, said, wanted) in expected.items()}
     assert told(part, "value") == pytest.approx(values)
@@ -150,7 +154,7 @@ def test_f1_of_words_by_hand() -> None:
 @settings(max_examples=40, deadline=None)
 def test_matched_words_add_up(many: list[Triple]) -> None:
     target = Division("word", " ")
-    compared = breakdown.comparison(rows_of(many), target, aligned=False)
+    compared = breakdown.comparison(predictions_of(many), target, aligned=False)
     matched = sum(sum((Counter(one[1].split()) & Counter(one[2].split())).values()) for one in many)
     assert compared.found.sum() == matched
     groups = breakdown.group_of(breakdown.frequencies(compared.reference.words, KNOWN.target))
@@ -237,7 +241,7 @@ def test_text_without_blanks_is_divided_into_characters() -> None:
     many = [("x y", "猫が好き", "猫が嫌い"), ("x", "犬", "犬")]
     part = found(many, counts=WordCounts({}, {"猫": 2, "犬": 3, "が": 900}, 5))
     assert told(part["word_frequency"], "rows") == {"0": 2, "2–4": 2, "100–999": 1}
-    assert repetition(rows_of(many)) == {}
+    assert repetition(predictions_of(many)) == {}
     assert breakdown.division(["ab"] * 10 + ["a b"] * 2).unit == "word"
     assert breakdown.division(["ab"] * 9 + ["a b", " "]).unit == "word"
     assert breakdown.division(["ab"] * 19 + ["a b", "", " "]).unit == "character"
@@ -275,7 +279,7 @@ def test_nothing_between_two_tabs_is_no_word() -> None:
 
 def test_training_texts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpora = Corpora(tmp_path)
-    data, rows = corpora.data(), rows_of([("a z", "A Z", "B")])
+    data, rows = corpora.data(), predictions_of([("a z", "A Z", "B")])
     assert training_counts(data, rows, False) == WordCounts({"a": 2}, {"A": 3, "B": 1}, 2)
     assert training_counts(data, rows, True) == WordCounts({"a": 2}, {}, 2)
     numbers = corpora.data(tokenizer=NoSource(), target_tokenizer=Vectors())
@@ -289,7 +293,7 @@ def test_training_texts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_training_texts_that_cannot_be_had(tmp_path: Path) -> None:
-    rows = rows_of([("a z", "A Z", "B")])
+    rows = predictions_of([("a z", "A Z", "B")])
     streamed = Corpora(tmp_path).data(window=10, max_length=20)
     assert training_counts(streamed, rows, False) is None
     data = Corpora(tmp_path).data()
@@ -305,10 +309,10 @@ def test_repetition_is_told() -> None:
         ("q", "one two", "a b c d x a b c d a b c"),
         ("q", "fine words", "fine words"),
     ]
-    told = repetition(rows_of(many))
+    told = repetition(predictions_of(many))
     assert (told["prediction"], told["reference"]) == (75, 25)
     assert told["rows"] == [{"id": 2, "repeated": "a b c d"}, {"id": 0, "repeated": "sat sat"}]
-    loop = repetition(rows_of([("q", "one two", "la le " * 99)]))
+    loop = repetition(predictions_of([("q", "one two", "la le " * 99)]))
     assert words_in(loop["rows"][0]["repeated"]) == 20, "enough of a loop to see it"
 
 

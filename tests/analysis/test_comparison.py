@@ -1,9 +1,8 @@
 """Comparing what systems have written: the right numbers, the right words, and refusals that say which file is wrong."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,35 +13,10 @@ from seq2seq.analysis.systems import common_name, gather, metrics_of, read_predi
 from seq2seq.cli.command import run as run_command
 from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import ExactMatch
-from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.metrics.calibration import CalibrationError
 from seq2seq.report import compare, tables
-
-REFERENCES = [
-    f"the {animal} {verb} ." for animal in ("cat", "dog", "bird", "cow") for verb in ("runs", "sleeps", "eats")
-]
-SOURCES = [text.upper() for text in REFERENCES]
-
-
-def wrong(rows: Sequence[int]) -> list[str]:
-    return ["no idea" if row in rows else text for row, text in enumerate(REFERENCES)]
-
-
-def write_run(
-    path: Path, texts: Sequence[str], config: Mapping[str, Any], metrics: Sequence[Metric] = (ExactMatch(),)
-) -> Path:
-    """A run directory as training leaves it, as far as comparisons look at it."""
-    (path / "predictions").mkdir(parents=True)
-    rows = [
-        {"id": row, "source": source, "reference": reference, "prediction": text, "score": -0.5, "token_scores": [-0.5]}
-        for row, (source, reference, text) in enumerate(zip(SOURCES, REFERENCES, texts, strict=True))
-    ]
-    (path / "predictions" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    scores = {one.name: {"value": 1.0, "specification": one.specification()} for one in metrics}
-    results = {"task": "Translation", "splits": {"test": {"metrics": scores}}, "config": config}
-    (path / "results.json").write_text(json.dumps(results))
-    return path
+from tests.analysis.systems import REFERENCES, SOURCES, compared, write_run, wrong
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> Path:
@@ -58,11 +32,6 @@ def runs(tmp_path: Path) -> list[Path]:
         write_run(tmp_path / "bad_seed1", wrong(range(9)), {"seed": 1, "model": {"layers": 1}}),
         write_run(tmp_path / "bad_seed2", wrong(range(8)), {"seed": 2, "model": {"layers": 1}}),
     ]
-
-
-def compared(*paths: Path, metrics: Sequence[Metric] = ()) -> dict[str, Any]:
-    systems = gather([(None, path) for path in paths], None, "test")
-    return comparison(systems, metrics or metrics_of(systems, "test"), "test")
 
 
 def test_seeds_of_one_configuration_are_pooled(runs: list[Path]) -> None:
@@ -114,7 +83,7 @@ def test_a_lower_error_is_better(runs: list[Path]) -> None:
     assert difference["difference"] > 0
     assert difference["better"] is False
     assert difference["losses"] == 8
-    assert "bad_seed1 is worse than good" in tables.told(difference, found, 0.05)
+    assert "bad_seed1 is worse than good" in tables.sentence(difference, found, 0.05)
 
 
 def test_metrics_that_a_system_lacks_are_left_out_with_a_note(tmp_path: Path) -> None:
@@ -248,7 +217,7 @@ def test_the_page_says_what_the_comparison_says(runs: list[Path]) -> None:
     html = compare.render(found)
     assert compare.render(found) == html
     for metric in found["metrics"]:
-        assert tables.told(metric["differences"][0], metric, 0.05) in html.replace("&#39;", "'")
+        assert tables.sentence(metric["differences"][0], metric, 0.05) in html.replace("&#39;", "'")
     assert "model.layers" in html
     assert '<mark class="differs">no</mark>' in html
 

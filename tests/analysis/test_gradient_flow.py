@@ -13,14 +13,14 @@ from seq2seq.analysis.gradient_flow import (
     memory_of,
     memory_over_time,
     rounded,
+    some_rows,
 )
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import Tokenizers
-from seq2seq.models.bridge import Linear
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM
 from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.fixed_vector import Linear
 from seq2seq.tasks.translation import Translation
-from seq2seq.training.callbacks import some_rows
 from tests.support import PAIRS, batch_of
 
 CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()]

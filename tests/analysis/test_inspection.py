@@ -17,7 +17,7 @@ from seq2seq.analysis.vector_space import Studied, geometry, neighbours, plane, 
 from seq2seq.data.batching.split import Split
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import BOS, EOS, UNK, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.base import BOS, EOS, UNK, Tokenizers
 from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.factored import RowFeatures, TokenFeatures
 from seq2seq.data.tokenizers.numeric import Vectors
@@ -34,7 +34,7 @@ from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
 from seq2seq.tasks.translation import Translation
-from tests.support import PAIRS, batch_of, split_of
+from tests.support import PAIRS, batch_of, split_of, trained
 
 CPU = torch.device("cpu")
 ROWS = PAIRS[:8]
@@ -519,11 +519,6 @@ def test_vectors_are_those_of_each_row_alone(words: Tokenizers) -> None:
     assert [[near["id"] for near in one["near"]] for one in found["neighbours"]] == [
         [near["id"] for near in one["near"]] for one in expected["neighbours"]
     ]
-
-
-def trained(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokenizer:
-    tokenizer.train(texts)
-    return tokenizer
 
 
 def test_other_tasks_have_what_they_have(words: Tokenizers) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.slurm import ROOT, Slurm, until, why_not
+from tests.support import python, surroundings
 from tests.training.stopping import differences as all_differences
 
 pytestmark = pytest.mark.cluster
@@ -51,13 +52,9 @@ def whole(folder: Path) -> Path:
 def uninterrupted(folder: Path, name: str, *more: str) -> Path:
     """Train with two processes that this program starts."""
     run = folder / name
-    command = [sys.executable, "-m", "seq2seq.train", "--config", str(folder / "tiny.yaml"), "--run", str(run), *more]
-    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, "--trainer.devices", "2", "--trainer.strategy", "ddp"],
-        env={name: value for name, value in os.environ.items() if name != "SEQ2SEQ_LAUNCH"} | own,
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    command = ["-m", "seq2seq.train", "--config", folder / "tiny.yaml", "--run", run, *more]
+    own = surroundings(OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))
+    done = python(*command, "--trainer.devices", "2", "--trainer.strategy", "ddp", env=own)
     assert done.returncode == 0, done.stderr[-3000:]
     return run
 
@@ -253,9 +250,9 @@ class Hosts:
             command += f" --nproc-per-node 1 {meet} --local-addr 10.77.0.{number} {' '.join(more)} -m -- seq2seq.train"
             words = [*command.split(), "--config", str(folder / "tiny.yaml"), "--run", str(folder / name)]
             words += ["--resume", "auto"]
-            surroundings = {k: v for k, v in os.environ.items() if k != "SEQ2SEQ_LAUNCH"} | own
+            environment = surroundings(**own)
             with (folder / f"{name}.{number}.log").open("wb") as output:
-                agents.append(subprocess.Popen(words, env=surroundings, stdout=output, stderr=output))
+                agents.append(subprocess.Popen(words, env=environment, stdout=output, stderr=output))
         self.agents += agents
         return agents
 

@@ -1,6 +1,5 @@
 """Before several processes train: their number fits, each has a device, and what is said about them."""
 
-import os
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +11,7 @@ from torch.distributed import TCPStore
 from seq2seq.cluster.environment import world
 from seq2seq.cluster.preflight import Seat, placed, refuse_apart, refuse_shared, seat, told, warnings
 from seq2seq.errors import InputError
+from tests.support import surroundings
 
 ARGUMENTS: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}
@@ -94,7 +94,7 @@ def names(port: int, counts: tuple[int, int]) -> list[str]:
     """The name of the launch in two processes of torchrun, which have been told of so many restarts."""
     code = "from seq2seq.cluster.environment import launch_id; print(launch_id(), launch_id())"
     shared = TORCHRUN | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    own = {name: value for name, value in os.environ.items() if name != "SEQ2SEQ_LAUNCH"} | shared
+    own = surroundings(**shared)
     started = [
         subprocess.Popen(
             [sys.executable, "-c", code],

@@ -4,7 +4,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from seq2seq import launch
 from seq2seq.cluster import slurm
 from seq2seq.errors import InputError
-from tests.support import ROOT
+from tests.support import ROOT, python
 
 JOB = ["slurm", "--nodes", "2", "--gpus", "4", "--time", "20:00:00"]
 TRAINING = ["--", "--config", "configs/x.yaml", "--run"]
@@ -199,8 +198,7 @@ def test_a_mistake_is_named(arguments: list[str], message: str) -> None:
 def test_without_slurm_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    command = [sys.executable, "-m", "seq2seq.launch", *JOB, *TRAINING, "runs/x"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = python("-m", "seq2seq.launch", *JOB, *TRAINING, "runs/x")
     assert done.returncode == 2
     assert done.stderr == (
         "error: there is no sbatch here; call this on a login node, or see the script with --dry_run\n"
@@ -218,7 +216,7 @@ def test_help_needs_no_torch() -> None:
         "    assert not {'torch', 'numpy', 'pytorch_lightning'} & set(sys.modules)\n"
     )
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert done.returncode == 0, done.stderr
     assert "usage: python -m seq2seq.launch slurm [options] --" in done.stdout
     assert time.monotonic() - started < 5

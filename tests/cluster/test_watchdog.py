@@ -1,6 +1,5 @@
 """Two processes: whatever ends or stops one of them ends both, soon, and says which one it was."""
 
-import os
 import re
 import socket
 import subprocess
@@ -12,7 +11,8 @@ import pytest
 
 from seq2seq.cluster.watchdog import Watchdog, meaning
 from seq2seq.errors import InputError
-from tests.training.test_stopping import CONFIG, SCRIPT, TWO
+from tests.support import python, surroundings
+from tests.training.stopping import SCRIPT, STOPPING, TWO
 
 LIMIT = 20
 
@@ -20,15 +20,9 @@ LIMIT = 20
 def launch(folder: Path, where: str, *more: str) -> "subprocess.CompletedProcess[str]":
     """Train on two processes until something happens."""
     config = folder / "tiny.yaml"
-    config.write_text(CONFIG)
-    environment = {name: value for name, value in os.environ.items() if name != "SEQ2SEQ_LAUNCH"}
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), "--config", str(config), "--run", str(folder / "run"), *TWO, *more],
-        env={**environment, "SEQ2SEQ_STOP": where, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    config.write_text(STOPPING)
+    own = surroundings(SEQ2SEQ_STOP=where, OMP_NUM_THREADS="1")
+    return python(SCRIPT, "--config", config, "--run", folder / "run", *TWO, *more, env=own)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from seq2seq.data.cache import CONTENTS, Cache, digest
-from seq2seq.data.corpora.corpus import Corpus, load, take
+from seq2seq.data.corpora.corpus import Corpus, load, select_split
 from seq2seq.data.corpora.json_rows import Parquet
 from seq2seq.data.corpora.mixture import Mixture
 from seq2seq.data.corpora.tables import Tsv
+from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
 PROCESS = """
@@ -85,7 +86,7 @@ def test_a_killed_process_leaves_nothing_that_counts(tmp_path: Path) -> None:
         time.sleep(0.01)
     victim.send_signal(signal.SIGKILL)
     victim.communicate(timeout=10)
-    assert visible(tmp_path / "cache") == [f".kind-{digest(['key'])}.tmp"]  # what it leaves is no finished folder
+    assert visible(tmp_path / "cache") == [f".kind-{digest(['key'])}.{victim.pid}.tmp"], "no finished folder"
     folder = Cache(tmp_path / "cache").folder("kind", ["key"], value)
     assert (folder / "value").read_text() == "whole"
     assert visible(tmp_path / "cache") == [folder.name]
@@ -176,7 +177,7 @@ def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sources(corpus: Corpus, path: Path, cache: Cache, holdout: float = 0.0, limit: int | None = None) -> list[str]:
-    return list(load(corpus, take(corpus, "train", str(path), holdout, limit), str(path), cache).source)
+    return list(load(corpus, select_split(corpus, "train", str(path), holdout, limit), str(path), cache).source)
 
 
 def test_a_changed_file_with_the_same_size_and_time_is_read_anew(tmp_path: Path) -> None:
@@ -247,8 +248,9 @@ def test_a_reader_of_ones_own_that_was_edited(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "train.own").write_text("a\n")
     monkeypatch.syspath_prepend(tmp_path)
     source = (
-        "from seq2seq.data.corpora.text_files import Files\nclass Own(Files):\n    endings = ('.own',)\n"
-        "    def read(self, shard):\n        yield 'before', 'x', 1\n"
+        "from seq2seq.data.corpora.text_files import Files\nfrom seq2seq.data.rows import Row\n"
+        "class Own(Files):\n    endings = ('.own',)\n"
+        "    def read(self, shard):\n        yield Row('before', 'x', 1)\n"
     )
     module = tmp_path / "own_reader.py"
     module.write_text(source)
@@ -256,7 +258,7 @@ def test_a_reader_of_ones_own_that_was_edited(tmp_path: Path, monkeypatch: pytes
     cache = Cache(tmp_path / "cache")
     assert sources(own, tmp_path, cache) == ["before"]
     module.write_text(source.replace("before", "after!"))
-    monkeypatch.setattr(type(own), "read", lambda self, shard: iter([("after!", "x", 1)]))
+    monkeypatch.setattr(type(own), "read", lambda self, shard: iter([Row("after!", "x", 1)]))
     assert sources(own, tmp_path, cache) == ["after!"]
 
 

@@ -1,4 +1,4 @@
-"""Word vectors: every format gives the same numbers, fastText's n-grams are its library's, damage is named."""
+"""Word vectors: every format gives the same numbers; damage is named."""
 
 import gzip
 import struct
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seq2seq.data import word_vectors as module
-from seq2seq.data.word_vectors import Model, WordVectors, coverage, hashes
+from seq2seq.data.word_vectors import WordVectors, coverage
 from seq2seq.errors import InputError
 
 SIZE = 4
@@ -34,7 +34,7 @@ def glove(folder: Path, words: Sequence[str], values: np.ndarray) -> Path:
 def word2vec_text(folder: Path, words: Sequence[str], values: np.ndarray) -> Path:
     path = folder / "vectors.txt"
     header = f"{len(words)} {values.shape[1]}\n"
-    path.write_text(header + lines(words, values, " \n"), encoding="utf-8", newline="")  # the C tool ends in a blank
+    path.write_text(header + lines(words, values, " \n"), encoding="utf-8", newline="")  # the C tool ends in a space
     return path
 
 
@@ -69,35 +69,7 @@ def gensim_binary(folder: Path, words: Sequence[str], values: np.ndarray) -> Pat
     return path
 
 
-def fasttext_bytes(
-    words: Sequence[str],
-    matrix: np.ndarray,
-    shortest: int = 3,
-    longest: int = 6,
-    version: int = 12,
-    kind: int = 2,
-    labels: Sequence[str] = (),
-    pruned: int = -1,
-    quantized: bool = False,
-) -> bytes:
-    """A model as the library's `saveModel` writes it, up to the vectors of words and n-grams (words + buckets, D)."""
-    buckets = len(matrix) - len(words)
-    settings = (matrix.shape[1], 5, 5, 1, 5, 1, 2, kind, buckets, shortest, longest, 100)
-    data = struct.pack("<14id", 793712314, version, *settings, 1e-4)
-    data += struct.pack("<3i2q", len(words) + len(labels), len(words), len(labels), 999, pruned)
-    entries = [(word, 0) for word in words] + [(word, 1) for word in labels]
-    data += b"".join(word.encode() + b"\0" + struct.pack("<qb", 7, label) for word, label in entries)
-    return data + struct.pack("<?qq", quantized, *matrix.shape) + matrix.astype("<f4").tobytes() + b"the output layer"
-
-
-def fasttext_binary(folder: Path, words: Sequence[str], values: np.ndarray) -> Path:
-    """Without n-grams, so that the values are the vectors."""
-    path = folder / "model.bin"
-    path.write_bytes(fasttext_bytes(words, values, 0, 0))
-    return path
-
-
-FORMATS = [glove, word2vec_text, fasttext_text, zipped_text, word2vec_binary, gensim_binary, fasttext_binary]
+FORMATS = [glove, word2vec_text, fasttext_text, zipped_text, word2vec_binary, gensim_binary]
 every_format = pytest.mark.parametrize("write", FORMATS, ids=lambda one: one.__name__)
 
 
@@ -142,7 +114,7 @@ def test_binary_vectors_across_chunks(
     assert opened.find(["a", "b"])[0].tolist() == VALUES[[2, 0]].tolist()
 
 
-def test_words_with_blanks(tmp_path: Path) -> None:
+def test_words_with_spaces(tmp_path: Path) -> None:
     opened = WordVectors.open(glove(tmp_path, ["x", "at name@domain.com", ". . .", "y"], VALUES[:4]))
     assert opened.words() == ["x", "at name@domain.com", ". . .", "y"]
     assert opened.find([". . .", "at"])[1].tolist() == [True, False]
@@ -170,85 +142,6 @@ def test_text_and_binary_are_told_apart(tmp_path: Path, monkeypatch: pytest.Monk
         assert WordVectors.open(path).find(["日本語日本語"])[1].all()
 
 
-MODEL = Model(SIZE, 0, 0, 1 << 32, 3, 6)
-GENSIM = {
-    ("größe", 3, 3): [1218606866, 3803605985, 2846114038, 3937147321, 2436679512],
-    ("日本", 1, 4): [
-        745752687, 3018758587, 3315313759, 3213514749, 4164387409, 778196157, 2929825417, 2673885717
-    ],
-}  # fmt: skip
-"""What gensim 4.4.0's ft_hash_bytes gives for its compute_ngrams_bytes of a word and the letters of its n-grams."""
-
-
-def fnv(text: bytes) -> int:
-    """FNV-1a in 32 bits (Fowler, Noll and Vo), which fastText's is as long as all is ASCII."""
-    value = 0x811C9DC5
-    for byte in text:
-        value = (value ^ byte) * 0x01000193 % (1 << 32)
-    return value
-
-
-def test_hashes_are_those_of_the_library() -> None:
-    assert fnv(b"foobar") == 0xBF9CF968  # as published
-    assert list(hashes(b"foobar", MODEL._replace(shortest=8, longest=8))) == [fnv(b"<foobar>")]
-    for (word, shortest, longest), expected in GENSIM.items():
-        assert list(hashes(word.encode(), MODEL._replace(shortest=shortest, longest=longest))) == expected
-
-
-def grams(word: str, shortest: int, longest: int) -> list[str]:
-    """The n-grams of <word>, but not < and > alone."""
-    whole = f"<{word}>"
-    starts = range(len(whole))
-    found = [
-        whole[start : start + n] for start in starts for n in range(shortest, longest + 1) if start + n <= len(whole)
-    ]
-    return [gram for gram in found if gram not in ("", "<", ">")]
-
-
-@pytest.mark.parametrize(("shortest", "longest"), [(1, 3), (3, 6), (2, 2), (0, 0)])
-def test_fasttext_vectors_are_means_of_ngrams(shortest: int, longest: int, tmp_path: Path) -> None:
-    words, buckets = ["</s>", "the", "a", "Paris"], 50
-    matrix = np.random.default_rng(1).normal(size=(len(words) + buckets, SIZE)).astype(np.float32)
-    path = tmp_path / "model.bin"
-    path.write_bytes(fasttext_bytes(words, matrix, shortest, longest, labels=["__label__x"]))
-    opened = WordVectors.open(path)
-    assert opened.words() == words
-    wanted = ["</s>", "the", "a", "unknown", "PARIS", "paris"]
-    values, found = opened.find(wanted, lowercase=True)
-    assert found.tolist() == [True, True, True, longest > 0, longest > 0, longest > 0]
-    for word, value in zip(wanted, values, strict=True):
-        rows = [words.index(word)] if word in words else []
-        if word != "</s>":
-            rows += [len(words) + fnv(gram.encode()) % buckets for gram in grams(word, shortest, longest)]
-        expected = matrix[rows].mean(0) if rows else np.zeros(SIZE)
-        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_fasttext_prefers_lower_case_to_ngrams(tmp_path: Path) -> None:
-    matrix = np.random.default_rng(1).normal(size=(51, SIZE)).astype(np.float32)
-    path = tmp_path / "model.bin"
-    path.write_bytes(fasttext_bytes(["paris"], matrix))
-    opened = WordVectors.open(path)
-    values, found = opened.find(["Paris", "paris"], lowercase=True)
-    assert found.all()
-    assert values[0].tolist() == values[1].tolist() != opened.find(["Paris"])[0][0].tolist()
-
-
-def test_old_supervised_models_have_no_ngrams(tmp_path: Path) -> None:
-    matrix = np.random.default_rng(1).normal(size=(51, SIZE)).astype(np.float32)
-    path = tmp_path / "model.bin"
-    path.write_bytes(fasttext_bytes(["paris"], matrix, version=11, kind=3))
-    values, found = WordVectors.open(path).find(["paris", "other"])
-    assert found.tolist() == [True, False]
-    assert values[0].tolist() == matrix[0].tolist()
-
-
-def test_a_model_without_words_finds_ngrams_only(tmp_path: Path) -> None:
-    path = tmp_path / "model.bin"
-    path.write_bytes(fasttext_bytes(["abc"], np.ones((3, SIZE))))
-    assert WordVectors.open(path).find(["", "</s>", "abcd"])[1].tolist() == [False, False, True]
-
-
 def test_text_is_read_only_as_far_as_needed(tmp_path: Path) -> None:
     path = tmp_path / "glove.txt"
     path.write_text("a 1 2\nb 3 4\nc broken line\nd\n")
@@ -259,17 +152,17 @@ def test_text_is_read_only_as_far_as_needed(tmp_path: Path) -> None:
 
 
 BAD_TEXT = {
-    "a 1 2 3\nb 1 2\n": "bad.txt:2: 2 values, but the first line has 3; mend",
-    "a 1 2 3\nb 1 2 3 4\n": "bad.txt:2: 4 values, but the first line has 3",
+    "a 1 2 3\nb 1 2\n": "bad.txt:2: 2 values.* 3",
+    "a 1 2 3\nb 1 2 3 4\n": "bad.txt:2: 4 values.* 3",
     "a 1 2 3\n\nb 1 2 3\n": "bad.txt:2: 0 values",
-    "2 3\na 1 2 3\nb 1 2 3 4\n": "bad.txt:3: 4 values, but the header says 3",
-    "2 3\na 1 2 3\nb 1 two 3\n": "bad.txt:3: .*two.*; mend or remove the line",
-    "2 3\na 1 2 3\nb 1 nan 3\n": "bad.txt:3: the vector of 'b' holds NaN or infinity",
-    "2 3\na 1 2 3\nb 1 1e39 3\n": "bad.txt:3: the vector of 'b' holds NaN or infinity",
-    "2 3\na 1 2 3\nb 1  3\n": "bad.txt:3: two blanks between values",
-    "3 3\na 1 2 3\nc 1 2 3\n": "its header says 3 words, but it has 2; is the file whole",
-    "1 3\na 1 2 3\nc 1 2 3\n": "its header says 1 words, but it has 2",
-    "2 3\n": "its header says 2 words, but it has 0",
+    "2 3\na 1 2 3\nb 1 2 3 4\n": "bad.txt:3: 4 values.* 3",
+    "2 3\na 1 2 3\nb 1 two 3\n": "bad.txt:3: .*'two'",
+    "2 3\na 1 2 3\nb 1 nan 3\n": "bad.txt:3: .*'b' .*NaN",
+    "2 3\na 1 2 3\nb 1 1e39 3\n": "bad.txt:3: .*'b' .*NaN",
+    "2 3\na 1 2 3\nb 1  3\n": "bad.txt:3: ",
+    "3 3\na 1 2 3\nc 1 2 3\n": "bad.txt: .* 3 words.* 2",
+    "1 3\na 1 2 3\nc 1 2 3\n": "bad.txt: .* 1 words.* 2",
+    "2 3\n": "bad.txt: .* 2 words.* 0",
 }
 
 
@@ -282,28 +175,18 @@ def test_bad_text_is_refused(text: str, tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
-WHOLE = fasttext_bytes(["ab", "cd"], np.ones((5, SIZE)))
 GOOD = binary_bytes(["ab", "cd"], VALUES[:2])
-HOLES = np.full((5, SIZE), np.nan)
 BAD_BYTES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "bad.bin is empty"),
-    "text": (b"Dear reader,\nhow are you?\n", "bad.bin holds no word vectors.*b'Dear reader,'.*GloVe"),
-    "no numbers": (b"word\n", "holds no word vectors"),
-    "bytes": (bytes(range(256)), "holds no word vectors"),
-    "bytes and numbers": (b"\x00\x01 5 6\n\x02 7 8\n", "holds no word vectors"),
-    "no size": (b"5 0\nab\ncd\n", "holds no word vectors"),
-    "cut vector": (GOOD[:-3], "no word and 4 numbers where word 2 of 2 should be; is the file whole"),
-    "cut word": (GOOD[: len(GOOD) // 2 + 4], "word 2 of 2"),
-    "binary nan": (b"1 2\nab " + struct.pack("<2f", 1, np.nan), "bad.bin: word 1: the vector of 'ab' holds NaN"),
-    "fastText nan": (fasttext_bytes(["ab", "cd"], HOLES), "the vector of 'ab' holds NaN"),
-    "cut settings": (WHOLE[:30], "damaged model of fastText .it ends within its words, after 30 bytes.; is the file"),
-    "cut words": (WHOLE[:94], "ends within its words, after 94"),
-    "cut counts": (WHOLE[:110], "ends within its words, after 110"),
-    "cut matrix": (WHOLE[:200], "5 vectors of 4 numbers need more than its 200 bytes"),
-    "version": (fasttext_bytes(["ab"], np.ones((5, SIZE)), version=13), "damaged model of fastText .version 13"),
-    "quantized": (fasttext_bytes(["ab"], np.ones((5, SIZE)), quantized=True), "a quantized model.*give the .bin"),
-    "pruned": (fasttext_bytes(["ab"], np.ones((5, SIZE)), pruned=1), "a quantized model"),
-    "sizes": (WHOLE.replace(struct.pack("<?qq", 0, 5, 4), struct.pack("<?qq", 0, 5, 3)), "5 vectors of 3 numbers do"),
+    "empty": (b"", "bad.bin .*empty"),
+    "text": (b"Dear reader,\nhow are you?\n", "bad.bin .*b'Dear reader,'.*GloVe"),
+    "no numbers": (b"word\n", "bad.bin .*word2vec.*GloVe"),
+    "bytes": (bytes(range(256)), "bad.bin .*word2vec.*GloVe"),
+    "bytes and numbers": (b"\x00\x01 5 6\n\x02 7 8\n", "bad.bin .*word2vec.*GloVe"),
+    "no size": (b"5 0\nab\ncd\n", "bad.bin .*word2vec.*GloVe"),
+    "cut vector": (GOOD[:-3], "bad.bin: .*4 numbers.*word 2 of 2"),
+    "cut word": (GOOD[: len(GOOD) // 2 + 4], "bad.bin: .*word 2 of 2"),
+    "binary nan": (b"1 2\nab " + struct.pack("<2f", 1, np.nan), "bad.bin: word 1: .*'ab' .*NaN"),
+    "fastText": (struct.pack("<14i", 793712314, 12, *[4] * 12), "bad.bin .*fastText.*[.]vec"),
 }
 
 
@@ -318,22 +201,18 @@ def test_bad_binary_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none.txt cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"none.txt .*No such file"):
         WordVectors.open(tmp_path / "none.txt")
     with pytest.raises(InputError, match="Is a directory"):
         WordVectors.open(tmp_path)
     for name, data in (("cut.txt.gz", lines(WORDS * 9000, np.tile(VALUES, (9000, 1))).encode()), ("cut.bin.gz", GOOD)):
         path = tmp_path / name
         path.write_bytes(gzip.compress(data, 1)[:-9])
-        with pytest.raises(InputError, match=r"cut.*gz.*cannot be read.*whole"):
+        with pytest.raises(InputError, match=r"cut.*gz.*cannot be read"):
             WordVectors.open(path).find(["z"])
-    path = tmp_path / "model.bin.gz"
-    path.write_bytes(gzip.compress(WHOLE))
-    with pytest.raises(InputError, match="gunzip it first"):
-        WordVectors.open(path)
 
 
-@pytest.mark.parametrize("write", [glove, word2vec_binary, fasttext_binary], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("write", [glove, word2vec_binary], ids=lambda one: one.__name__)
 def test_a_large_file_needs_little_memory(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK", 1 << 16)
     count = 40_000

@@ -8,7 +8,7 @@ import torch
 
 from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.sampling import Draw, drawn, sample, uniform
-from tests.decoding.test_search import BEGIN, END, Chain, Rows
+from tests.decoding.chain import BEGIN, END, Chain, Rows
 
 SHARES = torch.tensor([0.05, 0.5, 0.15, 0.3])
 NUMBERS = torch.from_numpy(np.random.default_rng(3).random((1, 20_000), dtype=np.float32))

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,31 +12,10 @@ from torch import Tensor
 
 from seq2seq.decoding import beam
 from seq2seq.decoding.beam import beam_search
+from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis
-
-BEGIN, END, SIZE = 0, 1, 4
-
-
-class Chain:
-    """A model whose next token depends on the last one and on the source: state (B * K,) source numbers."""
-
-    def __init__(self, seed: int, sources: int = 3) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.table = (2 * torch.randn(sources, SIZE, SIZE, generator=generator)).log_softmax(-1)
-
-    def step(self, tokens: Tensor, state: "Rows") -> tuple[Tensor, "Rows"]:
-        return self.table[state.numbers.view(tokens.shape), tokens].clone(), state
-
-
-class Rows:
-    """The source of each hypothesis."""
-
-    def __init__(self, numbers: Tensor) -> None:
-        self.numbers = numbers
-
-    def select(self, rows: Tensor) -> "Rows":
-        return Rows(self.numbers[rows.flatten()])
+from tests.decoding.chain import BEGIN, END, SIZE, Chain, Rows
 
 
 def exhaustive(table: Tensor, limit: int, penalty: float) -> list[tuple[float, tuple[int, ...]]]:
@@ -115,7 +95,7 @@ def test_a_wider_beam_finds_no_worse_a_hypothesis_on_average() -> None:
 
 def test_looking_less_often_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(every: int, seed: int) -> list[list[Hypothesis]]:
-        monkeypatch.setitem(beam.LOOK, "cpu", every)
+        monkeypatch.setitem(beam.CHECK_EVERY, "cpu", every)
         return beam_search(Chain(seed).step, Rows(torch.arange(3)), torch.tensor([9, 7, 8]), BEGIN, END, 2)
 
     for seed in range(40):
@@ -139,3 +119,12 @@ def test_hypothesis_fields() -> None:
     (found,) = greedy(Chain(3).step, Rows(torch.tensor([0])), torch.tensor([1]), BEGIN, END)
     assert isinstance(found[0], Hypothesis)
     assert found[0].tokens == []
+
+
+@pytest.mark.parametrize("search", [greedy, beam_search])
+def test_a_hypothesis_may_end_at_its_least_length_and_not_before(search: Callable[..., list[list[Hypothesis]]]) -> None:
+    chain, least = Chain(0, 4), torch.tensor([0, 1, 2, 5])
+    chain.table[..., END] = 9.0  # it ends as soon as it may
+    limits, width = torch.full((4,), 9), [] if search is greedy else [3]
+    found = search(chain.step, Rows(torch.arange(4)), limits, BEGIN, END, *width, 1.0, Constraints(least))
+    assert [len(row[0].tokens) for row in found] == least.tolist()

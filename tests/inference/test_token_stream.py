@@ -7,24 +7,31 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.tokenizers.spelled import Spelled
+from seq2seq.data.tokenizers.units import Labels
 from seq2seq.errors import InputError
 from seq2seq.inference import token_stream
 from seq2seq.inference.token_stream import TagStream
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax
+from seq2seq.models.word_embedding import WordOptions
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.tagging import Tagging
-from tests.support import ROOT
-from tests.tasks.test_tagging import SENTENCES, SPANS, Labels, Spelled, Tokenizers, batch_of, learnt, tiny, trained
+from tests import support
+from tests.support import ROOT, SENTENCES, SPANS, fitted, learnt, python
 
+batch_of = partial(support.batch_of, row_format=Tagging.row_format)
+tiny = partial(support.small, Tagging, words=WordOptions(4, 4, 8, 8))
 FORWARD = EncoderOptions(bidirectional=False)
 
 
@@ -52,7 +59,7 @@ def labels_of(task: Tagging, sentences: list[list[str]]) -> list[list[str]]:
 def test_a_stream_has_the_labels_of_a_batch(spelled: Tokenizers, tagger: Any, cell: Any, lookahead: int) -> None:
     task = tiny(spelled, tagger=tagger, cell=cell, layers=2, encoder=FORWARD, lookahead=lookahead)
     batch = batch_of(SENTENCES, spelled)
-    trained(task, batch, 5)
+    fitted(task, batch, 5)
     wanted = [task.text(found[0]).split("\t") for found in task.predict(batch, Decoding(1))]
     assert labels_of(task, [source.split("\t") for source, _ in SENTENCES]) == wanted
 
@@ -161,16 +168,16 @@ TRAIN = [
 
 @pytest.mark.slow
 def test_the_command_labels_and_goes_on(tmp_path: Path) -> None:
-    root, run = ROOT, str(tmp_path / "run")
-    subprocess.run(
-        [sys.executable, "-m", "seq2seq.train", *TRAIN, "--run", run], cwd=root, check=True, capture_output=True
-    )
-    command = [sys.executable, "-m", "seq2seq.predict", run, "--stream", "--device", "cpu"]
-    whole = subprocess.run(command, input=b"May\t5\t2010\n\nin\t3\tdays\n", capture_output=True, check=True, cwd=root)
-    lines = whole.stdout.decode().split("\n")
+    run = str(tmp_path / "run")
+    python("-m", "seq2seq.train", *TRAIN, "--run", run, cwd=ROOT, check=True)
+    command = ["-m", "seq2seq.predict", run, "--stream", "--device", "cpu"]
+    whole = python(*command, input="May\t5\t2010\n\nin\t3\tdays\n", check=True, cwd=ROOT)
+    lines = whole.stdout.split("\n")
     assert [line.split("\t")[0] for line in lines] == ["May", "5", "2010", "", "in", "3", "days", ""]
     state = ["--state", str(tmp_path / "state")]
-    process = subprocess.Popen([*command, *state], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+    process = subprocess.Popen(
+        [sys.executable, *command, *state], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(b"May\t5\t20")
@@ -179,10 +186,8 @@ def test_the_command_labels_and_goes_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=30)
     assert (process.returncode, rest) == (0, b"")
-    after = subprocess.run(
-        [*command, *state], input=b"10\n\nin\t3\tdays\n\n", capture_output=True, check=True, cwd=root
-    )
-    assert after.stdout.decode().split("\n")[:6] == lines[1:7]
+    after = python(*command, *state, input="10\n\nin\t3\tdays\n\n", check=True, cwd=ROOT)
+    assert after.stdout.split("\n")[:6] == lines[1:7]
 
 
 def test_lines_are_written_as_they_come(spelled: Tokenizers, monkeypatch: pytest.MonkeyPatch) -> None:

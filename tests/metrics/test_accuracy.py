@@ -13,19 +13,20 @@ from seq2seq.errors import InputError
 from seq2seq.metrics.accuracy import SHOWN, Accuracy, ExactMatch, MacroF1, MicroF1
 from seq2seq.metrics.base import Prediction
 from seq2seq.metrics.calibration import CalibrationError
+from tests.support import rows_of
 
 LABELS = st.sampled_from("abcdef")
 TOKENS = st.lists(st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=6), min_size=1, max_size=8)
 SETS = st.lists(st.tuples(st.sets(LABELS), st.sets(LABELS)), min_size=1, max_size=8)
 
 
-def rows_of(pairs: Sequence[tuple[str, str]]) -> list[Prediction]:
+def paired(pairs: Sequence[tuple[str, str]]) -> list[Prediction]:
     """Rows of predictions and references."""
-    return [Prediction(row, "", reference, guess, 0.0, []) for row, (guess, reference) in enumerate(pairs)]
+    return rows_of(*zip(*pairs, strict=True))
 
 
 def tokens(found: list[list[tuple[str, str]]]) -> tuple[list[Prediction], list[str], list[str]]:
-    rows = rows_of([(" ".join(one for one, _ in row), " ".join(other for _, other in row)) for row in found])
+    rows = paired([(" ".join(one for one, _ in row), " ".join(other for _, other in row)) for row in found])
     return rows, [one for row in found for one, _ in row], [other for row in found for _, other in row]
 
 
@@ -60,7 +61,7 @@ def test_details_equal_scikit_learn(found: list[list[tuple[str, str]]]) -> None:
 @settings(deadline=None)
 @given(SETS)
 def test_sets_of_labels_score_as_in_scikit_learn(found: list[tuple[set[str], set[str]]]) -> None:
-    rows = rows_of([(" ".join(sorted(one)), " ".join(sorted(other, reverse=True))) for one, other in found])
+    rows = paired([(" ".join(sorted(one)), " ".join(sorted(other, reverse=True))) for one, other in found])
     known = sorted(set().union(*(other for _, other in found)))
     every = sorted(set("abcdef"))
     binary = MultiLabelBinarizer(classes=every)
@@ -74,32 +75,32 @@ def test_sets_of_labels_score_as_in_scikit_learn(found: list[tuple[set[str], set
 
 
 def test_rows_in_which_nothing_was_to_be_found_are_right() -> None:
-    rows = rows_of([("", ""), ("a", ""), ("", "a")])
+    rows = paired([("", ""), ("a", ""), ("", "a")])
     for metric in (MacroF1(sets=True), MicroF1()):
         assert metric.each(rows) == [100, 0, 0]
         assert metric.score(rows).value == 0
 
 
 def test_a_prediction_of_another_length_misses_what_it_lacks() -> None:
-    assert Accuracy().score(rows_of([("a b", "a b c d"), ("x y z w", "x")])).value == pytest.approx(60)
-    assert MacroF1().score(rows_of([("a", "a b")])).value == pytest.approx(50)
-    assert MacroF1().score(rows_of([("a b b", "a")])).value == pytest.approx(100), "b is in no reference"
-    assert MacroF1().score(rows_of([("a a a", "a")])).value == pytest.approx(50), "two times a too many"
+    assert Accuracy().score(paired([("a b", "a b c d"), ("x y z w", "x")])).value == pytest.approx(60)
+    assert MacroF1().score(paired([("a", "a b")])).value == pytest.approx(50)
+    assert MacroF1().score(paired([("a b b", "a")])).value == pytest.approx(100), "b is in no reference"
+    assert MacroF1().score(paired([("a a a", "a")])).value == pytest.approx(50), "two times a too many"
 
 
 def test_labels_only_predicted_take_no_part_in_the_mean() -> None:
-    rows = rows_of([("z", "a"), ("b", "b")])
+    rows = paired([("z", "a"), ("b", "b")])
     assert MacroF1().score(rows).value == pytest.approx(50)
     assert MacroF1().details(rows)["labels"]["z"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
 
 
 def test_labels_may_hold_blanks_where_tabs_divide_them() -> None:
-    rows = rows_of([("new york\tparis", "new york\trome"), ("sci fi", "sci no")])
+    rows = paired([("new york\tparis", "new york\trome"), ("sci fi", "sci no")])
     assert Accuracy().score(rows[:1]).value == pytest.approx(50)
     assert Accuracy().score(rows).value == pytest.approx(50), "without a tab blanks divide"
     assert Accuracy(separator="\t").score(rows).value == pytest.approx(100 / 3)
-    assert Accuracy().score(rows_of([("a\tb", "a b"), ("a b", "a\tb")])).value == 50, "the reference decides"
-    assert Accuracy(separator=" ").score(rows_of([(" a  b", "a b")])).value == 100, "nothing is no label"
+    assert Accuracy().score(paired([("a\tb", "a b"), ("a b", "a\tb")])).value == 50, "the reference decides"
+    assert Accuracy(separator=" ").score(paired([(" a  b", "a b")])).value == 100, "nothing is no label"
     assert list(MacroF1(separator="\t").details(rows)["labels"]) == ["new york", "rome", "sci no", "paris", "sci fi"]
     assert MicroF1(separator="\t").score(rows).value == pytest.approx(100 / 3)
     with pytest.raises(InputError, match="separator is empty"):
@@ -107,7 +108,7 @@ def test_labels_may_hold_blanks_where_tabs_divide_them() -> None:
 
 
 def test_accuracy_of_a_column() -> None:
-    rows = rows_of([("NOUN￨NN￨x VERB￨VB DET", "NOUN￨NNS￨x VERB￨VB￨z ADJ￨JJ￨y")])
+    rows = paired([("NOUN￨NN￨x VERB￨VB DET", "NOUN￨NNS￨x VERB￨VB￨z ADJ￨JJ￨y")])
     values = {Accuracy(column).name: Accuracy(column).score(rows).value for column in (1, 2, 3)}
     assert values == pytest.approx({"accuracy_1": 200 / 3, "accuracy_2": 100 / 3, "accuracy_3": 100 / 3})
     assert Accuracy().score(rows).value == 0
@@ -120,7 +121,7 @@ def test_accuracy_of_a_column() -> None:
 def test_rare_labels_of_a_confusion_matrix_are_pooled() -> None:
     names = [f"l{place:02}" for place in range(SHOWN + 5)]
     pairs = [(name, name) for place, name in enumerate(names) for _ in range(100 - place)]
-    rows = rows_of([*pairs, ("l34", "l33"), ("l00", "l34"), ("l34", "l00")])
+    rows = paired([*pairs, ("l34", "l33"), ("l00", "l34"), ("l34", "l00")])
     confusion = MacroF1().details(rows)["confusion"]
     counts = np.array(confusion["counts"])
     assert confusion["labels"] == [*names[:SHOWN], "other"]
@@ -130,7 +131,7 @@ def test_rare_labels_of_a_confusion_matrix_are_pooled() -> None:
 
 
 def test_a_hundred_thousand_labels_take_no_time_to_speak_of() -> None:
-    rows = rows_of([("a b c d e " * 4, "a b c x e " * 4)] * 1000)
+    rows = paired([("a b c d e " * 4, "a b c x e " * 4)] * 1000)
     assert Accuracy().score(rows, interval=True).value == pytest.approx(80)
     assert ExactMatch().score(rows, interval=True).high == 0
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
 from seq2seq.metrics.edit_distance import EditDistance, SequenceErrorRate, SymbolErrorRate, edit_distance
+from tests.support import rows_of
 
 
 def by_definition(one: str, other: str) -> int:
@@ -51,12 +52,13 @@ def test_distance_is_a_distance(one: str, other: str, third: str) -> None:
     assert edit_distance(one, third) <= edit_distance(one, other) + edit_distance(other, third)
 
 
-def rows_of(*rows: tuple[str, str, str]) -> list[Prediction]:
+def triples(*rows: tuple[str, str, str]) -> list[Prediction]:
     """Rows of source, prediction and reference."""
-    return [Prediction(place, source, other, one, 0.0, []) for place, (source, one, other) in enumerate(rows)]
+    sources, texts, references = zip(*rows, strict=True)
+    return rows_of(texts, references, sources)
 
 
-ROWS = rows_of(
+ROWS = triples(
     ("ady\tx", "a b", "a b"),
     ("ady\ty", "a c", "a b"),
     ("bul\tz", "", "a b c d"),
@@ -80,23 +82,23 @@ def test_rates_over_groups_are_the_mean_of_the_groups() -> None:
     assert per.score(ROWS).value == pytest.approx((25 + 500 / 8) / 2)
     assert wer.each(ROWS) == pytest.approx([0, 100, 100, 100, 0])
     with pytest.raises(InputError, match="row 0: the source 'word' has no tab, before which wer"):
-        wer.score(rows_of(("word", "a", "a")))
+        wer.score(triples(("word", "a", "a")))
 
 
 def test_a_group_without_errors_weighs_as_much_as_others() -> None:
-    rows = rows_of(("a\tx", "a", "a"), ("b\tx", "z", "a"), ("b\ty", "z", "a"))
+    rows = triples(("a\tx", "a", "a"), ("b\tx", "z", "a"), ("b\ty", "z", "a"))
     for metric in (SequenceErrorRate(grouped=True), SymbolErrorRate(grouped=True)):
         assert metric.score(rows).value == pytest.approx(50)
 
 
 def test_a_mean_over_groups_that_a_resample_lacks_is_over_the_others() -> None:
-    rows = rows_of(*[("a\tx", "z", "a")] * 3, ("b\tx", "z", "a"))
+    rows = triples(*[("a\tx", "z", "a")] * 3, ("b\tx", "z", "a"))
     score = SequenceErrorRate(grouped=True).score(rows, interval=True)
     assert (score.low, score.value, score.high) == (100, 100, 100)
 
 
 def test_edit_distance_is_in_characters_of_stripped_texts() -> None:
-    rows = rows_of(("", "kitten ", "sitting"), ("", " same", "same"), ("", "", "été"))
+    rows = triples(("", "kitten ", "sitting"), ("", " same", "same"), ("", "", "été"))
     assert EditDistance().each(rows) == [3, 0, 3]
     assert EditDistance().score(rows).value == pytest.approx(2)
     assert EditDistance.unit == "characters"
@@ -104,7 +106,7 @@ def test_edit_distance_is_in_characters_of_stripped_texts() -> None:
 
 def test_a_test_set_is_scored_at_once() -> None:
     random = np.random.default_rng(2)
-    rows = rows_of(
+    rows = triples(
         *(
             (" ".join(random.choice(list("abcdef"), 10)), " ".join(random.choice(list("abcdef"), 10)), "")
             for _ in range(4500)

@@ -23,6 +23,7 @@ from seq2seq.metrics.forecast_errors import MeanAbsoluteError, MeanAbsoluteScale
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
 from seq2seq.metrics.rouge import Rouge
 from seq2seq.metrics.spans import SpanF1
+from tests.support import rows_of
 
 with warnings.catch_warnings():  # nltk imports parts of scipy and of itself that warn; the scores do not depend on them
     warnings.simplefilter("ignore")
@@ -36,10 +37,6 @@ def prediction(
     prediction: str, reference: str, source: str = "", scores: Sequence[float] = (), row: int = 0
 ) -> Prediction:
     return Prediction(row, source, reference, prediction, 0.0, list(scores))
-
-
-def rows_of(texts: Sequence[str], truths: Sequence[str]) -> list[Prediction]:
-    return [prediction(text, truth, row=row) for row, (text, truth) in enumerate(zip(texts, truths, strict=True))]
 
 
 SACREBLEU: list[SacreBleuMetric] = [Bleu(), Bleu("intl", lowercase=True), Chrf(), Ter()]

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch
-from seq2seq.metrics.base import Metric, Prediction
+from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf, Ter
 from seq2seq.metrics.significance import TRIALS, Difference, adjusted, compare, scored
 from seq2seq.metrics.spans import SpanF1
+from tests.support import rows_of
 
 NAMES = ("BLEU", "chrF2", "TER")
 
@@ -38,13 +39,6 @@ def corpus(rows: int, shares: tuple[float, float], seed: int = 3) -> tuple[list[
     references = [" ".join(source.choices(WORDS, k=source.randint(1, 20))) for _ in range(rows)]
     one, other = ([noisy(text, share, source) for text in references] for share in shares)
     return references, one, other
-
-
-def rows_of(texts: list[str], references: list[str]) -> list[Prediction]:
-    return [
-        Prediction(row, "", reference, text, 0.0, [])
-        for row, (text, reference) in enumerate(zip(texts, references, strict=True))
-    ]
 
 
 def sacrebleu(folder: Path, test: str, *texts: list[str]) -> dict[str, list[float]]:

@@ -11,6 +11,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
 from seq2seq.metrics.spans import Span, SpanF1, spans
+from tests.support import rows_of
 
 TYPES = ("person", "group")
 
@@ -75,9 +76,8 @@ def conlleval(references: list[list[str]], guesses: list[list[str]]) -> tuple[in
     return correct + inside, guessed, reference
 
 
-def rows_of(guesses: list[list[str]], references: list[list[str]]) -> list[Prediction]:
-    pairs = zip(guesses, references, strict=True)
-    return [Prediction(row, "", " ".join(other), " ".join(one), 0.0, []) for row, (one, other) in enumerate(pairs)]
+def joined(guesses: list[list[str]], references: list[list[str]]) -> list[Prediction]:
+    return rows_of(map(" ".join, guesses), map(" ".join, references))
 
 
 @pytest.mark.parametrize("prefixes", ["B", "I", "BI", "BIE", "BIES", "IE", "BIS"])
@@ -101,11 +101,11 @@ def test_counts_equal_the_script_on_any_labels(prefixes: str) -> None:
     references = drawn(random, labels, 3000)
     # Half of the labels are those of the reference, so that spans are right often.
     guesses = [[one if random.random() < 0.5 else str(random.choice(labels)) for one in row] for row in references]
-    counts = SpanF1().statistics(rows_of(guesses, references)).sum(axis=0)
+    counts = SpanF1().statistics(joined(guesses, references)).sum(axis=0)
     assert tuple(counts) == conlleval(references, guesses)
     assert counts[0] > 500
     singles = [conlleval([one], [other]) for one, other in zip(references[:300], guesses, strict=False)]
-    assert SpanF1().statistics(rows_of(guesses[:300], references[:300])).tolist() == [list(one) for one in singles]
+    assert SpanF1().statistics(joined(guesses[:300], references[:300])).tolist() == [list(one) for one in singles]
 
 
 def test_where_the_script_differs() -> None:
@@ -133,7 +133,7 @@ def test_last_and_unit_are_other_names_for_end_and_single() -> None:
 def test_scores_and_details_of_a_small_set() -> None:
     references = ["B-person I-person O B-group".split(), "O O".split(), ["S-group"]]
     guesses = ["B-person I-person O B-person".split(), "O B-group".split(), ["U-group"]]
-    rows = rows_of(guesses, references)
+    rows = joined(guesses, references)
     assert SpanF1().score(rows).value == pytest.approx(100 * 2 * 2 / (4 + 3))
     details = SpanF1().details(rows)
     assert details["precision"] == pytest.approx(50)
@@ -142,7 +142,7 @@ def test_scores_and_details_of_a_small_set() -> None:
     assert details["labels"]["group"] == pytest.approx({"precision": 50, "recall": 50, "f1": 50, "support": 2})
     person = {"precision": 50, "recall": 100, "f1": 200 / 3, "support": 1}
     assert details["labels"]["person"] == pytest.approx(person)
-    assert SpanF1().each(rows_of([["O"], ["B-x"]], [["O"], ["O"]])) == [100, 0]
+    assert SpanF1().each(joined([["O"], ["B-x"]], [["O"], ["O"]])) == [100, 0]
 
 
 def test_types_of_spans_hold_dashes_and_may_be_absent() -> None:
@@ -153,11 +153,11 @@ def test_types_of_spans_hold_dashes_and_may_be_absent() -> None:
 def test_labels_that_are_no_spans() -> None:
     assert spans("B-x NOUN I-x".split()) == {Span("x", 0, 1), Span("x", 2, 3)}, "outside where it is predicted"
     with pytest.raises(InputError, match="row 1: the label 'NOUN' is no part of a span"):
-        SpanF1().score(rows_of([["O"], ["O"]], [["O"], ["NOUN"]]))
+        SpanF1().score(joined([["O"], ["O"]], [["O"], ["NOUN"]]))
 
 
 def test_predictions_of_another_length_are_counted() -> None:
-    rows = rows_of([["B-x"], "B-x O B-x O".split()], [["B-x", "B-x"], ["B-x"]])
+    rows = joined([["B-x"], "B-x O B-x O".split()], [["B-x", "B-x"], ["B-x"]])
     assert SpanF1().statistics(rows).tolist() == [[1, 1, 2], [1, 2, 1]]
 
 
@@ -165,7 +165,7 @@ def test_a_test_set_is_scored_at_once() -> None:
     random = np.random.default_rng(14)
     references = [random.choice(alphabet("BI"), 20).tolist() for _ in range(1250)]
     guesses = [random.choice(alphabet("BI"), 20).tolist() for _ in range(1250)]
-    rows = rows_of(guesses, references)
+    rows = joined(guesses, references)
     start = time.process_time()
     counts = SpanF1().statistics(rows).sum(axis=0)
     assert time.process_time() - start < 1

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.models.bridge import Copy, Learned, Linear, Zeros
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM
-from seq2seq.models.pooling import Attentive, Last, Max, Mean
+from seq2seq.models.fixed_vector import Attentive, Copy, Last, Learned, Linear, Max, Mean, Zeros
 from seq2seq.tasks.translation import Translation
 from tests.models.oracle_attention import Array, attend, normalized
 

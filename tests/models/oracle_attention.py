@@ -37,10 +37,10 @@ def attend(
 def scores(attention: Attention, p: dict[str, Array], q: Array, h: Array, coverage: Array | None) -> Array:
     """The score of each of the states h (S, M)."""
     places = range(len(h))
-    if isinstance(attention, Dot):  # Luong et al. 2015, sec. 3.1
-        return np.array([q @ h[s] for s in places])
     if isinstance(attention, ScaledDot):  # Vaswani et al. 2017, eq. 1
         return np.array([q @ h[s] / np.sqrt(len(q)) for s in places])
+    if isinstance(attention, Dot):  # Luong et al. 2015, sec. 3.1
+        return np.array([q @ h[s] for s in places])
     if isinstance(attention, General):  # Luong et al. 2015, sec. 3.1
         return np.array([q @ p["map.weight"] @ h[s] for s in places])
     if isinstance(attention, Location):  # Luong et al. 2015, eq. 8: the top part, nothing beyond the longest

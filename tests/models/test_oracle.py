@@ -20,16 +20,15 @@ from seq2seq.models.attention import (
     MultiHeadAdditive,
     ScaledDot,
 )
-from seq2seq.models.bridge import Learned, Linear, Zeros
 from seq2seq.models.cells import GRU, LSTM, RNN, Cell, CellState, LayerNormLSTM, MinGRU, MinLSTM
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.models.pooling import Attentive, Max, Mean
-from seq2seq.models.recurrent import Recurrent
+from seq2seq.models.fixed_vector import Attentive, Learned, Linear, Max, Mean, Zeros
+from seq2seq.models.recurrent import Recurrent, Stack
 from seq2seq.tasks.translation import Translation
 from tests.models import oracle
+from tests.models.networks import PAIRS, networks, task_of
 from tests.models.oracle_attention import Array
-from tests.models.test_encoder_decoder import PAIRS, networks, task_of
 from tests.support import batch_of
 
 CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()]
@@ -74,13 +73,13 @@ def test_three_steps_by_hand_a_loop_a_layer_and_ours(function: str) -> None:
     layer.load_state_dict({f"{name}_l0": tensor for name, tensor in cell.state_dict().items()})
     close(layer(xs, h0.unsqueeze(0))[0], by_hand, 1e-6)
 
-    ours = RNN(function).layer(4, 5, False).double()  # type: ignore[arg-type]
+    ours = RNN(function).build(4, 5, False).double()  # type: ignore[arg-type]
     ours.load_state_dict({f"torch.{name}": tensor for name, tensor in layer.state_dict().items()})
     outputs, (last,) = ours(xs, (h0.unsqueeze(0),))
     close(outputs, by_hand, 1e-6)
     close(last[0], h3, 1e-6)
 
-    stack = Recurrent(RNN(function), 4, 5).double()  # type: ignore[arg-type]
+    stack = Recurrent(Stack(RNN(function), 5), 4).double()  # type: ignore[arg-type]
     stack.load_state_dict({f"stack.0.{name}": tensor for name, tensor in ours.state_dict().items()})
     close(stack(xs, (h0.unsqueeze(0),))[0], by_hand, 1e-6)
     for row in (0, 1):  # and the oracle, which all below rests on
@@ -108,7 +107,7 @@ def random_state(cell: Cell, places: int, rows: int, size: int) -> CellState:
 @pytest.mark.parametrize("lengths", [SAME, MIXED], ids=["same", "mixed"])
 def test_layers_are_the_papers_equations(cell: Cell, directions: int, layers: int, lengths: list[int]) -> None:
     for residual_from in [None, 2][:layers]:
-        module = far(Recurrent(cell, 3, 4, layers, directions == 2, residual_from=residual_from))
+        module = far(Recurrent(Stack(cell, 4 * directions, layers, residual_from=residual_from), 3, directions == 2))
         inputs = torch.randn(len(lengths), max(lengths), 3).double()
         state = random_state(cell, layers * directions, len(lengths), 4)
         outputs, last = module(inputs, state, torch.tensor(lengths))
@@ -126,7 +125,7 @@ def test_layers_are_the_papers_equations(cell: Cell, directions: int, layers: in
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_a_step_is_the_papers_equation(cell: Cell) -> None:
-    layer, inputs = far(cell.layer(3, 4, True)), torch.randn(2, 3).double()
+    layer, inputs = far(cell.build(3, 4, True)), torch.randn(2, 3).double()
     state = tuple(tensor[0] for tensor in random_state(cell, 1, 2, 4))
     for direction in (0, 1):
         found, weights = layer.step(inputs, state, direction), oracle.one_direction(parameters(layer), direction)
@@ -140,7 +139,7 @@ def test_a_step_is_the_papers_equation(cell: Cell) -> None:
 @pytest.mark.parametrize("cell", OWN, ids=repr)
 @pytest.mark.parametrize("lengths", [None, [1, 3]], ids=["same", "mixed"])
 def test_gradients_are_exact(cell: Cell, lengths: list[int] | None) -> None:
-    layer = far(cell.layer(2, 3, True))
+    layer = far(cell.build(2, 3, True))
     names = [name for name, _ in layer.named_parameters()]
     rows = None if lengths is None else torch.tensor(lengths)
 

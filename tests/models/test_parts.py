@@ -1,5 +1,8 @@
 """Encoder, bridge, attention and decoder: blind to padding and neighbours, one step equal to the whole."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,12 +10,14 @@ from torch import Tensor, nn
 from seq2seq.errors import InputError
 from seq2seq.models import output as loss
 from seq2seq.models import scan
-from seq2seq.models.attention import Additive, Attention, Dot, General
-from seq2seq.models.bridge import Bridge, Copy, Learned, Linear, StateShape, Zeros
-from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Fused, Layer, LayerNormLSTM, MinGRU, MinLSTM, turned
+from seq2seq.models.attention import Additive, Attention, Dot, General, LocalP
+from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Fused, LayerNormLSTM, MinGRU, MinLSTM, turned
 from seq2seq.models.embedding import Embedding
-from seq2seq.models.encoder import Encoder, EncoderOptions, Stack
-from seq2seq.models.recurrent import Recurrent
+from seq2seq.models.encoder import Encoder, EncoderOptions
+from seq2seq.models.fixed_vector import Attentive, Bridge, Copy, Learned, Linear, Pooling, StateShape, Zeros
+from seq2seq.models.network_part import NetworkPart
+from seq2seq.models.recurrent import Recurrent, Stack
+from seq2seq.models.tagger import LabelColumn, Softmax, Tagger
 
 CELLS: list[Cell] = [RNN(), RNN("relu"), GRU(), LSTM(), LayerNormLSTM(), MinGRU(), MinLSTM()]
 ATTENTIONS: list[Attention | None] = [None, Dot(), General(), Additive(5)]
@@ -54,11 +59,11 @@ def test_reversal_is_the_encoding_of_the_reversed_source() -> None:
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_bidirectional_is_two_unidirectional_passes(cell: Cell) -> None:
-    both = cell.layer(6, 4, True)
+    both = cell.build(6, 4, True)
     inputs, lengths = torch.randn(3, 5, 6), torch.tensor([3, 5, 1])
     outputs, last = both(inputs, None, lengths)
     for direction in (0, 1):
-        single = cell.layer(6, 4, False)
+        single = cell.build(6, 4, False)
         single.load_state_dict(one_direction(both, direction))
         for row, length in enumerate(lengths.tolist()):
             words = inputs[row : row + 1, :length]
@@ -70,7 +75,7 @@ def test_bidirectional_is_two_unidirectional_passes(cell: Cell) -> None:
                 torch.testing.assert_close(tensor[direction, row], expected[0, 0])
 
 
-def one_direction(layer: Layer, direction: int) -> dict[str, Tensor]:
+def one_direction(layer: Cell, direction: int) -> dict[str, Tensor]:
     """The parameters of one direction of a layer, under the names that a layer of one direction gives them."""
     state = layer.state_dict()
     if isinstance(layer, Fused):
@@ -84,7 +89,7 @@ def one_direction(layer: Layer, direction: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 @pytest.mark.parametrize("residual_from", [None, 2])
 def test_step_equals_the_whole_sequence(cell: Cell, residual_from: int | None) -> None:
-    module = Recurrent(cell, 3, 4, layers=3, residual_from=residual_from)
+    module = Recurrent(Stack(cell, 4, 3, residual_from=residual_from), 3)
     inputs, state = torch.randn(5, 40, 3), tuple(torch.randn(3, 5, 4) for _ in range(cell.states))
     whole, last = module(inputs, state)
     for time in range(40):
@@ -95,7 +100,7 @@ def test_step_equals_the_whole_sequence(cell: Cell, residual_from: int | None) -
 
 @pytest.mark.parametrize("cell", CELLS[:4], ids=repr)
 def test_layers_are_those_of_torch(cell: Cell) -> None:
-    module, state = Recurrent(cell, 3, 4, layers=2), tuple(torch.randn(2, 5, 4) for _ in range(cell.states))
+    module, state = Recurrent(Stack(cell, 4, 2), 3), tuple(torch.randn(2, 5, 4) for _ in range(cell.states))
     kind = {"nonlinearity": cell.nonlinearity} if isinstance(cell, RNN) else {}
     theirs = type(module.stack[0].torch)(3, 4, 2, batch_first=True, **kind)
     weights = {name.replace("l0", f"l{k}"): w for k in (0, 1) for name, w in module.stack[k].torch.state_dict().items()}
@@ -110,7 +115,7 @@ def test_layers_are_those_of_torch(cell: Cell) -> None:
 @pytest.mark.parametrize("cell", [RNN(), GRU(), LSTM(), LayerNormLSTM()], ids=repr)
 def test_recurrent_dropout_hides_the_state_and_keeps_it(cell: Cell) -> None:
     """The mask multiplies what the products read; a mask of ones is none; the carried state is whole."""
-    layer, inputs = cell.layer(3, 4, True).double(), torch.randn(2, 5, 3).double()
+    layer, inputs = cell.build(3, 4, True).double(), torch.randn(2, 5, 3).double()
     ones = torch.ones(2, 2, 4).double()
     torch.testing.assert_close(layer(inputs, None, None, ones), layer(inputs))
     state = tuple(torch.randn(2, 4).double() for _ in range(cell.states))
@@ -126,7 +131,7 @@ def test_recurrent_dropout_hides_the_state_and_keeps_it(cell: Cell) -> None:
 def test_a_processor_without_bfloat16_computes_in_32_bits(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch's LSTM raises there."""
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    layer, inputs, lengths = cell.layer(8, 8, True), torch.randn(4, 6, 8), torch.tensor([6, 2, 3, 1])
+    layer, inputs, lengths = cell.build(8, 8, True), torch.randn(4, 6, 8), torch.tensor([6, 2, 3, 1])
     state = tuple(torch.randn(2, 4, 8) for _ in range(cell.states))
     expected = layer(inputs, state, lengths), layer(inputs, state)
     with torch.autocast("cpu", torch.bfloat16):
@@ -138,7 +143,7 @@ def test_a_processor_without_bfloat16_computes_in_32_bits(cell: Cell, monkeypatc
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_gates_are_those_of_the_step(cell: Cell) -> None:
-    layer, state = cell.layer(3, 4, True).double(), tuple(torch.randn(2, 4).double() for _ in range(cell.states))
+    layer, state = cell.build(3, 4, True).double(), tuple(torch.randn(2, 4).double() for _ in range(cell.states))
     inputs = torch.randn(2, 3).double()
     gates, after = layer.gates(inputs, state, 1), layer.step(inputs, state, 1)
     if isinstance(cell, RNN):
@@ -193,7 +198,7 @@ def test_gates_that_are_shut_are_no_division_by_zero() -> None:
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_a_learned_first_state(cell: Cell) -> None:
-    module = Recurrent(cell, 3, 4, layers=2, bidirectional=True, learned_first_state=True)
+    module = Recurrent(Stack(cell, 8, 2), 3, bidirectional=True, learned_first_state=True)
     assert len(module.first) == cell.states
     for parameter in module.first:
         parameter.data.normal_()
@@ -207,7 +212,7 @@ def test_a_learned_first_state(cell: Cell) -> None:
 
 
 def test_forget_bias_is_what_was_asked() -> None:
-    layer = LSTM(1.5).layer(3, 4, True)
+    layer = LSTM(1.5).build(3, 4, True)
     for suffix in ("l0", "l0_reverse"):
         total = getattr(layer.torch, f"bias_ih_{suffix}") + getattr(layer.torch, f"bias_hh_{suffix}")
         assert total[4:8].tolist() == [1.5] * 4
@@ -241,18 +246,16 @@ def test_vocabulary_loss_in_bfloat16_is_close() -> None:
 
 def test_a_copying_bridge_wants_equal_states() -> None:
     state = (torch.randn(2, 3, 8), torch.randn(2, 3, 8))
-    assert Copy().module(2, StateShape(2, 8), StateShape(2, 8))(state) is state
-    with pytest.raises(
-        InputError, match=r"2 x 8 \(layers x units\) and the decoder 3 x 8; choose Linear, Zeros or Learned"
-    ):
-        Copy().module(2, StateShape(2, 8), StateShape(3, 8))
+    assert Copy().build(2, StateShape(2, 8), StateShape(2, 8))(state) is state
+    with pytest.raises(InputError, match=r"model.bridge Copy .*2 x 8.*3 x 8"):
+        Copy().build(2, StateShape(2, 8), StateShape(3, 8))
 
 
 @pytest.mark.parametrize(("layers", "read"), [(1, [1]), (2, [0, 1]), (4, [0, 0, 0, 1])])
 def test_a_linear_bridge_fits_anything(layers: int, read: list[int]) -> None:
     """Layers at the same distance from the top are joined."""
     state = (torch.randn(2, 3, 8), torch.randn(2, 3, 8))
-    module = Linear().module(2, StateShape(2, 8), StateShape(layers, 5))
+    module = Linear().build(2, StateShape(2, 8), StateShape(layers, 5))
     for first, tensor, maps in zip(module(state), state, module.maps, strict=True):
         assert first.shape == (layers, 3, 5)
         for layer, below in enumerate(read):
@@ -261,7 +264,7 @@ def test_a_linear_bridge_fits_anything(layers: int, read: list[int]) -> None:
 
 @pytest.mark.parametrize("bridge", [Zeros(), Learned()], ids=repr)
 def test_bridges_that_tell_nothing(bridge: Bridge) -> None:
-    module = bridge.module(2, StateShape(2, 8), StateShape(3, 5))
+    module = bridge.build(2, StateShape(2, 8), StateShape(3, 5))
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn_like(parameter))
@@ -274,3 +277,33 @@ def test_bridges_that_tell_nothing(bridge: Bridge) -> None:
 def test_odd_hidden_size_is_refused() -> None:
     with pytest.raises(ValueError, match="hidden_size 7"):
         Encoder(Embedding((11,), 6, 1, 0), Stack(GRU(), 7, 1), EncoderOptions())
+
+
+PARTS = [LSTM(0.5), General("sparsemax"), LocalP(3), Attentive(), Linear(), Softmax("BIO")]
+
+
+def built(part: NetworkPart) -> NetworkPart:
+    """A small module of any kind of part."""
+    if isinstance(part, Cell):
+        return part.build(3, 4, True)
+    if isinstance(part, Attention):
+        return part.build(3, 3)
+    if isinstance(part, Pooling):
+        return part.build(3)
+    if isinstance(part, Bridge):
+        return part.build(2, StateShape(2, 4), StateShape(1, 4))
+    assert isinstance(part, Tagger)
+    return part.build(3, [LabelColumn(["O", "B-x", "I-x"], 1)], Stack(GRU(), 4))
+
+
+@pytest.mark.parametrize("part", PARTS, ids=repr)
+def test_settings_are_not_changed_by_what_is_built_from_them(part: NetworkPart) -> None:
+    before, first, second = part.specification(), built(part), built(part)
+    assert part.specification() == before
+    assert not list(part.parameters())
+    assert not list(part.children())
+    mine, others = dict(first.named_parameters()), dict(second.named_parameters())
+    assert mine
+    assert mine.keys() == others.keys()
+    assert not {id(parameter) for parameter in mine.values()} & {id(parameter) for parameter in others.values()}
+    assert type(pickle.loads(pickle.dumps(part))) is type(copy.deepcopy(part)) is type(first) is type(part)

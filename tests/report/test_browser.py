@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from seq2seq.report import compare, layout
-from tests.analysis.test_comparison import compared, write_run, wrong
-from tests.report.test_page import ALIGNMENTS, ATTACKS, ROWS, everything, example, render, whole
+from seq2seq.atomic_files import write_text
+from seq2seq.report import compare
+from seq2seq.report.page import render
+from tests.analysis.systems import compared, write_run, wrong
+from tests.report.pages import ALIGNMENTS, ATTACKS, ROWS, everything, example, whole
 
 pytestmark = pytest.mark.browser
 
@@ -79,7 +81,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "compare": compare.render(compared(*runs)),
     }
     for name, text in texts.items():
-        layout.write(text, folder / f"{name}.html")
+        write_text(folder / f"{name}.html", text)
     return {name: folder / f"{name}.html" for name in texts}
 
 
@@ -112,14 +114,14 @@ def test_attention_follows_the_pointer_and_the_keyboard(browser: Any, pages: dic
     source, target = page.query_selector_all(".alignment .words")
     items = target.query_selector_all("li")
     items[1].hover()
-    said = page.query_selector(".alignment .said")
-    assert said.inner_text() == "ns looked at ne 95 %, o 5 %"
+    status = page.query_selector(".alignment .status")
+    assert status.inner_text() == "ns attends to ne 95 %, o 5 %"
     shades = [item.evaluate("one => getComputedStyle(one).backgroundColor") for item in source.query_selector_all("li")]
     assert len(set(shades)) == 2
     items[0].focus()
-    assert said.inner_text() == "ei looked at o 90 %, ne 10 %"
+    assert status.inner_text() == "ei attends to o 90 %, ne 10 %"
     source.query_selector_all("li")[1].focus()
-    assert said.inner_text() == "ne was looked at by </s> 99 %, ns 95 %, ei 10 %"
+    assert status.inner_text() == "ne is attended by </s> 99 %, ns 95 %, ei 10 %"
 
 
 def test_rows_are_searched_and_sorted(browser: Any, pages: dict[str, Path]) -> None:
@@ -140,7 +142,7 @@ def test_rows_are_searched_and_sorted(browser: Any, pages: dict[str, Path]) -> N
 def test_the_map_tells_the_sentence_under_the_pointer(browser: Any, pages: dict[str, Path]) -> None:
     page = Visit(browser, pages["run"]).page
     page.query_selector_all(".map circle")[0].hover()
-    assert page.query_selector(".map ~ .said").inner_text() == ROWS[1]["source"]
+    assert page.query_selector(".map ~ .status").inner_text() == ROWS[1]["source"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

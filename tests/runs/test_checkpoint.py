@@ -134,7 +134,7 @@ def test_leftovers_of_a_killed_training_are_removed(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     (tmp_path / ".lock").touch()
     run.last.parent.mkdir()
-    left = run.last.with_name(".last.ckpt.tmp")
+    left = run.last.with_name(".last.ckpt.17.tmp")
     left.write_bytes(b"half")
     run.claim(False, False)
     run.release()

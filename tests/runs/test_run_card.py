@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shlex
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +15,13 @@ from pytorch_lightning import LightningModule, Trainer
 
 from seq2seq import train
 from seq2seq.cli import command
+from seq2seq.configurable import flatten
 from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Row, in_memory
 from seq2seq.report import page
-from seq2seq.runs import run_card
-from seq2seq.runs.run_card import changed, energy, fingerprints, power_limit
+from seq2seq.runs import resuming, run_card
+from seq2seq.runs.run_card import changed, fingerprints
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training.callbacks import Curves
 from tests.support import ROOT
@@ -72,6 +72,34 @@ def test_classes_in_lists_compare_with_their_own_defaults() -> None:
     assert changed({"metrics": [bare, half]}, {"metrics": [whole, whole]}) == []
     assert changed({"metrics": [bare]}, {"metrics": [other]}) == ["metrics"]
     assert changed({"metrics": [bare, bare]}, {"metrics": [bare]}) == ["metrics"]
+
+
+def test_settings_are_flattened_to_dotted_names() -> None:
+    cell = {"class_path": "seq2seq.models.cells.LSTM", "init_args": {"forget_bias": 1.0}}
+    settings = {
+        "seed": 1,
+        "model": {"cell": cell, "metrics": [{"class_path": "seq2seq.metrics.bleu.Bleu"}]},
+        "data": {},
+    }
+    assert flatten(settings) == {
+        "seed": 1,
+        "model.cell": "LSTM",
+        "model.cell.forget_bias": 1.0,
+        "model.metrics": [{"class_path": "Bleu"}],
+        "data": {},
+    }
+    assert flatten({}) == {}
+    assert flatten({"cell": {"class_path": "my.Cell"}}) == {"cell": "my.Cell"}
+
+
+def test_what_differs_between_two_configurations() -> None:
+    before = {"seed": 1, "model": {"cell": {"class_path": "seq2seq.models.cells.LSTM"}, "layers": 2}}
+    now = {"seed": 1, "model": {"cell": {"class_path": "LSTM", "init_args": {"forget_bias": 2.0}}, "layers": 3}, "x": 0}
+    none = resuming.NONE
+    assert resuming.changed(before, before) == []
+    assert resuming.changed(before, now) == [
+        ("model.layers", 2, 3), ("model.cell.forget_bias", none, 2.0), ("x", none, 0)
+    ]  # fmt: skip
 
 
 def set_in(values: Mapping[str, Any], before: str = "") -> Iterator[str]:
@@ -154,36 +182,6 @@ def test_resumptions_survive(tmp_path: Path) -> None:
     assert resumed(older, 30).resumed == [30], "a checkpoint from before this was kept"
 
 
-def test_energy_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    told = energy(7200, torch.device("cpu"), 2)
-    assert told["kilowatt_hours"] == pytest.approx((20 + 6 * 10) * 2 / 1000)
-    assert "an estimate, not measured: 80 W" in told["assumption"]
-    assert "6 busy threads" in told["assumption"]
-
-
-@pytest.mark.parametrize(("limit", "watts"), [(700.0, 700), (None, 300)])
-def test_energy_of_accelerators(monkeypatch: pytest.MonkeyPatch, limit: float | None, watts: int) -> None:
-    monkeypatch.setattr(run_card, "power_limit", lambda device: limit)
-    told = energy(1800, torch.device("cuda", 0), 4)
-    assert told["kilowatt_hours"] == pytest.approx(4 * watts / 2 / 1000)
-    assert f"{watts} W for each of 4 accelerators" in told["assumption"]
-    assert ("its power limit" in told["assumption"]) == (limit is not None)
-
-
-def test_the_power_limit_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answered(command: list[str], **more: Any) -> Any:
-        assert command[-2:] == ["-i", "GPU-12ab"]
-        return SimpleNamespace(stdout="350.00\n")
-
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="12ab"))
-    monkeypatch.setattr(subprocess, "run", answered)
-    assert power_limit(torch.device("cuda")) == 350
-    assert power_limit(torch.device("cpu")) is None
-    monkeypatch.setattr(subprocess, "run", lambda *a, **more: SimpleNamespace(stdout="[N/A]\n"))
-    assert power_limit(torch.device("cuda")) is None
-
-
 def test_a_run_leaves_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "write_run", lambda *arguments: None)  # takes the most time
     data = corpus(tmp_path / "data")
@@ -201,7 +199,8 @@ def test_a_run_leaves_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert told["data"]["fingerprints"] == fingerprints(texts, data.path)
     assert told["data"]["rows"] == {"validation": 1, "train": 2, "test": 1}
     assert told["resumed"] == []
-    assert told["energy"]["kilowatt_hours"] > 0
+    assert told["seconds"] > 0
+    assert "energy" not in told
     expected = {"seed": 3, "processes": 1, "threads": torch.get_num_threads()}
     assert {name: told["environment"][name] for name in expected} == expected
-    assert str(tmp_path) not in json.dumps({name: told[name] for name in ("changed", "data", "energy")})
+    assert str(tmp_path) not in json.dumps({name: told[name] for name in ("changed", "data")})

@@ -1,6 +1,7 @@
 """Classification: the loss, labels and checkpoint; pooling, several labels, and labels that cannot be told apart."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,60 +10,40 @@ import pytest
 import torch
 from torch.nn import functional
 
-from seq2seq.data.batching.batch import Batch, RowFormat
-from seq2seq.data.batching.split import Split, fitting
+from seq2seq.data.batching.batch import RowFormat
+from seq2seq.data.batching.split import Split
 from seq2seq.data.corpora.json_rows import Jsonl
 from seq2seq.data.corpora.tables import Tsv
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.ragged import Ragged
-from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.models.pooling import Attentive, Last, Max, Mean, Pooling
+from seq2seq.models.fixed_vector import Attentive, Last, Max, Mean, Pooling
 from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.tagging import Tagging
+from tests import support
+from tests.support import fitted
+
+batch_of = partial(support.batch_of, row_format=Classification.row_format)
+tiny = partial(support.small, Classification)
+
 
 ROWS = [("good fun", "1"), ("bad and long", "0"), ("fun", "1"), ("what a bad film it is", "0"), ("so long", "2")] * 3
 SEVERAL = [("red car", "red car"), ("red", "red"), ("a car", "car"), ("nothing", ""), ("blue red", "red blue")] * 3
 
 
 def learnt(rows: list[tuple[str, str]], target: Tokenizer | None = None) -> Tokenizers:
-    made = Tokenizers(Characters(), target or Labels())
-    for tokenizer, side in zip(made, zip(*rows, strict=True), strict=True):
-        tokenizer.train(side)
-    return made
-
-
-def batch_of(
-    rows: list[tuple[str, str]], tokenizers: Tokenizers, row_format: RowFormat = Classification.row_format
-) -> Batch:
-    texts = Texts(*zip(*rows, strict=True))
-    ids = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
-    return Split(texts, *ids, 512, fitting(row_format, tokenizers)).batch(np.arange(len(rows)))
-
-
-def tiny(tokenizers: Tokenizers, **settings: Any) -> Classification:
-    return Classification(tokenizers, **{"embedding_size": 12, "hidden_size": 16, "dropout": 0.0, **settings})
-
-
-def trained(task: Classification, batch: Batch, steps: int = 80) -> Classification:
-    optimizer = torch.optim.Adam(task.parameters(), 0.02)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        (task.loss(batch) / len(batch.rows)).backward()
-        optimizer.step()
-    return task.eval()
+    return support.learnt(rows, Characters(), target or Labels())
 
 
 @pytest.mark.parametrize("pooling", [Last(), Mean(), Max(), Attentive()], ids=repr)
 def test_overfits_rows(pooling: Pooling) -> None:
     tokenizers = learnt(ROWS)
     batch = batch_of(ROWS, tokenizers)
-    task = trained(tiny(tokenizers, encoder=EncoderOptions(pooling=pooling)), batch)
+    task = fitted(tiny(tokenizers, encoder=EncoderOptions(pooling=pooling)), batch)
     found = task.predict(batch, Decoding(3))
     assert [task.text(one[0]) for one in found] == [label for _, label in ROWS]
     for one in found:
@@ -73,8 +54,8 @@ def test_overfits_rows(pooling: Pooling) -> None:
 def test_overfits_rows_of_several_labels() -> None:
     tokenizers = learnt(SEVERAL)
     task = tiny(tokenizers, multi_label=True)
-    batch = batch_of(SEVERAL, tokenizers, task.row_format)
-    found = trained(task, batch).predict(batch, Decoding())
+    batch = batch_of(SEVERAL, tokenizers, row_format=task.row_format)
+    found = fitted(task, batch).predict(batch, Decoding())
     assert [set(task.text(one[0]).split()) for one in found] == [set(labels.split()) for _, labels in SEVERAL]
     assert all(len(one) == 1 and len(one[0].token_scores) == len(one[0].tokens) for one in found)
 
@@ -88,9 +69,9 @@ def test_the_loss_is_that_of_torch() -> None:
     torch.testing.assert_close(task.loss(batch), wanted)
     torch.testing.assert_close(torch.stack([task.loss(batch_of([row], tokenizers)) for row in ROWS]).sum(), wanted)
     several = tiny(learnt(SEVERAL), multi_label=True)
-    batch = batch_of(SEVERAL, several.tokenizers, several.row_format)
+    batch = batch_of(SEVERAL, several.tokenizers, row_format=several.row_format)
     whole = torch.stack(
-        [several.loss(batch_of([row], several.tokenizers, several.row_format)) for row in SEVERAL]
+        [several.loss(batch_of([row], several.tokenizers, row_format=several.row_format)) for row in SEVERAL]
     ).sum()
     torch.testing.assert_close(several.loss(batch), whole)
     names = several.tokenizers.target.vocabulary  # type: ignore[attr-defined]
@@ -113,7 +94,7 @@ def test_a_checkpoint_predicts_the_same() -> None:
     task = tiny(tokenizers, multi_label=True).eval()
     again = unpack_task(pack_task(task))
     again.load_state_dict(task.state_dict())
-    batch = batch_of(SEVERAL, tokenizers, task.row_format)
+    batch = batch_of(SEVERAL, tokenizers, row_format=task.row_format)
     assert again.eval().predict(batch, Decoding()) == task.predict(batch, Decoding())
     assert again.row_format == task.row_format != Classification.row_format
 

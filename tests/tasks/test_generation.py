@@ -4,9 +4,9 @@ import itertools
 import json
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,11 +21,10 @@ import seq2seq
 from seq2seq import evaluate, predict, train
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.running_text import Lanes
-from seq2seq.data.batching.split import Split, TrainingSteps, fitting
+from seq2seq.data.batching.split import Split, TrainingSteps
 from seq2seq.data.corpora.corpus import SplitSelection
 from seq2seq.data.corpora.text_files import Lines
 from seq2seq.data.datamodule import DataModule
-from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
@@ -40,6 +39,13 @@ from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.generation import Generation
 from seq2seq.training.learner import Learner, step_seed
 from seq2seq.training.options import OptimizerOptions
+from tests import support
+from tests.support import python
+
+split_of = partial(support.split_of, row_format=Generation.row_format)
+batch_of = partial(support.batch_of, row_format=Generation.row_format)
+tiny = partial(support.small, Generation, hidden_size=32)
+
 
 TEXTS = ["die Katze saß", "ein Hund rennt", "zwei Männer", "", "eine Frau liest", "Kinder", "der Mann trinkt", "Vogel"]
 SENTENCES = ["the cat sat on the mat", "", "a dog runs", "two men in a red car", "a bird", "x", "children play"]
@@ -52,24 +58,7 @@ FREE = [("", text) for text in SENTENCES]
 
 
 def learnt(rows: Pairs, source: Tokenizer) -> Tokenizers:
-    tokenizers = Tokenizers(source, Characters())
-    for tokenizer, side in zip(tokenizers, zip(*rows, strict=True), strict=True):
-        tokenizer.train(side)
-    return tokenizers
-
-
-def split_of(rows: Pairs, tokenizers: Tokenizers) -> Split:
-    texts = Texts(*zip(*rows, strict=True))
-    sides = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
-    return Split(texts, *sides, 512, fitting(Generation.row_format, tokenizers))
-
-
-def batch_of(rows: Pairs, tokenizers: Tokenizers) -> Batch:
-    return split_of(rows, tokenizers).batch(np.arange(len(rows)))
-
-
-def tiny(tokenizers: Tokenizers, **settings: Any) -> Generation:
-    return Generation(tokenizers, **{"embedding_size": 12, "hidden_size": 32, "dropout": 0.0, **settings})
+    return support.learnt(rows, source, Characters())
 
 
 KINDS: dict[str, tuple[Pairs, Tokenizer, dict[str, Any]]] = {
@@ -521,10 +510,8 @@ def test_a_run_goes_on_on_two_devices(
     arguments = arguments_of(config, tmp_path / "run")
     interrupted(arguments, 13, monkeypatch)
     elsewhere = "--trainer.devices 2 --trainer.strategy ddp --data.device_tokens 26 --data.workers 1".split()
-    environment = {name: value for name, value in os.environ.items() if name != "SEQ2SEQ_LAUNCH"}
-    command = [sys.executable, "-m", "seq2seq.train", *arguments, "--resume", "true", *elsewhere]
-    done = subprocess.run(command, capture_output=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    done = python("-m", "seq2seq.train", *arguments, "--resume", "true", *elsewhere)
+    assert done.returncode == 0, done.stderr[-2000:]
     again = RunDirectory(tmp_path / "run")
     values = [[value for _, value in losses_of(one)] for one in (again, run)]
     assert values[0] == pytest.approx(values[1], rel=1e-4)
@@ -582,13 +569,13 @@ def test_lines_are_held_out_in_one_piece_or_by_hash(tmp_path: Path) -> None:
     assert all(sets.values())
     assert not sets["train"] & sets["validation"]
     assert not sets["train"] & sets["test"]
-    limited = Lines(running=True).taken(SplitSelection("train", 0.1, 0.9, 5), str(tmp_path))
+    limited = Lines(running=True).selected_rows(SplitSelection("train", 0.1, 0.9, 5), str(tmp_path))
     assert [row.target for row in limited] == whole[20:25]
 
 
 def test_lines_that_are_streamed_are_held_out_too(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("".join(f"line {row}\n" for row in range(200)))
-    held = [row.target for row in Lines().taken(SplitSelection("train", 0.0, 0.3), str(tmp_path))]
+    held = [row.target for row in Lines().selected_rows(SplitSelection("train", 0.0, 0.3), str(tmp_path))]
     streamed = [row["target"] for row in Lines().streamed(SplitSelection("train", 0.0, 0.3), str(tmp_path), [1, 0])]
     assert streamed == held
     assert 20 < len(held) < 100

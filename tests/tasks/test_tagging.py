@@ -1,6 +1,7 @@
 """Tagging: the loss, labels and checkpoint of every tagger; padding, neighbours and unknown words."""
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -9,9 +10,7 @@ import pytest
 import torch
 
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
-from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.factored import TokenFeatures
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
@@ -25,35 +24,13 @@ from seq2seq.models.word_embedding import WordOptions
 from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.tagging import Tagging
+from tests import support
+from tests.support import SENTENCES, SPANS, fitted, learnt
 
-SENTENCES = [
-    ("the\tcat\tsat", "DET\tNOUN\tVERB"),
-    ("a\tdog\truns\tfast", "DET\tNOUN\tVERB\tADV"),
-    ("Anna\tsings", "PROPN\tVERB"),
-    ("two\tmen\tin\ta\tred\tcar", "NUM\tNOUN\tADP\tDET\tADJ\tNOUN"),
-    ("stop", "VERB"),
-    ("the\tred\tdog\tsat\tin\tthe\tcar", "DET\tADJ\tNOUN\tVERB\tADP\tDET\tNOUN"),
-] * 2
-SPANS = [
-    ("Anna\tSmith\tlives\tin\tNew\tYork", "B-person\tI-person\tO\tO\tB-place\tI-place"),
-    ("he\tmet\tBob", "O\tO\tB-person"),
-    ("Paris\tis\tbig", "B-place\tO\tO"),
-    ("no\tnames\there", "O\tO\tO"),
-] * 3
+batch_of = partial(support.batch_of, row_format=Tagging.row_format)
+
+
 TAGGERS = [Softmax(), Crf(), AutoregressiveTagger(8)]
-
-
-def learnt(rows: list[tuple[str, str]], source: Tokenizer, target: Tokenizer) -> Tokenizers:
-    source.train([one for one, _ in rows])
-    target.train([other for _, other in rows])
-    return Tokenizers(source, target)
-
-
-def batch_of(rows: list[tuple[str, str]], tokenizers: Tokenizers) -> Batch:
-    texts = Texts(*zip(*rows, strict=True))
-    ids = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
-    split = Split(texts, *ids, 512, fitting(Tagging.row_format, tokenizers))
-    return split.batch(np.arange(len(rows)))
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +39,8 @@ def spelled() -> Tokenizers:
 
 
 def tiny(tokenizers: Tokenizers, **settings: Any) -> Tagging:
-    small = WordOptions(4, 4, 8, 8, **settings.pop("words", {}))
-    return Tagging(tokenizers, **{"embedding_size": 12, "hidden_size": 16, "dropout": 0.0, "words": small, **settings})
-
-
-def trained(task: Tagging, batch: Batch, steps: int = 60) -> Tagging:
-    optimizer = torch.optim.Adam(task.parameters(), 0.02)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = task.loss(batch) / int(batch.target_lengths.sum())
-        loss.backward()
-        optimizer.step()
-    return task.eval()
+    words = WordOptions(4, 4, 8, 8, **settings.pop("words", {}))
+    return support.small(Tagging, tokenizers, words=words, **settings)
 
 
 def answers(task: Tagging, batch: Batch, beam: int = 1) -> list[str]:
@@ -84,7 +51,7 @@ def answers(task: Tagging, batch: Batch, beam: int = 1) -> list[str]:
 @pytest.mark.parametrize("letters_by", ["LSTM", "CNN"])
 def test_overfits_sentences(spelled: Tokenizers, tagger: Tagger, letters_by: str) -> None:
     batch = batch_of(SENTENCES, spelled)
-    task = trained(tiny(spelled, tagger=tagger, words={"letters_by": letters_by}), batch)
+    task = fitted(tiny(spelled, tagger=tagger, words={"letters_by": letters_by}), batch)
     for beam in (1, 3):
         assert answers(task, batch, beam) == [labels for _, labels in SENTENCES]
 
@@ -141,7 +108,7 @@ def test_no_sequence_breaks_the_scheme(tagger: Tagger) -> None:
                 for before, label in pairwise(labels):
                     assert not label.startswith("I-") or before[2:] == label[2:], labels
     batch = batch_of(SPANS, tokenizers)
-    assert answers(trained(tiny(tokenizers, tagger=tagger), batch), batch) == [labels for _, labels in SPANS]
+    assert answers(fitted(tiny(tokenizers, tagger=tagger), batch), batch) == [labels for _, labels in SPANS]
 
 
 COLUMNS = [
@@ -155,7 +122,7 @@ COLUMNS = [
 def test_several_columns_have_one_encoder(tagger: Tagger) -> None:
     tokenizers = learnt(COLUMNS, Spelled(), TokenFeatures(Labels("\t"), 2))
     batch = batch_of(COLUMNS, tokenizers)
-    task = trained(tiny(tokenizers, tagger=tagger), batch)
+    task = fitted(tiny(tokenizers, tagger=tagger), batch)
     assert answers(task, batch) == [labels for _, labels in COLUMNS]
     assert [one.out_features for one in task.labeller.maps] == [3, 4, 5]  # type: ignore[union-attr]
     with pytest.raises(

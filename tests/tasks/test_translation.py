@@ -1,6 +1,7 @@
 """The translation task: loss, search and checkpoint agree with each other."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,17 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Additive, Dot
-from seq2seq.models.bridge import Linear
 from seq2seq.models.cells import GRU, LSTM, RNN
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.fixed_vector import Linear
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
+from tests import support
 from tests.support import PAIRS, batch_of, split_of
 
-
-def tiny(tokenizers: Tokenizers, **settings: object) -> Translation:
-    sizes: dict[str, object] = {"embedding_size": 16, "hidden_size": 48, "dropout": 0.0}
-    return Translation(tokenizers, **{**sizes, **settings})  # type: ignore[arg-type]
+tiny = partial(support.small, Translation, embedding_size=16, hidden_size=48)
 
 
 KINDS: list[dict[str, object]] = [

@@ -22,10 +22,32 @@ from seq2seq.cli import command
 from seq2seq.runs import checkpoint
 from seq2seq.training import step_boundaries
 from seq2seq.training.learner import Learner
-from seq2seq.training.step_boundaries import Boundaries
+from seq2seq.training.step_boundaries import StepBoundary
+
+SCRIPT = Path(__file__)
+STOPPING = """
+patience: 5
+data:
+  corpus: {class_path: Cldr, init_args: {train: 150, validation: 16, test: 16}}
+  tokenizer: {class_path: SentencePiece, init_args: {vocabulary_size: 120, sampling: 0.5}}
+  batch_tokens: 600
+  device_tokens: 250
+model:
+  cell: GRU
+  embedding_size: 12
+  hidden_size: 16
+  attention: Dot
+  dropout: 0.2
+  scheduled_sampling: {class_path: ScheduledSampling, init_args: {decay_steps: 10}}
+optimizer: {learning_rate: 0.02, schedule: Cosine, warmup_steps: 3, ema_decay: 0.9, average: 2}
+decoding: {beam_size: 2, rows: 2}
+trainer: {max_epochs: 2, accelerator: cpu, log_every_n_steps: 1, val_check_interval: 6}
+"""
+TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+
 
 TIMES = {"seconds", "tokens_per_second"}
-OF_A_LAUNCH = {"seconds", "timing", "energy", "resumed", "environment", "name"}
+OF_A_LAUNCH = {"seconds", "timing", "resumed", "environment", "name"}
 """What results.json says about one launch, not about the experiment."""
 
 
@@ -43,7 +65,7 @@ def strike(place: str, step: int, number: int | str, rank: int) -> Callable[[Any
                 time.sleep(600)
             if number == "TIME":
                 for callback in trainer.callbacks:
-                    if isinstance(callback, Boundaries):
+                    if isinstance(callback, StepBoundary):
                         callback.deadline.end = 0.0
                 return
             os.kill(os.getpid(), int(number))
@@ -86,7 +108,7 @@ def record(file: Path, patch: Callable[[Any, str, Any], None] = setattr) -> None
     patch(Learner, "training_step", stepping)
 
 
-def rows_of(file: Path) -> dict[int, list[int]]:
+def rows_by_step(file: Path) -> dict[int, list[int]]:
     """Of each optimiser step, over all processes."""
     found: dict[int, list[int]] = {}
     for line in file.read_text().splitlines():

@@ -15,17 +15,9 @@ from seq2seq.training import fit
 from seq2seq.training.averaging import MovingAverage, mean
 from seq2seq.training.callbacks import Checkpoints
 from seq2seq.training.learner import Learner
-from tests.training.test_fit import assert_same_weights, results_of, train_until
+from tests.support import REVERSAL, assert_same_weights, results_of, train_until
 
-CONFIG = """
-data:
-  corpus: {class_path: Reversal, init_args: {length: 6, shortest: 3, symbols: 5, train: 200, validation: 20, test: 20}}
-  tokenizer: Words
-  batch_tokens: 400
-model: {cell: GRU, embedding_size: 8, hidden_size: 16, attention: Dot, dropout: 0.1, metrics: [Chrf]}
-optimizer: {learning_rate: 0.02}
-trainer: {max_steps: 12, accelerator: cpu, log_every_n_steps: 1, val_check_interval: 5}
-"""
+CONFIG = REVERSAL
 """Validated at steps 5, 10 and, after the end, 12."""
 BOTH = ["--optimizer.ema_decay", "0.8", "--optimizer.average", "2"]
 Weights = dict[str, Tensor]

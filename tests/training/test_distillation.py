@@ -28,18 +28,10 @@ from seq2seq.training import device_budget, distillation
 from seq2seq.training.distillation import Teacher, divergence
 from seq2seq.training.learner import Learner, step_seed
 from seq2seq.training.options import DistillationOptions
-from tests.support import PAIRS, batch_of, split_of
-from tests.training.test_fit import assert_same_weights, module, results_of, train_until
+from tests.support import PAIRS, REVERSAL, assert_same_weights, batch_of, module, results_of, split_of, train_until
 
-CONFIG = """
-data:
-  corpus: {class_path: Reversal, init_args: {length: 6, shortest: 3, symbols: 5, train: 200, validation: 20, test: 20}}
-  tokenizer: Words
-  batch_tokens: 400
-model: {cell: GRU, embedding_size: 8, hidden_size: 16, attention: Dot, dropout: 0.1, metrics: [Chrf]}
-optimizer: {learning_rate: 0.02}
-trainer: {max_steps: 12, accelerator: cpu, log_every_n_steps: 1, val_check_interval: 5}
-"""
+CONFIG = REVERSAL
+
 SMALL = ["--model.hidden_size", "10"]
 
 
@@ -237,7 +229,7 @@ def learner_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Learner
     """What would be trained."""
     found: list[Learner] = []
     with monkeypatch.context() as patch:
-        patch.setattr(train, "fit_and_test", lambda job, learner, watch: found.append(learner))
+        patch.setattr(train, "fit_and_test", lambda job, learner, *_: found.append(learner))
         train.main(arguments)
     return found[0]
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +12,10 @@ import torch
 import yaml
 
 from seq2seq import evaluate, train
-from seq2seq.errors import InputError, Interrupted
+from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
 from seq2seq.runs.run_directory import RunDirectory
-from seq2seq.training.learner import Learner
+from tests.support import assert_same_weights, module, python, results_of, train_until
 
 CONFIG = """
 data:
@@ -36,11 +35,6 @@ def run(config: Path) -> RunDirectory:
     path = config.parent / "run"
     train.main(["--config", str(config), "--run", str(path)])
     return RunDirectory(path)
-
-
-def results_of(run: RunDirectory) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(run.results.read_text())
-    return content
 
 
 def test_a_run_holds_what_it_promises(run: RunDirectory) -> None:
@@ -111,21 +105,8 @@ def test_curves_are_written_by_optimiser_step(run: RunDirectory) -> None:
 
 def test_scores_equal_the_sacrebleu_command_line(run: RunDirectory) -> None:
     texts = [str(run.predictions / f"test.{name}.txt") for name in ("reference", "prediction")]
-    command = [
-        sys.executable,
-        "-m",
-        "sacrebleu",
-        texts[0],
-        "-i",
-        texts[1],
-        "-m",
-        "bleu",
-        "chrf",
-        "--confidence",
-        "-w",
-        "6",
-    ]
-    printed = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    options = ["-m", "bleu", "chrf", "--confidence", "-w", "6"]
+    printed = json.loads(python("-m", "sacrebleu", texts[0], "-i", texts[1], *options, check=True).stdout)
     metrics = results_of(run)["splits"]["test"]["metrics"]
     for one, name in zip(printed, ("bleu", "chrf"), strict=True):
         assert one["score"] == pytest.approx(metrics[name]["value"], abs=1e-6)
@@ -149,26 +130,6 @@ def test_the_written_configuration_repeats_the_run(run: RunDirectory, tmp_path: 
     assert_same_weights(again.best, run.best)
     assert again.config.read_text() == run.config.read_text()
     assert results_of(again)["splits"] == results_of(run)["splits"]
-
-
-def assert_same_weights(one: Path, other: Path) -> None:
-    first, second = checkpoint.read(one)["state_dict"], checkpoint.read(other)["state_dict"]
-    assert first.keys() == second.keys()
-    assert all(first[name].equal(second[name]) for name in first)
-
-
-def train_until(stop: int, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train and press Ctrl-C before an optimiser step."""
-    step = Learner.training_step
-
-    def stopping(self: Learner, batch: Any, index: int) -> Any:
-        if self.global_step == stop:
-            raise KeyboardInterrupt
-        return step(self, batch, index)
-
-    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="--resume true"):
-        patch.setattr(Learner, "training_step", stopping)
-        train.main(arguments)
 
 
 @pytest.mark.parametrize("stop", [7, pytest.param(30, marks=pytest.mark.slow)])
@@ -342,12 +303,6 @@ def test_the_test_split_is_not_seen_before_the_end(
     monkeypatch.setattr(Cldr, "rows", watched)
     train.main(["--config", str(config), "--run", str(tmp_path / "run"), "--trainer.max_steps", "5"])
     assert asked == ["train", "validation", "test"]
-
-
-def module(name: str, *arguments: str, **more: Any) -> "subprocess.CompletedProcess[bytes]":
-    environment = {name: value for name, value in os.environ.items() if name != "SEQ2SEQ_LAUNCH"}
-    command = [sys.executable, "-m", f"seq2seq.{name}", *arguments]
-    return subprocess.run(command, capture_output=True, env=environment, timeout=300, **more)
 
 
 def test_predict_writes_one_line_for_each_line(run: RunDirectory) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from seq2seq.tasks.translation import Translation
 from seq2seq.training.learner import Learner
 from seq2seq.training.replay import bad
 from seq2seq.training.skipped_steps import KEPT
-from tests.support import ROOT
+from tests.support import ROOT, python, results_of, surroundings, weights_of
 from tests.training.bad_numbers import STEPS, changed
 
 CONFIG = """
@@ -38,23 +36,13 @@ trainer: {max_steps: 7, accelerator: cpu, log_every_n_steps: 1, val_check_interv
 @pytest.fixture(scope="module")
 def whole(config: Path) -> RunDirectory:
     """A training in which nothing happens."""
-    return trained(config, config.parent / "whole")
+    return run_of(config, config.parent / "whole")
 
 
-def trained(config: Path, path: Path, *more: str) -> RunDirectory:
+def run_of(config: Path, path: Path, *more: str) -> RunDirectory:
     os.environ.pop("SEQ2SEQ_LAUNCH", None)
     train.main(["--config", str(config), "--run", str(path), *more])
     return RunDirectory(path)
-
-
-def results_of(run: RunDirectory) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(run.results.read_text())
-    return content
-
-
-def parameters(path: Path) -> dict[str, torch.Tensor]:
-    content: dict[str, torch.Tensor] = checkpoint.read(path)["state_dict"]
-    return content
 
 
 @pytest.mark.parametrize("kind", ["nan", "infinite", "gradient"])
@@ -80,7 +68,7 @@ def test_a_bad_step_is_skipped_and_counted(
 
     monkeypatch.setattr(Translation, "loss", changed(kind, Translation.loss))
     monkeypatch.setattr(Learner, "training_step", watching)
-    run = trained(config, tmp_path / "run")
+    run = run_of(config, tmp_path / "run")
     assert len(seen) == 7, "a skipped step counts: the rows of the others are those of the plan"
     results = results_of(run)
     assert results["skipped"] == {"steps": 2, "split": 0}
@@ -115,7 +103,7 @@ def test_a_skipped_step_is_written_down_and_replayed(
         return value * float("nan") if culprit and culprit[0] in batch.rows and batch.step == 2 else value
 
     monkeypatch.setattr(Translation, "loss", spoiled)
-    run = trained(config, tmp_path / "run")
+    run = run_of(config, tmp_path / "run")
     told = json.loads((run.dumps / "step-3.json").read_text())
     assert told["loss"] == "nan"
     assert told["step"] == 3
@@ -146,7 +134,7 @@ def test_a_replay_computes_the_very_loss(
     """With dropout and drawn subwords, to the bit: only the gradient was spoiled."""
     original = Translation.loss
     monkeypatch.setattr(Translation, "loss", changed("gradient", original))
-    run = trained(config, tmp_path / "run")
+    run = run_of(config, tmp_path / "run")
     monkeypatch.setattr(Translation, "loss", original)
     for step in (3, 4):  # in a row, so that both have the parameters of the first
         assert json.loads((run.dumps / f"step-{step}.json").read_text())["parameters"] == "step-3.ckpt"
@@ -169,7 +157,7 @@ def test_where_the_first_bad_number_appears(
 
     monkeypatch.setattr(Learner, "training_step", spoiling)
     with pytest.raises(InputError, match=r"not a number at step 6, as in the 3 steps before .*skip_limit"):
-        trained(config, tmp_path / "run", "--trainer.skip_limit", "3")
+        run_of(config, tmp_path / "run", "--trainer.skip_limit", "3")
     dumps = RunDirectory(tmp_path / "run").dumps
     assert {file.name for file in dumps.glob("*.json")} == {f"step-{n}.json" for n in range(3, 7)}
     capsys.readouterr()
@@ -183,16 +171,16 @@ def test_where_the_first_bad_number_appears(
 def test_a_limit_of_none(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Translation, "loss", changed("nan", Translation.loss))
     with pytest.raises(InputError, match="not a number at step 3"):
-        trained(config, tmp_path / "none", "--trainer.skip_limit", "0")
-    trained(config, tmp_path / "two", "--trainer.skip_limit", "2")
+        run_of(config, tmp_path / "none", "--trainer.skip_limit", "0")
+    run_of(config, tmp_path / "two", "--trainer.skip_limit", "2")
     with pytest.raises(InputError, match="at least 0"):
-        trained(config, tmp_path / "less", "--trainer.skip_limit", "-1")
+        run_of(config, tmp_path / "less", "--trainer.skip_limit", "-1")
 
 
 def test_counts_survive_a_resumption(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Translation, "loss", changed("nan", Translation.loss))
     more = ["--trainer.val_check_interval", "4"]
-    through = trained(config, tmp_path / "whole", *more)
+    through = run_of(config, tmp_path / "whole", *more)
     step = Learner.training_step
 
     def stopping(self: Learner, batch: Any, index: int) -> None:
@@ -202,10 +190,10 @@ def test_counts_survive_a_resumption(config: Path, tmp_path: Path, monkeypatch: 
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(Learner, "training_step", stopping)
-        trained(config, tmp_path / "run", *more)
-    run = trained(config, tmp_path / "run", *more, "--resume", "true")
+        run_of(config, tmp_path / "run", *more)
+    run = run_of(config, tmp_path / "run", *more, "--resume", "true")
     assert results_of(run)["skipped"] == {"steps": 2, "split": 0}
-    one, other = parameters(run.last), parameters(through.last)
+    one, other = weights_of(run.last), weights_of(through.last)
     assert all(one[name].equal(other[name]) for name in one)
 
 
@@ -217,7 +205,7 @@ def test_only_some_steps_are_written_down(config: Path, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Translation, "loss", often)
     steps = str(2 * KEPT + 6)
-    run = trained(config, tmp_path / "run", "--trainer.max_steps", steps, "--trainer.max_epochs", "99")
+    run = run_of(config, tmp_path / "run", "--trainer.max_steps", steps, "--trainer.max_epochs", "99")
     assert results_of(run)["skipped"]["steps"] == KEPT + 3
     assert len(list(run.dumps.glob("*.json"))) == KEPT
 
@@ -230,7 +218,7 @@ def test_a_full_disk_ends_no_training(config: Path, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(Translation, "loss", changed("nan", Translation.loss))
     monkeypatch.setattr(skipped_steps, "write_text", refused)
-    assert results_of(trained(config, tmp_path / "run"))["skipped"]["steps"] == 2
+    assert results_of(run_of(config, tmp_path / "run"))["skipped"]["steps"] == 2
 
 
 def test_running_text_skips_a_step(
@@ -256,7 +244,7 @@ def test_running_text_skips_a_step(
         return loss * float("nan"), after._replace(recurrent=tuple(one * float("nan") for one in after.recurrent))
 
     monkeypatch.setattr(Generation, "carried_loss", spoiled)
-    run = trained(config, tmp_path / "run")
+    run = run_of(config, tmp_path / "run")
     assert results_of(run)["skipped"]["steps"] == 1
     capsys.readouterr()
     train.main(["--config", str(run.config), "--replay", str(run.dumps / "step-3.json")])
@@ -272,12 +260,12 @@ def test_a_batch_that_does_not_fit_is_split(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Translation, "loss", changed("memory", Translation.loss))
-    run = trained(config, tmp_path / "run")
+    run = run_of(config, tmp_path / "run")
     results = results_of(run)
     assert results["skipped"]["steps"] == 0
     assert results["skipped"]["split"] > 7, "halves are halved again"
     assert "is split in two" in capsys.readouterr().err
-    one, other = parameters(run.last), parameters(whole.last)
+    one, other = weights_of(run.last), weights_of(whole.last)
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)  # Adam makes more of float noise
     losses = [[point[2] for point in results_of(each)["curves"]["train_loss"]] for each in (run, whole)]
@@ -296,9 +284,9 @@ def test_gradients_of_a_failed_backward_pass_do_not_count(
             raise torch.OutOfMemoryError("too late")
 
     monkeypatch.setattr(Learner, "manual_backward", failing)
-    run = trained(config, tmp_path / "run")
+    run = run_of(config, tmp_path / "run")
     assert results_of(run)["skipped"]["split"] == 1
-    one, other = parameters(run.last), parameters(whole.last)
+    one, other = weights_of(run.last), weights_of(whole.last)
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)  # Adam makes more of float noise
 
@@ -309,14 +297,14 @@ def test_one_row_cannot_be_split(config: Path, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Translation, "loss", never)
     with pytest.raises(InputError, match=r"row \d+ alone, of \d+ tokens, exceeds the memory"):
-        trained(config, tmp_path / "run")
+        run_of(config, tmp_path / "run")
 
     def other(self: Translation, batch: Batch) -> torch.Tensor:
         raise RuntimeError("a mistake of ours")
 
     monkeypatch.setattr(Translation, "loss", other)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
-        trained(config, tmp_path / "mistake")
+        run_of(config, tmp_path / "mistake")
 
 
 def test_parts_of_a_batch(tokenizers: Any) -> None:
@@ -341,27 +329,24 @@ def test_processes_skip_a_step_together(config: Path, tmp_path: Path, kind: str)
     assert names == {"step-3.ckpt"} | {
         f"step-{step}{rank}.{end}" for step in (3, 4) for rank in ("", ".rank-1") for end in ("json", "pt")
     }
-    assert torch.cat([value.flatten() for value in parameters(run.last).values()]).isfinite().all()
+    assert torch.cat([value.flatten() for value in weights_of(run.last).values()]).isfinite().all()
 
 
 @pytest.mark.slow
 def test_one_of_two_processes_splits_a_batch(config: Path, tmp_path: Path) -> None:
     run = two("memory", config, tmp_path / "run")
     plain = two("none", config, tmp_path / "plain")
-    one, other = parameters(run.last), parameters(plain.last)
+    one, other = weights_of(run.last), weights_of(plain.last)
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)  # Adam makes more of float noise
 
 
 def two(kind: str, config: Path, path: Path) -> RunDirectory:
     """A training on two processes, the second of which has the trouble."""
-    script = [sys.executable, "-m", "tests.training.bad_numbers", kind]
+    script = ["-m", "tests.training.bad_numbers", kind]
     options = "--trainer.devices 2 --trainer.strategy ddp --data.device_tokens 300".split()
-    environment = {name: value for name, value in os.environ.items() if name != "SEQ2SEQ_LAUNCH"}
-    root = ROOT
-    done = subprocess.run(
-        [*script, "--config", str(config), "--run", str(path), *options],
-        capture_output=True, env=environment | {"PYTHONPATH": str(root)}, cwd=root, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    done = python(
+        *script, "--config", config, "--run", path, *options, env=surroundings(PYTHONPATH=str(ROOT)), cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
     return RunDirectory(path)

@@ -1,9 +1,6 @@
 """An optimiser step is the same whatever the machine: its rows, its ids, its gradient."""
 
 import itertools
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.tasks.translation import Translation
-from tests.support import ROOT
+from tests.support import ROOT, python, surroundings
 
 BUDGET = 700
 
@@ -116,14 +113,10 @@ def test_the_gradient_on_two_processes(tmp_path: Path) -> None:
     ways = {"one": [], "two": two, "two_sliced": [*two, "--data.device_tokens", "160"]}
     gradients = {}
     for name, options in ways.items():
-        script = [sys.executable, str(Path(__file__).with_name("first_gradient.py")), str(tmp_path / f"{name}.pt")]
-        environment = {key: value for key, value in os.environ.items() if key != "SEQ2SEQ_LAUNCH"}
-        environment["PYTHONPATH"] = str(ROOT)
-        done = subprocess.run(
-            [*script, "--config", str(config), "--run", str(tmp_path / name), *options],
-            capture_output=True, env=environment, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr.decode()[-2000:]
+        script = [Path(__file__).with_name("first_gradient.py"), tmp_path / f"{name}.pt"]
+        own = surroundings(PYTHONPATH=str(ROOT))
+        done = python(*script, "--config", config, "--run", tmp_path / name, *options, env=own)
+        assert done.returncode == 0, done.stderr[-2000:]
         gradients[name] = torch.load(tmp_path / f"{name}.pt", weights_only=True)
     for one, other in itertools.combinations(gradients.values(), 2):
         assert (one - other).norm() / one.norm() < 1e-6

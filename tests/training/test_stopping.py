@@ -22,30 +22,12 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training.options import seconds_of
 from seq2seq.training.signals import Deadline, Requests
 from tests.training.kills import TRIALS, Trial, attempt, reference
-from tests.training.stopping import arm, curves, differences, record, rows_of, strike
+from tests.training.stopping import STOPPING, arm, curves, differences, record, rows_by_step, strike
 
-SCRIPT = Path(__file__).with_name("stopping.py")
-CONFIG = """
-patience: 5
-data:
-  corpus: {class_path: Cldr, init_args: {train: 150, validation: 16, test: 16}}
-  tokenizer: {class_path: SentencePiece, init_args: {vocabulary_size: 120, sampling: 0.5}}
-  batch_tokens: 600
-  device_tokens: 250
-model:
-  cell: GRU
-  embedding_size: 12
-  hidden_size: 16
-  attention: Dot
-  dropout: 0.2
-  scheduled_sampling: {class_path: ScheduledSampling, init_args: {decay_steps: 10}}
-optimizer: {learning_rate: 0.02, schedule: Cosine, warmup_steps: 3, ema_decay: 0.9, average: 2}
-decoding: {beam_size: 2, rows: 2}
-trainer: {max_epochs: 2, accelerator: cpu, log_every_n_steps: 1, val_check_interval: 6}
-"""
+CONFIG = STOPPING
+
 EPOCH, LAST = 20, 36
 """Optimiser steps of an epoch, and those until patience has run out."""
-TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 
 @pytest.fixture(scope="module")
@@ -263,11 +245,11 @@ def test_the_earlier_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_agreement_is_rare_enough_to_cost_little_and_comes_within_a_second() -> None:
-    from seq2seq.training.step_boundaries import Boundaries
+    from seq2seq.training.step_boundaries import StepBoundary
 
     watch: Any = SimpleNamespace(timeout=60.0)
     one: Any = None
-    boundaries = Boundaries(one, one, one, watch, None)
+    boundaries = StepBoundary(one, one, one, watch, None)
     assert boundaries.interval() == 1, "nothing is known yet"
     boundaries.step_seconds = 0.05
     boundaries.took.extend([0.5, 0.002, 0.002])  # the first one waited for a process that had just started
@@ -309,13 +291,13 @@ def test_saving_every_few_minutes_changes_nothing(
 
 
 def test_slow_checkpoints_are_written_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    from seq2seq.training.step_boundaries import Boundaries
+    from seq2seq.training.step_boundaries import StepBoundary
 
     now = time.monotonic()
     trainer: Any = SimpleNamespace(world_size=1, is_global_zero=True)
     checkpoints: Any = SimpleNamespace(saved=now, took=20.0, cost=20.0)
     watch: Any = SimpleNamespace(timeout=60.0)
-    boundaries = Boundaries(Requests(), Deadline(None, now), checkpoints, watch, 10)
+    boundaries = StepBoundary(Requests(), Deadline(None, now), checkpoints, watch, 10)
     for later, save in ((700, 0), (1990, 0), (2001, 1)):
         monkeypatch.setattr(time, "monotonic", lambda at=now + later: at)
         assert boundaries.agree(trainer, None).save == save
@@ -405,6 +387,6 @@ def test_a_run_goes_on_with_other_processes(
     os.environ.pop("SEQ2SEQ_LAUNCH", None)
     monkeypatch.setenv("SEQ2SEQ_ROWS", str(tmp_path / "run.rows"))
     attempt(Trial(["before 8 SIGTERM 0"], processes), config, tmp_path / "run")
-    assert rows_of(tmp_path / "run.rows") == rows_of(tmp_path / "whole.rows")
+    assert rows_by_step(tmp_path / "run.rows") == rows_by_step(tmp_path / "whole.rows")
     losses = [[float(row["train_loss"]) for row in curves(tmp_path / name)] for name in ("run", "whole")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

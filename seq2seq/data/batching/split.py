@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from seq2seq.data.batching.batch import Batch, RowFormat
@@ -221,6 +221,13 @@ class Evaluation(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         return self.split.batch(self.batches[index])
+
+
+class Loader(DataLoader[Any]):
+    """Torch's loader without its warning of more workers than cores: on one core it would refuse any worker."""
+
+    def check_worker_number_rationality(self) -> None:
+        """The user has chosen `data.workers`."""
 
 
 def encode(texts: Sequence[str], content: str, tokenizer: Tokenizer, cache: Cache, name: str) -> Ragged:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from seq2seq.data.batching.batch import RowFormat
 from seq2seq.data.batching.plan import Plan
-from seq2seq.data.batching.split import Split, Step, TrainingSteps, draw, fitting, refuse_wrong_lengths
+from seq2seq.data.batching.split import Loader, Split, Step, TrainingSteps, draw, fitting, refuse_wrong_lengths
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
@@ -123,7 +123,7 @@ class StreamedSteps:
 
     def __iter__(self) -> Iterator[Step]:
         start = self.windows.place["step"]
-        for window in DataLoader(self.windows, batch_size=None, num_workers=self.workers):
+        for window in Loader(self.windows, batch_size=None, num_workers=self.workers):
             yield from self.steps(window, start)
             start = 0
 

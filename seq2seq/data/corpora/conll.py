@@ -2,15 +2,62 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import chain
 
-from seq2seq.data.corpora.lines import DIVIDER, JOINER, Pair, check_delimiter, lines, listed
 from seq2seq.data.corpora.text_files import Files, Shard
+from seq2seq.data.lines import DIVIDER, JOINER, as_list, check_delimiter, lines
+from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
 
+SPACES = " \t"
+"""What may stand on a line that ends a sentence. Wider spaces, such as U+00A0, are text."""
 
-class Conllu(Files):
-    """Universal Dependencies: two columns of each sentence, tokens joined by tabs (word forms may hold blanks)."""
+COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+"""The columns of CoNLL-U."""
+
+
+class TokenLines(Files):
+    """A token a line, columns beside it; an empty line ends a sentence. A subclass writes `fields`."""
+
+    encoding = "utf-8"
+    sides: list[list[int]]
+    """The indices of the source's and the target's columns."""
+
+    def fields(self, line: str, number: int, width: int) -> list[str] | None:
+        """The columns of a line; None where no token is. InputError for a wrong line, without its location.
+
+        number: of the token in its sentence, from 1. width: columns of the token before, 0 for the file's first.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how to read a line")
+
+    def ends_sentence(self, line: str) -> bool:
+        """Whether a line stands between sentences."""
+        return not line.strip(SPACES)
+
+    def read(self, shard: Shard) -> Iterator[Row]:
+        [file] = shard
+        tokens: list[list[str]] = []
+        first = width = 0
+        for number, line in enumerate(chain(lines(file, self.encoding), [""]), 1):
+            if self.ends_sentence(line):
+                if tokens:
+                    source, target = map(JOINER.join, zip(*tokens, strict=True))
+                    yield Row(source, target, first, str(file))
+                tokens = []
+                continue
+            try:
+                fields = self.fields(line, len(tokens) + 1, width)
+                if fields is None:
+                    continue
+                first = first if tokens else number
+                tokens.append([token(fields, side) for side in self.sides])
+            except InputError as problem:
+                raise InputError(f"{file}:{number}: {problem}") from problem
+            width = len(fields)
+
+
+class Conllu(TokenLines):
+    """Universal Dependencies: two columns of each sentence, tokens joined by tabs (word forms may hold spaces)."""
 
     endings = (".conllu",)
 
@@ -26,17 +73,30 @@ class Conllu(Files):
         in the folder data.path; patterns may match many.
         """
         for name, columns in (("source", source), ("target", target)):
-            for column in listed(columns):
+            for column in as_list(columns):
                 if column not in COLUMNS:
                     raise InputError(f"data.corpus.{name} is {column!r}; CoNLL-U has {', '.join(COLUMNS)}")
         self.source, self.target, self.files = source, target, files
+        self.sides = [list(map(COLUMNS.index, as_list(columns))) for columns in (source, target)]
 
-    def read(self, shard: Shard) -> Iterator[Pair]:
-        return conllu(shard[0], listed(self.source), listed(self.target))
+    def fields(self, line: str, number: int, width: int) -> list[str] | None:
+        """Comments, multiword tokens and empty nodes are no words."""
+        if line.startswith("#"):
+            return None
+        fields = line.split("\t")
+        if len(fields) != len(COLUMNS):
+            raise InputError(f"{len(fields)} columns where CoNLL-U has {len(COLUMNS)}")
+        if re.fullmatch(r"\d+[-.]\d+", fields[0]):
+            return None
+        if fields[0] != str(number):
+            raise InputError(
+                f"the word is numbered {fields[0]!r} where {number} follows; an empty line must end each sentence"
+            )
+        return fields
 
 
-class Conll(Files):
-    """A token a line, columns of tags beside it, a blank line after each sentence; tokens are joined by tabs."""
+class Conll(TokenLines):
+    """A token a line, columns of tags beside it, an empty line after each sentence; tokens are joined by tabs."""
 
     endings = (".conll", ".bio", ".txt")
 
@@ -48,93 +108,37 @@ class Conll(Files):
         files: dict[str, str | list[str]] | None = None,
         encoding: str = "utf-8",
     ) -> None:
-        """source, target: columns, counted from 1; delimiter: what divides them, null for any blanks.
+        """source, target: columns, counted from 1; delimiter: what separates them, null for any spaces and tabs.
 
         Several columns are joined by ￨ in each word, as the tokenizer TokenFeatures wants them. files: the files of
         each split in the folder data.path; patterns may match many.
         """
         for name, columns in (("source", source), ("target", target)):
-            for column in listed(columns):
+            for column in as_list(columns):
                 check_range(f"data.corpus.{name}", column, 1)
         if delimiter is not None:
             check_delimiter(delimiter)
         self.source, self.target, self.delimiter, self.files, self.encoding = source, target, delimiter, files, encoding
+        self.sides = [[column - 1 for column in as_list(columns)] for columns in (source, target)]
 
-    def read(self, shard: Shard) -> Iterator[Pair]:
-        columns = listed(self.source), listed(self.target)
-        return conll(shard[0], *columns, self.delimiter, self.encoding)
+    def ends_sentence(self, line: str) -> bool:
+        return super().ends_sentence(line) or line.startswith("-DOCSTART-")
 
-
-BLANKS = " \t"
-"""What may stand on a line that ends a sentence. Wider blanks, such as U+00A0, are text."""
-
-COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-"""The columns of CoNLL-U."""
-
-
-def conllu(file: Path, source: Sequence[str], target: Sequence[str]) -> Iterator[Pair]:
-    """Columns of each sentence, tokens joined by tabs; multiword tokens and empty nodes are no words."""
-    places = [[COLUMNS.index(name) for name in side] for side in (source, target)]
-    words: list[list[str]] = []
-    start = 0
-    for number, line in enumerate(lines(file), 1):
-        if not line.strip(BLANKS):
-            if words:
-                yield *joined(words), start
-            words = []
-        elif not line.startswith("#"):
-            fields = line.split("\t")
-            if len(fields) != len(COLUMNS):
-                raise InputError(f"{file}:{number}: {len(fields)} columns where CoNLL-U has {len(COLUMNS)}")
-            if re.fullmatch(r"\d+[-.]\d+", fields[0]):
-                continue
-            if fields[0] != str(len(words) + 1):
-                raise InputError(
-                    f"{file}:{number}: the word is numbered {fields[0]!r} where {len(words) + 1} follows; "
-                    "an empty line must end each sentence"
-                )
-            start = number if not words else start
-            words.append(tokens(fields, places, f"{file}:{number}"))
-    if words:
-        yield *joined(words), start
-
-
-def conll(
-    file: Path, source: Sequence[int], target: Sequence[int], delimiter: str | None, encoding: str
-) -> Iterator[Pair]:
-    """Columns of each sentence, tokens joined by tabs; a line of blanks ends a sentence."""
-    words: list[list[str]] = []
-    start = width = 0
-    places, last = [[column - 1 for column in side] for side in (source, target)], max(*source, *target)
-    for number, line in enumerate(lines(file, encoding), 1):
-        if not line.strip(BLANKS) or line.startswith("-DOCSTART-"):
-            if words:
-                yield *joined(words), start
-            words = []
-            continue
-        fields = line.split(delimiter) if delimiter else re.split(f"[{BLANKS}]+", line.strip(BLANKS))
-        width = width or len(fields)
-        if len(fields) != width or width < last:
-            wanted = f"column {last} is wanted" if len(fields) == width else f"{width} before"
+    def fields(self, line: str, number: int, width: int) -> list[str]:
+        fields = line.split(self.delimiter) if self.delimiter else re.split(f"[{SPACES}]+", line.strip(SPACES))
+        last = 1 + max(map(max, self.sides))
+        if len(fields) != (width or len(fields)) or len(fields) < last:
+            wanted = f"{width} before" if width not in (0, len(fields)) else f"column {last} is wanted"
             raise InputError(
-                f"{file}:{number}: {len(fields)} columns, but {wanted}; mend the line, or "
-                "set data.corpus.delimiter if tokens and tags are divided otherwise"
+                f"{len(fields)} columns, but {wanted}; fix the line, or set data.corpus.delimiter if something else "
+                "separates tokens and tags"
             )
-        start = number if not words else start
-        words.append(tokens(fields, places, f"{file}:{number}"))
-    if words:
-        yield *joined(words), start
+        return fields
 
 
-def tokens(fields: Sequence[str], places: Sequence[Sequence[int]], where: str) -> list[str]:
-    """The cells of a word, unless one could not be told from its neighbours once they are joined."""
-    for cell in (fields[place] for side in places for place in side):
-        if not cell or JOINER in cell:
-            raise InputError(f"{where}: {cell!r} is no token: it must hold something, but no tab; mend the line")
-    return [DIVIDER.join(fields[place] for place in side) for side in places]
-
-
-def joined(words: Sequence[Sequence[str]]) -> tuple[str, str]:
-    """The two columns of a sentence, each as one text."""
-    source, target = zip(*words, strict=True)
-    return JOINER.join(source), JOINER.join(target)
+def token(fields: Sequence[str], columns: Sequence[int]) -> str:
+    """Some columns of a token as one, unless it could not be told from its neighbours once they are joined."""
+    for index in columns:
+        if not fields[index] or JOINER in fields[index]:
+            raise InputError(f"{fields[index]!r} is no token: it must hold something, but no tab; fix the line")
+    return DIVIDER.join(fields[index] for index in columns)

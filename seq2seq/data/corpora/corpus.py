@@ -11,36 +11,38 @@ from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.rows import Origin, Row, Texts, in_memory, read, write
 from seq2seq.errors import InputError
 
-VERSION = 1
+SPLITS = ("train", "validation", "test")
+
+VERSION = 2
 """Of what is kept about rows; a new one leaves the old ones unused."""
 
 
 class Corpus(Part):
-    """Where rows come from. A subclass writes `rows`; one that reads files writes `shards` and `read`."""
+    """Where rows come from. A subclass writes `rows`; one that reads files is a `Files` and writes `read`."""
 
     held_out: str = "by hash of the source"
-    """How the rows of a split that is missing are chosen."""
+    """How the rows of a missing split are chosen."""
 
     def has(self, split: str, path: str | None) -> bool:
-        """Whether there is a split "train", "validation" or "test"; what is missing is held out from the first."""
+        """Whether there is a split of `SPLITS`; a missing one is held out from the training rows."""
         return True
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
         """The rows of a split in order; `path` names a local folder or file to read."""
         raise TypeError(f"{type(self).__name__} does not say how to read rows")
 
-    def taken(self, wanted: "SplitSelection", path: str | None) -> Iterator[Row]:
+    def selected_rows(self, wanted: "SplitSelection", path: str | None) -> Iterator[Row]:
         """The rows that `wanted` describes."""
         rows = self.rows(wanted.split, path)
         if not wanted.everything:
-            rows = (row for row in rows if wanted.takes(row.source, row.target))
+            rows = (row for row in rows if wanted.contains(row.source, row.target))
         return itertools.islice(rows, wanted.limit)
 
     def streamed(self, wanted: "SplitSelection", path: str | None, order: Sequence[int]) -> Any:
         """The same as a `datasets.IterableDataset`; shards in their own order when only the first rows are wanted."""
         rows = self.stream(wanted.split, path, None if wanted.limit else order)
         if not wanted.everything:
-            rows = rows.filter(wanted.takes, input_columns=["source", "target"])
+            rows = rows.filter(wanted.contains, input_columns=["source", "target"])
         return rows if wanted.limit is None else rows.take(wanted.limit)
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
@@ -54,12 +56,20 @@ class Corpus(Part):
         """
         import datasets  # takes two seconds to import
 
-        described = {"corpus": self, "split": split, "path": path}
-        return datasets.IterableDataset.from_generator(examples, gen_kwargs=described)
+        arguments = {"corpus": self, "split": split, "path": path}
+        return datasets.IterableDataset.from_generator(examples, gen_kwargs=arguments)
 
     def proportions(self, rows: Sequence[int]) -> list[float] | None:
         """How much of an epoch each corpus of a mixture shall be, given the rows of each; None for every row once."""
         return None
+
+    def refuse_path(self, path: str | None) -> None:
+        """Raise InputError for a data.path where the corpus reads none."""
+        if path is not None:
+            raise InputError(
+                f"the corpus {type(self).__name__} reads no data.path, which is {path}; leave it out, or choose the "
+                "data.corpus that reads those files (docs/data.md)"
+            )
 
 
 def examples(corpus: Corpus, split: str, path: str | None) -> Iterator[dict[str, str]]:
@@ -74,9 +84,9 @@ class SplitSelection(NamedTuple):
     split: str
     """The corpus's own split to read."""
     low: float = 0.0
-    """Rows whose source has a smaller hash, as a share of all hashes, are not taken."""
+    """Rows whose source has a smaller hash, as a share of all hashes, are left out."""
     high: float = 1.0
-    """Nor are those with this hash or a larger one."""
+    """So are those with this hash or a larger one."""
     limit: int | None = None
     """Only the first rows, of a mixture those of each corpus."""
 
@@ -85,13 +95,13 @@ class SplitSelection(NamedTuple):
         """Whether no row is left for another split."""
         return (self.low, self.high) == (0.0, 1.0)
 
-    def takes(self, source: str, target: str) -> bool:
-        """Whether a row is taken; those of equal sources or, without one, targets are taken or left together."""
+    def contains(self, source: str, target: str) -> bool:
+        """Whether a row is in the split; rows of equal sources or, without one, targets are in the same split."""
         return round(self.low * (1 << 32)) <= zlib.crc32((source or target).encode()) < round(self.high * (1 << 32))
 
 
-def take(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None = None) -> SplitSelection:
-    """What to read for a split; one that the corpus lacks is held out from its training rows by hash of the source."""
+def select_split(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None) -> SplitSelection:
+    """What to read for a split; a missing one is held out from the training rows by hash of the source."""
     if split == "train":
         absent = {name: holdout > 0 and not corpus.has(name, path) for name in ("validation", "test")}
         return SplitSelection("train", holdout * absent["validation"], 1 - holdout * absent["test"], limit)
@@ -106,8 +116,8 @@ def load(corpus: Corpus, wanted: SplitSelection, path: str | None, cache: Cache)
     """The rows that `wanted` describes, memory-mapped; read anew only when a file has changed."""
     files = corpus.stored(wanted.split, path)
     if files is None:
-        return in_memory(corpus.taken(wanted, path))
+        return in_memory(corpus.selected_rows(wanted, path))
     origins = [Origin(str(file), checksum(file), file.stat().st_size) for file in files]
-    key = [VERSION, plain(corpus), code_of(corpus), wanted, [(one.file, one.checksum) for one in origins]]
-    folder = cache.folder("rows", key, lambda folder: write(corpus.taken(wanted, path), folder))
+    key = [VERSION, plain(corpus), code_of(corpus), wanted, [(origin.file, origin.checksum) for origin in origins]]
+    folder = cache.folder("rows", key, lambda folder: write(corpus.selected_rows(wanted, path), folder))
     return read(folder)._replace(origins=origins)

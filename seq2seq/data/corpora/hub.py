@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.data.corpora.corpus import Corpus
-from seq2seq.data.corpora.json_rows import pick, text_of
-from seq2seq.data.corpora.lines import JOINER, listed
+from seq2seq.data.corpora.json_rows import columns_of, joined
+from seq2seq.data.lines import as_list
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
@@ -42,17 +42,16 @@ class Hub(Corpus):
 
     def stream(self, split: str, path: str | None, order: Sequence[int] | None) -> Any:
         dataset = self.dataset(split, path, streaming=True)
-        there = dataset.column_names or list(next(iter(dataset)))
-        text = self._reader(there, dataset.features or {})
-        return dataset.map(text, fn_kwargs={"where": f"{self.name} {split}"}, remove_columns=there)
+        columns = dataset.column_names or list(next(iter(dataset)))
+        text = self._reader(columns, dataset.features or {})
+        return dataset.map(text, fn_kwargs={"location": f"{self.name} {split}"}, remove_columns=columns)
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         return [Path(entry["filename"]) for entry in self.dataset(split, path).cache_files] or None
 
     def dataset(self, split: str, path: str | None, streaming: bool = False) -> Any:
         """The split as `datasets` gives it."""
-        if path is not None:
-            raise InputError("data.corpus Hub reads no data.path; choose the corpus for those files, see docs/data.md")
+        self.refuse_path(path)
         import datasets  # takes two seconds to import
 
         called = self._called(split)
@@ -63,18 +62,15 @@ class Hub(Corpus):
     def _called(self, split: str) -> str | None:
         return (self.splits or {}).get(split, split)
 
-    def _reader(self, there: Sequence[str], features: Mapping[str, Any]) -> "RowReader":
-        """What makes texts of rows with the columns `there`."""
+    def _reader(self, existing: Sequence[str], features: Mapping[str, Any]) -> "RowReader":
+        """What makes texts of rows with the columns `existing`; "de" also means "translation.de", as in many sets."""
+        nested = "translation" in existing
+        sides = [
+            [f"translation.{name}" if nested and name not in existing else name for name in as_list(side)]
+            for side in (self.source, self.target)
+        ]
         labels = {name: feature.int2str for name, feature in features.items() if hasattr(feature, "int2str")}
-        return RowReader(self._names(self.source, there), self._names(self.target, there), there, labels)
-
-    def _names(self, side: str | list[str], there: Sequence[str]) -> list[str]:
-        """Columns of one side; "de" also means "translation.de", the usual form of translation sets."""
-        names = [f"translation.{n}" if n not in there and "translation" in there else n for n in listed(side)]
-        missing = [name for name in names if name not in there and name.partition(".")[0] not in there]
-        if missing:
-            raise InputError(f"{self.name!r} has no column {missing[0]!r}, only {', '.join(there)}")
-        return names
+        return RowReader(sides, columns_of([*sides[0], *sides[1]], existing, repr(self.name)), labels)
 
     def _ask(self, question: Any) -> Any:
         """Ask the Hub, with its failures as one line."""
@@ -100,21 +96,19 @@ def split_names(name: str, configuration: str | None) -> list[str]:
 class RowReader:
     """A row of the Hub to its two texts; numbers of classes become the classes' names."""
 
-    def __init__(
-        self, source: list[str], target: list[str], there: Sequence[str], labels: Mapping[str, Callable[[int], str]]
-    ) -> None:
-        """source, target: columns, with dots into inner ones; there: all columns; labels: those that hold classes."""
-        self.sides, self.labels = {"source": source, "target": target}, labels
-        self.columns = sorted({name if name in there else name.partition(".")[0] for name in (*source, *target)})
+    def __init__(self, sides: list[list[str]], columns: list[str], labels: Mapping[str, Callable[[int], str]]) -> None:
+        """sides: names of the values of source and target, with dots into inner ones; columns: those that hold them.
 
-    def __call__(self, content: dict[str, Any], where: str) -> dict[str, str]:
+        labels: of columns that hold classes, a class's number to its name.
+        """
+        self.sides, self.columns, self.labels = sides, columns, labels
+
+    def __call__(self, content: dict[str, Any], location: str) -> dict[str, str]:
         values = dict(content)
         for name in self.labels.keys() & content.keys():
             try:
                 values[name] = self.labels[name](content[name])
             except (ValueError, TypeError) as problem:
-                raise InputError(f"{where}: {name} is {content[name]!r}, none of its classes ({problem})") from problem
-        return {
-            side: JOINER.join(text_of(pick(values, name, where), where, name) for name in names)
-            for side, names in self.sides.items()
-        }
+                raise InputError(f"{location}: {name} is {content[name]!r}, not a class ({problem})") from problem
+        source, target = (joined(values, names, location) for names in self.sides)
+        return {"source": source, "target": target}

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seq2seq.data.corpora.lines import JOINER, Pair, filled_lines, listed
 from seq2seq.data.corpora.text_files import Files, Shard
+from seq2seq.data.lines import JOINER, as_list, filled_lines
 from seq2seq.data.number_text import text_of_list
+from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
 
@@ -30,8 +31,20 @@ class Jsonl(Files):
         """
         self.source, self.target, self.files = source, target, files
 
-    def read(self, shard: Shard) -> Iterator[Pair]:
-        return json_lines(shard[0], (listed(self.source), listed(self.target)))
+    def read(self, shard: Shard) -> Iterator[Row]:
+        [file] = shard
+        for number, line in enumerate(filled_lines(file), 1):
+            try:
+                content = json.loads(line)
+            except (ValueError, RecursionError) as problem:
+                raise InputError(f"{file}:{number}: not JSON ({problem}); is the line cut off?") from problem
+            yield self.row(content, file, number)
+
+    def row(self, content: Any, file: Path, number: int) -> Row:
+        """Two values of an object."""
+        location = f"{file}:{number}"
+        source, target = (joined(content, as_list(side), location) for side in (self.source, self.target))
+        return Row(source, target, number, str(file))
 
 
 class Parquet(Jsonl):
@@ -39,35 +52,54 @@ class Parquet(Jsonl):
 
     endings = (".parquet",)
 
-    def read(self, shard: Shard) -> Iterator[Pair]:
-        return parquet(shard[0], (listed(self.source), listed(self.target)))
+    def read(self, shard: Shard) -> Iterator[Row]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-
-def json_lines(file: Path, wanted: Sequence[Sequence[str]]) -> Iterator[Pair]:
-    """Two values of the object on each line; a dotted name reaches into an inner object."""
-    for line, number in filled_lines(file):
-        where = f"{file}:{number}"
+        [file], number = shard, 0
         try:
-            content = json.loads(line)
-        except (ValueError, RecursionError) as problem:
-            raise InputError(f"{where}: no JSON ({problem}); is the line cut off?") from problem
-        source, target = (JOINER.join([text_of(pick(content, name, where), where, name) for name in side])
-                          for side in wanted)  # fmt: skip
-        yield source, target, number
+            with pq.ParquetFile(file) as opened:
+                names = opened.schema_arrow.names
+                columns = columns_of([*as_list(self.source), *as_list(self.target)], names, str(file))
+                for batch in opened.iter_batches(10_000, columns=columns):
+                    for content in batch.to_pylist():
+                        number += 1
+                        yield self.row(content, file, number)
+        except InputError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:  # values are decoded last
+            reason = (str(problem) or type(problem).__name__).splitlines()[0]
+            raise InputError(
+                f"{file}:{number + 1}: not a parquet file, or a damaged one ({reason}); copy it anew"
+            ) from problem
 
 
-def pick(content: Any, name: str, where: str) -> Any:
+def columns_of(names: Sequence[str], existing: Sequence[str], owner: str) -> list[str]:
+    """The columns that hold values with these names, with dots into inner ones; InputError for a missing one."""
+    columns = sorted({name if name in existing else name.partition(".")[0] for name in names})
+    missing = [column for column in columns if column not in existing]
+    if missing:
+        raise InputError(f"{owner} has no column {missing[0]!r}, only {', '.join(existing)}")
+    return columns
+
+
+def joined(content: Any, names: Sequence[str], location: str) -> str:
+    """One side of a row."""
+    return JOINER.join([text_of(pick(content, name, location), location, name) for name in names])
+
+
+def pick(content: Any, name: str, location: str) -> Any:
     """A value of a JSON object by its dotted name."""
     value = content
     for part in [name] if isinstance(content, dict) and name in content else name.split("."):
         if not isinstance(value, dict) or part not in value:
-            there = ", ".join(map(str, value)) if isinstance(value, dict) else reprlib.repr(value)
-            raise InputError(f"{where}: there is no {name!r}, only {there or 'nothing'}; see data.corpus")
+            existing = ", ".join(map(str, value)) if isinstance(value, dict) else reprlib.repr(value)
+            raise InputError(f"{location}: there is no {name!r}, only {existing or 'nothing'}; see data.corpus")
         value = value[part]
     return value
 
 
-def text_of(value: Any, where: str, name: str) -> str:
+def text_of(value: Any, location: str, name: str) -> str:
     """A value as text: a text itself, a number, a list of texts, which become tokens, or of numbers or vectors."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -77,47 +109,16 @@ def text_of(value: Any, where: str, name: str) -> str:
         try:
             numbers = text_of_list(value)
         except InputError as problem:
-            raise InputError(f"{where}: {name}: {problem}") from problem
+            raise InputError(f"{location}: {name}: {problem}") from problem
         value = value if numbers is None else numbers
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        if any(JOINER in one for one in value):
-            raise InputError(f"{where}: {name} holds a token with a tab inside, which divides tokens; replace it")
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        if any(JOINER in item for item in value):
+            raise InputError(f"{location}: {name} holds a token with a tab inside, which separates tokens; replace it")
         value = JOINER.join(value)
     if not isinstance(value, str):
-        raise InputError(f"{where}: {name} is {reprlib.repr(value)}, not text; mend the row or choose another column")
+        raise InputError(f"{location}: {name} is {reprlib.repr(value)}, not text; fix the row or choose another column")
     try:
         value.encode()
     except UnicodeEncodeError as problem:
-        raise InputError(f"{where}: {name} holds half of a surrogate pair, which is no text; mend it") from problem
+        raise InputError(f"{location}: {name} holds half of a surrogate pair, which is not text; fix it") from problem
     return value
-
-
-def parquet(file: Path, wanted: Sequence[Sequence[str]]) -> Iterator[Pair]:
-    """Two columns of a parquet file; rows are counted from 1."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(file) as opened:
-            there = opened.schema_arrow.names
-            tops = sorted({name if name in there else name.partition(".")[0] for side in wanted for name in side})
-            missing = [name for name in tops if name not in there]
-            if missing:
-                raise InputError(f"{file} has no column {missing[0]!r}, only {', '.join(there)}")
-            for batch in opened.iter_batches(10_000, columns=tops):
-                for content in batch.to_pylist():
-                    number += 1
-                    where = f"{file}:{number}"
-                    source, target = (
-                        JOINER.join([text_of(pick(content, name, where), where, name) for name in side])
-                        for side in wanted
-                    )
-                    yield source, target, number
-    except InputError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:  # values are decoded while they are read
-        reason = (str(problem) or type(problem).__name__).splitlines()[0]
-        raise InputError(
-            f"{file}:{number + 1}: no parquet file, or a damaged one ({reason}); copy it anew"
-        ) from problem

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from seq2seq.data.corpora.corpus import Corpus, SplitSelection
-from seq2seq.data.corpora.lines import JOINER
+from seq2seq.data.lines import JOINER
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
@@ -43,19 +43,19 @@ class Mixture(Corpus):
         return all(corpus.has(split, path) for corpus in self.corpora)
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        return self.taken(SplitSelection(split), path)
+        return self.selected_rows(SplitSelection(split), path)
 
-    def taken(self, wanted: "SplitSelection", path: str | None) -> Iterator[Row]:
+    def selected_rows(self, wanted: SplitSelection, path: str | None) -> Iterator[Row]:
         for number, corpus in enumerate(self.corpora):
             prefix = "" if self.names is None else self.names[number] + JOINER
-            for row in corpus.taken(wanted, path):  # before the prefix, so that a source is held out for all names
+            for row in corpus.selected_rows(wanted, path):  # a source is held out for all names
                 yield row._replace(source=prefix + row.source, corpus=number)
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         each = [corpus.stored(split, path) for corpus in self.corpora]
-        return None if any(one is None for one in each) else [file for one in each for file in one or ()]
+        return None if any(files is None for files in each) else [file for files in each for file in files or ()]
 
-    def streamed(self, wanted: "SplitSelection", path: str | None, order: Sequence[int]) -> Any:
+    def streamed(self, wanted: SplitSelection, path: str | None, order: Sequence[int]) -> Any:
         import datasets
 
         if self.shares is None and len(self.corpora) > 1:
@@ -72,7 +72,7 @@ class Mixture(Corpus):
         wanted = [count ** (1 / self.temperature) for count in rows]
         if self.shares is not None:
             wanted = [share if count else 0.0 for share, count in zip(self.shares, rows, strict=False)]
-        return [one / sum(wanted) for one in wanted]
+        return [weight / sum(wanted) for weight in wanted]
 
 
 def with_prefix(row: dict[str, str], prefix: str) -> dict[str, str]:

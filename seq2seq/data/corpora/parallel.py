@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.data.corpora.hub import Hub
-from seq2seq.data.corpora.lines import Pair, lines
 from seq2seq.data.corpora.text_files import Files, Shard, find, unpacked
+from seq2seq.data.lines import lines
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
@@ -43,13 +43,24 @@ class Parallel(Files):
                 f"data.path {path}: {split} has {max(map(len, sides))} file(s) ending in .{there} "
                 f"but {min(map(len, sides))} in .{ending}"
             )
-        for one, other in zip(*sides, strict=True):
+        shards = list(zip(*sides, strict=True))
+        for one, other in shards:
             if unpacked(one).removesuffix(f".{self.source}") != unpacked(other).removesuffix(f".{self.target}"):
                 raise InputError(f"{one} and {other} would be read together; give parallel files the same name")
-        return list(zip(*sides, strict=True))
+        return shards
 
-    def read(self, shard: Shard) -> Iterator[Pair]:
-        return parallel(shard[0], shard[1], self.encoding)
+    def read(self, shard: Shard) -> Iterator[Row]:
+        source, target = shard
+        pairs = zip_longest(*(lines(file, self.encoding) for file in shard))
+        for number, (one, other) in enumerate(pairs, 1):
+            if one is None or other is None:
+                longer = number + sum(1 for _ in pairs)
+                counts = (number - 1, longer) if one is None else (longer, number - 1)
+                raise InputError(
+                    f"{source} has {counts[0]} lines but {target} has {counts[1]}; "
+                    "line n of one must belong to line n of the other"
+                )
+            yield Row(one, other, number, str(source))
 
     def has(self, split: str, path: str | None) -> bool:
         return super().has(split, path) if path is not None else self.hub().has(split, None)
@@ -63,22 +74,8 @@ class Parallel(Files):
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         return super().stored(split, path) if path is not None else self.hub().stored(split, None)
 
-    def hub(self) -> "Hub":
+    def hub(self) -> Hub:
         """The same data on the Hub."""
         if self.name is None:
             raise InputError("data.corpus Parallel needs --data.path FOLDER or the name of a Hub data set")
         return Hub(self.name, self.source, self.target, self.configuration, self.splits)
-
-
-def parallel(source: Path, target: Path, encoding: str) -> Iterator[Pair]:
-    """Line n of one file with line n of the other."""
-    number, pairs = 0, zip_longest(lines(source, encoding), lines(target, encoding))
-    for number, (one, other) in enumerate(pairs, 1):
-        if one is None or other is None:
-            longer = number + sum(1 for _ in pairs)
-            counts = (number - 1, longer) if one is None else (longer, number - 1)
-            raise InputError(
-                f"{source} has {counts[0]} lines but {target} has {counts[1]}; "
-                "line n of one must belong to line n of the other"
-            )
-        yield one, other, number

@@ -12,10 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from seq2seq.data.corpora.builtin.synthetic import SPLITS
-from seq2seq.data.corpora.corpus import Corpus
-from seq2seq.data.corpora.lines import check_delimiter, listed
-from seq2seq.data.corpora.tables import Columns, quoted, table
+from seq2seq.data.corpora.corpus import SPLITS, Corpus
+from seq2seq.data.corpora.tables import ColumnNames, Csv
+from seq2seq.data.lines import as_list, check_delimiter
 from seq2seq.data.number_text import STEP, parsed
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
@@ -27,7 +26,7 @@ class Values(NamedTuple):
     texts: Sequence[str]
     """The numbers of each step."""
     lines: Sequence[int]
-    """Where each stands."""
+    """Of each step."""
     name: str
 
 
@@ -46,7 +45,7 @@ class Series(Corpus):
         horizon: int = 12,
         validation_share: float = 0.15,
         test_share: float = 0.2,
-        columns: Columns = 1,
+        columns: ColumnNames = 1,
         delimiter: str = ",",
         header: bool = False,
         encoding: str = "utf-8",
@@ -60,7 +59,7 @@ class Series(Corpus):
             validation_share: of all values, those before the test's that are kept for validation.
             test_share: of all values, the last ones, which are kept for the test.
             columns: of the file, counted from 1 or named by its first line; the numbers of several make a vector.
-            delimiter: what divides columns.
+            delimiter: what separates columns.
             header: whether the first line names the columns; it does where `columns` holds a name.
             encoding: of the file.
         """
@@ -76,16 +75,15 @@ class Series(Corpus):
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
         series = self.series(path)
         first, after = self.span(split, len(series.texts))
-        for place in range(max(first, self.history), after - self.horizon + 1):
-            known, wanted = series.texts[place - self.history : place], series.texts[place : place + self.horizon]
-            yield Row(STEP.join(known), STEP.join(wanted), series.lines[place], series.name)
+        for step in range(max(first, self.history), after - self.horizon + 1):
+            known, wanted = series.texts[step - self.history : step], series.texts[step : step + self.horizon]
+            yield Row(STEP.join(known), STEP.join(wanted), series.lines[step], series.name)
 
     def span(self, split: str, count: int) -> tuple[int, int]:
-        """The first value that a split forecasts, and the first after them, of so many values."""
+        """The first value that a split forecasts, and the first after them, of `count` values."""
         sizes = [round(share * count) for share in (self.validation_share, self.test_share)]
         ends = [0, count - sum(sizes), count - sizes[1], count]
-        place = SPLITS.index(split)
-        first, after = ends[place], ends[place + 1]
+        first, after = ends[SPLITS.index(split) :][:2]
         if after - max(first, self.history) < self.horizon:
             raise InputError(
                 f"the {split} split has {max(0, after - first)} of {count} values, too few for a history of "
@@ -99,25 +97,22 @@ class Series(Corpus):
             if path is None or not Path(path).is_file():
                 raise InputError(f"data.path is {path}; give the file of the series, or data.corpus.name co2")
             return self.of_file(Path(path))
-        if path is not None:
-            raise InputError(f"the series {self.name} reads no data.path; leave out data.corpus.name to read a file")
+        self.refuse_path(path)
         values = sunspots() if self.name == "sunspots" else co2()
         return Values([f"{value:.7g}" for value in values.tolist()], range(1, len(values) + 1), self.name)
 
     def of_file(self, file: Path) -> Values:
         """The chosen columns of each line."""
-        wanted = listed(self.columns)
-        named = self.header or any(isinstance(column, str) for column in wanted)
-        records = quoted(file, self.delimiter, self.encoding)
         texts, lines = [], []
-        for text, _, line in table(records, file, (wanted, wanted), named):
-            step = " ".join(text.split())
+        width = len(as_list(self.columns))
+        for row in Csv(self.columns, self.columns, self.delimiter, self.header, encoding=self.encoding).read((file,)):
+            step = " ".join(row.source.split())
             try:
-                parsed(step, len(wanted))
+                parsed(step, width)
             except InputError as problem:
-                raise InputError(f"{file}:{line}: {problem}") from problem
+                raise InputError(f"{file}:{row.line}: {problem}") from problem
             texts.append(step)
-            lines.append(line)
+            lines.append(row.line)
         return Values(texts, lines, str(file))
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
@@ -127,16 +122,16 @@ class Series(Corpus):
 @functools.cache
 def sunspots() -> np.ndarray:
     """Of each year from 1700 to 2008."""
-    found: np.ndarray = statsmodels("sunspots")["SUNACTIVITY"].to_numpy(np.float64)
-    return found
+    values: np.ndarray = statsmodels("sunspots")["SUNACTIVITY"].to_numpy(np.float64)
+    return values
 
 
 @functools.cache
 def co2() -> np.ndarray:
     """Of each month from March 1958 to December 2001."""
     monthly = statsmodels("co2")["co2"].resample("MS").mean()
-    found: np.ndarray = monthly.interpolate().to_numpy(np.float64)
-    return found
+    values: np.ndarray = monthly.interpolate().to_numpy(np.float64)
+    return values
 
 
 def statsmodels(name: str) -> Any:

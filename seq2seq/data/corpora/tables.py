@@ -2,25 +2,64 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-from seq2seq.data.corpora.lines import JOINER, Pair, check_delimiter, empty_line, filled_lines, lines, listed
 from seq2seq.data.corpora.text_files import Files, Shard
+from seq2seq.data.lines import JOINER, as_list, check_delimiter, empty_line, filled_lines, lines
+from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
 
-Columns = int | str | list[int | str]
+ColumnNames = int | str | list[int | str]
 """One column or several, which are joined by tabs."""
 
+LONGEST_FIELD = 1 << 27
+"""Characters of the longest field of a CSV file."""
 
-class Tsv(Files):
-    """A table, one row a line, columns divided by a delimiter; quotation marks are text."""
+
+class Tabular(Files):
+    """A file of records, each with as many fields as the first. A subclass writes `records`."""
+
+    source: ColumnNames
+    target: ColumnNames
+    header: bool
+    """Whether the first record names the columns; it does where source or target hold a name."""
+
+    def records(self, file: Path) -> Iterator[tuple[list[str], int]]:
+        """The fields of each record and the line where it begins."""
+        raise TypeError(f"{type(self).__name__} does not say how to read a file")
+
+    def read(self, shard: Shard) -> Iterator[Row]:
+        [file] = shard
+        records = self.records(file)
+        first = next(records, None)
+        if first is None:
+            return
+        fields, line = first
+        width, sides = len(fields), (as_list(self.source), as_list(self.target))
+        header = self.header or any(isinstance(column, str) for column in chain(*sides))
+        names = fields if header else []
+        source, target = ([index_of(column, names, width, f"{file}:{line}") for column in side] for side in sides)
+        for fields, line in records if header else chain([first], records):
+            if len(fields) != width:
+                named = "header" if header else "first line"
+                raise InputError(
+                    f"{file}:{line}: {len(fields)} columns, but the {named} has {width}; fix the line, or set "
+                    "data.corpus.delimiter or data.corpus.columns"
+                )
+            texts = [JOINER.join([fields[index] for index in side]) for side in (source, target)]
+            yield Row(texts[0], texts[1], line, str(file))
+
+
+class Tsv(Tabular):
+    """A table, one row a line, columns separated by a delimiter; quotation marks are text."""
 
     endings = (".tsv", ".txt", ".csv")
 
     def __init__(
         self,
-        source: Columns = 1,
-        target: Columns = 2,
+        source: ColumnNames = 1,
+        target: ColumnNames = 2,
         delimiter: str = "\t",
         columns: int | None = None,
         header: bool = False,
@@ -38,20 +77,21 @@ class Tsv(Files):
         self.source, self.target, self.delimiter, self.columns = source, target, delimiter, columns
         self.header, self.files, self.encoding = header, files, encoding
 
-    def read(self, shard: Shard) -> Iterator[Pair]:
-        records = delimited(shard[0], self.delimiter, self.columns, self.encoding)
-        return table(records, shard[0], *named(self.source, self.target, self.header))
+    def records(self, file: Path) -> Iterator[tuple[list[str], int]]:
+        split = -1 if self.columns is None else self.columns - 1
+        for number, line in enumerate(filled_lines(file, self.encoding), 1):
+            yield line.split(self.delimiter, split), number
 
 
-class Csv(Files):
+class Csv(Tabular):
     """A table with a delimiter, in which quotation marks protect fields that hold delimiters or line ends."""
 
     endings = (".csv", ".tsv")
 
     def __init__(
         self,
-        source: Columns = "source",
-        target: Columns = "target",
+        source: ColumnNames = "source",
+        target: ColumnNames = "target",
         delimiter: str = ",",
         header: bool = True,
         files: dict[str, str | list[str]] | None = None,
@@ -65,82 +105,34 @@ class Csv(Files):
         self.source, self.target, self.delimiter, self.header = source, target, delimiter, header
         self.files, self.encoding = files, encoding
 
-    def read(self, shard: Shard) -> Iterator[Pair]:
-        records = quoted(shard[0], self.delimiter, self.encoding)
-        return table(records, shard[0], *named(self.source, self.target, self.header))
+    def records(self, file: Path) -> Iterator[tuple[list[str], int]]:
+        csv.field_size_limit(LONGEST_FIELD)
+        reader = csv.reader(lines(file, self.encoding, ends=True), delimiter=self.delimiter, strict=True)
+        start, empty = 1, 0
+        try:
+            for fields in reader:
+                if not fields:
+                    empty = empty or start
+                elif empty:
+                    raise empty_line(file, empty)
+                else:
+                    yield fields, start
+                start = reader.line_num + 1
+        except csv.Error as problem:
+            remedy = "a quotation mark inside a field is written twice; without quotation marks choose Tsv"
+            raise InputError(f"{file}:{start}: not CSV: {problem}; {remedy}") from problem
 
 
-def named(source: Columns, target: Columns, header: bool) -> tuple[tuple[list[int | str], list[int | str]], bool]:
-    """The columns of both sides, and whether the first line names the columns."""
-    sides = listed(source), listed(target)
-    return sides, header or any(isinstance(column, str) for side in sides for column in side)
-
-
-LONGEST_FIELD = 1 << 27
-"""Characters of the longest field of a CSV file."""
-
-
-def delimited(file: Path, delimiter: str, columns: int | None, encoding: str) -> Iterator[tuple[list[str], int]]:
-    """The fields of each line; `columns` is the most that a line is split into. Empty lines may stand at the end."""
-    split = -1 if columns is None else columns - 1
-    for line, number in filled_lines(file, encoding):
-        yield line.split(delimiter, split), number
-
-
-def quoted(file: Path, delimiter: str, encoding: str) -> Iterator[tuple[list[str], int]]:
-    """The fields of each record of a CSV file, in which quotation marks protect delimiters and line ends."""
-    csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(lines(file, encoding, ends=True), delimiter=delimiter, strict=True)
-    start = 1
-    try:
-        empty = 0
-        for fields in reader:
-            if not fields:
-                empty = empty or start
-            elif empty:
-                raise empty_line(file, empty)
-            else:
-                yield fields, start
-            start = reader.line_num + 1
-    except csv.Error as problem:
-        remedy = "a quotation mark inside a field is written twice; without quotation marks choose Tsv"
-        raise InputError(f"{file}:{start}: no CSV: {problem}; {remedy}") from problem
-
-
-def table(
-    records: Iterator[tuple[list[str], int]], file: Path, wanted: Sequence[Sequence[int | str]], header: bool
-) -> Iterator[Pair]:
-    """Source and target out of records; `wanted` holds the columns of each, counted from 1 or named by the header."""
-    names: list[str] | None = None
-    places: list[list[int]] | None = None
-    width = 0
-    for fields, line in records:
-        if places is None:
-            names, width = (fields if header else None), len(fields)
-            places = [[column_place(column, names, width, f"{file}:{line}") for column in side] for side in wanted]
-            if header:
-                continue
-        if len(fields) != width:
-            first = "the header" if header else "the first line"
-            raise InputError(
-                f"{file}:{line}: {len(fields)} columns, but {first} has {width}; mend the line, or set "
-                "data.corpus.delimiter or data.corpus.columns"
-            )
-        source, target = (JOINER.join([fields[place] for place in side]) for side in places)
-        yield source, target, line
-
-
-def column_place(column: int | str, names: Sequence[str] | None, width: int, where: str) -> int:
-    """The index of a column."""
+def index_of(column: int | str, names: Sequence[str], width: int, location: str) -> int:
+    """The index of a column that is given by its number from 1 or its name."""
     if isinstance(column, int):
         if not 1 <= column <= width:
             raise InputError(
-                f"{where}: {width} columns, so there is no column {column}; set data.corpus.source and "
+                f"{location}: {width} columns, so there is no column {column}; set data.corpus.source and "
                 "data.corpus.target to columns from 1"
             )
         return column - 1
-    there = list(names or ()).count(column)
-    if there != 1:
-        wrong = f"{there} columns" if there else "no column"
-        raise InputError(f"{where}: there is {wrong} {column!r} in the header {', '.join(names or ())}")
-    return list(names or ()).index(column)
+    if names.count(column) != 1:
+        wrong = f"{names.count(column)} columns" if column in names else "no column"
+        raise InputError(f"{location}: there is {wrong} {column!r} in the header {', '.join(names)}")
+    return names.index(column)

@@ -1,4 +1,4 @@
-"""Corpora in local files of every common form, gzipped or not."""
+"""Corpora in local files: which files make up a split, and plain text, the simplest of their formats."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,21 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.data.corpora.corpus import Corpus, SplitSelection
-from seq2seq.data.corpora.lines import Pair, lines, listed
+from seq2seq.data.corpora.corpus import SPLITS, Corpus, SplitSelection
+from seq2seq.data.lines import as_list, lines
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
-SPLITS: Mapping[str, Sequence[str]] = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test",),
-}
-"""What the files of a split may be called."""
-
+OTHER_NAMES = {"validation": ("valid", "val", "dev")}
+"""What the files of a split may be called besides its own name."""
 
 Shard = tuple[Path, ...]
-"""Files that are read together: one for most forms, two for parallel text."""
+"""Files that are read together: one for most formats, two for parallel text."""
 
 
 class Files(Corpus):
@@ -31,29 +26,27 @@ class Files(Corpus):
     endings: Sequence[str] = ()
 
     def shards(self, split: str, path: str | None) -> list[Shard]:
-        """The files of a split, in order; none when there is no such split."""
+        """The files of a split, in order; empty when there is no such split."""
         return [(file,) for file in find(path, split, self.files, (*self.endings, ""))]
 
-    def read(self, shard: Shard) -> Iterator[Pair]:
-        """The pairs of one shard."""
+    def read(self, shard: Shard) -> Iterator[Row]:
+        """The rows of one shard."""
         raise TypeError(f"{type(self).__name__} does not say how to read a file")
 
     def has(self, split: str, path: str | None) -> bool:
         return bool(self.shards(split, path))
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        for shard in self.shards(split, path):
-            for source, target, line in self.read(shard):
-                yield Row(source, target, line, str(shard[0]))
+        return itertools.chain.from_iterable(map(self.read, self.shards(split, path)))
 
     def stream(self, split: str, path: str | None, order: Sequence[int] | None) -> Any:
         import datasets  # takes two seconds to import
 
         shards = self.shards(split, path)
         if order is not None:
-            shards = [shards[place] for place in np.random.default_rng(list(order)).permutation(len(shards))]
-        described = {"shards": [(self, shard) for shard in shards]}
-        return datasets.IterableDataset.from_generator(shard_examples, gen_kwargs=described)
+            shards = [shards[index] for index in np.random.default_rng(list(order)).permutation(len(shards))]
+        arguments = {"shards": [(self, shard) for shard in shards]}
+        return datasets.IterableDataset.from_generator(shard_examples, gen_kwargs=arguments)
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         return [file for shard in self.shards(split, path) for file in shard]
@@ -62,8 +55,8 @@ class Files(Corpus):
 def shard_examples(shards: list[tuple[Files, Shard]]) -> Iterator[dict[str, str]]:
     """The rows of shards in the form of `datasets`, which continues with the shard in which it stopped."""
     for corpus, shard in shards:
-        for source, target, _ in corpus.read(shard):
-            yield {"source": source, "target": target}
+        for row in corpus.read(shard):
+            yield {"source": row.source, "target": row.target}
 
 
 class Lines(Files):
@@ -81,47 +74,54 @@ class Lines(Files):
         self.running, self.files, self.encoding = running, files, encoding
         self.held_out = "its beginning and its end" if running else "by hash of the line"
 
-    def taken(self, wanted: SplitSelection, path: str | None) -> Iterator[Row]:
+    def selected_rows(self, wanted: SplitSelection, path: str | None) -> Iterator[Row]:
         if not self.running or wanted.everything:
-            return super().taken(wanted, path)
+            return super().selected_rows(wanted, path)
         count = sum(1 for _ in self.rows(wanted.split, path))
         first, after = round(wanted.low * count), round(wanted.high * count)
         if wanted.limit is not None:
             after = min(after, first + wanted.limit)
         return itertools.islice(self.rows(wanted.split, path), first, max(first, after))
 
-    def read(self, shard: Shard) -> Iterator[Pair]:
-        for number, line in enumerate(lines(shard[0], self.encoding), 1):
-            yield "", line, number
+    def read(self, shard: Shard) -> Iterator[Row]:
+        [file] = shard
+        for number, line in enumerate(lines(file, self.encoding), 1):
+            yield Row("", line, number, str(file))
 
 
 def find(
     path: str | None, split: str, files: Mapping[str, str | list[str]] | None, endings: Sequence[str]
 ) -> list[Path]:
-    """The files of a split, by their usual names unless `files` has others; none when there is no such split."""
+    """The files of a split, by their usual names unless `files` has others; empty when there is no such split."""
     if path is None:
         raise InputError("this data.corpus reads files; name their folder with --data.path FOLDER")
-    folder = Path(path)
+    folder, files = Path(path), files or {}
     if folder.is_file():
         return [folder] if split == "train" and not files else []
     if not folder.is_dir():
         raise InputError(f"data.path {folder} does not exist; give the folder that holds the files of the corpus")
-    unknown = sorted(set(files or {}) - set(SPLITS))
+    unknown = sorted(set(files) - set(SPLITS))
     if unknown:
-        raise InputError(f"data.corpus.files names {unknown[0]!r}; it maps train, validation and test to files")
-    if split not in (files or {}):
-        found = [folder / f"{name}{ending}{packed}" for name in SPLITS[split] for ending in endings
-                 for packed in ("", ".gz")]  # fmt: skip
-        found = [file for file in found if file.is_file()][:1]
-        if not found and split == "train":
-            raise InputError(f"{folder} holds no train{endings[0]} ({contents(folder)}); name the files with "
-                             "data.corpus.files, e.g. {train: my_data.*}")  # fmt: skip
-        return found
-    return [file for pattern in listed((files or {})[split]) for file in matching(folder, str(pattern), endings)]
+        raise InputError(f"data.corpus.files names {unknown[0]!r}; it maps {', '.join(SPLITS)} to files")
+    if split in files:
+        return [file for pattern in as_list(files[split]) for file in matching(folder, str(pattern), endings)]
+    for name in usual_names(split):
+        for ending, packed in itertools.product(endings, ("", ".gz")):
+            if (file := folder / f"{name}{ending}{packed}").is_file():
+                return [file]
+    if split == "train":
+        raise InputError(f"{folder} holds no train{endings[0]} ({contents(folder)}); name the files with "
+                         "data.corpus.files, e.g. {train: my_data.*}")  # fmt: skip
+    return []
+
+
+def usual_names(split: str) -> Sequence[str]:
+    """What the files of a split may be called."""
+    return (split, *OTHER_NAMES.get(split, ()))
 
 
 def matching(folder: Path, pattern: str, endings: Sequence[str]) -> list[Path]:
-    """The files that a name or pattern in data.corpus.files means, given one of the endings; a packed copy is left."""
+    """The files that a name or pattern in data.corpus.files means, with one of the endings; without packed copies."""
     for ending in endings:  # "train-*" means train-1.en, not train-1.de
         found: dict[str, Path] = {}
         for packed in (".gz", ""):

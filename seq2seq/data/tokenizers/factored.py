@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from seq2seq.data.corpora.lines import DIVIDER
+from seq2seq.data.lines import DIVIDER
 from seq2seq.data.tokenizers.base import EOS, PAD, SPECIAL, UNK, Tokenizer, check_separator, damaged, one_line, strings
 from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.units import Separated, TokenIds

@@ -56,7 +56,7 @@ class Spelled(Tokenizer):
             affixes: beginnings and endings of up to so many letters; 0 for none.
             letters: whether all letters are there.
             longest: letters of a word that are kept, half from each end.
-            vectors: file of pre-trained vectors (word2vec, GloVe, fastText), whose words have an id too.
+            vectors: file of pre-trained vectors (word2vec, GloVe, fastText's text), whose words have an id too.
             most_vectors: words that are taken from it, besides those of the training text.
         """
         check_range("data.tokenizer.affixes", affixes, 0, 8)

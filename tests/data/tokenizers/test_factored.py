@@ -4,8 +4,6 @@ import itertools
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,7 @@ from seq2seq.data.tokenizers.factored import RowFeatures, TokenFeatures
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
-from tests.data.tokenizers.test_tokenizers import TEXTS, damage, key, reborn, trained
-from tests.support import PAIRS, split_of
+from tests.support import PAIRS, TEXTS, damage, key, python, reborn, split_of, trained
 
 ROWS = [f"{language}\tnews\t{text}" for pair in PAIRS for language, text in zip(("en", "de"), pair, strict=True)]
 ROWS += ["de\ttalk\tein Vogel", "fr\ttalk\tein Vogel"]
@@ -458,7 +455,7 @@ def test_the_names_are_known_whatever_is_imported_first(first: str) -> None:
         f"import json, {first}; from seq2seq.data.tokenizers import Tokenizer; from seq2seq.configurable import build; "
         f"print(build(Tokenizer, json.loads({stored!r})))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = python("-c", program, check=True)
     assert done.stdout.strip() == repr(LEARNT["both"])
 
 

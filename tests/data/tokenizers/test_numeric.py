@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from seq2seq.data.cache import Cache
-from seq2seq.data.corpora.corpus import Corpus, load, take
+from seq2seq.data.corpora.corpus import Corpus, load, select_split
 from seq2seq.data.corpora.json_rows import Jsonl, Parquet
 from seq2seq.data.corpora.npy import Npy
 from seq2seq.data.corpora.tables import Tsv
@@ -23,14 +23,13 @@ from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels
 from seq2seq.errors import InputError
 from seq2seq.lint import check, page
+from tests.support import trained
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
-def trained(texts: list[str], normalise: bool = True) -> Vectors:
-    tokenizer = Vectors(normalise)
-    tokenizer.train(texts)
-    return tokenizer
+def learnt_from(texts: list[str], normalise: bool = True) -> Vectors:
+    return trained(Vectors(normalise), texts)
 
 
 def some_rows(seed: int = 0) -> list[np.ndarray]:
@@ -81,7 +80,7 @@ def test_numbers_are_short() -> None:
 
 def test_statistics_are_those_of_all_steps() -> None:
     rows = some_rows()
-    tokenizer = trained([text_of_array(row) for row in rows])
+    tokenizer = learnt_from([text_of_array(row) for row in rows])
     together = np.concatenate(rows)
     np.testing.assert_allclose(tokenizer.mean, together.mean(0), rtol=1e-12)
     np.testing.assert_allclose(tokenizer.deviation, together.std(0), rtol=1e-9)
@@ -93,16 +92,16 @@ def test_statistics_are_those_of_all_steps() -> None:
 
 
 def test_a_number_that_never_changes_stays_finite() -> None:
-    tokenizer = trained(["0.1 3\t0.1 5"])
+    tokenizer = learnt_from(["0.1 3\t0.1 5"])
     assert tokenizer.encode(["0.1 4"])[0].tolist() == [[0.0, 0.0]]
     assert tokenizer.decode([[0.0, 1.0]]) == "0.1 5.0"
-    assert trained(["1 2\t3 4"], normalise=False).encode(["1 2"])[0].tolist() == [[1.0, 2.0]]
+    assert learnt_from(["1 2\t3 4"], normalise=False).encode(["1 2"])[0].tolist() == [[1.0, 2.0]]
 
 
 @given(st.integers(-999_999, 999_999), st.integers(-3, 3))
 def test_decoding_gives_the_text_back(number: int, power: int) -> None:
     unit = 10.0**power
-    tokenizer = trained([f"{-1e6 * unit!r}\t{1e6 * unit!r}"])
+    tokenizer = learnt_from([f"{-1e6 * unit!r}\t{1e6 * unit!r}"])
     value = float(f"{number}e{power}")
     assert float(tokenizer.decode(tokenizer.encode([repr(value)])[0].tolist())) == pytest.approx(value, abs=0.1 * unit)
     assert tokenizer.decode([[0.0]]) == "0"
@@ -110,7 +109,7 @@ def test_decoding_gives_the_text_back(number: int, power: int) -> None:
 
 def test_the_state_makes_an_equal_tokenizer() -> None:
     texts = [text_of_array(row) for row in some_rows()]
-    tokenizer, again = trained(texts), Vectors()
+    tokenizer, again = learnt_from(texts), Vectors()
     again.restore(tokenizer.state)
     for one, other in zip(tokenizer.encode(texts), again.encode(texts), strict=True):
         assert (one == other).all()
@@ -121,12 +120,12 @@ def test_the_state_makes_an_equal_tokenizer() -> None:
         b'{"mean": [], "deviation": [], "steps": [1, 2]}',
         b'{"mean": [1], "deviation": [0], "steps": [1, 1]}',
     ):
-        with pytest.raises(InputError, match="stored Vectors model is damaged"):
+        with pytest.raises(InputError, match=r"Vectors .*damaged"):
             Vectors().restore(bad)
 
 
 def test_people_see_the_first_numbers() -> None:
-    tokenizer = trained(["1 2\t3 4"])
+    tokenizer = learnt_from(["1 2\t3 4"])
     text = "\t".join(f"{step} {step + 1}" for step in range(30))
     assert tokenizer.shown(text) == "30 steps of 2 numbers: 0 1 1 2 2 3 3 4 ..."
     assert tokenizer.shown("\t".join("123456789")) == "9 numbers: 1 2 3 4 5 6 7 8 ..."
@@ -137,8 +136,8 @@ def test_people_see_the_first_numbers() -> None:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def rows_of(corpus: Corpus, folder: Path, split: str = "train") -> list[tuple[str, str]]:
-    texts = load(corpus, take(corpus, split, str(folder), 0), str(folder), Cache())
+def rows_in(corpus: Corpus, folder: Path, split: str = "train") -> list[tuple[str, str]]:
+    texts = load(corpus, select_split(corpus, split, str(folder), 0, None), str(folder), Cache())
     return list(zip(texts.source, texts.target, strict=True))
 
 
@@ -149,7 +148,7 @@ def test_parquet_and_json_hold_vectors(tmp_path: Path) -> None:
     lines = [json.dumps({"source": one, "target": label}) for one, label in zip(frames, labels, strict=True)]
     (tmp_path / "train.jsonl").write_text("\n".join(lines))
     expected = [("1.5 2.0\t3.0 4.0", "ab"), ("5 6", "c")]
-    assert rows_of(Parquet(), tmp_path) == rows_of(Jsonl(), tmp_path) == expected
+    assert rows_in(Parquet(), tmp_path) == rows_in(Jsonl(), tmp_path) == expected
 
 
 def test_npy_arrays_of_one_length(tmp_path: Path) -> None:
@@ -159,8 +158,8 @@ def test_npy_arrays_of_one_length(tmp_path: Path) -> None:
     np.save(tmp_path / "dev.frames.npy", frames[:, :, 0])
     np.save(tmp_path / "dev.text.npy", np.array([7, 8, 9]))
     corpus = Npy("frames", "text")
-    assert rows_of(corpus, tmp_path) == [("0 1\t2 3", "a"), ("4 5\t6 7", "b"), ("8 9\t10 11", "c")]
-    assert rows_of(corpus, tmp_path, "validation") == [("0\t2", "7"), ("4\t6", "8"), ("8\t10", "9")]
+    assert rows_in(corpus, tmp_path) == [("0 1\t2 3", "a"), ("4 5\t6 7", "b"), ("8 9\t10 11", "c")]
+    assert rows_in(corpus, tmp_path, "validation") == [("0\t2", "7"), ("4\t6", "8"), ("8\t10", "9")]
     assert not corpus.has("test", str(tmp_path))
     assert [row["source"] for row in corpus.stream("train", str(tmp_path), None)] == [
         "0 1\t2 3",
@@ -178,20 +177,20 @@ def test_npy_folders_of_many_lengths(tmp_path: Path) -> None:
     found = [(row.source.count("\t") + 1, Path(row.file).name, row.line) for row in corpus.rows("train", str(tmp_path))]
     assert found == [(1, "clip1.npy", 1), (9, "clip9.npy", 1), (10, "clip10.npy", 1)]
     assert len(corpus.stored("train", str(tmp_path)) or ()) == 6
-    before = rows_of(corpus, tmp_path)
+    before = rows_in(corpus, tmp_path)
     np.save(tmp_path / "train.source" / "clip9.npy", np.full((9, 2), 5))
-    assert rows_of(corpus, tmp_path) != before  # a changed file is read anew
+    assert rows_in(corpus, tmp_path) != before  # a changed file is read anew
 
 
 BAD_LINES = [
-    ("1 2\t3 x", r"train\.tsv:2: step 2 holds 'x', which is no number"),
-    ("1 2\t3", r"train\.tsv:2: step 2 has 1 number where 2 are expected"),
-    ("1 2\t3 4 5", r"train\.tsv:2: step 2 has 3 numbers where 2 are expected"),
-    ("1 2 3\t4 5 6", r"train\.tsv:2: step 1 has 3 numbers where 2 are expected"),
-    ("1 2\t\t3 4", r"train\.tsv:2: step 2 has 0 numbers where 2 are expected"),
-    ("1 2\t3 nan", r"train\.tsv:2: step 2 holds a value that is not finite .*; mend or drop the row"),
-    ("1 inf", r"train\.tsv:2: step 1 holds a value that is not finite"),
-    ("", r"train\.tsv:2: there are no numbers .*; fill or drop the row"),
+    ("1 2\t3 x", r"train\.tsv:2: step 2 .*'x'"),
+    ("1 2\t3", r"train\.tsv:2: step 2 has 1 number\b.* 2 "),
+    ("1 2\t3 4 5", r"train\.tsv:2: step 2 has 3 numbers\b.* 2 "),
+    ("1 2 3\t4 5 6", r"train\.tsv:2: step 1 has 3 numbers\b.* 2 "),
+    ("1 2\t\t3 4", r"train\.tsv:2: step 2 has 0 numbers\b.* 2 "),
+    ("1 2\t3 nan", r"train\.tsv:2: step 2 .*not finite"),
+    ("1 inf", r"train\.tsv:2: step 1 .*not finite"),
+    ("", r"train\.tsv:2: .*numbers"),
 ]
 
 
@@ -205,12 +204,12 @@ def test_wrong_rows_are_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 BAD_VALUES = [
-    ([[1, 2], [3]], r":2: source: step 2 has 1 number where 2 are expected; every step needs as many"),
-    ([[1, 2], []], r":2: source: step 2 has 0 numbers where 2 are expected"),
-    ([[1.0, float("nan")]], r":2: source: step 1 holds a value that is not finite .*mend or drop the row"),
-    ([1.0, float("inf")], r":2: source: step 2 holds a value that is not finite"),
-    ([1.0, None], r":2: source: step 2 holds None, which is no number; mend or drop the row"),
-    ([[1, None]], r":2: source: step 1 holds None, which is no number"),
+    ([[1, 2], [3]], r":2: source: step 2 has 1 number\b.* 2 "),
+    ([[1, 2], []], r":2: source: step 2 has 0 numbers\b.* 2 "),
+    ([[1.0, float("nan")]], r":2: source: step 1 .*not finite"),
+    ([1.0, float("inf")], r":2: source: step 2 .*not finite"),
+    ([1.0, None], r":2: source: step 2 .*None"),
+    ([[1, None]], r":2: source: step 1 .*None"),
 ]
 
 
@@ -224,7 +223,7 @@ def test_wrong_values_name_file_line_and_step(tmp_path: Path, value: list[object
     else:
         pq.write_table(pa.table({"source": [good, value], "target": ["", ""]}), file)
     with pytest.raises(InputError, match=rf"train\.{form}{message}"):
-        rows_of(corpus, tmp_path)
+        rows_in(corpus, tmp_path)
 
 
 def spoilt(write: Callable[[Path], object], message: str) -> tuple[Callable[[Path], object], str]:
@@ -232,18 +231,18 @@ def spoilt(write: Callable[[Path], object], message: str) -> tuple[Callable[[Pat
 
 
 BAD_ARRAYS = [
-    spoilt(lambda f: np.save(f / "train.source.npy", [[1.0, 2.0], [3.0, np.nan]]), r"train\.source\.npy:2: step 2 holds a value that is not finite"),
-    spoilt(lambda f: np.save(f / "train.source.npy", np.array([[1, 2], [3]], dtype=object), allow_pickle=True), r"train\.source\.npy: no array of numbers .*a file for each row"),
-    spoilt(lambda f: np.save(f / "train.source.npy", np.array([["a"], ["b"]])), r"train\.source\.npy:1: <U1 .* is no sequence of numbers"),
+    spoilt(lambda f: np.save(f / "train.source.npy", [[1.0, 2.0], [3.0, np.nan]]), r"train\.source\.npy:2: step 2 .*not finite"),
+    spoilt(lambda f: np.save(f / "train.source.npy", np.array([[1, 2], [3]], dtype=object), allow_pickle=True), r"train\.source\.npy: .*numpy\.save"),
+    spoilt(lambda f: np.save(f / "train.source.npy", np.array([["a"], ["b"]])), r"train\.source\.npy:1: <U1 "),
     spoilt(lambda f: np.save(f / "train.source.npy", np.zeros((2, 0))), r"train\.source\.npy"),
-    spoilt(lambda f: (f / "train.source.npy").write_bytes(b"nothing"), r"train\.source\.npy: no array of numbers"),
-    spoilt(lambda f: (f / "train.source.npy").write_bytes(b""), r"train\.source\.npy: no array of numbers"),
-    spoilt(lambda f: np.save(f / "train.source.npy", np.zeros(3)), r"train\.target\.txt has 2 rows, but .*train\.source\.npy has more"),
-    spoilt(lambda f: np.save(f / "train.source.npy", np.zeros(1)), r"train\.source\.npy has 1 rows, but .*train\.target\.txt has more"),
-    spoilt(lambda f: np.save(f / "test.source.npy", np.zeros(1)), r"holds no train\.source\.npy|has no train\.source"),
-    spoilt(lambda f: (f / "train.source").mkdir(), r"train\.source holds no \.npy file"),
-    spoilt(lambda f: ((f / "train.source").mkdir(), np.save(f / "train.source" / "a.npy", np.zeros(1))), r"a\.npy has no number in its name"),
-    spoilt(lambda f: (np.save(f / "train.source.npy", np.zeros(2)), (f / "train.source.txt").write_text("")), r"both claim to be train\.source; remove one"),
+    spoilt(lambda f: (f / "train.source.npy").write_bytes(b"nothing"), r"train\.source\.npy: .*numpy\.save"),
+    spoilt(lambda f: (f / "train.source.npy").write_bytes(b""), r"train\.source\.npy: .*numpy\.save"),
+    spoilt(lambda f: np.save(f / "train.source.npy", np.zeros(3)), r"train\.target\.txt has 2 .*train\.source\.npy"),
+    spoilt(lambda f: np.save(f / "train.source.npy", np.zeros(1)), r"train\.source\.npy has 1 .*train\.target\.txt"),
+    spoilt(lambda f: np.save(f / "test.source.npy", np.zeros(1)), r"train\.source"),
+    spoilt(lambda f: (f / "train.source").mkdir(), r"train\.source .*\.npy"),
+    spoilt(lambda f: ((f / "train.source").mkdir(), np.save(f / "train.source" / "a.npy", np.zeros(1))), r"a\.npy .*number"),
+    spoilt(lambda f: (np.save(f / "train.source.npy", np.zeros(2)), (f / "train.source.txt").write_text("")), r"train\.source\.npy .*train\.source\.txt"),
 ]  # fmt: skip
 
 
@@ -252,20 +251,20 @@ def test_wrong_arrays_are_named(tmp_path: Path, write: Callable[[Path], object],
     (tmp_path / "train.target.txt").write_text("a\nb\n")
     write(tmp_path)
     with pytest.raises(InputError, match=message) as caught:
-        rows_of(Npy(), tmp_path)
+        rows_in(Npy(), tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_npy_says_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs the folder"):
-        rows_of(Npy(), tmp_path / "absent")
-    with pytest.raises(InputError, match=r"holds no train\.frames\.npy"):
-        rows_of(Npy("frames"), tmp_path)
+        rows_in(Npy(), tmp_path / "absent")
+    with pytest.raises(InputError, match=r"train\.frames\.npy"):
+        rows_in(Npy("frames"), tmp_path)
     for row, name in ((1, "source"), (2, "target")):
         (tmp_path / f"train.{name}").mkdir()
         np.save(tmp_path / f"train.{name}" / f"{row}.npy", np.zeros(2))
-    with pytest.raises(InputError, match=r"1\.npy and .*2\.npy would be read together"):
-        rows_of(Npy(), tmp_path)
+    with pytest.raises(InputError, match=r"1\.npy .*2\.npy"):
+        rows_in(Npy(), tmp_path)
 
 
 def test_lint_looks_at_vectors(tmp_path: Path) -> None:

@@ -6,16 +6,12 @@ import json
 import logging
 import math
 import pickle
-import subprocess
-import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -28,9 +24,8 @@ from seq2seq.data.tokenizers.sentence_piece import SentencePiece, spread
 from seq2seq.data.tokenizers.subword_sampling import BLANK
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
-from tests.support import PAIRS
+from tests.support import TEXTS, damage, key, python, reborn, trained
 
-TEXTS = [text for pair in PAIRS for text in pair]
 KINDS: list[Literal["unigram", "bpe"]] = ["unigram", "bpe"]
 CERTAIN: dict[str, float] = {"unigram": 1e9, "bpe": 1e-300}
 """Settings with which the best segmentation is drawn always."""
@@ -38,24 +33,8 @@ ANY = st.text(st.sampled_from("  \t\n\r\u2581\u2585\u2028\0abeinrst<>é😀") | 
 quick = settings(max_examples=80, deadline=None)
 
 
-def key(number: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=number))
-
-
 def squeezed(text: str) -> str:
     return " ".join(text.replace(BLANK, " ").split())
-
-
-def trained(tokenizer: Tokenizer, texts: list[str] = TEXTS) -> Any:
-    tokenizer.train(iter(texts))
-    return tokenizer
-
-
-def reborn(tokenizer: Tokenizer) -> Any:
-    """The same tokenizer from what a checkpoint holds."""
-    fresh = build(Tokenizer, json.loads(json.dumps(tokenizer.specification())))
-    fresh.restore(tokenizer.state)
-    return fresh
 
 
 MODELS = {
@@ -399,11 +378,6 @@ def test_the_state_is_all_that_was_learnt(name: str) -> None:
     assert again.decode(ids) == tokenizer.decode(ids)
 
 
-def damage(state: bytes) -> Iterator[bytes]:
-    yield from (b"", b"no model at all", b"\xff\xfe", b"null", b"[1]", b"[]", b'["a", "a"]', b"[" * 100_000)
-    yield state[: len(state) // 2]
-
-
 @pytest.mark.parametrize("name", LEARNT)
 def test_a_damaged_state_is_an_input_error(name: str) -> None:
     for state in damage(LEARNT[name].state):
@@ -451,7 +425,7 @@ def test_unknown_parts_inside_lists_are_refused(wanted: str) -> None:
 
 def test_tokenizers_load_without_torch() -> None:
     command = "import sys, seq2seq.data.tokenizers; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
+    assert python("-c", command).returncode == 0
 
 
 @given(st.integers(0, 300), st.integers(1, 40))

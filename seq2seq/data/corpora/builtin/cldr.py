@@ -13,17 +13,19 @@ from collections.abc import Callable, Mapping
 from random import Random
 from types import MappingProxyType
 from typing import TypedDict, TypeVar
-from zlib import crc32
 
 from babel import Locale
 
-from seq2seq.data.corpora.builtin.cldr_phrases import Word, locale_named, utterance, words
+from seq2seq.data.corpora.builtin.cldr_phrases import utterance
+from seq2seq.data.corpora.builtin.cldr_pieces import Word, locale_named, words
+from seq2seq.data.corpora.builtin.generated import split_of
+from seq2seq.data.corpora.corpus import SPLITS
 
-ROWS: Mapping[str, int] = MappingProxyType({"train": 20_000, "validation": 500, "test": 1_000})
-"""How many rows of each split `generate` makes unless told otherwise."""
+ROWS: Mapping[str, int] = MappingProxyType(dict(zip(SPLITS, (20_000, 500, 1_000), strict=True)))
+"""How many rows of each split `generate` makes by default."""
 
 PATIENCE = 10_000
-"""After so many draws without a new row, `generate` holds that there are no more."""
+"""After that many draws without a new row, `generate` holds that there are no more."""
 
 
 T = TypeVar("T")
@@ -46,7 +48,7 @@ class PhraseRow(TypedDict):
 def generate(
     source_locale: str = "en", target_locale: str = "de", rows: Mapping[str, int] = ROWS, seed: int = 1
 ) -> dict[str, list[PhraseRow]]:
-    """Makes the splits `train`, `validation` and `test`, each with as many rows as `rows` says, or none.
+    """Makes the splits `train`, `validation` and `test`, each with as many rows as `rows` says, by default 0.
 
     No source occurs twice. Its checksum alone decides its split, so no source of one split turns up in another,
     whatever the seed and the counts; asking for more rows only appends. A row's values depend on the seed and its id,
@@ -69,7 +71,7 @@ def generate(
 def filled(
     wanted: Mapping[str, int], draw: Callable[[Random], tuple[str, Callable[[int], T]]], seed: int, locale: Locale
 ) -> dict[str, list[T]]:
-    """So many rows of each split, none of whose sources occurs twice.
+    """The `wanted` number of rows of each split, none of whose sources occurs twice.
 
     draw: from random numbers to a source, and to what makes its row, given the number of the draw.
     """
@@ -88,11 +90,6 @@ def filled(
             last = number
         number += 1
     return made
-
-
-def split_of(source: str) -> str:
-    """The split a source belongs to: by its checksum, 8 in 10 train, 1 validation, 1 test."""
-    return {0: "validation", 1: "test"}.get(crc32(source.encode()) % 10, "train")
 
 
 def _row(number: int, source: Locale, target: Locale, said: list[Word], answer: list[Word]) -> PhraseRow:

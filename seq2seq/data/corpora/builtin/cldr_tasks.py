@@ -1,4 +1,4 @@
-"""Other questions about the generated phrases: which field a word is, which language it is, how to say it shorter."""
+"""Other tasks on the generated phrases: which field a word is, which language it is, how to say it shorter."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -11,35 +11,36 @@ from babel.numbers import format_currency, format_percent
 from babel.units import format_unit
 
 from seq2seq.data.corpora.builtin import cldr, cldr_phrases
-from seq2seq.data.corpora.builtin.cldr_phrases import Phrase, Piece, Pieces, dated, listed, locale_named, words
-from seq2seq.data.corpora.corpus import Corpus
-from seq2seq.data.corpora.lines import JOINER
+from seq2seq.data.corpora.builtin.cldr_pieces import Phrase, Piece, Pieces, dated, listed, locale_named, words
+from seq2seq.data.corpora.builtin.generated import Builtin
+from seq2seq.data.corpora.corpus import SPLITS
+from seq2seq.data.lines import JOINER
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
+Pairs = Mapping[str, Sequence[tuple[str, str]]]
+"""Sources and targets of each split."""
 
-class Localised(Corpus):
-    """A corpus that is generated from Unicode CLDR: no download. A subclass writes `made`."""
+
+class Localised(Builtin):
+    """A corpus that is generated from Unicode CLDR: no download. A subclass writes `pairs`."""
 
     train: int
     validation: int
     test: int
-    _rows: Mapping[str, Sequence[tuple[str, str]]] | None = None
+    _pairs: Pairs | None = None
 
-    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
-        """So many sources and targets of each split; ValueError for a locale that cannot give them."""
+    def pairs(self, counts: Mapping[str, int]) -> Pairs:
+        """As many of each split as `counts` says; ValueError for a locale that cannot give them."""
         raise TypeError(f"{type(self).__name__} does not say how to make rows")
 
-    def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        if path is not None:
-            name = type(self).__name__
-            raise InputError(f"the corpus {name} is generated and reads no data.path; choose data.corpus Parallel")
-        if self._rows is None:  # all splits are drawn together
+    def made(self, split: str) -> Iterator[Row]:
+        if self._pairs is None:  # all splits are drawn together
             try:
-                self._rows = self.made({"train": self.train, "validation": self.validation, "test": self.test})
+                self._pairs = self.pairs({name: getattr(self, name) for name in SPLITS})
             except ValueError as problem:
                 raise InputError(f"{problem}; choose another locale in data.corpus") from problem
-        for number, (source, target) in enumerate(self._rows[split], 1):
+        for number, (source, target) in enumerate(self._pairs[split], 1):
             yield Row(source, target, number)
 
 
@@ -59,7 +60,7 @@ class Cldr(Localised):
         self.source_locale, self.target_locale, self.seed = source_locale, target_locale, seed
         self.train, self.validation, self.test = train, validation, test
 
-    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+    def pairs(self, counts: Mapping[str, int]) -> Pairs:
         made = cldr.generate(self.source_locale, self.target_locale, counts, self.seed)
         return {split: [(row["source"], row["target"]) for row in rows] for split, rows in made.items()}
 
@@ -73,7 +74,7 @@ class Fields(Localised):
         """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
         self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
 
-    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+    def pairs(self, counts: Mapping[str, int]) -> Pairs:
         rows = cldr.generate(self.locale, self.locale, counts, self.seed)
         return {
             split: [(JOINER.join(row["source_words"]), JOINER.join(row["source_fields"])) for row in some]
@@ -97,14 +98,14 @@ class Languages(Localised):
         """
         self.locales, self.train, self.validation, self.test, self.seed = locales, train, validation, test, seed
 
-    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+    def pairs(self, counts: Mapping[str, int]) -> Pairs:
         locales = self.locales or ["cs", "de", "en", "es", "fi", "fr", "it", "nl", "no", "pl", "pt", "sv"]
         each = {name: -(-count // len(locales)) for name, count in counts.items()}
         rows = [cldr.generate(locale, locale, each, self.seed) for locale in locales]
         return {
             split: [
-                (some[split][place]["source"], locale)
-                for place in range(each[split])
+                (some[split][row]["source"], locale)
+                for row in range(each[split])
                 for locale, some in zip(locales, rows, strict=True)
             ][:count]
             for split, count in counts.items()
@@ -114,8 +115,8 @@ class Languages(Localised):
 class Phrases(Languages):
     """The same the other way round: a locale, and something that is said in it (one-to-many)."""
 
-    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
-        return {split: [(locale, phrase) for phrase, locale in some] for split, some in super().made(counts).items()}
+    def pairs(self, counts: Mapping[str, int]) -> Pairs:
+        return {split: [(locale, phrase) for phrase, locale in some] for split, some in super().pairs(counts).items()}
 
 
 class ShortForms(Localised):
@@ -127,7 +128,7 @@ class ShortForms(Localised):
         """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
         self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
 
-    def made(self, counts: Mapping[str, int]) -> Mapping[str, Sequence[tuple[str, str]]]:
+    def pairs(self, counts: Mapping[str, int]) -> Pairs:
         locale = locale_named(self.locale)
 
         def draw(random: Random) -> tuple[str, Callable[[int], tuple[str, str]]]:
@@ -146,7 +147,7 @@ def both_forms(random: Random, locale: Locale) -> tuple[str, str]:
 
 
 def spoken(pieces: Pieces) -> str:
-    """The text of pieces, with single blanks."""
+    """The text of pieces, with single spaces."""
     return " ".join(word.text for word in words(pieces))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from seq2seq.data.corpora.builtin.synthetic import SPLITS
-from seq2seq.data.corpora.corpus import Corpus
+from seq2seq.data.corpora.builtin.generated import Builtin, random_bits
+from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.number_text import text_of_array
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
@@ -20,7 +20,7 @@ SHARES = (0.7, 0.1, 0.2)
 """Of the pictures for each split."""
 
 
-class Digits(Corpus):
+class Digits(Builtin):
     """Handwritten digits: the lines of pixels of a picture from above, or its columns from the left, to the digit."""
 
     def __init__(self, columns: bool = False, seed: int = 1) -> None:
@@ -28,14 +28,14 @@ class Digits(Corpus):
         check_range("data.corpus.seed", seed, 0, 1 << 63)
         self.columns, self.seed = columns, seed
 
-    def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        pictures, digits = pictures_of(self, path)
+    def made(self, split: str) -> Iterator[Row]:
+        pictures, digits = pictures_and_digits()
         for number in members(split, self.seed, len(digits)):
             picture = pictures[number].T if self.columns else pictures[number]
             yield Row(text_of_array(picture), str(digits[number]), int(number) + 1, "scikit-learn digits")
 
 
-class DigitStrings(Corpus):
+class DigitStrings(Builtin):
     """Handwritten digits side by side, as columns of pixels from the left, to the string of digits."""
 
     def __init__(
@@ -61,45 +61,34 @@ class DigitStrings(Corpus):
         self.shortest, self.longest, self.seed = shortest, longest, seed
         self.train_strings, self.validation_strings, self.test_strings = counts
 
-    def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        pictures, digits = pictures_of(self, path)
+    def made(self, split: str) -> Iterator[Row]:
+        pictures, digits = pictures_and_digits()
         mine = members(split, self.seed, len(digits))
         count = getattr(self, f"{split}_strings")
-        # The raw stream of Philox is fixed, that of numpy's distributions may change with its version.
-        random = np.random.Philox(key=[self.seed, SPLITS.index(split)])
-        numbers = random.random_raw(count * (self.longest + 1)).reshape(count, -1)
+        numbers = random_bits(self.seed, SPLITS.index(split)).random_raw(count * (self.longest + 1)).reshape(count, -1)
         lengths = self.shortest + numbers[:, 0] % np.uint64(self.longest - self.shortest + 1)
         chosen = mine[numbers[:, 1:] % np.uint64(len(mine))]
-        for row, (length, places) in enumerate(zip(lengths.tolist(), chosen, strict=True), 1):
-            shown = places[: int(length)]
-            side_by_side = np.concatenate(pictures[shown], axis=1)  # (8, 8 * length)
-            yield Row(text_of_array(side_by_side.T), "".join(map(str, digits[shown])), row)
-
-
-def pictures_of(corpus: Corpus, path: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures (1797, 8, 8) and their digits (1797,)."""
-    if path is not None:
-        name = type(corpus).__name__
-        raise InputError(f"the corpus {name} comes with scikit-learn and reads no data.path; for your own choose Npy")
-    return loaded()
+        for row, (length, indices) in enumerate(zip(lengths.tolist(), chosen, strict=True), 1):
+            indices = indices[: int(length)]
+            side_by_side = np.concatenate(pictures[indices], axis=1)  # (8, 8 * length)
+            yield Row(text_of_array(side_by_side.T), "".join(map(str, digits[indices])), row)
 
 
 @functools.cache
-def loaded() -> tuple[np.ndarray, np.ndarray]:
-    """What scikit-learn has."""
+def pictures_and_digits() -> tuple[np.ndarray, np.ndarray]:
+    """The pictures (1797, 8, 8) and their digits (1797,)."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as problem:
         raise InputError("the digits come with scikit-learn; pip install 'seq2seq[examples]'") from problem
-    found = load_digits()
-    return found.images, found.target
+    bunch = load_digits()
+    return bunch.images, bunch.target
 
 
 def members(split: str, seed: int, count: int) -> np.ndarray:
-    """The numbers of the pictures of a split, of so many pictures in all."""
-    # The raw stream of Philox is fixed, numpy's permutation may change with its version.
-    order = np.argsort(np.random.Philox(key=[seed, len(SPLITS)]).random_raw(count), kind="stable")
+    """The indices of the pictures of a split, of `count` pictures in all."""
+    order = np.argsort(random_bits(seed, len(SPLITS)).random_raw(count), kind="stable")
     ends = np.rint(np.cumsum([0, *SHARES]) * count).astype(int)
-    place = SPLITS.index(split)
-    found: np.ndarray = np.sort(order[ends[place] : ends[place + 1]])
-    return found
+    first, after = ends[SPLITS.index(split) :][:2]
+    indices: np.ndarray = np.sort(order[first:after])
+    return indices

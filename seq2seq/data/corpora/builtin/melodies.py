@@ -1,8 +1,7 @@
 """Melodies: from a start note and a mode to a tune in ABC notation, made by a few rules that one can hear.
 
 A tune has four phrases, AABA or ABAC, repeated note for note, so that what was written first is wanted again much
-later. Many tunes share a source: rows are divided among the splits by their target. A row depends on seed, split and
-its number alone, so the same rows are made on every machine, and asking for more rows only appends.
+later. Many tunes share a source, so their targets keep the splits apart.
 
 A pitch is a step: the number of letters above middle C, as a staff has it. Sharps and flats follow from the key.
 """
@@ -16,10 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.data.corpora.builtin.cldr import split_of
-from seq2seq.data.corpora.builtin.synthetic import SPLITS
-from seq2seq.data.corpora.corpus import Corpus
-from seq2seq.data.rows import Row
+from seq2seq.data.corpora.builtin.generated import Generated
 from seq2seq.errors import InputError, check_range
 
 LETTERS, SEMITONES = "CDEFGAB", (0, 2, 4, 5, 7, 9, 11)
@@ -317,31 +313,23 @@ Draw = Callable[[int], int]
 """A random number below the given one."""
 
 
-class Melodies(Corpus):
+class Melodies(Generated):
     """A start note and a mode, and a tune that obeys every rule of `TuneRules`: one to many, and much to remember."""
+
+    splits_by_target = True
 
     def __init__(self, bars: int = 8, train: int = 8000, validation: int = 300, test: int = 300, seed: int = 1) -> None:
         """bars: of a tune, four phrases together; train, validation, test: rows of each split."""
         check_range("data.corpus.bars", bars, 8, 65)
         if bars % 4:
             raise InputError(f"data.corpus.bars is {bars}; it must be a multiple of 4, one part for each phrase")
-        check_range("data.corpus.seed", seed, 0, 1 << 63)
-        for name, rows in zip(SPLITS, (train, validation, test), strict=True):
-            check_range(f"data.corpus.{name}", rows, 1)
-        self.bars, self.seed = bars, seed
-        self.train, self.validation, self.test = train, validation, test
+        super().__init__(train, validation, test, seed)
+        self.bars = bars
 
-    def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        if path is not None:
-            raise InputError("the corpus Melodies is generated and reads no data.path; choose data.corpus Parallel")
-        wanted, made = getattr(self, split), 0
-        # The raw stream of Philox is fixed, that of numpy's distributions may change with its version.
-        random = np.random.Philox(key=[self.seed, SPLITS.index(split)])
-        while made < wanted:
+    def drawn(self, random: np.random.Philox) -> Iterator[tuple[str, str]]:
+        while True:
             key, line = compose(self.bars, lambda below: int(random.random_raw()) % below)
-            if split_of(line) == split:  # 8 in 10 tunes are of train, 1 each of the others
-                made += 1
-                yield Row(key.condition, line, made)
+            yield key.condition, line
 
 
 def compose(bars: int, draw: Draw) -> tuple[Key, str]:

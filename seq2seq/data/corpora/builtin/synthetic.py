@@ -1,38 +1,30 @@
 """Corpora made of random numbers, on which one sees how long a network remembers: copying, reversal, adding.
 
-No row of one split has the source of a row of another. A row depends on seed, split and its number alone, so the same
-rows are made on every machine, and asking for more rows only appends. Within a split a source may return.
+Within a split a source may occur twice.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from seq2seq.data.corpora.builtin.cldr import split_of
-from seq2seq.data.corpora.corpus import Corpus
-from seq2seq.data.rows import Row
-from seq2seq.errors import InputError, check_range
+from seq2seq.data.corpora.builtin.generated import Generated
+from seq2seq.errors import check_range
 
-SPLITS = ("train", "validation", "test")
-
-BLOCK, PATIENCE = 1000, 20
-"""Rows drawn at once, and after how many blocks without a row of the split there are held to be none."""
+BLOCK = 1000
+"""Rows drawn at once."""
 
 EARLY = 10
-"""The first marked digit of the adding problem stands among so many."""
+"""The first marked digit of the adding problem is one of that many."""
 
 
-class Generated(Corpus):
-    """A corpus of random rows; a subclass says how many random numbers a row takes and what it makes of them."""
+class Synthetic(Generated):
+    """A corpus of random symbols; a subclass says how many random numbers a row takes and what it makes of them."""
 
     def __init__(self, length: int, symbols: int, train: int, validation: int, test: int, seed: int) -> None:
         check_range("data.corpus.length", length, 1)
         check_range("data.corpus.symbols", symbols, 2, 1 << 20)
-        check_range("data.corpus.seed", seed, 0, 1 << 63)
-        for name, rows in zip(SPLITS, (train, validation, test), strict=True):
-            check_range(f"data.corpus.{name}", rows, 1)
-        self.length, self.symbols, self.seed = length, symbols, seed
-        self.train, self.validation, self.test = train, validation, test
+        super().__init__(train, validation, test, seed)
+        self.length, self.symbols = length, symbols
 
     def numbers(self) -> int:
         """Random numbers for one row."""
@@ -42,29 +34,12 @@ class Generated(Corpus):
         """Random 64-bit numbers (rows, `numbers`) to sources and targets."""
         raise TypeError(f"{type(self).__name__} does not say how to make rows")
 
-    def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        if path is not None:
-            name = type(self).__name__
-            raise InputError(f"the corpus {name} is generated and reads no data.path; choose data.corpus Parallel")
-        wanted, made, barren = getattr(self, split), 0, 0
-        # The raw stream of Philox is fixed, that of numpy's distributions may change with its version.
-        random = np.random.Philox(key=[self.seed, SPLITS.index(split)])
-        while made < wanted:
-            before = made
-            numbers = random.random_raw(BLOCK * self.numbers()).reshape(BLOCK, self.numbers())
-            for source, target in self.pairs(numbers):
-                if made < wanted and split_of(source) == split:  # 8 in 10 sources are of train, 1 each of the others
-                    made += 1
-                    yield Row(source, target, made)
-            barren = 0 if made > before else barren + 1
-            if barren == PATIENCE:
-                raise InputError(
-                    f"data.corpus has too few different sources for a {split} split of its own: length {self.length}, "
-                    f"symbols {self.symbols}; raise one of them"
-                )
+    def drawn(self, random: np.random.Philox) -> Iterator[tuple[str, str]]:
+        while True:
+            yield from self.pairs(random.random_raw(BLOCK * self.numbers()).reshape(BLOCK, self.numbers()))
 
 
-class Copying(Generated):
+class Copying(Synthetic):
     """A random sequence of symbols; the target is the source. Every token must pass through the fixed vector."""
 
     def __init__(
@@ -77,7 +52,7 @@ class Copying(Generated):
         test: int = 1_000,
         seed: int = 1,
     ) -> None:
-        """length: tokens of a row; shortest: rows have from so many tokens to `length`, null for `length` always.
+        """length: tokens of a row; shortest: the fewest tokens of a row, null for `length` always.
 
         symbols: different tokens; train, validation, test: rows of each split.
         """
@@ -103,13 +78,13 @@ class Copying(Generated):
 
 
 class Reversal(Copying):
-    """The same; the target is the source backwards, so that what was read last is wanted first."""
+    """The same; the target is the source backwards, so that what was read last is written first."""
 
     def answer(self, tokens: list[str]) -> list[str]:
         return tokens[::-1]
 
 
-class Adding(Generated):
+class Adding(Synthetic):
     """The adding problem (Hochreiter and Schmidhuber 1997, exp. 5.4) in symbols.
 
     Two digits of the sequence are marked with a plus, one among the first ten, another within the first half; the

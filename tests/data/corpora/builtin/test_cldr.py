@@ -3,8 +3,6 @@
 import datetime
 import inspect
 import json
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
@@ -26,8 +24,22 @@ from babel.dates import (
 from babel.numbers import format_currency
 
 from seq2seq.data.corpora.builtin import cldr, cldr_phrases
-from seq2seq.data.corpora.builtin.cldr import PhraseRow, generate, split_of
-from seq2seq.data.corpora.builtin.cldr_phrases import FIELDS, KINDS, Piece, Word, fill, relative, words
+from seq2seq.data.corpora.builtin.cldr import PhraseRow, generate
+from seq2seq.data.corpora.builtin.cldr_phrases import KINDS, relative
+from seq2seq.data.corpora.builtin.cldr_pieces import (
+    FIELDS,
+    Phrase,
+    Piece,
+    Pieces,
+    Word,
+    dated,
+    fill,
+    listed,
+    locale_named,
+    words,
+)
+from seq2seq.data.corpora.builtin.generated import split_of
+from tests.support import python
 
 PAIRS = [("en", "de"), ("de", "en"), ("fr", "tr"), ("ja", "en"), ("ar", "ru"), ("hi", "pl"), ("th", "zh"), ("he", "fi")]
 FEW = {"train": 160, "validation": 20, "test": 20}
@@ -56,7 +68,7 @@ def plain(said: str) -> str:
 
 
 def in_another_process(program: str) -> object:
-    said: object = json.loads(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
+    said: object = json.loads(python("-c", program, check=True).stdout)
     return said
 
 
@@ -131,7 +143,7 @@ def test_no_code_of_cldr_shows_through() -> None:
 
 
 def test_every_kind_of_phrase_and_every_field_of_english_occurs() -> None:
-    said = {word.field for kind in KINDS for word in words(kind(Random(0))(cldr_phrases.locale_named("en")))}
+    said = {word.field for kind in KINDS for word in words(kind(Random(0))(locale_named("en")))}
     functions = inspect.getmembers(cldr_phrases, inspect.isfunction)
     defined = {function for _, function in functions if list(inspect.signature(function).parameters) == ["random"]}
     assert set(KINDS) == defined - {
@@ -147,7 +159,7 @@ def test_every_kind_of_phrase_and_every_field_of_english_occurs() -> None:
 
 @pytest.mark.parametrize("name", ["en", "de", "fr", "ru", "ar"])
 def test_weekdays_months_territories_and_languages_are_of_the_locale(name: str) -> None:
-    locale = cldr_phrases.locale_named(name)
+    locale = locale_named(name)
     widths = [(width, context) for width in ("wide", "abbreviated") for context in ("format", "stand-alone")]
     days = {get_day_names(width, context, locale)[i] for width, context in widths for i in range(7)}  # type: ignore[arg-type]
     months = {get_month_names(width, context, locale)[i] for width, context in widths for i in range(1, 13)}  # type: ignore[arg-type]
@@ -170,8 +182,8 @@ def test_weekdays_months_territories_and_languages_are_of_the_locale(name: str) 
 
 
 def test_fields_of_an_utterance() -> None:
-    def fields(kind: Callable[[Random], cldr_phrases.Phrase], locale: str) -> list[str]:
-        return [word.field for word in words(kind(Random(3))(cldr_phrases.locale_named(locale)))]
+    def fields(kind: Callable[[Random], Phrase], locale: str) -> list[str]:
+        return [word.field for word in words(kind(Random(3))(locale_named(locale)))]
 
     assert fields(cldr_phrases.full_date, "en") == ["weekday", "month", "day", "year"]
     assert fields(cldr_phrases.full_date, "de") == ["weekday", "day", "month", "year"]
@@ -197,15 +209,15 @@ def test_digits_stand_only_where_a_field_has_numbers() -> None:
 
 @pytest.mark.parametrize("name", ["en", "de", "fr", "tr", "ja", "ar", "ru", "hi", "pl", "th", "fi"])
 def test_pieces_add_up_to_what_babel_says(name: str) -> None:
-    locale = cldr_phrases.locale_named(name)
+    locale = locale_named(name)
     for skeleton in ("yMMMd", "MMMEd", "MMMMd", "yMMMM", "yQQQQ"):
         assert text(cldr_phrases._by_skeleton(DAY, skeleton)(locale)) == plain(
             format_skeleton(skeleton, DAY, locale=locale)
         )
     full = get_date_format("full", locale)
-    assert text(cldr_phrases.dated(DAY, str(full), locale)) == plain(format_date(DAY, "full", locale))
+    assert text(dated(DAY, str(full), locale)) == plain(format_date(DAY, "full", locale))
     short = get_time_format("short", locale)
-    assert text(cldr_phrases.dated(TIME, str(short), locale)) == plain(format_time(TIME, "short", locale=locale))
+    assert text(dated(TIME, str(short), locale)) == plain(format_time(TIME, "short", locale=locale))
     for count in (1, 2, 5, 21, 30):
         for delta in (datetime.timedelta(hours=count), -datetime.timedelta(hours=count)):
             said = format_timedelta(delta, "hour", threshold=1e9, add_direction=True, locale=locale)
@@ -220,14 +232,14 @@ def test_an_interval_is_babels(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     first = DAY.replace(day=copy.randint(1, 24))
     last = first + datetime.timedelta(days=copy.randint(1, 4))
     expected = format_interval(first, last, "MMMd", locale=name)
-    assert text(cldr_phrases.days_of_month(random)(cldr_phrases.locale_named(name))) == plain(expected)
+    assert text(cldr_phrases.days_of_month(random)(locale_named(name))) == plain(expected)
 
 
 def test_plurals_and_direction() -> None:
     english, russian, arabic = (
-        cldr_phrases.locale_named("en"),
-        cldr_phrases.locale_named("ru"),
-        cldr_phrases.locale_named("ar"),
+        locale_named("en"),
+        locale_named("ru"),
+        locale_named("ar"),
     )
     assert words(relative(1, "day", english)) == [("in", "direction"), ("1", "number"), ("day", "unit")]
     assert words(relative(-3, "day", english)) == [("3", "number"), ("days", "unit"), ("ago", "direction")]
@@ -237,7 +249,7 @@ def test_plurals_and_direction() -> None:
         words(cldr_phrases.measured(Decimal(2), "duration-year", arabic))[0].field == "unit"
     )  # a dual: no number is written
     # Babel has no long Japanese form and answers "5 duration-day".
-    assert text(cldr_phrases.measured(Decimal(5), "duration-day", cldr_phrases.locale_named("ja"))) == "5 日"
+    assert text(cldr_phrases.measured(Decimal(5), "duration-day", locale_named("ja"))) == "5 日"
 
 
 def test_an_amount_of_money_is_babels() -> None:
@@ -245,7 +257,7 @@ def test_an_amount_of_money_is_babels() -> None:
         random, copy = Random(seed), Random(seed)
         number, currency = cldr_phrases.drawn_number(copy), copy.choice(cldr_phrases.CURRENCIES)
         said = format_currency(number, currency, locale="de", format_type="name", currency_digits=False)
-        found = words(cldr_phrases.money(random)(cldr_phrases.locale_named("de")))
+        found = words(cldr_phrases.money(random)(locale_named("de")))
         assert " ".join(word.text for word in found) == plain(said)
         assert [word.field for word in found] == ["number"] + ["currency"] * (len(found) - 1)
 
@@ -268,17 +280,17 @@ def test_fill_obeys_the_order_of_the_pattern() -> None:
 
 
 def test_a_list_is_joined_as_in_the_locale() -> None:
-    def names(locale: Locale) -> cldr_phrases.Pieces:
+    def names(locale: Locale) -> Pieces:
         return (Piece("A", "territory"),)
 
-    assert text(cldr_phrases.listed([names] * 3, "standard")(cldr_phrases.locale_named("en"))) == "A, A, and A"
-    assert text(cldr_phrases.listed([names] * 3, "or")(cldr_phrases.locale_named("de"))) == "A, A oder A"
+    assert text(listed([names] * 3, "standard")(locale_named("en"))) == "A, A, and A"
+    assert text(listed([names] * 3, "or")(locale_named("de"))) == "A, A oder A"
 
 
 def test_a_list_never_repeats_a_name() -> None:
     for seed in range(300):
         for kind in (cldr_phrases.territories, cldr_phrases.languages):
-            pieces = kind(Random(seed))(cldr_phrases.locale_named("en"))
+            pieces = kind(Random(seed))(locale_named("en"))
             names = [piece.text for piece in pieces if piece.field != "connector"]
             assert len(set(names)) == len(names) > 1
 

@@ -8,7 +8,8 @@ from babel.dates import format_date
 from babel.numbers import format_currency
 
 from seq2seq.data.corpora.builtin import cldr
-from seq2seq.data.corpora.builtin.cldr_phrases import FIELDS, drawn_day, drawn_number, locale_named
+from seq2seq.data.corpora.builtin.cldr_phrases import drawn_day, drawn_number
+from seq2seq.data.corpora.builtin.cldr_pieces import FIELDS, locale_named
 from seq2seq.data.corpora.builtin.cldr_tasks import (
     FORMS,
     Cldr,
@@ -50,8 +51,8 @@ def test_more_rows_only_append(corpus: Localised) -> None:
 @every
 def test_all_splits_are_drawn_once(corpus: Localised, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh, drawn = type(corpus)(**corpus.specification()["init_args"]), []
-    made = type(fresh).made
-    monkeypatch.setattr(type(fresh), "made", lambda self, counts: drawn.append(1) or made(self, counts))
+    made = type(fresh).pairs
+    monkeypatch.setattr(type(fresh), "pairs", lambda self, counts: drawn.append(1) or made(self, counts))
     for split in (*SPLITS, *SPLITS):
         pairs(fresh, split)
     assert drawn == [1]
@@ -59,12 +60,12 @@ def test_all_splits_are_drawn_once(corpus: Localised, monkeypatch: pytest.Monkey
 
 @every
 def test_what_is_refused(corpus: Localised) -> None:
-    with pytest.raises(InputError, match=rf"the corpus {type(corpus).__name__} is generated and reads no data\.path"):
+    with pytest.raises(InputError, match=rf"{type(corpus).__name__} .*data\.path"):
         next(corpus.rows("train", "somewhere"))
 
 
 def test_an_unknown_locale() -> None:
-    with pytest.raises(InputError, match=r"Babel knows no locale 'xx'.*choose another locale in data\.corpus"):
+    with pytest.raises(InputError, match=r"'xx'.*data\.corpus"):
         pairs(Fields("xx", **FEW), "train")
 
 

@@ -12,16 +12,13 @@ import torch
 import seq2seq
 from seq2seq import train
 from seq2seq.analysis import gradient_flow
-from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import Rows
-from seq2seq.data.batching.split import Split, TrainingSteps, fitting
+from seq2seq.data.batching.split import TrainingSteps
 from seq2seq.data.corpora.builtin import digits
 from seq2seq.data.corpora.builtin.digits import Digits, DigitStrings, members
 from seq2seq.data.corpora.npy import Npy
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.number_text import parsed, text_of_array
-from seq2seq.data.ragged import Ragged
-from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.factored import RowFeatures
@@ -33,11 +30,11 @@ from seq2seq.models.attention import Additive
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.runs import checkpoint
-from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
-from tests.support import ROOT
+from tests import support
+from tests.support import ROOT, batch_of, fitted, small, split_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -55,34 +52,7 @@ def frames(rows: int = 16, seed: int = 0) -> list[tuple[str, str]]:
 
 
 def learnt(rows: list[tuple[str, str]], target: Tokenizer) -> Tokenizers:
-    tokenizers = Tokenizers(Vectors(), target)
-    for tokenizer, side in zip(tokenizers, zip(*rows, strict=True), strict=True):
-        tokenizer.train(side)
-    return tokenizers
-
-
-def split_of(rows: list[tuple[str, str]], tokenizers: Tokenizers, task: type[Task] = Translation) -> Split:
-    texts = Texts(*zip(*rows, strict=True))
-    sides = [Ragged.of(one.encode(side)) for one, side in zip(tokenizers, texts[:2], strict=True)]
-    return Split(texts, *sides, 512, fitting(task.row_format, tokenizers))
-
-
-def batch_of(rows: list[tuple[str, str]], tokenizers: Tokenizers, task: type[Task] = Translation) -> Batch:
-    return split_of(rows, tokenizers, task).batch(np.arange(len(rows)))
-
-
-def tiny(tokenizers: Tokenizers, **settings: Any) -> Translation:
-    return Translation(tokenizers, **{"embedding_size": 16, "hidden_size": 32, "dropout": 0.0, **settings})
-
-
-def fitted(task: Task, batch: Batch, steps: int) -> Task:
-    optimizer = torch.optim.Adam(task.parameters(), 0.02)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        (task.loss(batch) / len(batch.rows)).backward()
-        torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
-        optimizer.step()
-    return task.eval()
+    return support.learnt(rows, Vectors(), target)
 
 
 # --- frames to text --------------------------------------------------------------------------------------------------
@@ -96,7 +66,7 @@ def test_frames_become_text(settings: dict[str, Any], tmp_path: Path) -> None:
     tokenizers = learnt(rows, Characters())
     batch = batch_of(rows, tokenizers)
     assert batch.source.shape == (16, int(batch.source_lengths.max()), 5)  # no end follows vectors
-    task = fitted(tiny(tokenizers, **settings), batch, 120)
+    task = fitted(small(Translation, tokenizers, **settings), batch, 120)
     found = task.predict(batch, Decoding(3))
     assert [task.text(row[0]) for row in found] == [target for _, target in rows]
     alone = [task.predict(batch_of([pair], tokenizers), Decoding(3))[0][0].tokens for pair in rows]
@@ -108,14 +78,14 @@ def test_frames_become_text(settings: dict[str, Any], tmp_path: Path) -> None:
 
 def test_every_parameter_gets_a_gradient() -> None:
     rows = frames()
-    task = tiny(learnt(rows, Characters()), attention=Additive())
+    task = small(Translation, learnt(rows, Characters()), attention=Additive())
     task.loss(batch_of(rows, task.tokenizers)).backward()
     assert [name for name, parameter in task.named_parameters() if parameter.grad is None] == []
 
 
 def test_the_memory_of_frames() -> None:
     rows = frames()
-    task = tiny(learnt(rows, Characters()))
+    task = small(Translation, learnt(rows, Characters()))
     found = gradient_flow.memory_of(task, *zip(*rows, strict=True))
     assert len(found.rows) == max(source.count("\t") + 1 for source, _ in rows)
 
@@ -139,13 +109,13 @@ def test_subwords_are_drawn_beside_frames() -> None:
 def test_what_needs_tokens_is_refused(settings: dict[str, Any], name: str) -> None:
     message = rf"decoder\.{name} needs a source of tokens, but this one is of vectors of 5 numbers; set it to false"
     with pytest.raises(InputError, match=message):
-        tiny(learnt(frames(), Characters()), **settings)
+        small(Translation, learnt(frames(), Characters()), **settings)
 
 
 def test_vectors_are_no_part_of_other_tokenizers() -> None:
     rows = frames()
     with pytest.raises(InputError, match="a translation writes text; set task: Forecasting"):
-        tiny(learnt([(source, source) for source, _ in rows], Vectors()))
+        small(Translation, learnt([(source, source) for source, _ in rows], Vectors()))
     with pytest.raises(InputError, match=r"data\.tokenizer\.parts holds Vectors"):
         Columns([Vectors()])
     with pytest.raises(InputError, match=r"data\.tokenizer\.text is Vectors.* vectors carry no features"):
@@ -155,7 +125,7 @@ def test_vectors_are_no_part_of_other_tokenizers() -> None:
 def test_frames_become_a_class() -> None:
     rows = [(source, target[0]) for source, target in frames()]
     tokenizers = learnt(rows, Labels())
-    batch = batch_of(rows, tokenizers, Classification)
+    batch = batch_of(rows, tokenizers, Classification.row_format)
     task = Classification(tokenizers, embedding_size=8, hidden_size=16, dropout=0.0)
     found = fitted(task, batch, 60).predict(batch, Decoding(1))
     assert [task.text(row[0]) for row in found] == [target for _, target in rows]
@@ -202,7 +172,7 @@ def test_strings_hold_pictures_of_their_own_split_only() -> None:
 
 
 def test_digits_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"reads no data\.path; for your own choose Npy"):
+    with pytest.raises(InputError, match=r"Digits .*data\.path"):
         list(Digits().rows("train", "somewhere"))
     for settings, name in (
         ({"shortest": 0}, "shortest"),
@@ -211,7 +181,7 @@ def test_digits_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(InputError, match=rf"data\.corpus\.{name} is"):
             DigitStrings(**settings)
-    digits.loaded.cache_clear()
+    digits.pictures_and_digits.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
     with pytest.raises(InputError, match=r"pip install 'seq2seq\[examples\]'"):
         list(Digits().rows("train", None))
@@ -231,7 +201,7 @@ trainer: {max_epochs: 2, accelerator: cpu}
 """
 
 
-def trained(folder: Path, *more: str) -> dict[str, torch.Tensor]:
+def weights_after(folder: Path, *more: str) -> dict[str, torch.Tensor]:
     (folder.parent / "c.yaml").write_text(CONFIG)
     train.main(["--config", str(folder.parent / "c.yaml"), "--data.path", str(folder), *more])
     content: dict[str, torch.Tensor] = checkpoint.read(Path(more[1]) / "checkpoints" / "last.ckpt")["state_dict"]
@@ -247,8 +217,8 @@ def test_training_on_frames_is_the_same_for_any_number_of_workers(tmp_path: Path
             np.save(folder / f"{split}.source" / f"{row}.npy", parsed(source, 5))
         (folder / f"{split}.target.txt").write_text("".join(f"{target}\n" for _, target in made))
     assert len(list(Npy().rows("train", str(folder)))) == 40
-    one = trained(folder, "--run", str(tmp_path / "one"))
-    other = trained(folder, "--run", str(tmp_path / "other"), "--data.workers", "1")
+    one = weights_after(folder, "--run", str(tmp_path / "one"))
+    other = weights_after(folder, "--run", str(tmp_path / "other"), "--data.workers", "1")
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     shown = json.loads((tmp_path / "one" / "results.json").read_text())["splits"]["test"]["examples"]["random"][0]
