@@ -25,7 +25,7 @@ class Worker:
 
     def __init__(self, config: pytest.Config) -> None:
         self.connection, theirs = Pipe()
-        self.output = tempfile.TemporaryFile()
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115
         folder = str(Path(__file__).parent)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.cuda.worker", folder, f"--rootdir={config.rootpath}", *OPTIONS],

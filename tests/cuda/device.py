@@ -203,7 +203,7 @@ def refuse_nondeterministic(name: str, args: Sequence[Any], kwargs: dict[str, An
     tensor = next((one for one in args if isinstance(one, Tensor)), None)
     if name in ("cumsum", "cumsum_") and tensor is not None and tensor.dtype.is_floating_point:
         called = "cumsum_cuda_kernel"
-    if name == "bincount" and (len(args) > 1 and args[1] is not None or kwargs.get("weights") is not None):
+    if name == "bincount" and ((len(args) > 1 and args[1] is not None) or kwargs.get("weights") is not None):
         called = "_bincount_cuda"
     if name == "median" and len(args) > 1:
         called = "median CUDA with indices output"

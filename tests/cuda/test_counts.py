@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.cuda.cases import failing, slow
 from tests.cuda.counts import Counts
 from tests.cuda.workloads import LENGTH, WORKLOADS, decoding, diagnosis, training
 
@@ -16,8 +17,7 @@ FED = "input feeding, four layers, LocalP"
 
 def later(today: str, *values: Any, marks: Any = ()) -> Any:
     """A bound that is not kept yet."""
-    fails = pytest.mark.xfail(strict=True, reason=f"the host waits more often: {today}", raises=AssertionError)
-    return pytest.param(*values, marks=[fails, *marks])
+    return failing(f"the host waits more often: {today}", *values, kind=AssertionError, marks=marks)
 
 
 def waits_of(counts: Counts) -> int:
@@ -30,12 +30,12 @@ def waits_of(counts: Counts) -> int:
     "name",
     [
         later("10", TRANSLATION),
-        later("23", FED, marks=[pytest.mark.slow]),
-        later("10", "classification_cldr"),
-        later("20", "tagging_cldr, Crf"),
+        later("23", FED, marks=[slow]),
+        later("10", "classification_cldr", marks=[slow]),
+        later("20", "tagging_cldr, Crf", marks=[slow]),
         later("8", "generation_cldr"),
-        later("14", "forecasting_sunspots", marks=[pytest.mark.slow]),
-        later("32", "Adafactor", marks=[pytest.mark.slow]),
+        later("14", "forecasting_sunspots", marks=[slow]),
+        later("32", "Adafactor", marks=[slow]),
     ],
 )
 def test_a_training_step_waits_once(name: str, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_batch_waits_at_most_three_times(name: str) -> None:
     assert waits_of(decoding(WORKLOADS[name], min_length=0, max_length=None)) <= 3
 
 
-@pytest.mark.parametrize("name", [later("262", "MinGRU"), later("1262", FED, marks=[pytest.mark.slow])])
+@pytest.mark.parametrize("name", [later("262", "MinGRU"), later("1262", FED, marks=[slow])])
 def test_the_diagnosis_of_memory_waits_less_than_twenty_times(name: str) -> None:
     assert waits_of(diagnosis(WORKLOADS[name])) < 20
 

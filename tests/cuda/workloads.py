@@ -94,9 +94,9 @@ def training(workload: Workload, folder: Path, steps: int = 3) -> Counts:
 
     endless = ("--trainer.max_steps", "1000", "--trainer.max_epochs", "1000", "--trainer.val_check_interval", "1000")
     given = arguments(workload.name, *workload.options, *endless, "--trainer.accelerator", "cuda")
-    with mock.patch.object(Learner, "training_step", stopping), during(Learner, "training_step") as counts:
-        with contextlib.suppress(Interrupted):
-            train.main([*given, "--run", str(folder), "--overwrite", "true"])
+    stopped = contextlib.suppress(Interrupted)
+    with mock.patch.object(Learner, "training_step", stopping), during(Learner, "training_step") as counts, stopped:
+        train.main([*given, "--run", str(folder), "--overwrite", "true"])
     return counts
 
 
