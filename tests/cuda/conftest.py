@@ -1,7 +1,6 @@
 """Tests on the pretended device run in a process of its own, which reports as if they had run here."""
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -40,27 +39,30 @@ class Worker:
 
     def run(self, item: pytest.Item) -> list[pytest.TestReport]:
         """The reports of a test; EOFError or OSError where the process has died."""
-        self.connection.send_bytes(item.nodeid.encode())
+        self.connection.send(item.nodeid)
         hook, config = item.config.hook, item.config
-        return [
-            hook.pytest_report_from_serializable(config=config, data=report)
-            for report in json.loads(self.connection.recv_bytes())
-        ]
+        return [hook.pytest_report_from_serializable(config=config, data=report) for report in self.connection.recv()]
 
     def died(self, item: pytest.Item) -> pytest.TestReport:
         """A failure, with the last that the process has said."""
         code = self.process.wait(30)
         self.output.seek(0)
         said = self.output.read().decode(errors="replace")[-5000:]
+        self.close()
         text = f"the process with the pretended device has ended with {code}:\n{said}"
         return pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "call")
 
     def stop(self) -> None:
         """No test is left."""
         with contextlib.suppress(OSError):
-            self.connection.send_bytes(b"")
-        self.connection.close()
+            self.connection.send(None)
         self.process.wait(30)
+        self.close()
+
+    def close(self) -> None:
+        """Give back what belongs to the process, which has ended."""
+        self.connection.close()
+        self.output.close()
 
 
 class Remote:

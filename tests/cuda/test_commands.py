@@ -104,9 +104,9 @@ TRAININGS = [
     failing(C1, "translation_cldr", ()),
     ("translation_cldr", FED),
     ("tagging_cldr", ()),
-    ("generation_cldr", ()),
 ]
 MORE = [
+    ("generation_cldr", ()),
     failing(C1, "summarization_cldr", ()),
     ("classification_cldr", ()),
     ("generation_text", ()),
@@ -317,6 +317,7 @@ def test_a_step_that_does_not_fit_is_halved(number: int, monkeypatch: pytest.Mon
 C5 = "C5: cuDNN computes in TF32 and products in 32 bits"
 
 
+@slow
 @pytest.mark.xfail(strict=True, reason=C5, raises=AssertionError)
 def test_cudnn_and_products_have_the_same_precision_in_training() -> None:
     with counting() as counts:

@@ -46,9 +46,12 @@ def model(**options: str | int) -> list[str]:
     return [part for key, value in options.items() for part in (f"--model.{key.replace('__', '.')}", str(value))]
 
 
-@pytest.mark.parametrize("mixed", [False, True], ids=["32", "bf16"])
-@pytest.mark.parametrize("name", ["classification_cldr", "forecasting_sunspots", "generation_cldr", "generation_melodies",
-                                  "summarization_cldr", "tagging_cldr", "translation_cldr"])  # fmt: skip
+TASKS = ("classification_cldr", "forecasting_sunspots", "generation_cldr", "generation_melodies",
+         "summarization_cldr", "tagging_cldr", "translation_cldr")  # fmt: skip
+
+
+@pytest.mark.parametrize("mixed", mostly_slow([False, True], [False]), ids=["32", "bf16"])
+@pytest.mark.parametrize("name", mostly_slow(TASKS, [name for name in TASKS if name not in TASKS[3:5]]))
 def test_a_task(name: str, mixed: bool) -> None:
     checked(name, mixed=mixed)
 

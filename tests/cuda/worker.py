@@ -5,7 +5,6 @@ and asks it for one test after the other. By hand it is an ordinary pytest: pyth
 """
 
 import ctypes
-import json
 import os
 import sys
 from multiprocessing.connection import Connection
@@ -34,10 +33,11 @@ class Served:
         """Run what is asked for, answer with its reports."""
         items = {item.nodeid: item for item in session.items}
         hook = session.config.hook
-        while name := self.connection.recv_bytes().decode():
+        while (name := self.connection.recv()) is not None:
             reports = runtestprotocol(items[name], nextitem=None, log=False)
-            plain = [hook.pytest_report_to_serializable(config=session.config, report=report) for report in reports]
-            self.connection.send_bytes(json.dumps(plain, default=str).encode())
+            self.connection.send(
+                [hook.pytest_report_to_serializable(config=session.config, report=report) for report in reports]
+            )
         return True
 
 
