@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seq2seq.data.lines import lines
 from seq2seq.configurable import build, descendants, flatten
+from seq2seq.data.lines import lines
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu, Chrf, Ter
