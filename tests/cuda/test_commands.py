@@ -22,8 +22,9 @@ import pytest
 import torch
 
 from seq2seq import evaluate, predict, train
+from seq2seq.analysis import gradient_flow
 from seq2seq.cli import command
-from seq2seq.errors import Interrupted
+from seq2seq.errors import InputError, Interrupted
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training.learner import Learner
 from tests.cuda.cases import failing, mostly_slow, slow
@@ -40,6 +41,16 @@ FED = ("--model.decoder.input_feeding", "true")
 C1 = "C1: memory_over_time goes backward through a cuDNN layer in evaluation mode"
 C3 = "C3: the state of a stream is not moved to the device"
 C4B = "C4b: backward inside autocast, where index_put refuses the float16 of cuDNN"
+
+
+@pytest.fixture
+def settings() -> Iterator[None]:
+    """Lightning leaves them on."""
+    before = dict(os.environ)
+    yield
+    torch.use_deterministic_algorithms(False)
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @cache
@@ -333,6 +344,55 @@ def test_an_evaluation_is_in_strict_32_bits() -> None:
     assert not any(rounded for _, rounded in counts.tf32)
 
 
+@slow
+@pytest.mark.xfail(
+    strict=True, reason="C1: Memory has no try around it, and stands before Checkpoints", raises=RuntimeError
+)
+def test_a_diagnosis_that_fails_does_not_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing_diagnosis(*arguments: Any) -> None:
+        raise RuntimeError("a diagnosis fails")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gradient_flow, "memory_over_time", failing_diagnosis)
+        trained("cuda", "translation_cldr", *FED, "--seed", "5")
+
+
+@slow
+@pytest.mark.xfail(
+    strict=True, reason="P1: nothing sets the workspace of cuBLAS, and so of cuDNN", raises=AssertionError
+)
+def test_recurrent_layers_have_a_workspace_that_makes_them_deterministic(settings: None) -> None:
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+    trained("cuda", "generation_cldr", "--seed", "6")
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") in (":16:8", ":4096:2")  # as torch.nn.LSTM's page says
+
+
+@slow
+@pytest.mark.xfail(strict=True, reason="bf16-mixed is not refused on a card without it", raises=pytest.fail.Exception)
+def test_bf16_is_refused_on_a_card_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
+    with pytest.raises(InputError, match=r"trainer\.precision"):
+        trained("cuda", "generation_cldr", *BF16, "--seed", "7")
+
+
+@slow
+@pytest.mark.xfail(
+    strict=True, reason="Lightning moves the network to the CPU before it is examined", raises=AssertionError
+)
+def test_a_run_is_examined_on_the_device() -> None:
+    with counting() as evaluation:
+        evaluate.main([str(trained("cpu", "classification_cldr").path), "--device", "cuda"])
+    with counting() as training:
+        trained("cuda", "classification_cldr", "--seed", "8")
+    wanted, found = (
+        {line.split(":")[0] for _, line in one.launches if line.startswith("analysis/")}
+        for one in (evaluation, training)
+    )
+    assert wanted
+    assert wanted <= found
+
+
 C6 = "C6: a float cumsum has no deterministic algorithm on CUDA"
 COVERAGE = ("--model.attention", "Additive", "--model.attention.coverage", "true", "--model.coverage_loss", "1")
 DETERMINISTIC = [
@@ -345,16 +405,6 @@ DETERMINISTIC = [
     failing(C6, "translation_cldr", (*FED, "--model.attention.normalizer", "sparsemax")),
     failing(C6, "translation_cldr", COVERAGE),
 ]
-
-
-@pytest.fixture
-def settings() -> Iterator[None]:
-    """Lightning leaves them on."""
-    before = dict(os.environ)
-    yield
-    torch.use_deterministic_algorithms(False)
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @slow
