@@ -41,7 +41,10 @@ SMALL = ("--model.hidden_size", "8", "--model.embedding_size", "6")
 
 def arguments(name: str, *options: str) -> list[str]:
     """Of the training command, for a shipped configuration with a small network and few rows."""
-    rows = [part for key, value in FEW[name].items() for part in (f"--data.corpus.init_args.{key}", str(value))]
+    few = FEW.get(name, ROWS_OF)
+    rows = [part for key, value in few.items() for part in (f"--data.corpus.init_args.{key}", str(value))]
+    if name not in FEW:  # a paper's network, on other data
+        rows = ["--data.corpus", "Cldr", *rows, "--data.tokenizer", "Words"]
     return ["--config", str(ROOT / "configs" / f"{name}.yaml"), *rows, *SMALL, *options]
 
 

@@ -13,6 +13,7 @@ from tests.cuda.networks import (
     batch_of,
     task_of,
 )
+from tests.support import ROOT
 
 pytestmark = pytest.mark.cuda_rules
 
@@ -146,6 +147,17 @@ def test_an_option_of_translation(name: str) -> None:
 @pytest.mark.parametrize("output", ["sparsemax", "entmax15"])
 def test_an_output(output: str) -> None:
     checked("translation_cldr", *model(output=output))
+
+
+PAPERS = sorted(f"papers/{path.stem}" for path in (ROOT / "configs" / "papers").glob("*.yaml"))
+NARROW = {"papers/rnmtplus2018": model(encoder__hidden_size=8, attention__attention_size=8)}
+
+
+@slow
+@pytest.mark.parametrize("mixed", [False, True], ids=["32", "bf16"])
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_network_of_a_paper(name: str, mixed: bool) -> None:
+    checked(name, *NARROW.get(name, ()), mixed=mixed)
 
 
 def refused(cell: str, layers: int, bridge: str) -> bool:
