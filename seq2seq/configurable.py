@@ -36,15 +36,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, Part):
         return value.specification()
     if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    return {name: plain(one) for name, one in value.items()} if isinstance(value, dict) else value
+        return [plain(item) for item in value]
+    return {name: plain(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def revive(value: Any) -> Any:
-    """The argument that `plain` has described."""
+    """The argument of which `plain` has made JSON."""
     if isinstance(value, dict):
-        return build(Part, value) if "class_path" in value else {name: revive(one) for name, one in value.items()}
-    return [revive(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return build(Part, value) if "class_path" in value else {name: revive(item) for name, item in value.items()}
+    return [revive(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
@@ -142,13 +142,13 @@ def fits(value: Any, hint: Any) -> bool:
     if hint in (None, NoneType):
         return value is None
     if origin in (Union, UnionType):
-        return any(fits(value, one) for one in inner)
+        return any(fits(value, kind) for kind in inner)
     if origin is Literal:
         return value in inner
     if origin in (list, Sequence, tuple):
-        return isinstance(value, (list, tuple)) and (origin is tuple or all(fits(one, inner[0]) for one in value))
+        return isinstance(value, (list, tuple)) and (origin is tuple or all(fits(item, inner[0]) for item in value))
     if origin in (dict, Mapping):
-        return isinstance(value, Mapping) and all(fits(one, inner[1]) for one in value.values())
+        return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
     if hint is float:
         return isinstance(value, (int, float))
     return isinstance(value, hint) if isinstance(hint, type) and hint is not Any else True

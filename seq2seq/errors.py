@@ -6,11 +6,11 @@ class InputError(ValueError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped a training; the message says how to go on."""
+    """The user stopped a training; the message says how to resume."""
 
 
 class Stopped(Exception):
-    """A training ends before its end, by a signal or a limit of time; the message says how to go on."""
+    """A training ends before its end, by a signal or a time limit; the message says how to resume."""
 
 
 class Finished(Exception):

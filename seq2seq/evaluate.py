@@ -253,7 +253,7 @@ def evaluate(
     found: list[Predicted] = []
     with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:
         predict = Predictor(task, decoding)
-        for batch in predict_texts.batches(encoded, decoding, device, task.running):
+        for batch in predict_texts.batches(encoded, decoding, device):
             found += predict(batch)
             bar.update(len(batch.rows))
     rows, aligned = in_order(found, encoded.texts), task.row_format.aligned

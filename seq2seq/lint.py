@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     data: DataModule = command.instantiate(parser, config).data
     header, findings = check(data, kind.row_format)
     if config.json:
-        found = [finding._asdict() | {"examples": [one._asdict() for one in finding.examples]} for finding in findings]
-        print(json.dumps({"header": header, "findings": found, "verdict": verdict(findings)}, ensure_ascii=False))
+        plain = [finding._asdict() | {"examples": [row._asdict() for row in finding.examples]} for finding in findings]
+        print(json.dumps({"header": header, "findings": plain, "verdict": verdict(findings)}, ensure_ascii=False))
     else:
         colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         print(page(header, findings, data.path, colours))
@@ -58,33 +58,33 @@ def check(data: DataModule, row_format: RowFormat | None = None) -> tuple[dict[s
     texts = [data.texts(split) for split in SPLITS]
     tokenizers = data.train_tokenizers(texts[0])
     encoded = [
-        Encoded(split, data.encode(one, tokenizers, split, row_format), tokenizers)
-        for split, one in zip(SPLITS, texts, strict=True)
+        Encoded(split, data.encode(rows, tokenizers, split, row_format), tokenizers)
+        for split, rows in zip(SPLITS, texts, strict=True)
     ]
     header: dict[str, Any] = {
         "extent": {side: tokenizer.extent() for side, _, tokenizer, _ in encoded[0].sides()},
         "labels": scheme_of(encoded[0]),
         "streamed": data.window is not None,
-        "splits": {one.name: sizes(one) for one in encoded},
+        "splits": {split.name: sizes(split) for split in encoded},
     }
     return header, checks.thorough(encoded)
 
 
-def sizes(one: Encoded) -> dict[str, Any]:
+def sizes(encoded: Encoded) -> dict[str, Any]:
     """Rows, tokens, unknown tokens and the longest row of a split."""
-    numbers: dict[str, Any] = {"rows": len(one.split)}
-    for side, ids, tokenizer, _ in one.sides():
+    numbers: dict[str, Any] = {"rows": len(encoded.split)}
+    for side, ids, tokenizer, _ in encoded.sides():
         longest = int(ids.lengths.argmax())
         numbers[side] = {
             "tokens": int(ids.starts[-1]),
             "unknown": checks.unknown_rate(ids, tokenizer),
-            "longest": {"tokens": int(ids.lengths[longest]), "place": one.split.texts.place(longest)},
+            "longest": {"tokens": int(ids.lengths[longest]), "location": encoded.split.texts.location(longest)},
         }
     return numbers
 
 
 def page(header: dict[str, Any], findings: Sequence[Finding], folder: str | None, colours: bool) -> str:
-    """All that is shown; places inside `folder` are written without it."""
+    """All that is shown; locations inside `folder` are written without it."""
     lines = [*head(header, folder), ""]
     for finding in findings:
         lines += [*entry(finding, folder, colours), ""]
@@ -96,15 +96,15 @@ def head(header: dict[str, Any], folder: str | None) -> list[str]:
     table = [["", "", "rows", "tokens", "unknown", "longest", "at"]]
     for split, numbers in header["splits"].items():
         for side, rows in (("source", f"{numbers['rows']:,}"), ("target", "")):
-            one = numbers[side]
-            name, longest, unknown = (split if rows else ""), one["longest"], f"{one['unknown']:.2%}"
-            place = within(longest["place"], folder)
-            table.append([name, side, rows, f"{one['tokens']:,}", unknown, f"{longest['tokens']:,}", place])
+            size = numbers[side]
+            name, longest, unknown = (split if rows else ""), size["longest"], f"{size['unknown']:.2%}"
+            location = within(longest["location"], folder)
+            table.append([name, side, rows, f"{size['tokens']:,}", unknown, f"{longest['tokens']:,}", location])
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
     extent = "{source} for the source and {target} for the target".format(**header["extent"])
     labels = f"; spans labelled as {header['labels']}" if header["labels"] else ""
     return [
-        *([f"places are in {folder}"] if folder else []),
+        *([f"locations are in {folder}"] if folder else []),
         extent + labels,
         *(["of train only the first rows, as data.window streams it"] if header["streamed"] else []),
         "",
@@ -122,36 +122,36 @@ def entry(finding: Finding, folder: str | None, colours: bool) -> list[str]:
     indent = 7 + len(start)
     text = textwrap.wrap(finding.text, WIDTH - indent)
     lines = [f"{severity}{start}{text[0]}", *(" " * indent + rest for rest in text[1:])]
-    places = [within(one.place, folder) + (f" = {within(one.like, folder)}" if one.like else "")
-              for one in finding.examples]  # fmt: skip
-    for place, example in zip(places, finding.examples, strict=True):
-        lines.append(cut(f"         {place:{max(map(len, places))}}  {example.excerpt}", WIDTH))
+    locations = [within(row.location, folder) + (f" = {within(row.like, folder)}" if row.like else "")
+                 for row in finding.examples]  # fmt: skip
+    for location, example in zip(locations, finding.examples, strict=True):
+        lines.append(cut(f"         {location:{max(map(len, locations))}}  {example.excerpt}", WIDTH))
     return lines
 
 
-def within(place: str, folder: str | None) -> str:
-    """A place inside a folder."""
-    return place.removeprefix(os.path.join(folder, "")) if folder else place
+def within(location: str, folder: str | None) -> str:
+    """A location inside a folder."""
+    return location.removeprefix(os.path.join(folder, "")) if folder else location
 
 
 def cut(line: str, columns: int) -> str:
-    """A line that takes no more columns; letters of East Asia take two, combining ones none."""
-    taken = 0
-    for place, sign in enumerate(line):
-        taken += 0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
-        if taken > columns:
-            return line[: place - 3] + "..."
+    """The beginning of a line that fits; letters of East Asia take two columns, combining ones 0."""
+    width = 0
+    for index, sign in enumerate(line):
+        width += 0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
+        if width > columns:
+            return line[: index - 3] + "..."
     return line
 
 
 def verdict(findings: Sequence[Finding]) -> str:
     """The findings in one line."""
     if not findings:
-        return "nothing to complain about"
+        return "no problems found"
     severities = [finding.severity for finding in findings]
-    counts = [(severities.count(one), one) for one in SEVERITIES if one in severities]
+    counts = [(severities.count(severity), severity) for severity in SEVERITIES if severity in severities]
     listed = ", ".join(f"{count} {name}{'s' * (count > 1)}" for count, name in counts)
-    advice = {"error": "mend the errors before training", "warning": "look at the warnings", "note": "ready to train"}
+    advice = {"error": "fix the errors before training", "warning": "look at the warnings", "note": "ready to train"}
     return f"{listed}: {advice[severities[0]]}"
 
 

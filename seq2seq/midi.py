@@ -1,7 +1,7 @@
 """python -m seq2seq.midi --output FOLDER < tunes.txt: each line of ABC becomes a file to hear and one to read.
 
 Lines are as `seq2seq.predict` writes them after a training on the corpus Melodies. A model's tune may be imperfect: a
-bar that is too short or too long is played as it is, with a warning; only a line that is no tune is refused.
+bar that is too short or too long is played as it is, with a warning; only a line that is not a tune is refused.
 """
 
 import logging

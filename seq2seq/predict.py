@@ -19,7 +19,6 @@ from seq2seq.inference import predict_texts, token_stream
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
-from seq2seq.tasks.generation import Generation
 
 CHUNK = 1 << 17
 """Bytes read at once: bounds what is held in memory, and what waits for its neighbours."""
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     if config.n_best > decoding.beam_size:
         raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
     if config.state is not None and not config.stream:
-        raise InputError(f"--state {config.state} is where a stream stands; add --stream, or leave it out")
+        raise InputError(f"--state {config.state} is the position of a stream; add --stream, or leave it out")
     max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
     device = predict_texts.choose_device(config.device)
     task.to(device)
@@ -75,15 +74,15 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
         return token_stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
-    number, carried = 0, None
+    number, state = 0, task.first_state(1)
     for lines in chunks(sys.stdin.buffer):
         texts, problem = readable(task, lines, number)
-        if task.running and isinstance(task, Generation):
-            found, carried = task.told(texts, number, carried, decoding)
+        if task.has_no_source:
+            predictions, state = task.generate_from_prompts(texts, number, state, decoding)
         else:
-            found = predict_texts.predict(task, texts, decoding, device, max_length, number)
+            predictions = predict_texts.predict(task, texts, decoding, device, max_length, number)
         number += len(lines)
-        answers = [show(task, hypotheses[: config.n_best], config) + "\n" for hypotheses in found]
+        answers = [show(task, hypotheses[: config.n_best], config) + "\n" for hypotheses in predictions]
         sys.stdout.buffer.write("".join(answers).encode())
         sys.stdout.buffer.flush()
         if problem is not None:
@@ -99,7 +98,7 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
         except InputError as problem:
             return texts, problem
         try:
-            if text and (text.strip() or task.continues):
+            if text and (text.strip() or task.has_no_source):
                 task.check(text)
         except InputError as problem:
             return texts, InputError(f"standard input:{number}: {problem}")
@@ -125,14 +124,14 @@ def show(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> str
     """One output line."""
     if config.quantiles and hypotheses:
         return quantiles(task, hypotheses[0])
-    texts = [task.text(one) for one in hypotheses]
+    texts = [task.text(hypothesis) for hypothesis in hypotheses]
     if config.scores or config.token_scores or len(texts) > 1:  # then a tab stands between them
         texts = [text.replace("\t", " ") for text in texts]
     if config.scores:
-        texts = [f"{one.score:.4f}\t{text}" for one, text in zip(hypotheses, texts, strict=True)]
+        texts = [f"{hypothesis.score:.4f}\t{text}" for hypothesis, text in zip(hypotheses, texts, strict=True)]
     if config.token_scores:
-        sure = (" ".join(f"{math.exp(score):.4f}" for score in one.token_scores) for one in hypotheses)
-        texts = [f"{text}\t{numbers}" for text, numbers in zip(texts, sure, strict=True)]
+        rows = ([f"{math.exp(score):.4f}" for score in hypothesis.token_scores] for hypothesis in hypotheses)
+        texts = [f"{text}\t{' '.join(row)}" for text, row in zip(texts, rows, strict=True)]
     return "\t".join(texts)
 
 

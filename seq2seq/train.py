@@ -20,7 +20,7 @@ from seq2seq.runs import run_card
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.training.fit import Hooks, fit_and_test
-from seq2seq.training.preparation import Job, claim, decoding_device, prepare, read_teacher, tell, watched
+from seq2seq.training.preparation import Job, announce, claim, decoding_device, prepare, read_teacher, watched
 from seq2seq.training.signals import Requests
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
     try:
         train(job._replace(resume=claim(run, config)), kind)
     except Finished as done:
-        tell(run, finished=str(done))
+        announce(run, finished=str(done))
         print(done, file=sys.stderr)
     except Exception as problem:
-        tell(run, failed=" ".join(str(problem).split()))
+        announce(run, failed=" ".join(str(problem).split()))
         raise
     finally:
         run.release()

@@ -40,9 +40,9 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
         ("data: {corpus: {class_path: Cldr, init_args: {source: en}}}", "source.*source_locale"),
         ("trainer: {precision: 17}", r"precision.*bf16-mixed"),
         ("task: Tanslation", "Tanslation.*Translation"),
-        ("model: [1, 2", "is no YAML"),
-        ("hello", "holds no settings"),
-        ("optimizer: {learning_rate: -1}", r"learning_rate is -1.0; it must be above 0"),
+        ("model: [1, 2", r"config\.yaml.*YAML"),
+        ("hello", r"config\.yaml"),
+        ("optimizer: {learning_rate: -1}", r"learning_rate .*-1\.0\b.* 0\b"),
         (
             "model: {hidden_size: 7}\ndata: {corpus: {class_path: Cldr, init_args: {train: 60, validation: 2, test: 2}}}",
             "odd",
@@ -54,25 +54,25 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
         ("data: {corpus: {class_path: Parallel, init_args: {source: en, target: de}}}", r"--data\.path"),
         (
             "data: {path: nowhere, corpus: {class_path: Parallel, init_args: {source: en, target: de}}}",
-            "nowhere does not exist",
+            "nowhere",
         ),
-        ("trainer: {accelerator: gpux}", "trainer's options"),
-        ("trainer: {save_every: ten}", r"trainer\.save_every: ten is none of float, null$"),
-        ("trainer: {max_epochs: 0}", r"trainer\.max_epochs is 0; it must be at least 1"),
-        ("trainer: {log_every_n_steps: 0}", r"trainer\.log_every_n_steps is 0"),
+        ("trainer: {accelerator: gpux}", "gpux"),
+        ("trainer: {save_every: ten}", r"trainer\.save_every: ten .*float, null$"),
+        ("trainer: {max_epochs: 0}", r"trainer\.max_epochs .*\b0\b.*\b1\b"),
+        ("trainer: {log_every_n_steps: 0}", r"trainer\.log_every_n_steps .*\b0\b"),
         (
             "optimizer: {algorithm: {class_path: AdamW, init_args: {beta1: 1.5}}}",
-            r"algorithm\.beta1 is 1\.5; it must be at least 0 and below 1",
+            r"algorithm\.beta1 .*1\.5\b.*\b0\b.*\b1\b",
         ),
-        ("data: {workers: -1}", r"data\.workers is -1"),
-        ("decoding: {length_penalty: 500}", r"decoding\.length_penalty is 500"),
+        ("data: {workers: -1}", r"data\.workers .*-1\b"),
+        ("decoding: {length_penalty: 500}", r"decoding\.length_penalty .*\b500\b"),
         (
             "model: {dropout: 2, hidden_size: 8}\ndata: {corpus: {class_path: Cldr, init_args: {train: 60, validation: 2, test: 2}}}",
-            r"model\.dropout is 2",
+            r"model\.dropout .*\b2\b",
         ),
         ("model: 3", "model"),
-        ("seed: -1", "seed is -1"),
-        ("data: {corpus: {class_path: Cldr, init_args: {source_locale: pa_Arab, train: 60}}}", "choose another locale"),
+        ("seed: -1", r"seed .*-1\b"),
+        ("data: {corpus: {class_path: Cldr, init_args: {source_locale: pa_Arab, train: 60}}}", "pa_Arab"),
     ],
 )
 def test_a_mistake_is_named_with_what_is_legal(tmp_path: Path, text: str, message: str) -> None:
@@ -82,9 +82,9 @@ def test_a_mistake_is_named_with_what_is_legal(tmp_path: Path, text: str, messag
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot read the configuration .*absent\.yaml"):
+    with pytest.raises(InputError, match=r"absent\.yaml"):
         train.main(["--config", str(tmp_path / "absent.yaml")])
-    with pytest.raises(InputError, match="give a configuration"):
+    with pytest.raises(InputError, match="--config"):
         train.main([])
 
 
@@ -134,7 +134,8 @@ def test_a_directory_in_use(tmp_path: Path) -> None:
         "RunDirectory(Path(sys.argv[1])).claim(overwrite=True, resume=False)"
     )
     done = python("-c", code, tmp_path)
-    assert "is in use by another training" in done.stderr
+    assert str(tmp_path) in done.stderr
+    assert done.returncode == 1
     first.release()
 
 
@@ -144,7 +145,7 @@ def test_other_peoples_directories_are_left_alone(tmp_path: Path, name: str, ove
     (tmp_path / name).write_text("years of work")
     run = RunDirectory(tmp_path)
     for _ in range(2):  # a refusal leaves no mark that would let the next attempt pass
-        with pytest.raises(InputError, match=f"'{name}' and is no run directory"):
+        with pytest.raises(InputError, match=f"{tmp_path} .*'{name}'.*--run"):
             run.claim(overwrite, resume=False)
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "years of work"
@@ -173,15 +174,15 @@ def test_clearing_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> N
     assert not run.best.exists()
     assert not run.results.exists()
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    with pytest.raises(InputError, match="choose one"):
+    with pytest.raises(InputError, match=r"--overwrite.*--resume"):
         run.claim(overwrite=True, resume=True)
     run.release()
-    with pytest.raises(InputError, match=r"no checkpoints/last\.ckpt to resume from"):
+    with pytest.raises(InputError, match=r"checkpoints/last\.ckpt.*--resume"):
         RunDirectory(tmp_path).claim(overwrite=False, resume=True)
 
 
 def test_a_refused_run_leaves_no_directory(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="nowhere"):
         train.main(["--config", str(ROOT / "configs" / "translation_text.yaml"), "--data.path", "nowhere",
                     "--run", str(tmp_path / "run")])  # fmt: skip
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
 from seq2seq.training.optimizers import SGD, Adadelta, Algorithm
-from seq2seq.training.schedules import Course, PlateauState
+from seq2seq.training.schedules import PlateauState, TrainingLength
 from tests.support import PAIRS, ROOT, batch_of
 
 FOLDER = ROOT / "configs" / "papers"
@@ -292,15 +292,20 @@ def test_steps_are_those_of_the_paper(name: str, size: float) -> None:
 )
 def test_schedules_are_those_of_the_paper(name: str, rates: dict[float, float]) -> None:
     options = parsed(name)[0].optimizer
-    course = Course(options.warmup_steps, 12_000, 1000)
+    course = TrainingLength(options.warmup_steps, 12_000, 1000)
     for epoch, share in rates.items():
-        assert options.rate(round(epoch * 1000), course, PlateauState()) == pytest.approx(share * options.learning_rate)
+        assert options.schedule.rate(
+            options.learning_rate, round(epoch * 1000), course, PlateauState()
+        ) == pytest.approx(share * options.learning_rate)
 
 
 def test_the_schedule_of_rnmt_rises_to_32_times_its_beginning_and_falls() -> None:
     parts, _ = parsed("rnmtplus2018")
-    course = Course(parts.optimizer.warmup_steps, parts.trainer.max_steps, 1100)
-    rates = [parts.optimizer.rate(step, course, PlateauState()) for step in range(0, 37_500, 100)]
+    course = TrainingLength(parts.optimizer.warmup_steps, parts.trainer.max_steps, 1100)
+    rates = [
+        parts.optimizer.schedule.rate(parts.optimizer.learning_rate, step, course, PlateauState())
+        for step in range(0, 37_500, 100)
+    ]
     assert rates[160] == pytest.approx(32 * 1e-4) == max(rates)
     assert rates[:161] == sorted(rates[:161])
     assert rates[160:] == sorted(rates[160:], reverse=True)

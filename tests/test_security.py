@@ -108,7 +108,7 @@ def test_a_pickle_is_no_checkpoint(tmp_path: Path, mark: Path) -> None:
     assert mark.exists(), "this pickle does no harm, so nothing below means much"
     mark.unlink()
     for name in ("zip", "old", "raw"):
-        with pytest.raises(InputError, match="is no checkpoint"):
+        with pytest.raises(InputError, match=rf"{name}\.ckpt"):
             checkpoint.read(tmp_path / f"{name}.ckpt")
     assert not mark.exists()
 
@@ -118,7 +118,7 @@ def test_a_pickle_is_no_array(tmp_path: Path, mark: Path) -> None:
     (tmp_path / "raw.npy").write_bytes(pickle.dumps(Evil(mark)))
     np.savez(tmp_path / "several", a=np.array([Evil(mark)], dtype=object))
     for name in ("objects.npy", "raw.npy", "several.npz"):
-        with pytest.raises(InputError, match=r"numpy\.save"):
+        with pytest.raises(InputError, match=rf"{name}.*numpy\.save"):
             npy.array_in(tmp_path / name)
     assert not mark.exists()
 
@@ -233,7 +233,7 @@ def test_deep_json_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_tags_of_yaml_make_no_objects(tmp_path: Path, mark: Path, value: str) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(value.format(mark))
-    with pytest.raises(InputError, match="is no YAML"):
+    with pytest.raises(InputError, match=r"config\.yaml.*YAML"):
         train.main(["--config", str(config)])
     with pytest.raises(InputError):
         command.parse(command.training_parser(), ["--config", str(config)])
@@ -255,14 +255,14 @@ def test_a_configuration_calls_nothing_but_the_wanted_kind(tmp_path: Path, mark:
     with pytest.raises(InputError):
         command.parse(command.training_parser(), ["--config", str(config)])
     for task in ("os.system", "subprocess.Popen"):
-        with pytest.raises(InputError, match="is no task"):
+        with pytest.raises(InputError, match=f"task.*{task}"):
             command.task_class(["--task", task])
     assert not mark.exists()
 
 
 def test_results_name_no_code(tmp_path: Path, module: str) -> None:
     for specification in ({"class_path": f"{module}.make"}, {"class_path": ["x"]}, {}):
-        with pytest.raises(InputError, match="is no known Metric"):
+        with pytest.raises(InputError, match="Metric"):
             systems.metric_of("bleu", {"specification": specification})
     with pytest.raises(InputError):
         build(Metric, {"class_path": "seq2seq.metrics.bleu.Bleu", "init_args": {"lowercase": f"{module}.make"}})
@@ -446,7 +446,7 @@ def test_a_run_with_links_is_not_gone_on_with(tmp_path: Path, name: str) -> None
         outside.write_text("kept")
         moved.unlink(missing_ok=True)
     moved.symlink_to(outside)
-    with pytest.raises(InputError, match="is a link"):
+    with pytest.raises(InputError, match=f"run/{name}.*--run"):
         run.claim(overwrite=False, resume=True)
     assert outside.is_dir() or outside.read_text() == "kept"
 
@@ -491,14 +491,14 @@ def test_compromised_releases_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
         assert locked()["pytorch-lightning"] != version
         with monkeypatch.context() as patch:
             patch.setattr(trainer.metadata, "version", lambda name, version=version: version)
-            with pytest.raises(InputError, match="is a compromised release"):
+            with pytest.raises(InputError, match=rf"{version}\b.*pip install"):
                 trainer.refuse_compromised()
     trainer.refuse_compromised()
     assert {"2.6.2", "2.6.3"} == set(trainer.COMPROMISED)
     config = tmp_path / "tiny.yaml"
     config.write_text("data: {corpus: {class_path: Cldr, init_args: {train: 60, validation: 4, test: 4}}}\n")
     monkeypatch.setattr(trainer.metadata, "version", lambda name: "2.6.3")
-    with pytest.raises(InputError, match="is a compromised release"):
+    with pytest.raises(InputError, match=r"2\.6\.3\b.*pip install"):
         train.main(["--config", str(config), "--run", str(tmp_path / "run"), "--data.tokenizer", "Characters"])
     os.environ.pop("SEQ2SEQ_LAUNCH", None)
 

@@ -23,8 +23,8 @@ from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.models.cells import RNN, Cell, CellState
 from seq2seq.models.encoder import Encoder
+from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.tasks.base import Task
-from seq2seq.tasks.translation import Translation
 
 LOW, HIGH = 0.1, 0.9
 """A gate is shut below the one and open above the other (Karpathy et al. 2015, sec. 4.2)."""
@@ -79,9 +79,19 @@ def rounded(value: Any) -> Any:
     return value
 
 
-def memory_over_time(task: Translation, batch: Batch) -> MemoryDiagnostics:
-    """Looks at the encoder while it reads a batch, without dropout; works inside inference mode and autocast too."""
-    encoder, was_training = task.network.encoder, task.training
+def network_of(task: Task) -> EncoderDecoder:
+    """The network of a task that has an encoder and a decoder."""
+    if task.encoder_decoder is None:
+        raise TypeError(f"a {type(task).__name__} has no encoder and decoder")
+    return task.encoder_decoder
+
+
+def memory_over_time(task: Task, batch: Batch) -> MemoryDiagnostics:
+    """Looks at the encoder while it reads a batch, without dropout; works inside inference mode and autocast too.
+
+    task: one with an `encoder_decoder`.
+    """
+    encoder, was_training = network_of(task).encoder, task.training
     vectors: list[Tensor] = []
     hook = encoder.register_forward_hook(lambda module, inputs, encoding: vectors.append(encoding.vector))
     task.eval()
@@ -202,7 +212,7 @@ def effective_rank(vectors: Tensor) -> float:
     return float(torch.special.entr(share).sum().exp())
 
 
-def memory_of(task: Translation, sources: Sequence[str], targets: Sequence[str]) -> MemoryDiagnostics:
+def memory_of(task: Task, sources: Sequence[str], targets: Sequence[str]) -> MemoryDiagnostics:
     """`memory_over_time` for some texts."""
     source, target = (
         Ragged.of(one.encode(texts)) for one, texts in zip(task.tokenizers, (sources, targets), strict=True)
@@ -220,7 +230,7 @@ def memory_of_split(task: Task, split: Split, limit: int) -> tuple[dict[str, Any
 
     None for a task without an encoder that hands over what it remembers.
     """
-    if not isinstance(task, Translation):
+    if task.encoder_decoder is None:
         return None
     rows = some_rows(split.lengths(np.arange(len(split))), limit)
     found = memory_over_time(task, split.batch(rows).to(next(task.parameters()).device))

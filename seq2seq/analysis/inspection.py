@@ -4,7 +4,7 @@ How much likelier a reference is after itself than after the network's own words
 looks while it writes (`attended.py`), and what the fixed vectors hold (`probes.py`). All of it is plain JSON.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seq2seq.analysis import probes
 from seq2seq.analysis.attention_statistics import POSITIONS, Attended, alignment, in_text_order, ratio, reached
-from seq2seq.analysis.gradient_flow import rounded
+from seq2seq.analysis.gradient_flow import network_of, rounded
 from seq2seq.analysis.vector_space import Studied, geometry, spread
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import evaluation_batches
@@ -24,12 +24,8 @@ from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Tokenizer
 from seq2seq.metrics.base import Prediction
 from seq2seq.models.cells import inside
 from seq2seq.models.decoder import Decoder, DecoderOutputs, SourceMemory, State, present
-from seq2seq.models.encoder import Encoder
 from seq2seq.tasks.base import Task
-from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding
-from seq2seq.tasks.forecasting import Forecasting
-from seq2seq.tasks.translation import Translation
 
 MOST_ROWS = 1000
 """Rows that the decoder reads again, evenly spread, at most; 16 thousand tokens of 16 a row make means exact enough."""
@@ -67,9 +63,9 @@ def inspect(
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             exposure = attention = aligned = None
-            if isinstance(task, Translation) and len(split):
+            if task.encoder_decoder is not None and len(split):
                 exposure, attention = replay(task, split, predictions, decoding, device)
-                if task.attention is not None:
+                if attention is not None:
                     aligned = alignments(task, split, predictions, decoding, device, shown)
             vectors = vectors_of(task, split, min(ROWS, decoding.rows), device)
     finally:
@@ -96,7 +92,7 @@ class Reading(NamedTuple):
 
 
 def readings(
-    task: Translation,
+    task: Task,
     split: Split,
     rows: np.ndarray,
     predictions: Sequence[Prediction],
@@ -109,10 +105,10 @@ def readings(
     network reads the same text cut otherwise.
     """
     texts = [predictions[row].prediction for row in rows.tolist()]
-    own, network = Ragged.of(task.tokenizers.target.encode(texts)), task.network
+    own, network = Ragged.of(task.tokenizers.target.encode(texts)), network_of(task)
     for places in evaluation_batches(split.source_lengths(rows), min(ROWS, decoding.rows)):
         batch = split.batch(rows[places]).to(device)
-        state, (tokens, steps) = task.encode(batch), own.pad(places, PAD, BOS)
+        state, (tokens, steps) = network.encode(batch.source, batch.source_lengths), own.pad(places, PAD, BOS)
         outputs = network.decoder(tokens.to(device), state)
         weights = outputs.weights
         if network.encoder.reverse and weights is not None:
@@ -121,10 +117,10 @@ def readings(
 
 
 def replay(
-    task: Translation, split: Split, predictions: Sequence[Prediction], decoding: Decoding, device: torch.device
+    task: Task, split: Split, predictions: Sequence[Prediction], decoding: Decoding, device: torch.device
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Exposure and attention: the decoder reads references and its own predictions once more."""
-    rows, decoder = spread(len(split), MOST_ROWS), task.network.decoder
+    rows, decoder = spread(len(split), MOST_ROWS), network_of(task).decoder
     exposure, attended = Exposure(len(rows)), Attended(len(rows))
     for places, batch, state, _, steps, outputs, weights in readings(task, split, rows, predictions, decoding, device):
         both = torch.minimum(steps, batch.target_lengths - 1)
@@ -136,9 +132,9 @@ def replay(
         if weights is not None:
             lengths = batch.source_lengths
             attended.add(places, weights, steps, lengths, lengths - int(split.source_end is not None))
-    opening = len(task.opening(decoding.prefix)) if decoding.prefix else 0
+    opening = len(task.prefix_tokens(decoding.prefix)) if decoding.prefix else 0
     told = exposure.plain([predictions[row].token_scores for row in rows.tolist()], opening)
-    if task.attention is None:
+    if decoder.attention is None:
         return told, None
     return told, attended.plain(
         rows, lambda row: source_pieces(task.tokenizers.source, split.batch(np.array([row])), 0)
@@ -155,7 +151,7 @@ def nats(decoder: Decoder, outputs: DecoderOutputs, source: SourceMemory, labels
 
 
 def alignments(
-    task: Translation,
+    task: Task,
     split: Split,
     predictions: Sequence[Prediction],
     decoding: Decoding,
@@ -234,24 +230,12 @@ class Exposure:
         }
 
 
-def reader_of(task: Task) -> tuple[Encoder, Callable[[Batch], object]] | None:
-    """The encoder that makes a task's fixed vectors, and what runs it; None where there is none."""
-    if isinstance(task, Translation):
-        return task.network.encoder, task.encode
-    if isinstance(task, Classification):
-        return task.reader, task.logits
-    if isinstance(task, Forecasting):
-        return task.reader, task.known
-    return None
-
-
 def vectors_of(task: Task, split: Split, batch_rows: int, device: torch.device) -> dict[str, Any] | None:
     """What the fixed vectors of some rows hold; None without such vectors."""
-    reader = reader_of(task)
     rows = spread(len(split), MOST_VECTORS)
-    if reader is None or not len(rows):
+    vectors = read(task, split, rows, batch_rows, device)
+    if vectors is None:
         return None
-    vectors = read(reader, split, rows, batch_rows, device)
     kept = np.isfinite(vectors).all(1)
     rows, vectors = rows[kept], vectors[kept]
     if len(rows) < 3:
@@ -266,29 +250,22 @@ def vectors_of(task: Task, split: Split, batch_rows: int, device: torch.device) 
     swaps = probes.swapped(studied, units, tokenizer, whole)
     nothing = Ragged(np.zeros(0, dtype=np.int32), np.zeros(len(swaps.places) + 1, dtype=np.int64))
     other = Split(Texts(swaps.texts, swaps.texts), Ragged.of(swaps.ids), nothing, split.longest, split.row_format)
-    changed = read(reader, other, np.arange(len(swaps.places)), batch_rows, device)
+    changed = read(task, other, np.arange(len(swaps.places)), batch_rows, device)
+    changed = np.zeros((0, 0)) if changed is None else changed
     return geometry(studied) | {"probes": probes.answers(studied, units, (swaps.places, changed))}
 
 
-def read(
-    reader: tuple[Encoder, Callable[[Batch], object]],
-    split: Split,
-    rows: np.ndarray,
-    at_once: int,
-    device: torch.device,
-) -> np.ndarray:
-    """The fixed vectors (R, H) of rows (R,), in double precision."""
-    encoder, run = reader
-    found: list[Tensor] = []
-    hook = encoder.register_forward_hook(lambda module, inputs, encoding: found.append(encoding.vector))
+def read(task: Task, split: Split, rows: np.ndarray, at_once: int, device: torch.device) -> np.ndarray | None:
+    """The fixed vectors (R, H) of rows (R,), in double precision; None without rows or without such vectors."""
     batches = evaluation_batches(split.source_lengths(rows), at_once)
-    try:
-        for places in batches:
-            run(split.batch(rows[places]).to(device))
-    finally:
-        hook.remove()
+    found: list[Tensor] = []
+    for places in batches:
+        vector = task.fixed_vector(split.batch(rows[places]).to(device))
+        if vector is None:
+            return None
+        found.append(vector)
     if not found:
-        return np.zeros((0, 0))
+        return None
     vectors = torch.cat(found).cpu().double().numpy()
     ordered = np.empty_like(vectors)
     ordered[np.concatenate(batches)] = vectors

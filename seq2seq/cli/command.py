@@ -4,6 +4,7 @@ Light on purpose, torch is imported where it is needed: `launch` runs on login n
 """
 
 import importlib
+import inspect
 import io
 import json
 import logging
@@ -18,7 +19,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 
 from seq2seq.cli.messages import explain
-from seq2seq.configurable import Settings, descendants, named, with_short_names
+from seq2seq.configurable import Part, Settings, descendants, named, with_short_names
 from seq2seq.errors import InputError, Stopped
 from seq2seq.runs.config_file import read_yaml
 
@@ -88,8 +89,19 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
     parser.add_class_arguments(DistillationOptions, "distillation")
     parser.add_class_arguments(DataModule, "data")
     parser.add_class_arguments(task or Translation, "model", skip={"tokenizers"}, instantiate=False)
+    parser.set_defaults(default_parts(task or Translation, "model"))
     parser.add_class_arguments(Decoding, "decoding")
     return parser
+
+
+def default_parts(kind: type, group: str) -> dict[str, Any]:
+    """The parts among the defaults of a dataclass by name: jsonargparse names only those that `__init__` spells out."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
+    return {
+        f"{group}.{name}": {"class_path": f"{type(part).__module__}.{type(part).__qualname__}"}
+        for name, part in defaults.items()
+        if isinstance(part, Part) and not isinstance(part, Settings)
+    }
 
 
 def task_class(arguments: Sequence[str]) -> "type[Task]":

@@ -21,37 +21,37 @@ ONE_OF_SEVERAL = (
     r"(.*?)Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: "
     r"(?:- Expected a [^-]*)+Given value type: \w+ Given value: (.*)"
 )
-"""A plain value that is of none of several types."""
+"""A plain value that has none of several types."""
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
-    """A message of the parser, said so that the reader knows what to write instead."""
+    """A message of the parser that says what to write instead."""
     text = " ".join(message.split())
     return wrong_setting_of_a_class(text) or wrong_class(text, parser) or unknown_setting(text, parser) or plainer(text)
 
 
 def wrong_setting_of_a_class(text: str) -> str | None:
     """A part was given a setting that it does not have."""
-    found = re.search(r'(?:key "([\w.]+)".*?)?class_path \'([\w.]+)\': Option \'([\w.]+)\' is not accepted', text)
-    kind = found and next((kind for kind in descendants(Part) if named(kind, found[2])), None)
-    if not found or not kind:
+    match = re.search(r'(?:key "([\w.]+)".*?)?class_path \'([\w.]+)\': Option \'([\w.]+)\' is not accepted', text)
+    kind = match and next((kind for kind in descendants(Part) if named(kind, match[2])), None)
+    if not match or not kind:
         return None
     names = list(inspect.signature(kind).parameters)
-    return f"{found[1]}: {kind.__name__} has no setting {found[3]}; {suggestion(found[3], names)}"
+    return f"{match[1]}: {kind.__name__} has no setting {match[3]}; {suggestion(match[3], names)}"
 
 
 def wrong_class(text: str, parser: ArgumentParser) -> str | None:
     """A part was named that does not exist."""
-    found = re.search(r'key "([\w.]+)".*dot import path string: (\S+)', text)
-    if not found:
+    match = re.search(r'key "([\w.]+)".*dot import path string: (\S+)', text)
+    if not match:
         return None
-    hints = [getattr(action, "_typehint", None) for action in parser._actions if action.dest == found[1]]
+    hints = [getattr(action, "_typehint", None) for action in parser._actions if action.dest == match[1]]
     types = [kind for hint in hints for kind in inner(hint)]
     bases = [kind for kind in types if inspect.isclass(kind) and issubclass(kind, Part)]
     names = [kind.__name__ for base in bases for kind in descendants(base) if kind is not base]
     names += ["null"] * (type(None) in types)
     return (
-        f"{found[1]}: there is no {found[2]}; {suggestion(found[2], names)} (or a class of your own, as package.Class)"
+        f"{match[1]}: there is no {match[2]}; {suggestion(match[2], names)} (or a class of your own, as package.Class)"
     )
 
 
@@ -64,16 +64,16 @@ def inner(hint: Any) -> Iterator[Any]:
 
 def unknown_setting(text: str, parser: ArgumentParser) -> str | None:
     """A setting was given that does not exist."""
-    found = next((match for pattern in UNKNOWN if (match := re.search(pattern, text))), None)
-    if not found:
+    match = next(filter(None, (re.search(pattern, text) for pattern in UNKNOWN)), None)
+    if not match:
         return None
-    group = found.groupdict().get("group") or found["name"].rpartition(".")[0]
-    name = found["name"] if found["name"].startswith(group) and "." in found["name"] else f"{group}.{found['name']}"
+    group = match.groupdict().get("group") or match["name"].rpartition(".")[0]
+    name = match["name"] if match["name"].startswith(group) and "." in match["name"] else f"{group}.{match['name']}"
     name = name.strip(".")
     legal = [a.dest for a in parser._actions if a.dest not in ("help", "print_config", "print_shtab")]
-    legal = [one for one in legal if not one.endswith(".help")]
-    groups = sorted({one.partition(".")[0] for one in legal})
-    siblings = [one for one in legal if one.startswith(f"{group}.")] if group in groups else groups
+    legal = [name for name in legal if not name.endswith(".help")]
+    groups = sorted({name.partition(".")[0] for name in legal})
+    siblings = [name for name in legal if name.startswith(f"{group}.")] if group in groups else groups
     return f"unknown setting {name}: {suggestion(name, siblings)}"
 
 
@@ -88,9 +88,9 @@ def suggestion(name: str, legal: Iterable[str]) -> str:
 def plainer(text: str) -> str:
     """A wrong value: the parser's own words without its jargon."""
     text = re.sub(r'Parser key "([\w.]+)": ', r"\1: ", text)
-    text = re.sub(r"<class '([\w.]+)'>", lambda found: found[1].rpartition(".")[2], text)
+    text = re.sub(r"<class '([\w.]+)'>", lambda match: match[1].rpartition(".")[2], text)
     text = re.sub(r"typing\.Literal\[(.*?)\]", r"value among \1", text)
-    if found := re.fullmatch(ONE_OF_SEVERAL, text):
-        legal = found[2].replace("NoneType", "null").replace("bool", "true, false").replace("value among ", "")
-        text = f"{found[1]}{found[3]} is none of {legal}"
+    if match := re.fullmatch(ONE_OF_SEVERAL, text):
+        legal = match[2].replace("NoneType", "null").replace("bool", "true, false").replace("value among ", "")
+        text = f"{match[1]}{match[3]} is not among {legal}"
     return text[:600]

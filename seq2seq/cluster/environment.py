@@ -75,11 +75,11 @@ def agreed_name() -> str:
 
     store, rank, size = next(rendezvous("env://"))
     STORES.append(store)
-    return asked_for(store, rank) if rank else told_to_all(store, size)
+    return request_run_name(store, rank) if rank else serve_run_name(store, size)
 
 
-def told_to_all(store: Any, size: int) -> str:
-    """The first process makes the name and answers until all others have thanked for it."""
+def serve_run_name(store: Any, size: int) -> str:
+    """The first process makes the name and answers until all others have acknowledged it."""
     name, answered = uuid.uuid4().hex, dict.fromkeys(range(1, size), "")
     while answered:
         for other in list(answered):
@@ -87,20 +87,20 @@ def told_to_all(store: Any, size: int) -> str:
             if question != answered[other]:
                 store.set(f"{OWN}/{other}/answer", f"{question} {name}")
                 answered[other] = question
-            if look_up(store, f"{OWN}/{other}/thanks") == name:
+            if look_up(store, f"{OWN}/{other}/received") == name:
                 del answered[other]
         time.sleep(0.02)
     return name
 
 
-def asked_for(store: Any, rank: int) -> str:
-    """Another process asks for it."""
+def request_run_name(store: Any, rank: int) -> str:
+    """Another process asks for the name."""
     mine, question, name = uuid.uuid4().hex, "", ""
     store.set(f"{OWN}/{rank}/question", mine)
     while question != mine:
         time.sleep(0.02)
         question, _, name = look_up(store, f"{OWN}/{rank}/answer").partition(" ")
-    store.set(f"{OWN}/{rank}/thanks", name)
+    store.set(f"{OWN}/{rank}/received", name)
     return name
 
 

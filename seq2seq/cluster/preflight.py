@@ -1,4 +1,4 @@
-"""Before several processes train: are there as many as the trainer is told, does each have a device of its own?
+"""Before several processes train: are there as many as the trainer's settings say, does each have its own device?
 
 `placed` asks the environment before the trainer is made; `Preflight` asks all processes once they are connected.
 """
@@ -45,12 +45,12 @@ def placed(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def counted(devices: int | str | Sequence[int]) -> int:
     """How many devices on each node a setting names: 2, [0, 1], "0,1" or "2"."""
     if isinstance(devices, str):
-        devices = [int(one) for one in devices.split(",") if one] if "," in devices else int(devices)
+        devices = [int(number) for number in devices.split(",") if number] if "," in devices else int(devices)
     return devices if isinstance(devices, int) else len(devices)
 
 
 def refuse_alone(nodes: int) -> None:
-    """Several machines, of which nothing says where they meet: this one would wait for ever."""
+    """Several machines, of which nothing says where they meet: this one would wait forever."""
     if nodes > 1 and "MASTER_ADDR" not in os.environ:
         raise InputError(
             f"trainer.num_nodes is {nodes}, but nothing has started processes on other machines; start the training "
@@ -73,7 +73,7 @@ def refuse_uneven(started: World) -> None:
 
 
 def refuse_mismatch(started: World, devices: int, nodes: int) -> None:
-    """More or fewer processes than devices: they would wait for each other for ever, or each train alone."""
+    """More or fewer processes than devices: they would wait for each other forever, or each train alone."""
     if devices * nodes != started.size or nodes != started.nodes:
         name = {"SLURM": "ntasks"}.get(started.launcher, "WORLD_SIZE")
         raise InputError(
@@ -83,8 +83,8 @@ def refuse_mismatch(started: World, devices: int, nodes: int) -> None:
         )
 
 
-class Seat(NamedTuple):
-    """Where a process runs."""
+class ProcessPlacement(NamedTuple):
+    """Host, device and cores of a process."""
 
     rank: int
     host: str
@@ -95,33 +95,34 @@ class Seat(NamedTuple):
     threads: int
 
 
-def seat(rank: int, device: torch.device) -> Seat:
-    """That of this process."""
+def placement(rank: int, device: torch.device) -> ProcessPlacement:
+    """Those of this process."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     name = "cpu"
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         name = f"{properties.name} {getattr(properties, 'uuid', device.index)}"
     host = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-    return Seat(rank, host, name, frozenset(cores), torch.get_num_threads())
+    return ProcessPlacement(rank, host, name, frozenset(cores), torch.get_num_threads())
 
 
-def by_host(seats: Sequence[Seat]) -> dict[str, list[Seat]]:
+def by_host(placements: Sequence[ProcessPlacement]) -> dict[str, list[ProcessPlacement]]:
     """The processes of each host, hosts in the order of their first rank."""
-    hosts: dict[str, list[Seat]] = {}
-    for one in sorted(seats, key=lambda one: one.rank):
-        hosts.setdefault(one.host, []).append(one)
+    hosts: dict[str, list[ProcessPlacement]] = {}
+    for process in sorted(placements, key=lambda process: process.rank):
+        hosts.setdefault(process.host, []).append(process)
     return hosts
 
 
-def refuse_shared(seats: Sequence[Seat]) -> None:
-    """Several processes on one GPU are slower than one, and some libraries wait for ever."""
+def refuse_shared(placements: Sequence[ProcessPlacement]) -> None:
+    """Several processes on one GPU are slower than one, and some libraries hang."""
     taken: dict[tuple[str, str], int] = {}
-    for one in seats:
-        if one.device != "cpu" and (other := taken.setdefault((one.host, one.device), one.rank)) != one.rank:
+    for process in placements:
+        key = process.host, process.device
+        if process.device != "cpu" and (other := taken.setdefault(key, process.rank)) != process.rank:
             raise InputError(
-                f"ranks {other} and {one.rank} share one GPU of {one.host} ({one.device}); start one process for each "
-                "GPU, and let every process see all GPUs of its node"
+                f"ranks {other} and {process.rank} share one GPU of {process.host} ({process.device}); start "
+                "one process for each GPU, and let every process see all GPUs of its node"
             )
 
 
@@ -130,33 +131,33 @@ def refuse_apart(steps: Sequence[int]) -> None:
     if len({*steps}) > 1:
         ranks = ", ".join(f"rank {rank} at step {step}" for rank, step in enumerate(steps))
         raise InputError(
-            f"the processes do not go on from one place ({ranks}); start all of them again with --resume auto, and see "
+            f"the processes resume at different steps ({ranks}); start all of them again with --resume auto, and see "
             "that the run directory is the same on every host"
         )
 
 
-def warnings(seats: Sequence[Seat]) -> list[str]:
+def warnings(placements: Sequence[ProcessPlacement]) -> list[str]:
     """What makes a training slow but not wrong."""
-    found = []
-    for host, here in by_host(seats).items():
-        cores = len(frozenset().union(*(one.cores for one in here)))
-        threads = sum(one.threads for one in here)
+    texts = []
+    for host, here in by_host(placements).items():
+        cores = len(frozenset().union(*(process.cores for process in here)))
+        threads = sum(process.threads for process in here)
         if threads > cores:
-            found.append(
+            texts.append(
                 f"{host}: {len(here)} processes of {here[0].threads} threads share {cores} cores; "
                 f"set OMP_NUM_THREADS={max(1, cores // len(here))}"
             )
-    return found
+    return texts
 
 
-def told(seats: Sequence[Seat], backend: str, launcher: str) -> list[str]:
-    """The processes in some lines: one for all, one for each host."""
-    hosts = by_host(seats)
-    lines = [f"{len(seats)} processes on {len(hosts)} host{'s' * (len(hosts) > 1)}, {launcher}, {backend}"]
+def summary(placements: Sequence[ProcessPlacement], backend: str, launcher: str) -> list[str]:
+    """The processes for the terminal: a line for all, a line for each host."""
+    hosts = by_host(placements)
+    lines = [f"{len(placements)} processes on {len(hosts)} host{'s' * (len(hosts) > 1)}, {launcher}, {backend}"]
     for host, here in list(hosts.items())[:SHOWN]:
         ranks = f"rank {here[0].rank}" if len(here) == 1 else f"ranks {here[0].rank}-{here[-1].rank}"
-        kinds = sorted({one.device.rpartition(" ")[0] or one.device for one in here})
-        cores = len(frozenset().union(*(one.cores for one in here))) / len(here)
+        kinds = sorted({process.device.rpartition(" ")[0] or process.device for process in here})
+        cores = len(frozenset().union(*(process.cores for process in here))) / len(here)
         lines.append(
             f"  {host}: {ranks} on {', '.join(kinds)}; for each {cores:g} core{'s' * (cores != 1)}, "
             f"{here[0].threads} thread{'s' * (here[0].threads != 1)}"
@@ -171,13 +172,13 @@ class Preflight(Callback):
         started = world()
         if trainer.world_size == 1:
             return
-        seats: list[Any] = [None] * trainer.world_size
-        dist.all_gather_object(seats, seat(trainer.global_rank, trainer.strategy.root_device))
-        refuse_shared(seats)
+        placements: list[Any] = [None] * trainer.world_size
+        dist.all_gather_object(placements, placement(trainer.global_rank, trainer.strategy.root_device))
+        refuse_shared(placements)
         if trainer.is_global_zero:
             launcher = "started by this program" if started is None else f"started by {started.launcher}"
-            print("\n".join(told(seats, dist.get_backend(), launcher)), file=sys.stderr)
-            for text in warnings(seats):
+            print("\n".join(summary(placements, dist.get_backend(), launcher)), file=sys.stderr)
+            for text in warnings(placements):
                 log.warning("%s", text)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -40,7 +40,7 @@ export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-${{SLURM_CPUS_PER_TASK:-1}}}}  # unle
 export STOPPED=$run/.stopped
 rm -f "$STOPPED"
 
-# Code 75 says: saved, and willing to go on. It leaves a mark and becomes 0, because any other code of one process ends
+# Code 75 says: saved, ready to be resumed. It leaves a mark and becomes 0, because any other code of one process ends
 # all of them at once, which would be too early for those that are still saving.
 srun --kill-on-bad-exit=1 --cpus-per-task="${{SLURM_CPUS_PER_TASK:-1}}" bash -c '
     trap : USR1 TERM
@@ -79,8 +79,8 @@ def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         return ["--help"], []
     if "--" not in arguments:
         raise InputError("the training's own options come after --: python -m seq2seq.launch slurm ... -- --config ...")
-    place = list(arguments).index("--")
-    return list(arguments[:place]), list(arguments[place + 1 :])
+    index = list(arguments).index("--")
+    return list(arguments[:index]), list(arguments[index + 1 :])
 
 
 def has(arguments: Sequence[str], name: str) -> bool:
@@ -138,10 +138,10 @@ def tasks_of(config: Namespace) -> list[ArrayJob]:
     if not choices:
         return []
     made = [
-        ArrayJob("".join(one.suffix for one in each), [word for one in each for word in one.options])
+        ArrayJob("".join(job.suffix for job in each), [word for job in each for word in job.options])
         for each in itertools.product(*choices)
     ]
-    if len({one.suffix for one in made}) < len(made):
+    if len({job.suffix for job in made}) < len(made):
         raise InputError("two jobs of the array would write to one run directory; give each value once")
     return made
 
@@ -149,10 +149,10 @@ def tasks_of(config: Namespace) -> list[ArrayJob]:
 def listed(option: str, text: str) -> tuple[str, list[str]]:
     """`name=a,b` as the name and the values."""
     name, _, values = text.partition("=")
-    found = [value.strip() for value in values.split(",")]
-    if not name or not all(found):
+    listed_values = [value.strip() for value in values.split(",")]
+    if not name or not all(listed_values):
         raise InputError(f"{option} {text} must be NAME=VALUE,VALUE,...")
-    return name, found
+    return name, listed_values
 
 
 def script(config: Namespace, training: Sequence[str], path: Path, run: Path, tasks: Sequence[ArrayJob]) -> str:
@@ -225,8 +225,8 @@ def submit(path: Path) -> str:
 def state(job: str) -> str:
     """What SLURM says of a job, such as PENDING or RUNNING."""
     done = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True)
-    found = re.search(r"JobState=(\w+)", done.stdout)
-    return found[1] if found else "UNKNOWN"
+    match = re.search(r"JobState=(\w+)", done.stdout)
+    return match[1] if match else "UNKNOWN"
 
 
 def follow(job: str, log: Path, begin: int) -> int:
@@ -243,5 +243,5 @@ def follow(job: str, log: Path, begin: int) -> int:
                 print(f"job {job}: {now}", file=sys.stderr)
                 return int(now != "COMPLETED")
             time.sleep(1)
-    print(f"job {job} goes on; to stop it: scancel {job}", file=sys.stderr)
+    print(f"job {job} keeps running; to stop it: scancel {job}", file=sys.stderr)
     return 130

@@ -1,4 +1,4 @@
-"""No process waits for ever: each shows signs of life, and when one fails all end and say which one was the first."""
+"""Watchdog: each process shows signs of life. When one fails or hangs, all end, and the first failure is named."""
 
 import contextlib
 import ctypes
@@ -22,14 +22,14 @@ LOST = ("Connection", "Timed out", "timed out", "timeout", "peer", "NCCL", "Gloo
 """Words of the errors that follow from another process's failure."""
 
 PATIENCE = 4.0
-"""Seconds in which the process that failed first is given the time to say so."""
+"""Seconds that the process that failed first has to report its traceback."""
 
 INNERMOST = 15
 """Calls of a stack that are shown."""
 
 
 def machine() -> str:
-    """What the processes have in common that can see each other by their numbers; two hosts may have one name."""
+    """The same text for processes that see each other's process numbers; two hosts may have one name."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{socket.gethostname()}/{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
@@ -48,7 +48,7 @@ def die_with_parent() -> None:
 
 
 class Watchdog:
-    """Of one of several processes: its signs of life in files of the run directory, and those of the others.
+    """Signs of life of this process in a file of the run directory, and a look at those of the other processes.
 
     A file system that all share is there anyway; a collective would wait for the very process that is missing.
     """
@@ -60,7 +60,7 @@ class Watchdog:
         """The local processes that this one has started, in the order of their ranks."""
         self.active = False
         self._first = folder / "failed"
-        self._mark, self._told = time.monotonic(), True
+        self._mark, self._reported = time.monotonic(), True
         self._seen: dict[Path, tuple[str, float]] = {}
         self._done = threading.Event()
 
@@ -85,11 +85,11 @@ class Watchdog:
 
     def step(self) -> None:
         """A training step has been made."""
-        self._mark, self._told = time.monotonic(), False
+        self._mark, self._reported = time.monotonic(), False
 
     def pause(self) -> None:
         """What comes now may take long: a validation, a test."""
-        self._told = True
+        self._reported = True
 
     def _show(self) -> None:
         with contextlib.suppress(OSError):
@@ -99,22 +99,22 @@ class Watchdog:
         while not self._done.wait(min(2.0, self.timeout / 20)):
             self._show()
             late = time.monotonic() - self._mark
-            if not self._told and late > 0.5 * self.timeout:
-                self._told = True
-                said = f"rank {self.rank} has made no step for {late:.0f} s and is here:\n{stack()}"
-                print(said, end="", file=sys.stderr, flush=True)  # at once: other ranks may say the same
+            if not self._reported and late > 0.5 * self.timeout:
+                self._reported = True
+                message = f"rank {self.rank} has made no step for {late:.0f} s and is here:\n{stack()}"
+                print(message, end="", file=sys.stderr, flush=True)  # in one piece: other ranks may print too
             ended = self._ended()
             if ended and not self._first.exists():
-                self._done.wait(PATIENCE)  # who has failed, this process perhaps, may have a traceback to show
+                self._done.wait(PATIENCE)  # the failed process, perhaps this one, may report its traceback
             if ended or self._first.exists():
                 self._leave(ended)
 
     def _ended(self) -> str:
         """Which process has ended or shows no life; empty while all do."""
-        for place, child in enumerate(self.children):
+        for rank, child in enumerate(self.children, 1):
             code = child.poll()
             if code not in (None, 0, 75, 130):
-                return f"rank {place + 1} ended with {meaning(code)}"
+                return f"rank {rank} ended with {meaning(code)}"
         for file in self.folder.glob("*.alive"):
             now, shown = time.monotonic(), ""
             with contextlib.suppress(OSError):
@@ -141,7 +141,7 @@ class Watchdog:
         os._exit(1)
 
     def failed(self, problem: BaseException) -> bool:
-        """Tell of a failure of this process and end the local others. False if another one failed first."""
+        """Report a failure of this process and end the other local ones. False if another process failed first."""
         self._done.set()
         following = not isinstance(problem, (ValueError, OSError)) and any(word in str(problem) for word in LOST)
         ended, deadline = "", time.monotonic() + PATIENCE
@@ -149,19 +149,19 @@ class Watchdog:
             ended = self._ended()
             time.sleep(0.1)
         mistake = isinstance(problem, InputError)
-        told = "" if mistake else "".join(traceback.format_exception(problem))
+        stack = "" if mistake else "".join(traceback.format_exception(problem))
         what = f"rank {self.rank} failed first: {problem if mistake else repr(problem)}"
-        own = self._note(*((ended, "") if ended else (what, told))) and not ended
+        own = self._note(*((ended, "") if ended else (what, stack))) and not ended
         print(what if own else self.first(), file=sys.stderr, flush=True)
         self.end_peers()
         return own
 
-    def _note(self, what: str, told: str) -> bool:
+    def _note(self, what: str, stack: str) -> bool:
         """Write down the first failure; False if there is one already."""
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             temporary = self.folder / f"failed.{self.rank}"
-            temporary.write_text(json.dumps({"what": what, "traceback": told}))
+            temporary.write_text(json.dumps({"what": what, "traceback": stack}))
             os.link(temporary, self._first)  # there with all its content, or not at all
             return True
         return False

@@ -1,4 +1,4 @@
-"""Cache: folders that are made once and named by what they are made of, so that nothing stale is ever found."""
+"""Cache: folders that are made once and named by what they are made of, so that nothing stale is ever read."""
 
 import contextlib
 import errno
@@ -23,10 +23,10 @@ CONTENTS = "contents.json"
 """The file that lists the others of its folder with their sizes and checksums."""
 
 BLOCK, BLOCKS = 1 << 16, 1024
-"""Bytes at once, and at most so many times, that are looked at to see whether a kept file is whole."""
+"""Bytes of a block, and the most blocks that are read to see whether a kept file is complete."""
 
 OWN = "seq2seq"
-"""The package whose versions of what it keeps are counted by hand."""
+"""The package whose VERSIONs of what it keeps are counted by hand."""
 
 ABOUT_THE_DISK = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
@@ -95,14 +95,14 @@ def digest(key: Any) -> str:
 
 def checksum(file: Path) -> str:
     """SHA-256 of a file's bytes."""
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     try:
         with open(file, "rb") as opened:
-            while piece := opened.read(1 << 20):
-                found.update(piece)
+            while block := opened.read(1 << 20):
+                hashed.update(block)
     except OSError as problem:
         raise InputError(f"{file} cannot be read: {problem.strerror or problem}") from problem
-    return found.hexdigest()
+    return hashed.hexdigest()
 
 
 def checksum_of(data: bytes) -> str:
@@ -111,7 +111,7 @@ def checksum_of(data: bytes) -> str:
 
 
 def code_of(part: Part) -> list[str]:
-    """Checksums of the modules of one's own that define a part or a part of it: after an edit nothing old is found."""
+    """Checksums of the modules of one's own that define a part or a part of it: after an edit nothing old is read."""
     kinds = [kind for kind in type(part).__mro__ if kind.__module__.partition(".")[0] not in (OWN, "builtins")]
     inner = [value for values in vars(part).values() for value in (values if isinstance(values, list) else [values])]
     files = [getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds]
@@ -121,13 +121,13 @@ def code_of(part: Part) -> list[str]:
 
 def mark(file: Path) -> str:
     """A checksum of a file's bytes, of a large one's evenly spread blocks, by which damage is noticed in time."""
-    size, found = file.stat().st_size, hashlib.sha256()
+    size, hashed = file.stat().st_size, hashlib.sha256()
     step = max(BLOCK, size // BLOCKS)
     with open(file, "rb") as opened:
         for start in range(0, size, step):
             opened.seek(start)
-            found.update(opened.read(BLOCK))
-    return f"{size} {found.hexdigest()}"
+            hashed.update(opened.read(BLOCK))
+    return f"{size} {hashed.hexdigest()}"
 
 
 def default_root() -> str:

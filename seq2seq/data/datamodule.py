@@ -1,8 +1,8 @@
-"""Corpus, tokenizers and batches behind one door."""
+"""Corpus, tokenizers and batches of a run."""
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from seq2seq.configurable import Part, build
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.batching.plan import Plan, TrainingSampler, consecutive, evaluation_batches
-from seq2seq.data.batching.running_text import Lanes
+from seq2seq.data.batching.running_text import BpttStreams
 from seq2seq.data.batching.split import (
     Evaluation,
     Loader,
@@ -26,7 +26,7 @@ from seq2seq.data.batching.split import (
     fitting,
     refuse_wrong_lengths,
 )
-from seq2seq.data.batching.streaming import BEGINNING, Place, StreamedSteps, Windows
+from seq2seq.data.batching.streaming import BEGINNING, StreamedSteps, StreamPosition, Windows
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
 from seq2seq.data.corpora.corpus import SPLITS, Corpus, SplitSelection, load, select_split
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 """Of what is kept about vocabularies; a new one leaves the old ones unused."""
+
+SIDES = Tokenizers._fields
+"""source and target."""
 
 VOCABULARY_ROWS = 200_000
 """Rows of a streamed corpus from which the vocabularies are learnt."""
@@ -70,7 +73,7 @@ class DataModule(Part):
 
         Args:
             corpus: where rows come from; null for Cldr.
-            path: a local folder or file to read instead of the corpus's default place.
+            path: a local folder or file to read instead of the corpus's default location.
             holdout: share of the training rows, mostly chosen by hash of the source, for each split that the corpus
                 lacks.
             max_rows: the most rows of train, validation and test, of a mixture those of each corpus.
@@ -80,8 +83,8 @@ class DataModule(Part):
             batch_tokens: padded tokens, source and target together, of one optimiser step over all devices.
             device_tokens: padded tokens that one device holds at once, into which a step is cut; auto for as many as
                 fit into its memory, null for the whole share of a device.
-            lanes: of running text (model.running), the parts that are read side by side, one row of each step.
-            segment: of running text, the tokens of a lane that a step reads, and through which its gradient goes back.
+            lanes: of running text (model.running), the BPTT streams that are read side by side, one row of each step.
+            segment: of running text, the tokens of a stream that a step reads, and its gradient goes back through.
             window: rows pooled at once from a corpus that is streamed instead of read before training; null to read it.
             max_length: tokens; longer training rows are left out with a warning, longer sources to predict are cut.
             cut_sources: cut longer training sources too instead of leaving their rows out (See et al. 2017, sec. 5).
@@ -107,7 +110,7 @@ class DataModule(Part):
         if window is not None and 2 * max_length > least:
             raise InputError(
                 f"a streamed row may have {2 * max_length} tokens, twice data.max_length, more than {least} as "
-                "data.batch_tokens or data.device_tokens says; lower the one or raise the other"
+                "data.batch_tokens or data.device_tokens says; lower the former or raise the latter"
             )
         if shared_vocabulary and target_tokenizer is not None:
             raise InputError("data.shared_vocabulary excludes data.target_tokenizer; drop one of them")
@@ -118,7 +121,7 @@ class DataModule(Part):
         self.cut_sources, self.lanes, self.segment = cut_sources, lanes, segment
 
     def texts(self, split: str) -> Texts:
-        """The raw rows of a split, of a streamed one the first so many; an empty one is an error."""
+        """The raw rows of a split, of a streamed corpus its first rows; an empty split is an error."""
         wanted = self._selection(split)
         if split == "train" and self.window is not None:
             rows = self.corpus.streamed(wanted, self.path, [0, 0]).take(VOCABULARY_ROWS)
@@ -138,20 +141,15 @@ class DataModule(Part):
 
     @property
     def kinds(self) -> Tokenizers:
-        """How source and target shall become ids, nothing learnt yet."""
+        """How source and target shall become ids, before they learn anything."""
         return Tokenizers(self.tokenizer, self.tokenizer if self.target_tokenizer is None else self.target_tokenizer)
 
     def train_tokenizers(self, texts: Texts) -> Tokenizers:
         """Learn both vocabularies from the training split, or take those learnt from the same texts before."""
-        kinds = self.kinds
-        with naming(kinds, texts):
-            if self.shared_vocabulary:
-                shared = self._train(kinds[0], texts.content, "both", lambda: chain(texts.source, texts.target))
-                return Tokenizers(shared, shared)
-            return Tokenizers(
-                self._train(kinds[0], texts.content, "source", lambda: texts.source),
-                self._train(kinds[1], texts.content, "target", lambda: texts.target),
-            )
+        if self.shared_vocabulary:
+            shared = self._train(self.tokenizer, texts, ["source", "target"])
+            return Tokenizers(shared, shared)
+        return Tokenizers(*(self._train(kind, texts, [side]) for kind, side in zip(self.kinds, SIDES, strict=True)))
 
     def restore_tokenizers(self, states: Sequence[bytes]) -> Tokenizers:
         """The tokenizers of source and target as trained."""
@@ -160,21 +158,26 @@ class DataModule(Part):
             return Tokenizers(shared, shared)
         return Tokenizers(*(restored(kind, state) for kind, state in zip(self.kinds, states, strict=True)))
 
-    def _train(self, kind: Tokenizer, content: str, side: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
-        tokenizer = build(Tokenizer, kind.specification())
+    def _train(self, kind: Tokenizer, texts: Texts, sides: Sequence[str]) -> Tokenizer:
+        tokenizer, columns = build(Tokenizer, kind.specification()), [getattr(texts, side) for side in sides]
+        name = "both" if len(sides) > 1 else sides[0]
 
         def train() -> None:
-            with tqdm(desc=f"learning the vocabulary ({side})", bar_format="{desc} ...", leave=False, disable=None):
-                tokenizer.train(texts())
+            with (
+                locating([tokenizer] * len(columns), columns, texts),
+                tqdm(desc=f"learning the vocabulary ({name})", bar_format="{desc} ...", leave=False, disable=None),
+            ):
+                tokenizer.train(chain.from_iterable(columns))
 
         def learn(folder: Path) -> None:
             train()
             (folder / "state").write_bytes(tokenizer.state)
 
-        if not content:
+        if not texts.content:
             train()
             return tokenizer
-        key = [VERSION, content, side, kind.specification(), code_of(kind), [checksum(file) for file in kind.files]]
+        files = [checksum(file) for file in kind.files]
+        key = [VERSION, texts.content, name, kind.specification(), code_of(kind), files]
         return restored(kind, (Cache(self.cache).folder("vocabulary", key, learn) / "state").read_bytes())
 
     def encode(self, texts: Texts, tokenizers: Tokenizers, name: str, row_format: RowFormat | None = None) -> Split:
@@ -183,10 +186,10 @@ class DataModule(Part):
         Sources to predict that will be cut are counted in a warning, and so are labels that can never be predicted.
         """
         cache = Cache(self.cache)
-        with naming(tokenizers, texts):
+        with locating(tokenizers, texts[:2], texts):
             source, target = (
                 encode(column, texts.content, tokenizer, cache, side)
-                for column, tokenizer, side in zip(texts[:2], tokenizers, Tokenizers._fields, strict=True)
+                for column, tokenizer, side in zip(texts[:2], tokenizers, SIDES, strict=True)
             )
         split = Split(texts, source, target, self.max_length, fitting(row_format, tokenizers), self.cut_sources)
         refuse_wrong_lengths(split, tokenizers)
@@ -196,22 +199,23 @@ class DataModule(Part):
                 warn_of_labels(split, tokenizers.target, name)
         return split
 
-    def running_plan(self, train: Split, tokenizers: Tokenizers, seed: int) -> Lanes:
-        """The optimiser steps over a training split of running text, which is cut into lanes."""
-        if self.device_tokens == "auto" or self.window is not None or tokenizers.target.samples:
+    def running_plan(self, train: Split, seed: int) -> BpttStreams:
+        """The optimiser steps over a training split of running text, which is cut into BPTT streams."""
+        if self.device_tokens == "auto" or self.window is not None or self.kinds.target.samples:
             raise InputError(
-                "model.running goes with a number or null as data.device_tokens, without data.window and without "
-                "sampling of subwords"
+                "model.running needs a number or null as data.device_tokens, no data.window and no sampling of subwords"
             )
         if self.device_tokens is not None and self.device_tokens <= self.segment:
             raise InputError(
                 f"a segment has {self.segment + 1} tokens with the one before it, more than data.device_tokens "
                 f"{self.device_tokens}; raise it or lower data.segment"
             )
-        return Lanes(train.texts, train.target, self.lanes, self.segment, seed)
+        return BpttStreams(train.texts, train.target, self.lanes, self.segment, seed)
 
-    def plan(self, train: Split, seed: int) -> Plan:
+    def plan(self, train: Split, seed: int) -> Plan | BpttStreams:
         """The optimiser steps over the training split; rows too long for it are left out with a warning."""
+        if train.row_format.consecutive:
+            return self.running_plan(train, seed)
         source, target = train.source_lengths(), train.target_lengths()
         fits = train.fits()
         kept = None if fits.all() else np.flatnonzero(fits)
@@ -224,7 +228,7 @@ class DataModule(Part):
             longest = int((source + target)[fits].max())
             if longest > self.device_tokens:
                 raise InputError(
-                    f"one row alone has {longest} tokens, more than data.device_tokens {self.device_tokens}; "
+                    f"a single row has {longest} tokens, more than data.device_tokens {self.device_tokens}; "
                     "raise data.device_tokens or lower data.max_length"
                 )
         return Plan(source, target, self.batch_tokens, seed, kept, self._repetitions(train.texts, fits))
@@ -237,14 +241,14 @@ class DataModule(Part):
         if shares is None:
             return []
         times = [share * sum(rows) / max(1, count) for count, share in zip(rows, shares, strict=True)]
-        once = all(abs(one - 1) < 1e-9 for one, count in zip(times, rows, strict=True) if count)
+        once = all(abs(repeated - 1) < 1e-9 for repeated, count in zip(times, rows, strict=True) if count)
         return [] if once else list(zip(rows, times, strict=True))
 
     def training_steps(
         self,
-        split: Split | Lanes,
+        split: Split | BpttStreams,
         tokenizers: Tokenizers,
-        plan: Plan | Lanes,
+        plan: Plan | BpttStreams,
         position: Callable[[], int],
         rank: int = 0,
         world_size: int = 1,
@@ -259,25 +263,23 @@ class DataModule(Part):
         self,
         tokenizers: Tokenizers,
         seed: int,
-        place: Place | None,
+        position: StreamPosition | None,
         rank: int = 0,
         world_size: int = 1,
         device_tokens: int | None = None,
         row_format: RowFormat | None = None,
     ) -> StreamedSteps:
-        """The same of a corpus that is streamed; place: where it stood after the last step, None at the beginning."""
+        """The same of a corpus that is streamed; position: after the last step, None at the beginning."""
         if self.window is None:
             raise TypeError("a corpus is streamed only if there is a data.window")
         stream = partial(self.corpus.streamed, self._selection("train"), self.path)
-        windows = Windows(stream, tokenizers, self.window, self.max_length, seed, place or BEGINNING)
-        place_of_device = (rank, world_size, device_tokens)
-        return StreamedSteps(windows, self.workers, self.batch_tokens, *place_of_device, row_format, self.cut_sources)
+        windows = Windows(stream, tokenizers, self.window, self.max_length, seed, position or BEGINNING)
+        device = (rank, world_size, device_tokens)
+        return StreamedSteps(windows, self.workers, self.batch_tokens, *device, row_format, self.cut_sources)
 
-    def evaluation_batches(
-        self, split: Split, rows: int, rank: int = 0, world_size: int = 1, running: bool = False
-    ) -> "DataLoader[Batch]":
-        """One device's share of a split, `rows` at once; running: all of it on the first device, in order."""
-        if running:
+    def evaluation_batches(self, split: Split, rows: int, rank: int = 0, world_size: int = 1) -> "DataLoader[Batch]":
+        """One device's share of a split, `rows` at once; of running text all of it on the first device, in order."""
+        if split.row_format.consecutive:
             batches = consecutive(len(split), rows, rank)
         else:
             batches = evaluation_batches(split.source_lengths(), rows, rank, world_size)
@@ -285,29 +287,28 @@ class DataModule(Part):
 
 
 def warn_of_labels(split: Split, tokenizer: Tokenizer, name: str) -> None:
-    """Say which labels of a split the training rows lack."""
+    """Warn of labels of a split that the training rows lack."""
     unknown = np.flatnonzero(tokenizer.unknown_among(split.target.flat))
     if len(unknown):
         row = int(np.searchsorted(split.target.starts, unknown[0], side="right")) - 1
         log.warning(
             "%d of %d %s labels never occur in training, the first at %s; they count as wrong",
-            len(unknown), len(split.target.flat), name, split.texts.place(row),
+            len(unknown), len(split.target.flat), name, split.texts.location(row),
         )  # fmt: skip
 
 
 @contextlib.contextmanager
-def naming(tokenizers: Sequence[Tokenizer], texts: Texts) -> Iterator[None]:
+def locating(tokenizers: Sequence[Tokenizer], columns: Sequence[Sequence[str]], texts: Texts) -> Iterator[None]:
     """Inside, a row that cannot be encoded is named by its file and line; it is looked for after the failure only."""
     try:
         yield
     except InputError:
-        for tokenizer, column in zip(tokenizers, texts[:2], strict=True):
-            check = tokenizer.checker()
+        for tokenizer, column in zip(tokenizers, columns, strict=True):
             for row, text in enumerate(column):
                 try:
-                    check(text)
+                    tokenizer.check(text)
                 except InputError as problem:
-                    raise InputError(f"{texts.place(row)}: {problem}") from problem
+                    raise InputError(f"{texts.location(row)}: {problem}") from problem
         raise
 
 

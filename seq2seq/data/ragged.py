@@ -50,8 +50,7 @@ class Ragged:
         steps = np.arange(ids.shape[1] - before)
         real = steps < inner[:, None]
         starts = self.starts[rows + 1] - inner if keep_last else self.starts[rows]
-        places = (starts[:, None] + steps)[real]
-        ids[:, before:][real] = self.flat[places]
+        ids[:, before:][real] = self.flat[(starts[:, None] + steps)[real]]
         if first is not None:
             ids[:, 0] = first
         if last is not None:

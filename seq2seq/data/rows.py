@@ -16,10 +16,10 @@ from seq2seq.errors import InputError
 CHUNK = 20_000
 """Rows handled at once."""
 
-LINES = 40
-"""Bits of a place that hold the line; the file's number stands above them."""
+LINE_BITS = 40
+"""Bits of a location that hold the line; those above them hold the index of the file."""
 
-SCHEMA = pa.schema([("source", pa.string()), ("target", pa.string()), ("place", pa.int64())])
+SCHEMA = pa.schema([("source", pa.string()), ("target", pa.string()), ("location", pa.int64())])
 
 
 T = TypeVar("T", str, int)
@@ -54,21 +54,21 @@ class Texts(NamedTuple):
     source: Sequence[str]
     target: Sequence[str]
     content: str = ""
-    """A checksum of all texts; empty when nobody has computed it."""
-    places: Sequence[int] = ()
+    """A checksum of all texts; empty when it was not computed."""
+    locations: Sequence[int] = ()
     """File and line of each row, packed; empty when the rows were never in a file."""
     files: Sequence[str] = ()
     """The names of the files."""
     corpora: Sequence[int] = ()
-    """Rows of each corpus of a mixture, which stand one after the other."""
+    """Rows of each corpus of a mixture, which follow one another."""
     origins: Sequence[Origin] = ()
     """Every file that the rows were read from, as it was then."""
 
-    def place(self, row: int) -> str:
-        """Where a row stands, as file:line."""
-        if not len(self.places):
+    def location(self, row: int) -> str:
+        """Where a row comes from, as file:line."""
+        if not len(self.locations):
             return f"row {row + 1}"
-        file, line = divmod(int(self.places[row]), 1 << LINES)
+        file, line = divmod(int(self.locations[row]), 1 << LINE_BITS)
         return f"{self.files[file]}:{line}"
 
 
@@ -82,17 +82,17 @@ class ArrowColumn(Sequence[T]):
         return len(self._values)
 
     @overload
-    def __getitem__(self, place: int) -> T: ...
+    def __getitem__(self, rows: int) -> T: ...
     @overload
-    def __getitem__(self, place: slice) -> list[T]: ...
-    def __getitem__(self, place: int | slice) -> T | list[T]:
-        if isinstance(place, slice):
-            start, stop, step = place.indices(len(self))
+    def __getitem__(self, rows: slice) -> list[T]: ...
+    def __getitem__(self, rows: int | slice) -> T | list[T]:
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
             if step < 0:
                 return [self[row] for row in range(start, stop, step)]
-            taken: list[T] = self._values.slice(start, max(0, stop - start)).to_pylist()
-            return taken[::step]
-        value: T = self._values[int(place)].as_py()
+            values: list[T] = self._values.slice(start, max(0, stop - start)).to_pylist()
+            return values[::step]
+        value: T = self._values[int(rows)].as_py()
         return value
 
     def __iter__(self) -> Iterator[T]:
@@ -101,7 +101,7 @@ class ArrowColumn(Sequence[T]):
 
 
 def tables(rows: Iterable[Row], described: dict[str, object]) -> Iterator[pa.RecordBatch]:
-    """Rows as pieces of a table; `described` gets what belongs to them once all are through."""
+    """Rows as pieces of a table; `described` gets what belongs to them after the last."""
     content, corpora = hashlib.sha256(), np.zeros(1, dtype=np.int64)
     files: dict[str, int] = {}
     stream = iter(rows)
@@ -114,8 +114,8 @@ def tables(rows: Iterable[Row], described: dict[str, object]) -> Iterator[pa.Rec
         counts[: len(corpora)] += corpora
         corpora = counts
         file = np.array([files.setdefault(name, len(files)) for name in names], dtype=np.int64)
-        places = file << LINES | np.array(lines, dtype=np.int64)
-        yield pa.record_batch([pa.array(sources), pa.array(targets), pa.array(places)], schema=SCHEMA)
+        locations = file << LINE_BITS | np.array(lines, dtype=np.int64)
+        yield pa.record_batch([pa.array(sources), pa.array(targets), pa.array(locations)], schema=SCHEMA)
     described |= {"content": content.hexdigest(), "corpora": corpora.tolist(), "files": list(files)}
 
 
@@ -141,7 +141,7 @@ def in_memory(rows: Iterable[Row]) -> Texts:
     """Rows that were never in a file."""
     described: dict[str, object] = {}
     table = pa.Table.from_batches(list(tables(rows, described)), SCHEMA)
-    return texts_of(table, described)._replace(places=())
+    return texts_of(table, described)._replace(locations=())
 
 
 def texts_of(table: pa.Table, described: dict[str, object]) -> Texts:
@@ -149,7 +149,6 @@ def texts_of(table: pa.Table, described: dict[str, object]) -> Texts:
     files, corpora = described["files"], described["corpora"]
     if not isinstance(files, list) or not isinstance(corpora, list):
         raise InputError("the description of stored rows is damaged")
-    source, target, places = (table.column(name) for name in SCHEMA.names)
-    return Texts(
-        ArrowColumn(source), ArrowColumn(target), str(described["content"]), ArrowColumn(places), files, corpora
-    )
+    source, target, locations = (table.column(name) for name in SCHEMA.names)
+    columns = ArrowColumn[str](source), ArrowColumn[str](target)
+    return Texts(*columns, str(described["content"]), ArrowColumn[int](locations), files, corpora)

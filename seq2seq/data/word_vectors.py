@@ -148,9 +148,9 @@ class TextVectors(WordVectors):
         for number, line in enumerate(raw_lines(self.path), 1):
             if number >= first:
                 yield self._entry(number, line.rstrip(b" \r\n"))
-        found = number - first + 1
-        if self.count not in (None, found):
-            raise InputError(f"{self.path}: its header says {self.count} words, but it has {found}; is the file whole?")
+        count = number - first + 1
+        if self.count not in (None, count):
+            raise InputError(f"{self.path}: its header says {self.count} words, but it has {count}; is it complete?")
 
     def _entry(self, number: int, line: bytes) -> Entry:
         """The last D fields are the vector: a few words of GloVe's hold spaces."""

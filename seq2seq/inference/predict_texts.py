@@ -1,7 +1,6 @@
 """Predictions outside training: a loaded task, rows, a device."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,9 +28,9 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def batches(split: Split, decoding: Decoding, device: torch.device, running: bool = False) -> Iterator[Batch]:
+def batches(split: Split, decoding: Decoding, device: torch.device) -> Iterator[Batch]:
     """Every row of a split once, in the same batches as during training; those of running text in order."""
-    order = consecutive(len(split), decoding.sources) if running else None
+    order = consecutive(len(split), decoding.sources) if split.row_format.consecutive else None
     for rows in order or evaluation_batches(split.source_lengths(), decoding.sources):
         yield split.batch(rows).to(device)
 
@@ -41,47 +40,27 @@ def predict(
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each text, best first; none for an empty source.
 
-    Longer sources are cut to max_length tokens. before: texts that came earlier; what is drawn depends on the place.
+    Longer sources are cut to max_length tokens. before: texts that came earlier; sampling depends on the row number.
     """
-    if task.continues:
-        return continued(task, texts, decoding, device, before)
+    if task.has_no_source:
+        return task.generate_from_prompts(texts, before, (), decoding)[0]
     filled = [row for row, text in enumerate(texts) if text.strip()]
     kept = [texts[row] for row in filled]
     source = Ragged.of(task.tokenizers.source.encode(kept))
-    nothing = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
-    target = Ragged(nothing, np.zeros(len(kept) + 1, dtype=np.int64))
+    no_tokens = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
+    target = Ragged(no_tokens, np.zeros(len(kept) + 1, dtype=np.int64))
     split = Split(Texts(kept, kept), source, target, max_length, fitting(task.row_format, task.tokenizers))
     split.warn_of_cuts()
     result: list[list[Hypothesis]] = [[] for _ in texts]
     for batch in batches(split, decoding, device):
         batch = batch._replace(row_keys=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
-        for row, found in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
-            result[filled[row]] = found
-    return result
-
-
-def continued(
-    task: Task, openings: Sequence[str], decoding: Decoding, device: torch.device, before: int
-) -> list[list[Hypothesis]]:
-    """What a task without sources makes of the beginnings of its predictions; equal ones go together."""
-    rows: dict[str, list[int]] = {}
-    for row, opening in enumerate(openings):
-        rows.setdefault(opening or decoding.prefix, []).append(row)
-    result: list[list[Hypothesis]] = [[] for _ in openings]
-    for opening, places in rows.items():
-        for start in range(0, len(places), decoding.sources):
-            some = torch.tensor(places[start : start + decoding.sources])
-            none = torch.zeros(len(some), 0, dtype=torch.long, device=device)
-            lengths = torch.zeros(len(some), dtype=torch.long)
-            batch = Batch(some, some + before, none, lengths, none, lengths, 0)
-            found = task.predict(batch, replace(decoding, prefix=opening))
-            for row, hypotheses in zip(some.tolist(), found, strict=True):
-                result[row] = hypotheses
+        for row, hypotheses in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
+            result[filled[row]] = hypotheses
     return result
 
 
 def translate(task: Task, texts: Sequence[str]) -> list[str]:
     """The best prediction for each text, with the decoding stored in the checkpoint, where the task is."""
     device = next(task.parameters()).device
-    found = predict(task, texts, task.decoding, device)
-    return [task.text(hypotheses[0]) if hypotheses else "" for hypotheses in found]
+    predictions = predict(task, texts, task.decoding, device)
+    return [task.text(hypotheses[0]) if hypotheses else "" for hypotheses in predictions]

@@ -15,12 +15,6 @@ from seq2seq.models.embedding import Embedding
 from seq2seq.models.output import Output, Readout, ReadoutKind, mixed
 from seq2seq.models.recurrent import Masks, Recurrent, Stack
 
-PLACE = 1000
-"""Where the numbers of the decoder's dropouts begin."""
-
-ABOVE = 500
-"""How much further those of the layers above the attention begin."""
-
 
 @dataclass(frozen=True)
 class DecoderOptions(Settings):
@@ -162,8 +156,8 @@ class Decoder(nn.Module):
         """memory_size: of the source's states and fixed vector; features_size: of the vectors of a row's features."""
         super().__init__()
         self.options, self.embedding = options, embedding
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
-        self.last_dropout = Dropout(stack.dropout, PLACE + 1)
+        self.dropout = Dropout(stack.dropout, stack.locked_dropout)
+        self.last_dropout = Dropout(stack.dropout)
         self.attention = None if attention is None else attention.build(stack.hidden_size, memory_size)
         self.covers = attention is not None and attention.coverage
         context = 0 if self.attention is None else self.attention.context_size
@@ -175,13 +169,13 @@ class Decoder(nn.Module):
         self.fed_size = self.readout.size if options.input_feeding else context if options.attend_from != "top" else 0
         inputs = embedding.size + always + features_size + self.fed_size
         below = 1 if options.attend_from == "bottom" else stack.layers
-        self.recurrent = Recurrent(stack._replace(layers=below), inputs, place=PLACE + 2)
+        self.recurrent = Recurrent(stack._replace(layers=below), inputs)
         self.above: Recurrent | None = None
         if options.attend_from == "bottom":
-            self.between = Dropout(stack.dropout, PLACE + ABOVE, stack.locked_dropout)
+            self.between = Dropout(stack.dropout, stack.locked_dropout)
             residual = None if stack.residual_from is None else max(1, stack.residual_from - 1)
             above = stack._replace(layers=stack.layers - 1, residual_from=residual)
-            self.above = Recurrent(above, stack.hidden_size, extra=context, place=PLACE + ABOVE + 2)
+            self.above = Recurrent(above, stack.hidden_size, extra=context)
         shared = embedding.get_parameter("weight") if options.tied_output else None
         self.output = Output(self.readout.size, vocabulary_size, normalizer, shared)
         self.pointer = nn.Linear(context + stack.hidden_size + embedding.size, 1) if options.copy else None

@@ -1,5 +1,6 @@
 """Dropout whose masks depend on the optimiser step and the row alone, so that no slicing changes a result."""
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -19,15 +20,18 @@ class Noise(NamedTuple):
 class Dropout(nn.Module):
     """Zeroes units and scales the others up (Srivastava et al. 2014).
 
-    Whether a unit stays is a hash of (seed, row, place in the network, step, unit): the same on every kind of device,
-    whichever rows are computed together. A locked one knows no step: it zeroes the same units of a row at every step
-    (Gal and Ghahramani 2016).
+    Whether a unit stays is a hash of (seed, row, name in the task, step, unit): the same on every kind of device,
+    whichever rows are computed together and whatever other parts the network has. A locked one knows no step: it
+    zeroes the same units of a row at every step (Gal and Ghahramani 2016).
     """
 
-    def __init__(self, probability: float, place: int, locked: bool = False) -> None:
-        """probability: share of units zeroed; place: a number of its own for each dropout of a network."""
+    number: int | None = None
+    """That of its name in the task, set by `number_dropouts`."""
+
+    def __init__(self, probability: float, locked: bool = False) -> None:
+        """probability: share of units zeroed."""
         super().__init__()
-        self.probability, self.place, self.locked = probability, place, locked
+        self.probability, self.locked = probability, locked
 
     def forward(self, values: Tensor, noise: Noise | None) -> Tensor:
         """Values (B, T, H) with the masks of `noise`; unchanged outside training or without noise."""
@@ -44,9 +48,23 @@ class Dropout(nn.Module):
         size = (len(noise.row_keys), 1 if self.locked else steps, units)
         if self.probability >= 1:
             return like.new_zeros(size)
-        kept = hashed(row_keys(noise, self.place).to(like.device), size[1] * units)
+        if self.number is None:
+            raise RuntimeError("this dropout is in no task; call number_dropouts on the network that it belongs to")
+        kept = hashed(row_keys(noise, self.number).to(like.device), size[1] * units)
         mask = (kept >= min(round((self.probability - 0.5) * 2**32), 2**31 - 1)).view(size)
         return mask.to(like.dtype).mul_(1 / (1 - self.probability))
+
+
+def number_of(name: str) -> int:
+    """64 bits that follow from a name alone, on any machine."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def number_dropouts(network: nn.Module, name: str) -> None:
+    """Give each dropout of a network its number; name: of the network in the task."""
+    for path, module in network.named_modules(prefix=name):
+        if isinstance(module, Dropout):
+            module.number = number_of(path)
 
 
 def masked(values: Tensor, mask: Tensor | None, time: int) -> Tensor:
@@ -54,9 +72,9 @@ def masked(values: Tensor, mask: Tensor | None, time: int) -> Tensor:
     return values if mask is None else values * mask[:, min(time, mask.shape[1] - 1)]
 
 
-def row_keys(noise: Noise, place: int) -> Tensor:
-    """(B,) 32 bits for each row."""
-    start = np.random.SeedSequence([noise.seed, place]).generate_state(1, np.uint64)
+def row_keys(noise: Noise, number: int) -> Tensor:
+    """(B,) 32 bits for each row; number: another one for each use in a task."""
+    start = np.random.SeedSequence([noise.seed, number]).generate_state(1, np.uint64)
     keys = noise.row_keys.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start  # wraps, as it shall
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)  # Steele et al. 2014, SplitMix64

@@ -15,9 +15,6 @@ from seq2seq.models.embedding import Reader
 from seq2seq.models.fixed_vector import Last, Pooling
 from seq2seq.models.recurrent import Recurrent, Stack
 
-PLACE = 0
-"""Where the numbers of the encoder's dropouts begin."""
-
 
 @dataclass(frozen=True)
 class EncoderOptions(Settings):
@@ -69,9 +66,9 @@ class Encoder(nn.Module):
         """H, of a state."""
         self.reverse, self.lookahead = options.reverse, lookahead
         self.embedding = embedding
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
+        self.dropout = Dropout(stack.dropout, stack.locked_dropout)
         width, learned = cast(Reader, embedding).size, options.learned_first_state
-        self.recurrent = Recurrent(stack, width, options.bidirectional, learned, place=PLACE + 1)
+        self.recurrent = Recurrent(stack, width, options.bidirectional, learned)
         self.pool = (options.pooling or Last()).build(self.size)
 
     def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Encoding:

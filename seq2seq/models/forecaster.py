@@ -13,9 +13,6 @@ from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Projection
 from seq2seq.models.recurrent import Recurrent, Stack
 
-PLACE = 2000
-"""Where the numbers of the forecaster's dropouts begin."""
-
 
 class ForecastInputs(NamedTuple):
     """What a forecast may know of B histories; D numbers a step."""
@@ -43,10 +40,10 @@ class Forecaster(nn.Module):
         super().__init__()
         self.width, self.outputs, self.middle = width, outputs, middle
         self.embedding = Projection(2 * width, embedding_size)
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
-        self.recurrent = Recurrent(stack, embedding_size, place=PLACE + 2)
+        self.dropout = Dropout(stack.dropout, stack.locked_dropout)
+        self.recurrent = Recurrent(stack, embedding_size)
         self.attention = attention
-        self.last_dropout = Dropout(stack.dropout, PLACE + 1, stack.locked_dropout)
+        self.last_dropout = Dropout(stack.dropout, stack.locked_dropout)
         seen = stack.hidden_size + (0 if attention is None else attention.context_size)
         self.output = nn.Linear(seen, width * outputs)
         nn.init.zeros_(self.output.bias)

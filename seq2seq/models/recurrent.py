@@ -9,9 +9,6 @@ from seq2seq.errors import InputError
 from seq2seq.models.cells import Cell, CellState
 from seq2seq.models.dropout import Dropout, Noise, masked
 
-RECURRENT = 100
-"""How much further the numbers of the recurrent dropouts begin."""
-
 
 class Stack(NamedTuple):
     """The recurrent layers of one side of a network, in the words of the settings."""
@@ -54,7 +51,6 @@ class Recurrent(nn.Module):
         bidirectional: bool = False,
         learned_first_state: bool = False,
         extra: int = 0,
-        place: int = 0,
     ) -> None:
         """Build the layers.
 
@@ -64,7 +60,6 @@ class Recurrent(nn.Module):
             bidirectional: whether each of them reads in both directions.
             learned_first_state: begin with parameters instead of zeros when no state is given.
             extra: length of another vector that enters every layer at each step (`step` only).
-            place: where the numbers of the dropouts begin.
         """
         super().__init__()
         self.layers, self.directions = stack.layers, 2 if bidirectional else 1
@@ -86,9 +81,9 @@ class Recurrent(nn.Module):
             )
         sizes = [input_size] + [stack.hidden_size] * (self.layers - 1)
         self.stack = nn.ModuleList(stack.cell.build(size + extra, self.hidden_size, bidirectional) for size in sizes)
-        self.between = [Dropout(stack.dropout, place + index, stack.locked_dropout) for index in range(self.layers - 1)]
-        self.within = [Dropout(stack.recurrent_dropout, place + RECURRENT + i, True) for i in range(self.layers)]
-        self.dropouts = nn.ModuleList(self.between + self.within)
+        self.between = [Dropout(stack.dropout, stack.locked_dropout) for _ in range(self.layers - 1)]
+        self.within = [Dropout(stack.recurrent_dropout, locked=True) for _ in range(self.layers)]
+        self.dropouts = nn.ModuleDict({"between": nn.ModuleList(self.between), "within": nn.ModuleList(self.within)})
         self.first = nn.ParameterList(
             torch.zeros(self.layers * self.directions, 1, self.hidden_size)
             for _ in range(stack.cell.states * learned_first_state)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from seq2seq.configurable import Part
 from seq2seq.errors import check_range
-from seq2seq.models.dropout import Noise, hashed, row_keys
+from seq2seq.models.dropout import Noise, hashed, number_of, row_keys
 
-PLACE = 2000
+NUMBER = number_of("scheduled_sampling")
 """What tells these draws from dropout's."""
 
 
@@ -45,9 +45,6 @@ class ScheduledSampling(Part):
         return max(self.least, share)
 
 
-def drawn(share: float, noise: Noise, steps: int, place: int = PLACE) -> Tensor:
-    """(B, steps), true with probability `share`; a hash of the optimiser step, the row and the place in it.
-
-    place: a number of its own for each use in a network.
-    """
-    return hashed(row_keys(noise, place), steps) < round((share - 0.5) * 2**32)
+def drawn(share: float, noise: Noise, steps: int) -> Tensor:
+    """(B, steps), true with probability `share`; a hash of the optimiser step, the row and the position in it."""
+    return hashed(row_keys(noise, NUMBER), steps) < round((share - 0.5) * 2**32)

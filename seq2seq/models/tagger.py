@@ -20,9 +20,6 @@ from seq2seq.models.embedding import Embedding
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.recurrent import Recurrent, Stack
 
-PLACE = 2000
-"""Where the numbers of a tagger's dropouts begin."""
-
 Scheme = Literal["BIO", "BIOES"]
 
 
@@ -85,7 +82,7 @@ class ColumnTagger(Tagger):
     def create(self, size: int, columns: Sequence[LabelColumn], stack: Stack) -> None:
         scheme, self.columns = self.scheme, columns
         self.sizes = [column.first + len(column.labels) for column in columns]
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
+        self.dropout = Dropout(stack.dropout, stack.locked_dropout)
         self.maps = nn.ModuleList(nn.Linear(size, len(column.labels)) for column in columns)
         if scheme is not None and not any(SPAN.fullmatch(label) for label in columns[0].labels):
             known = ", ".join(columns[0].labels[:5])
@@ -219,9 +216,9 @@ class AutoregressiveTagger(Tagger):
         count, hidden_size = self.column.first + len(self.column.labels), self.hidden_size or size
         self.embedding = Embedding([count], self.embedding_size, 1, 0)
         layer = stack._replace(hidden_size=hidden_size, layers=1, residual_from=None)
-        self.recurrent = Recurrent(layer, size + self.embedding_size, place=PLACE + 1)
-        self.dropout = Dropout(stack.dropout, PLACE, stack.locked_dropout)
-        self.last_dropout = Dropout(stack.dropout, PLACE + 2, stack.locked_dropout)
+        self.recurrent = Recurrent(layer, size + self.embedding_size)
+        self.dropout = Dropout(stack.dropout, stack.locked_dropout)
+        self.last_dropout = Dropout(stack.dropout, stack.locked_dropout)
         self.map = nn.Linear(hidden_size, len(self.column.labels))
 
     def loss(self, states: Tensor, labels: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:

@@ -11,11 +11,7 @@ from torch.nn import functional
 from seq2seq.configurable import Settings
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import LSTM
-from seq2seq.models.dropout import Noise
-from seq2seq.models.scheduled_sampling import drawn
-
-PLACE = 3000
-"""The number of word dropout among all that is drawn in a network."""
+from seq2seq.models.dropout import Dropout, Noise
 
 
 @dataclass(frozen=True)
@@ -117,6 +113,7 @@ class WordEmbedding(nn.Module):
         starts = torch.tensor([words, shapes, *ends]).cumsum(0)
         self.register_buffer("starts", starts, persistent=False)
         self.letters = Letters(signs, options) if letters else None
+        self.word_dropout = Dropout(options.word_dropout)
         self.size = embedding_size + sum(size for _, size in others) + options.letters_size * letters
         """Of a whole vector."""
 
@@ -125,10 +122,8 @@ class WordEmbedding(nn.Module):
 
     def read(self, source: Tensor, lengths: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
         """What an encoder reads of sources (B, F): a vector for each word, and how many there are, (B,) on the CPU."""
-        hidden, share = None, self.options.word_dropout
-        if self.training and noise is not None and share > 0:
-            hidden = drawn(share, noise, source.shape[1], PLACE).to(source.device)
-        vectors, counts = self(source, hidden)
+        mask = self.word_dropout.mask(noise, source.shape[1], 1, self.own.weight)
+        vectors, counts = self(source, None if mask is None else mask.squeeze(-1) == 0)
         return vectors, counts.cpu()
 
     def forward(self, ids: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:

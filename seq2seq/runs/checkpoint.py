@@ -28,20 +28,20 @@ DIGEST = "sha256"
 def packed(task: Task, data: DataModule, run: dict[str, Any] | None = None) -> dict[str, Any]:
     """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from.
 
-    run: what is needed to go on, as plain values: content and validation (the checksums of the rows), version, place
-    (where a streamed corpus stands), device_tokens (of a micro-batch), watch (what validations have said to the
-    schedule), teacher (the checksum of its checkpoint).
+    run: what is needed to resume, as plain values: content and validation (the checksums of the rows), version, place
+    (the position in a streamed corpus), device_tokens (of a micro-batch), watch (the plateau state of the schedule),
+    teacher (the checksum of its checkpoint).
     """
     described = {"format": FORMAT, "data": json.dumps(data.specification()), "run": json.dumps(run or {})}
     return {**described, **pack_task(task)}
 
 
 def stored(content: dict[str, Any], name: str) -> Any:
-    """What a checkpoint knows about its run; None where it knows nothing."""
+    """A value that a checkpoint keeps about its run; None if it has none of that name."""
     try:
         return json.loads(content["seq2seq"].get("run", "{}")).get(name)
     except (ValueError, TypeError, AttributeError, RecursionError) as problem:
-        raise InputError(f"the checkpoint does not say how its run stands, or is damaged: {problem}") from problem
+        raise InputError(f"the checkpoint lacks the state of its run, or is damaged: {problem}") from problem
 
 
 def write(content: dict[str, Any], path: Path) -> None:
@@ -113,7 +113,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, tensors on the CPU; nothing in it can run code."""
+    """The content of a checkpoint, tensors on the CPU. Nothing in it can run code."""
     try:
         content = safe_load.load(path)
     except FileNotFoundError:

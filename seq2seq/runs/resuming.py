@@ -1,4 +1,4 @@
-"""Whether a run goes on, and what has changed since it was stopped: nothing that matters changes silently."""
+"""Resuming a run: what has changed since it was stopped. Nothing that matters changes silently."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
 
 OF_THE_MACHINE = ("data.path", "data.device_tokens", "data.workers", "data.cache", "distillation.teacher")
-"""Settings that may change when a run goes on; the rows and the teacher that are read must be the same."""
+"""Settings that may change in a resumed run; the rows and the teacher that are read must be the same."""
 
 NONE = "(none)"
 
 
 class Change(NamedTuple):
-    """Something that is not as it was when the run was stopped."""
+    """Something that differs from when the run was stopped."""
 
     name: str
     before: Any
@@ -52,44 +52,44 @@ def matters(name: str, needs_total: bool) -> bool:
 
 def refuse_impossible(changes: Sequence[Change]) -> None:
     """Refuse what cannot change even if allowed: another optimiser finds nothing of its own in a checkpoint."""
-    for one in changes:
-        if one.name in ("optimizer.algorithm", "task"):
-            raise InputError(f"{one} cannot change in a run that goes on; start another --run")
+    for change in changes:
+        if change.name in ("optimizer.algorithm", "task"):
+            raise InputError(f"{change} cannot change in a resumed run; start another --run")
 
 
 def refuse_or_allow(changes: Sequence[Change], origin: Path, allowed: bool) -> list[dict[str, Any]]:
-    """Refuse changes, or say which ones the run goes on with, as plain values for its card."""
+    """Refuse changes, or report those that are allowed, as plain values for the run card."""
     if not changes:
         return []
     listed = ", ".join(map(str, changes))
     if not allowed:
         raise InputError(
             f"differs from {origin}: {listed}; this would be another experiment: resume with the run's own config.yaml "
-            "and data, start another --run, or go on all the same with --allow_change true, which the results record"
+            "and data, start another --run, or resume all the same with --allow_change true, which the results record"
         )
-    print(f"going on although changed: {listed}", file=sys.stderr)
-    return [{"setting": one.name, "before": shown(one.before), "now": shown(one.now)} for one in changes]
+    print(f"resuming with changed settings: {listed}", file=sys.stderr)
+    return [{"setting": name, "before": shown(before), "now": shown(now)} for name, before, now in changes]
 
 
 def origins(content: dict[str, Any], now: dict[str, Any]) -> list[Change]:
-    """What a checkpoint was trained on and by, where that is not what is there now: checksums, and our version."""
+    """What a checkpoint was trained on and by, where that differs now: checksums, and our version."""
     names = {
         "content": "the checksum of the training rows",
         "validation": "the checksum of the validation rows",
         "teacher": "the checksum of distillation.teacher",
     }
-    found = []
+    changes = []
     for name, words in names.items():
         before = checkpoint.stored(content, name)
         if now[name] != before and (before or name == "teacher"):
-            found.append(Change(words, before and before[:12], now[name] and now[name][:12]))
+            changes.append(Change(words, before and before[:12], now[name] and now[name][:12]))
     version = checkpoint.stored(content, "version")
     if version is not None and series(version) != series(seq2seq.__version__):
-        found.append(Change("the version of seq2seq", version, seq2seq.__version__))
-    return found
+        changes.append(Change("the version of seq2seq", version, seq2seq.__version__))
+    return changes
 
 
 def series(version: str) -> list[str]:
-    """What two versions must have in common for one to go on where the other stopped: before 1.0 two numbers."""
+    """What two versions must share for one to resume a run of the other: before 1.0 two numbers."""
     numbers = version.split(".")
     return numbers[:2] if numbers[0] == "0" else numbers[:1]

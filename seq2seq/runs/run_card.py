@@ -30,7 +30,7 @@ def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[st
     for name, value in now.items():
         if completed(value) != completed(usual.get(name)):
             inside = f"{name}."
-            usual = {other: one for other, one in usual.items() if not other.startswith(inside)}
+            usual = {other: default for other, default in usual.items() if not other.startswith(inside)}
             usual |= own_defaults(value, name)
             outer = itertools.accumulate(name.split("."), "{}.{}".format)
             names.append(next((whole for whole in outer if whole in usual and whole not in now), name))
@@ -48,11 +48,11 @@ def completed(value: Any) -> Any:
 
 
 def own_defaults(kind: Any, name: str) -> dict[str, Any]:
-    """The defaults of a part's arguments by dotted names, its own being `name`; none for what is no imported class."""
+    """The defaults of a part's arguments by dotted names below `name`; empty for what is no imported class."""
     for candidate in descendants(Part):
         if named(candidate, kind):
             arguments = inspect.signature(candidate).parameters.values()
-            flat = flatten({one.name: as_given(one.default) for one in arguments if one.default is not one.empty})
+            flat = flatten({item.name: as_given(item.default) for item in arguments if item.default is not item.empty})
             return {f"{name}.{inner}": value for inner, value in flat.items()}
     return {}
 
@@ -67,14 +67,14 @@ def fingerprints(splits: Mapping[str, Texts], path: str | None) -> dict[str, dic
 
     Of rows that come from no file, one for the split, with the number of rows.
     """
-    found: dict[str, dict[str, Any]] = {}
+    prints: dict[str, dict[str, Any]] = {}
     for split, texts in splits.items():
         for origin in texts.origins:
             name = inside(Path(origin.file), path)
-            found[name] = {"sha256": origin.checksum[:SHOWN], "bytes": origin.size}
+            prints[name] = {"sha256": origin.checksum[:SHOWN], "bytes": origin.size}
         if not texts.origins:
-            found[f"{split} rows"] = {"sha256": texts.content[:SHOWN], "rows": len(texts.source)}
-    return found
+            prints[f"{split} rows"] = {"sha256": texts.content[:SHOWN], "rows": len(texts.source)}
+    return prints
 
 
 def inside(file: Path, path: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The run directory: one place for everything that a training writes, never overwritten silently."""
+"""The run directory: everything that a training writes, never overwritten silently."""
 
 import contextlib
 import json
@@ -64,13 +64,13 @@ class RunDirectory:
     def claim(self, overwrite: bool, resume: bool | Literal["auto"], job: str | None = None) -> bool:
         """Take the directory for this process alone, or say why not and what to do; nothing is removed yet.
 
-        job: a job that a scheduler has started again, which goes on with what it has begun.
+        job: a job that a scheduler has started again, which resumes what it has begun.
 
         Returns:
-            Whether to go on with the run that is there.
+            Whether to resume the run that is there.
         """
         if overwrite and resume:
-            raise InputError("--overwrite starts anew and --resume goes on; choose one")
+            raise InputError("--overwrite starts anew and --resume continues; choose one")
         if job is not None and (not overwrite or self._begun_by(job)):
             resume, overwrite = resume or "auto", False
         self._refuse_links(OWNED if resume else ())
@@ -107,7 +107,7 @@ class RunDirectory:
         return self._job.is_file() and self._job.read_text() == job
 
     def begun_by(self, job: str) -> None:
-        """Note the scheduler's job, so that its next start knows what is its own."""
+        """Note the scheduler's job, so that its next start recognises its own run."""
         write_text(self._job, job)
 
     def release(self) -> None:
@@ -147,7 +147,7 @@ class RunDirectory:
             raise InputError(f"{self.path} holds a half-finished run; continue it with --resume true, {choices}")
 
     def _refuse_foreign(self) -> None:
-        """No run has claimed this directory before, so what stands there is somebody else's, --overwrite or not."""
+        """No run has claimed this directory before, so its files are somebody else's, --overwrite or not."""
         others = [entry.name for entry in self.path.iterdir()] if self.path.is_dir() else []
         if others:
             raise InputError(f"{self.path} holds {others[0]!r} and is no run directory; choose another --run")
@@ -158,11 +158,11 @@ class RunDirectory:
             remove(self.path / name)
 
     def announce(self, launch: str, **news: Any) -> None:
-        """Tell the other processes of this launch: resume (whether the run goes on), ready, finished or failed."""
+        """Tell the other processes of this launch: resume (true or false), ready, finished or failed."""
         write_text(self._ready, json.dumps({"launch": launch, **news}))
 
     def wait(self, launch: str, for_what: str, seconds: float = 3600.0) -> Any:
-        """Wait until the first process of this launch has told something, and what it is."""
+        """Wait for a piece of news from the first process of this launch, and return it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             news = self._news(launch)

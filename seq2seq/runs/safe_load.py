@@ -1,4 +1,4 @@
-"""Archives: files of torch from anybody. Reading one runs no code and takes no more memory than it has bytes."""
+"""Safe loading of torch files from strangers: it runs no code and takes no more memory than the file has bytes."""
 
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.eye, torch.arange}
-"""What makes tensors out of sizes."""
+"""Functions that make tensors out of sizes."""
 
 SLACK = 1 << 26
-"""Bytes that a network may need besides its parameters while it is made."""
+"""Bytes that a network may need besides its parameters during construction."""
 
 
 def load(path: Path) -> Any:
-    """The content of a file that `torch.save` has written, tensors on the CPU; ValueError for one that is none."""
+    """The content of a file that `torch.save` has written, tensors on the CPU; ValueError if it is no torch file."""
     with open(path, "rb") as file:
         refuse_packed(file, path.stat().st_size)
     content = torch.load(path, map_location="cpu", weights_only=True)
@@ -40,7 +40,7 @@ def refuse_packed(file: Any, size: int) -> None:
 
 
 def refuse_inflated(content: Any) -> None:
-    """Raise ValueError for a tensor that shows more numbers than are stored, or stores them otherwise than in a row."""
+    """Raise ValueError for a tensor that shows more numbers than are stored, or is not dense and strided."""
     if isinstance(content, Tensor):
         plain = content.layout is torch.strided and content.device.type == "cpu" and not content.is_quantized
         if not plain or content.numel() * content.element_size() > content.untyped_storage().nbytes():
@@ -54,7 +54,7 @@ def refuse_inflated(content: Any) -> None:
 
 
 class Bounded(TorchFunctionMode):
-    """Inside, no more memory is given to new tensors than parameters that are known bear out."""
+    """Inside, new tensors get no more memory than the known parameters account for."""
 
     def __init__(self, known: Iterable[Tensor]) -> None:
         """known: what the new tensors are for."""

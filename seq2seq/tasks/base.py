@@ -3,8 +3,8 @@
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,23 +20,22 @@ from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 from seq2seq.decoding.sampling import sample
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
-from seq2seq.models.cells import CellState
-from seq2seq.models.dropout import Noise
+from seq2seq.models.cells import LSTM, Cell, CellState
+from seq2seq.models.dropout import Noise, number_dropouts
+from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.label_stream import LabelStream
 
 
 class Task(nn.Module, Part):
-    """A network with its tokenizers. Subclasses write `loss` and `predict`.
+    """A network with its tokenizers. Subclasses write `loss` and `predict`; the other methods have defaults.
 
     Every argument of `__init__` but the tokenizers is kept in an attribute of the same name.
     """
 
-    row_format: ClassVar[RowFormat] = RowFormat()
+    row_format: RowFormat = RowFormat()
     """What stands around the sequences of a row."""
-
-    running: bool = False
-    """Whether the rows are one text, so that a state is carried from row to row."""
 
     metrics: Sequence[Metric] = ()
     """Scores of a split; the first one selects the best checkpoint."""
@@ -45,102 +44,85 @@ class Task(nn.Module, Part):
         super().__init__()
         self.tokenizers = tokenizers
         self.decoding = Decoding()
-        """How to search unless told otherwise; part of the checkpoint, not of the network."""
+        """How to search by default; part of the checkpoint, not of the network."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Settings are no part of the network, even where they are a module that has not been built."""
         if isinstance(value, NetworkPart) and not value.is_built:
             object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
+            return
+        super().__setattr__(name, value)
+        if isinstance(value, nn.Module):
+            number_dropouts(value, name)
 
     def initialise(self) -> None:
-        """What is done once, before a new training: load vectors, say."""
+        """Called once, before a new training: loads pre-trained vectors, for example."""
+
+    # The loss.
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum over the batch's real target tokens, in nats."""
-        raise TypeError(f"{type(self).__name__} does not say what its loss is")
+        raise TypeError(f"{type(self).__name__} does not define its loss")
 
     def forward(self, batch: Batch) -> Tensor:
         """Log-probabilities (B, T - 1, V) in nats of the batch's target, each token given those before it."""
-        raise TypeError(f"{type(self).__name__} does not say how likely each token is")
+        raise TypeError(f"{type(self).__name__} does not define the probability of a token")
 
     def loss_and_log_probs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What `loss` and `forward` return; a subclass may find both at once."""
+        """What `loss` and `forward` return; a subclass may compute both at once."""
         return self.loss(batch), self.forward(batch)
+
+    def first_state(self, streams: int) -> CellState:
+        """The recurrent state (L, streams, H) before consecutive rows; nothing where each row stands alone."""
+        return ()
+
+    def loss_and_state(self, batch: Batch, state: CellState) -> tuple[Tensor, CellState]:
+        """The loss of rows that continue from a state, tensors (L, B, H), and the state after them."""
+        return self.loss(batch), state
+
+    def check_student(self, token_weight: float) -> None:
+        """Raise InputError if the task cannot learn from a teacher.
+
+        token_weight: the share of the loss that compares probabilities of tokens.
+        """
+
+    # Predictions.
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """The best hypotheses of each row, best first."""
-        raise TypeError(f"{type(self).__name__} does not say how to predict")
+        raise TypeError(f"{type(self).__name__} does not define its predictions")
 
-    def search(
-        self,
-        step: StepFunction[S],
-        state: S,
-        limits: Tensor,
-        row_keys: Tensor,
-        decoding: Decoding,
-        rules: Constraints | None = None,
-    ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each source, or drawn ones. limits (B,); row_keys (B,) tell the rows apart.
+    def predict_and_score(
+        self, batch: Batch, state: CellState, decoding: Decoding
+    ) -> tuple[list[list[Hypothesis]], list[list[float]] | None, CellState]:
+        """`predict`, with the log-probability in nats of each token of each reference where metrics want it.
 
-        rules: None for those that `decoding` says.
+        state: after the rows before, where rows are consecutive; returned is the one after these.
         """
-        if decoding.prefix:
-            return self.continued(step, state, limits, row_keys, decoding)
-        ends, penalty = (BOS, EOS), decoding.length_penalty
-        rules = rules or decoding.rules(limits)
-        if decoding.temperature is not None:
-            return sample(step, state, limits, *ends, decoding.beam_size, decoding.draw(), row_keys, rules)
-        if decoding.beam_size == 1:
-            return greedy(step, state, limits, *ends, penalty, rules)
-        return beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules)
-
-    def continued(
-        self, step: StepFunction[S], state: S, limits: Tensor, row_keys: Tensor, decoding: Decoding
-    ) -> list[list[Hypothesis]]:
-        """What `search` finds after the tokens of decoding.prefix, and these before it."""
-        given = self.opening(decoding.prefix)
-        for token in [BOS, *given[:-1]]:
-            _, state = step(torch.full((len(limits), 1), token, device=limits.device), state)
-
-        def after(tokens: Tensor, state: S) -> tuple[Tensor, S]:
-            return step(tokens.masked_fill(tokens == BOS, given[-1]), state)
-
-        found = self.search(after, state, limits, row_keys, replace(decoding, prefix=""))
-        return [[one._replace(tokens=[*given, *one.tokens]) for one in row] for row in found]
-
-    def opening(self, prefix: str) -> list[int]:
-        """The tokens of a text that predictions begin with; what training lacks cannot be gone on from."""
-        target = self.tokenizers.target
-        ids = target.encode([prefix])[0]
-        if not ids or target.unknown_among(np.array(ids)).any():
-            raise InputError(f"no training target has all the tokens of {prefix!r}; begin with another text")
-        return ids
-
-    @property
-    def continues(self) -> bool:
-        """Whether a source is no source, but the beginning of the prediction, which may be empty."""
-        return False
+        return self.predict(batch, decoding), None, state
 
     @property
     def searches(self) -> bool:
-        """Whether more hypotheses make a better best one; where they do not, no more are made than are asked for."""
+        """Whether a larger beam can improve the best hypothesis; elsewhere the beam has the size of the n-best list."""
         return True
 
-    def followed(
-        self, batch: Batch, state: CellState | None, decoding: Decoding
-    ) -> tuple[list[list[Hypothesis]], list[list[float]] | None, CellState | None]:
-        """What is predicted for rows, what is said of their references, and the state after them.
+    @property
+    def has_no_source(self) -> bool:
+        """Whether the input is a prompt instead of a source: the beginning of the prediction, which may be empty."""
+        return False
 
-        state: after the row before, of running text; None at its beginning and where rows have nothing to do with
-        each other.
+    def generate_from_prompts(
+        self, prompts: Sequence[str], first_row: int, state: CellState, decoding: Decoding
+    ) -> tuple[list[list[Hypothesis]], CellState]:
+        """The hypotheses of each prompt where there is no source, and the state after them.
+
+        first_row: the number of the first prompt, on which random draws depend; state: as in `predict_and_score`.
         """
-        return self.predict(batch, decoding), self.reference_scores(batch), None
+        raise TypeError(f"{type(self).__name__} reads sources, not prompts")
 
-    def reference_scores(self, batch: Batch) -> list[list[float]] | None:
-        """The log-probability in nats of each token of each reference, by tasks whose metrics ask for it."""
-        return None
+    def label_stream(self) -> LabelStream:
+        """What labels the tokens of a source that need not end, by tasks that label tokens."""
+        raise InputError(f"--stream labels tokens, but this run is a {type(self).__name__}; leave --stream out")
 
     def text(self, hypothesis: Hypothesis) -> str:
         """A hypothesis as one line of text."""
@@ -153,6 +135,66 @@ class Task(nn.Module, Part):
     def check(self, text: str) -> None:
         """Raise InputError if nothing can be predicted from a source."""
         self.tokenizers.source.check(text)
+
+    # Analysis.
+
+    @property
+    def encoder_decoder(self) -> EncoderDecoder | None:
+        """The network whose exposure bias, attention and gradient flow are analysed; None for none."""
+        return None
+
+    def fixed_vector(self, batch: Batch) -> Tensor | None:
+        """The vectors (B, H) to which the sources are compressed, for probes; None where there are none."""
+        return None
+
+    # Search.
+
+    def search(
+        self,
+        step: StepFunction[S],
+        state: S,
+        limits: Tensor,
+        row_keys: Tensor,
+        decoding: Decoding,
+        rules: Constraints | None = None,
+    ) -> list[list[Hypothesis]]:
+        """The best hypotheses of each source, or drawn ones. limits (B,); row_keys (B,) tell the rows apart.
+
+        rules: None for those of `decoding`.
+        """
+        if decoding.prefix:
+            return self.search_after_prefix(step, state, limits, row_keys, decoding)
+        ends, penalty = (BOS, EOS), decoding.length_penalty
+        rules = rules or decoding.rules(limits)
+        if decoding.temperature is not None:
+            return sample(step, state, limits, *ends, decoding.beam_size, decoding.draw(), row_keys, rules)
+        if decoding.beam_size == 1:
+            return greedy(step, state, limits, *ends, penalty, rules)
+        return beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules)
+
+    def search_after_prefix(
+        self, step: StepFunction[S], state: S, limits: Tensor, row_keys: Tensor, decoding: Decoding
+    ) -> list[list[Hypothesis]]:
+        """What `search` finds after the tokens of decoding.prefix, with these before it."""
+        prefix = self.prefix_tokens(decoding.prefix)
+        for token in [BOS, *prefix[:-1]]:
+            _, state = step(torch.full((len(limits), 1), token, device=limits.device), state)
+
+        def after(tokens: Tensor, state: S) -> tuple[Tensor, S]:
+            return step(tokens.masked_fill(tokens == BOS, prefix[-1]), state)
+
+        result = self.search(after, state, limits, row_keys, replace(decoding, prefix=""))
+        return [[item._replace(tokens=[*prefix, *item.tokens]) for item in row] for row in result]
+
+    def prefix_tokens(self, prefix: str) -> list[int]:
+        """The tokens of a text that predictions begin with, all of which the training targets must have."""
+        target = self.tokenizers.target
+        ids = target.encode([prefix])[0]
+        if not ids or target.unknown_among(np.array(ids)).any():
+            raise InputError(f"no training target has all the tokens of {prefix!r}; begin with another text")
+        return ids
+
+    # Description.
 
     def specification(self) -> dict[str, Any]:
         names = [name for name in inspect.signature(type(self)).parameters if name != "tokenizers"]
@@ -168,12 +210,52 @@ class Task(nn.Module, Part):
         return counts | {"total": sum(p.numel() for p in self.parameters())}
 
 
-def check_numbers(task: Task, *shares: str) -> None:
-    """Raise InputError for sizes below 1, and for dropouts and other `shares` that are none."""
-    for name in ("embedding_size", "hidden_size", "layers"):
-        check_range(f"model.{name}", getattr(task, name), 1)
-    for name in ("dropout", "recurrent_dropout", *shares):
-        check_range(f"model.{name}", getattr(task, name), 0, 1)
+@dataclass(eq=False, repr=False)
+class RecurrentTask(Task):
+    """A task whose network is made of recurrent layers: the settings that all of them share.
+
+    A subclass is a dataclass too. It adds its own settings, repeats those whose default differs, and builds its
+    network in `__post_init__`.
+
+    Args:
+        tokenizers: how texts become ids; given by the data.
+        cell: the recurrence (RNN, GRU, LSTM, LayerNormLSTM, MinGRU, MinLSTM).
+        embedding_size: length of a token's vector.
+        hidden_size: units of each layer; a bidirectional encoder gives each direction one half.
+        layers: recurrent layers, of an encoder and of a decoder alike.
+        dropout: share of units zeroed on embeddings, between layers and before the output.
+        locked_dropout: zero the same units at every step of a row (Gal and Ghahramani 2016).
+        recurrent_dropout: share of units of the state zeroed on their way into the recurrence, always locked.
+        residual_from: from this layer on, counted from 1, the input of a layer is added to its output.
+        metrics: scores of a split, the first of which selects the best checkpoint; null for the usual ones.
+    """
+
+    tokenizers: Tokenizers
+    cell: Cell = LSTM()
+    embedding_size: int = 128
+    hidden_size: int = 256
+    layers: int = 1
+    dropout: float = 0.3
+    locked_dropout: bool = False
+    recurrent_dropout: float = 0.0
+    residual_from: int | None = None
+    metrics: list[Metric] | None = None  # type: ignore[assignment]  # a list from `__post_init__` on
+
+    def __post_init__(self) -> None:
+        super().__init__(self.tokenizers)
+        for name in ("embedding_size", "hidden_size", "layers"):
+            check_range(f"model.{name}", getattr(self, name), 1)
+        for name in ("dropout", "recurrent_dropout"):
+            check_range(f"model.{name}", getattr(self, name), 0, 1)
+        self.refuse_wrong_settings()
+        self.metrics = self.metrics or self.usual_metrics()
+
+    def refuse_wrong_settings(self) -> None:
+        """Raise InputError for settings out of range or that contradict each other or the tokenizers."""
+
+    def usual_metrics(self) -> list[Metric]:
+        """The metrics where the settings name none."""
+        raise TypeError(f"{type(self).__name__} does not name its metrics")
 
 
 def noise_of(batch: Batch) -> Noise:
@@ -182,14 +264,14 @@ def noise_of(batch: Batch) -> Noise:
 
 
 def pack_task(task: Task) -> dict[str, Any]:
-    """Everything that makes a task again, as tensors and JSON: what a checkpoint stores beside the parameters."""
+    """What a checkpoint stores beside the parameters, tensors and JSON from which `unpack_task` makes an equal task."""
     source, target = task.tokenizers
-    shared = source is target
+    tokenizers = (source,) if source is target else (source, target)
     return {
         "task": json.dumps(task.specification()),
         "decoding": json.dumps(task.decoding.specification()),
-        "tokenizers": json.dumps([one.specification() for one in ((source,) if shared else (source, target))]),
-        "tokenizer_states": [as_tensor(one.state) for one in ((source,) if shared else (source, target))],
+        "tokenizers": json.dumps([tokenizer.specification() for tokenizer in tokenizers]),
+        "tokenizer_states": [as_tensor(tokenizer.state) for tokenizer in tokenizers],
     }
 
 

@@ -1,4 +1,4 @@
-"""How a task searches for its output: the settings under decoding."""
+"""The settings of decoding: how a task searches for its output."""
 
 from dataclasses import dataclass, replace
 from typing import final
@@ -24,12 +24,12 @@ class Decoding(Part):
         max_length: the most target tokens of all, the end not counted; null for no such limit.
         min_length: the fewest target tokens, the end not counted.
         prefix: text that every prediction begins with.
-        no_repeat_ngram: no sequence of so many tokens occurs twice in a prediction; 0 allows all.
+        no_repeat_ngram: no sequence of n tokens occurs twice in a prediction; 0 allows all.
         temperature: draw beam_size predictions at random, with log-probabilities divided by this, instead of searching
             for the best; null to search.
-        top_k: draw from the likeliest so many tokens; null for all.
-        top_p: draw from the fewest likeliest tokens that together have this probability; null for all.
-        seed: of what is drawn.
+        top_k: draw from the k most likely tokens; null for all.
+        top_p: draw from the smallest set of most likely tokens with this probability in sum; null for all.
+        seed: of the random draws.
         rows: hypotheses of all sources computed at once; more are faster and need more memory.
     """
 
@@ -76,15 +76,15 @@ class Decoding(Part):
         return limits if self.max_length is None else limits.clamp(max=self.max_length + 1)
 
     def rules(self, limits: Tensor) -> Constraints | None:
-        """What else predictions keep to; None for nothing. limits (B,) as above."""
+        """Further constraints on predictions; None for none. limits (B,) as above."""
         if not self.min_length and not self.no_repeat_ngram:
             return None
         return Constraints(torch.full_like(limits, self.min_length), self.no_repeat_ngram)
 
     def draw(self) -> Draw:
-        """From what tokens are drawn."""
+        """The distribution that tokens are drawn from."""
         return Draw(self.temperature or 1.0, self.top_k, self.top_p, self.seed)
 
     def greedy(self) -> "Decoding":
-        """The same with one hypothesis and nothing random."""
+        """Greedy search with the other settings unchanged."""
         return replace(self, beam_size=1, temperature=None, top_k=None, top_p=None)

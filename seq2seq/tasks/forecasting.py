@@ -1,7 +1,8 @@
 """Forecasting: the next values of a series from those before (asynchronous many-to-many, real numbers)."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,107 +22,83 @@ from seq2seq.metrics.forecast_errors import (
 )
 from seq2seq.models.attention import Attention
 from seq2seq.models.cells import GRU, Cell, inside
+from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Projection
-from seq2seq.models.encoder import Encoder, EncoderOptions
+from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.fixed_vector import Bridge, Linear, StateShape
 from seq2seq.models.forecaster import Forecaster, ForecastInputs, pinball
 from seq2seq.models.recurrent import Stack
-from seq2seq.tasks.base import Task, check_numbers, noise_of
+from seq2seq.tasks.base import RecurrentTask, noise_of
 from seq2seq.tasks.decoding_options import Decoding
 
 MEDIAN = 0.5
 
 LEAST = 1e-3
-"""The least standard deviation of a history, in units of that of training: one that never changes has none."""
+"""The least standard deviation of a history, in units of that of training; that of a constant history is 0."""
 
 
-class Forecasting(Task):
-    """An RNN encoder reads the history, an RNN decoder writes as many steps as the targets of training have."""
+@dataclass(eq=False, repr=False)
+class Forecasting(RecurrentTask):
+    """An RNN encoder reads the history, an RNN decoder writes as many steps as the targets of training have.
 
-    row_format: ClassVar[RowFormat] = RowFormat(
-        source_end=False, target_ends=False, fixed_target_length=True, keep_last_steps=True
-    )
+    Args:
+        embedding_size: length of what is made of a step's numbers.
+        encoder: what the encoder does otherwise.
+        bridge: how the fixed vector becomes the decoder's first state (Copy, Linear, Zeros, Learned).
+        attention: what the decoder may look at besides (Dot, ScaledDot, General, Additive, LocalP, ...).
+        quantiles: which ones are forecast (Koenker and Bassett 1978), in rising order; the one of 0.5, the median,
+            is the forecast. null for the mean, which the squared error teaches.
+        relative: what the network corrects: nothing (none), the last value repeated (last) or the last season
+            repeated (season); with the last two it sees values only less the last one, so that levels it has
+            never seen do not matter.
+        rescale: with relative, divide what is read by the standard deviation of the row's own history and
+            multiply the forecast by it (Kim et al. 2022, sec. 3), so that a series may swing more than it ever did.
+        season: steps after which a series is alike: 12 for months. Also that of the metric mase.
+        metrics: scores of a split, the first of which selects the best checkpoint; null for
+            MeanAbsoluteScaledError, MeanAbsoluteError, RootMeanSquaredError and, of quantiles, IntervalCoverage.
+    """
 
-    def __init__(
-        self,
-        tokenizers: Tokenizers,
-        cell: Cell = GRU(),
-        embedding_size: int = 32,
-        hidden_size: int = 64,
-        layers: int = 1,
-        encoder: EncoderOptions = EncoderOptions(),
-        bridge: Bridge = Linear(),
-        attention: Attention | None = None,
-        quantiles: list[float] | None = [0.1, 0.5, 0.9],  # noqa: B006  never changed
-        relative: Literal["none", "last", "season"] = "last",
-        rescale: bool = False,
-        season: int = 1,
-        dropout: float = 0.1,
-        locked_dropout: bool = False,
-        recurrent_dropout: float = 0.0,
-        residual_from: int | None = None,
-        metrics: list[Metric] | None = None,
-    ) -> None:
-        """The network and its loss.
+    row_format = RowFormat(source_end=False, target_ends=False, fixed_target_length=True, keep_last_steps=True)
 
-        Args:
-            tokenizers: how texts become vectors; given by the data.
-            cell: the recurrence of encoder and decoder (RNN, GRU, LSTM, LayerNormLSTM, MinGRU, MinLSTM).
-            embedding_size: length of what is made of a step's numbers.
-            hidden_size: units of each layer; a bidirectional encoder gives each direction one half.
-            layers: recurrent layers of encoder and of decoder.
-            encoder: what the encoder does otherwise.
-            bridge: how the fixed vector becomes the decoder's first state (Copy, Linear, Zeros, Learned).
-            attention: what the decoder may look at besides (Dot, ScaledDot, General, Additive, LocalP, ...).
-            quantiles: which ones are forecast (Koenker and Bassett 1978), in rising order; the one of 0.5, the median,
-                is the forecast. null for the mean, which the squared error teaches.
-            relative: what the network corrects: nothing (none), the last value repeated (last) or the last season
-                repeated (season); with the last two it sees values only less the last one, so that levels it has
-                never seen do not matter.
-            rescale: with relative, divide what is read by the standard deviation of the row's own history and
-                multiply the forecast by it (Kim et al. 2022, sec. 3), so that a series may swing more than it ever did.
-            season: steps after which a series is alike: 12 for months. Also that of the metric mase.
-            dropout: share of units zeroed on what is read, between layers and before the output.
-            locked_dropout: zero the same units at every step of a row (Gal and Ghahramani 2016).
-            recurrent_dropout: share of units of the state zeroed on their way into the recurrence, always locked.
-            residual_from: from this layer on, counted from 1, the input of a layer is added to its output.
-            metrics: scores of a split, the first of which selects the best checkpoint; null for
-                MeanAbsoluteScaledError, MeanAbsoluteError, RootMeanSquaredError and, of quantiles, IntervalCoverage.
-        """
-        super().__init__(tokenizers)
-        self.cell, self.embedding_size, self.hidden_size, self.layers = cell, embedding_size, hidden_size, layers
-        self.encoder, self.bridge, self.attention = encoder, bridge, attention
-        self.quantiles, self.relative, self.rescale, self.season = quantiles, relative, rescale, season
-        self.dropout, self.locked_dropout, self.recurrent_dropout = dropout, locked_dropout, recurrent_dropout
-        self.residual_from = residual_from
-        self.refuse_wrong_settings()
-        ours: list[Metric] = [MeanAbsoluteScaledError(season), MeanAbsoluteError(), RootMeanSquaredError()]
-        self.metrics = metrics or [*ours, *([] if quantiles is None else [IntervalCoverage()])]
-        self.levels = quantiles or [MEDIAN]
-        size = encoder.hidden_size or hidden_size
-        stack = Stack(cell, hidden_size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
-        source, target = sides_of(tokenizers)
+    cell: Cell = GRU()
+    embedding_size: int = 32
+    hidden_size: int = 64
+    encoder: EncoderOptions = EncoderOptions()
+    bridge: Bridge = Linear()
+    attention: Attention | None = None
+    quantiles: list[float] | None = field(default_factory=lambda: [0.1, MEDIAN, 0.9])
+    relative: Literal["none", "last", "season"] = "last"
+    rescale: bool = False
+    season: int = 1
+    dropout: float = 0.1
+    gain: Tensor = field(init=False)
+    """(D,) with `shift` what turns the normalised numbers of a source into those of a target; empty where these have
+    another width."""
+    shift: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.levels = self.quantiles or [MEDIAN]
+        source, target = sides_of(self.tokenizers)
         self.horizon = target.steps[1]
-        """T, steps."""
-        self.reader = Encoder(Projection(source.width, embedding_size), stack, encoder)
-        self.handed = bridge.build(cell.states, StateShape(layers, size), StateShape(layers, hidden_size))
-        looking = None if attention is None else attention.build(hidden_size, size)
+        stack, attention = Stack.of(self), self.attention
+        self.reader = Encoder(Projection(source.width, self.embedding_size), stack, self.encoder)
+        shapes = (StateShape(self.layers, size) for size in (self.reader.size, self.hidden_size))
+        self.handed = self.bridge.build(self.cell.states, *shapes)
+        attend = None if attention is None else attention.build(self.hidden_size, self.reader.size)
         middle = self.levels.index(MEDIAN)
-        self.forecaster = Forecaster(target.width, embedding_size, len(self.levels), middle, stack, looking)
+        self.forecaster = Forecaster(target.width, self.embedding_size, len(self.levels), middle, stack, attend)
         same = source.width == target.width
         gain = source.deviation / target.deviation if same else np.zeros(0)
         shift = (source.mean - target.mean) / target.deviation if same else np.zeros(0)
         self.register_buffer("gain", torch.from_numpy(gain).float(), persistent=False)
         self.register_buffer("shift", torch.from_numpy(shift).float(), persistent=False)
 
-    gain: Tensor
-    """(D,) with `shift` what turns the normalised numbers of a source into those of a target; empty where these have
-    another width."""
-    shift: Tensor
+    def usual_metrics(self) -> list[Metric]:
+        errors = [MeanAbsoluteScaledError(self.season), MeanAbsoluteError(), RootMeanSquaredError()]
+        return errors if self.quantiles is None else [*errors, IntervalCoverage()]
 
     def refuse_wrong_settings(self) -> None:
-        """Raise InputError for settings out of their range or that do not go together."""
-        check_numbers(self)
         check_range("model.season", self.season, 1)
         levels = self.quantiles or [MEDIAN]
         if levels != sorted(set(levels)) or MEDIAN not in levels or levels[0] <= 0 or levels[-1] >= 1:
@@ -153,15 +130,21 @@ class Forecasting(Task):
         if self.relative == "season" and steps < self.season:
             raise InputError(f"{steps} steps, but model.season is {self.season}; give a history of a season or more")
 
-    def known(self, batch: Batch) -> ForecastInputs:
+    def encode(self, batch: Batch, noise: Noise | None = None) -> Encoding:
+        """What the encoder makes of the histories, less their last value where forecasts are relative."""
+        relative = batch.source if self.relative == "none" else (batch.source - self.newest(batch)) / self.spread(batch)
+        encoding: Encoding = self.reader(relative, batch.source_lengths, noise)
+        return encoding
+
+    def fixed_vector(self, batch: Batch) -> Tensor:
+        return self.encode(batch).vector
+
+    def known(self, batch: Batch, noise: Noise | None) -> ForecastInputs:
         """What is known of the future: the encoder's final state, and what the network corrects."""
-        source, lengths = batch.source, batch.source_lengths
-        newest, spread = self.newest(batch), self.spread(batch)
-        read = source if self.relative == "none" else (source - newest) / spread
-        encoding = self.reader(read, lengths, noise_of(batch))
+        newest, spread, encoding = self.newest(batch), self.spread(batch), self.encode(batch, noise)
         scorer = self.forecaster.attention
         memory = None if scorer is None else scorer.memory(encoding.states, encoding.padding)
-        first = newest.new_zeros(len(source), self.forecaster.width)
+        first = newest.new_zeros(len(newest), self.forecaster.width)
         base = first.unsqueeze(1).expand(-1, self.horizon, -1)
         if self.relative == "season":
             base = (self.last_season(batch) - newest) / spread
@@ -180,8 +163,8 @@ class Forecasting(Task):
         if shortest < self.season:
             raise InputError(f"a history of {shortest} steps is shorter than model.season {self.season}")
         steps = torch.arange(self.horizon) % self.season - self.season
-        places = (batch.source_lengths.unsqueeze(1) + steps).to(source.device)  # (B, T)
-        return source.gather(1, places.unsqueeze(-1).expand(-1, -1, source.shape[2]))
+        steps = (batch.source_lengths.unsqueeze(1) + steps).to(source.device)  # (B, T)
+        return source.gather(1, steps.unsqueeze(-1).expand(-1, -1, source.shape[2]))
 
     def spread(self, batch: Batch) -> Tensor:
         """(B, 1, D) the standard deviation of each history, by which it is divided, or one."""
@@ -200,20 +183,21 @@ class Forecasting(Task):
 
     def forward(self, batch: Batch) -> Tensor:
         """The forecasts (B, T, D, Q) of each quantile, or of the mean alone, normalised as the target is."""
-        found: Tensor = self.forecaster(self.known(batch), noise_of(batch))
-        found = found.to(torch.promote_types(found.dtype, torch.float32))
+        noise = noise_of(batch)
+        forecasts: Tensor = self.forecaster(self.known(batch, noise), noise)
+        forecasts = forecasts.to(torch.promote_types(forecasts.dtype, torch.float32))
         if self.relative == "none":
-            return found
-        corrected = found * self.spread(batch).unsqueeze(-1) + self.newest(batch).unsqueeze(-1)
+            return forecasts
+        corrected = forecasts * self.spread(batch).unsqueeze(-1) + self.newest(batch).unsqueeze(-1)
         return self.translated(corrected.transpose(-1, -2)).transpose(-1, -2)
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum over steps, numbers and quantiles of the pinball loss, or over steps and numbers of the squared error."""
         real = inside(batch.target_lengths, batch.target)  # (B, T)
-        found, wanted = self(batch)[real], batch.target[real]
+        forecasts, target = self(batch)[real], batch.target[real]
         if self.quantiles is None:
-            return torch.sum(torch.square(found.squeeze(-1) - wanted))
-        return pinball(found, wanted, self.quantiles).sum()
+            return torch.sum(torch.square(forecasts.squeeze(-1) - target))
+        return pinball(forecasts, target, self.quantiles).sum()
 
     @property
     def searches(self) -> bool:
@@ -222,9 +206,9 @@ class Forecasting(Task):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """One forecast for each row; nothing ranks it, so its score is 0."""
         with torch.inference_mode():
-            found = self(batch).movedim(-1, 1)  # (B, Q, T, D)
+            forecasts = self(batch).movedim(-1, 1)  # (B, Q, T, D)
         names = [f"{level:g}" for level in self.levels]
-        return [[Hypothesis([], 0.0, [], dict(zip(names, row, strict=True)))] for row in found.tolist()]
+        return [[Hypothesis([], 0.0, [], dict(zip(names, row, strict=True)))] for row in forecasts.tolist()]
 
     def text(self, hypothesis: Hypothesis) -> str:
         return self.tokenizers.target.decode(present(hypothesis)[f"{MEDIAN:g}"])

@@ -1,4 +1,4 @@
-"""What an encoder reads: the vectors of ids, of spelled words, or of sequences that are vectors already."""
+"""The embedding of a source: of ids, of spelled words, or of sequences that are vectors already."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from seq2seq.models.word_embedding import WordEmbedding, WordOptions
 
 
 def reader_of(tokenizer: Tokenizer, embedding_size: int, feature_size: int, words: WordOptions) -> nn.Module:
-    """The `Reader` of what a tokenizer makes; words: for spelled ones."""
+    """The `Reader` for a tokenizer's output; words: options of spelled words."""
     if isinstance(tokenizer, Spelled):
         return WordEmbedding(tokenizer.sections, tokenizer.letters, embedding_size, words, PAD, UNK)
     if tokenizer.width is not None:
@@ -23,7 +23,7 @@ def reader_of(tokenizer: Tokenizer, embedding_size: int, feature_size: int, word
 
 
 def load_vectors(reader: nn.Module, tokenizer: Tokenizer) -> None:
-    """Put pre-trained vectors, if the tokenizer names a file of them, into the table of words; says how many."""
+    """Put pre-trained vectors, if the tokenizer names a file of them, into the table of words; prints how many."""
     if not isinstance(tokenizer, Spelled) or tokenizer.vectors is None or not isinstance(reader, WordEmbedding):
         return
     from seq2seq.data.word_vectors import WordVectors, coverage

@@ -1,12 +1,13 @@
 """Tagging: one label for each token (synchronous many-to-many)."""
 
-from typing import ClassVar, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch, RowFormat
-from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, Tokenizer
 from seq2seq.data.tokenizers.factored import FIRST, TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.tokenizers.units import Labels, Separated
@@ -15,75 +16,52 @@ from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
-from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
-from seq2seq.models.tagger import AutoregressiveTagger, ColumnTagger, LabelColumn, Softmax, Tagger, TaggerState
+from seq2seq.models.tagger import AutoregressiveTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
-from seq2seq.tasks.base import Task, check_numbers, noise_of
+from seq2seq.tasks.base import RecurrentTask, noise_of
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.label_stream import Labeller, LabelStream
 from seq2seq.tasks.source_embedding import load_vectors, reader_of
 
+WORDS = (Spelled, Separated, TokenFeatures)
+"""Tokenizers whose tokens are what is labelled."""
 
-class Tagging(Task):
-    """An RNN over the tokens, and a label for each of its states (Huang et al. 2015; Lample et al. 2016)."""
 
-    row_format: ClassVar[RowFormat] = RowFormat(source_end=False, target_ends=False, aligned=True, labels=True)
+@dataclass(eq=False, repr=False)
+class Tagging(RecurrentTask):
+    """An RNN over the tokens, and a label for each of its states (Huang et al. 2015; Lample et al. 2016).
 
-    def __init__(
-        self,
-        tokenizers: Tokenizers,
-        cell: Cell = LSTM(),
-        embedding_size: int = 128,
-        hidden_size: int = 256,
-        layers: int = 1,
-        encoder: EncoderOptions = EncoderOptions(),
-        words: WordOptions = WordOptions(),
-        tagger: Tagger = Softmax(),
-        lookahead: int = 0,
-        dropout: float = 0.3,
-        locked_dropout: bool = False,
-        recurrent_dropout: float = 0.0,
-        residual_from: int | None = None,
-        metrics: list[Metric] | None = None,
-    ) -> None:
-        """The network and its loss.
+    Args:
+        encoder: what the encoder does otherwise.
+        words: how spelling becomes part of a word's vector, with data.tokenizer Spelled.
+        tagger: how states become labels (Softmax, Crf, AutoregressiveTagger).
+        lookahead: tokens that are read before one is labelled, with encoder.bidirectional false, for streams.
+        metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, MacroF1,
+            CalibrationError); null for accuracy and macro-F1.
+    """
 
-        Args:
-            tokenizers: how tokens and labels become ids; given by the data.
-            cell: the recurrence (RNN, GRU, LSTM, LayerNormLSTM, MinGRU, MinLSTM).
-            embedding_size: length of a word's own vector.
-            hidden_size: units of each layer, both directions together.
-            layers: recurrent layers.
-            encoder: what the encoder does otherwise.
-            words: how spelling becomes part of a word's vector, with data.tokenizer Spelled.
-            tagger: how states become labels (Softmax, Crf, AutoregressiveTagger).
-            lookahead: tokens that are read before one is labelled, with encoder.bidirectional false, for streams.
-            dropout: share of units zeroed on embeddings, between layers and before the output.
-            locked_dropout: zero the same units at every step of a row (Gal and Ghahramani 2016).
-            recurrent_dropout: share of units of the state zeroed on their way into the recurrence, always locked.
-            residual_from: from this layer on, counted from 1, the input of a layer is added to its output.
-            metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, MacroF1,
-                CalibrationError); null for accuracy and macro-F1.
-        """
-        super().__init__(tokenizers)
-        self.cell, self.embedding_size, self.hidden_size, self.layers = cell, embedding_size, hidden_size, layers
-        self.encoder, self.words, self.tagger, self.lookahead = encoder, words, tagger, lookahead
-        self.dropout, self.locked_dropout, self.recurrent_dropout = dropout, locked_dropout, recurrent_dropout
-        self.residual_from = residual_from
-        self.metrics = metrics or [Accuracy(), MacroF1()]
-        self.refuse_wrong_settings()
-        size = encoder.hidden_size or hidden_size
-        stack = Stack(cell, size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
-        reader = reader_of(tokenizers.source, embedding_size, encoder.feature_size, words)
-        self.reader = Encoder(reader, stack, encoder, lookahead)
-        self.labeller = cast(
-            ColumnTagger | AutoregressiveTagger, tagger.build(size, columns_of(tokenizers.target), stack)
-        )
+    row_format = RowFormat(source_end=False, target_ends=False, aligned=True, labels=True)
+
+    encoder: EncoderOptions = EncoderOptions()
+    words: WordOptions = WordOptions()
+    tagger: Tagger = Softmax()
+    lookahead: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        source, target = self.tokenizers
+        size = self.encoder.hidden_size or self.hidden_size
+        stack = Stack.of(self)._replace(hidden_size=size)
+        reader = reader_of(source, self.embedding_size, self.encoder.feature_size, self.words)
+        self.reader = Encoder(reader, stack, self.encoder, self.lookahead)
+        self.labeller = cast(Labeller, self.tagger.build(size, columns_of(target), stack))
+
+    def usual_metrics(self) -> list[Metric]:
+        return [Accuracy(), MacroF1()]
 
     def refuse_wrong_settings(self) -> None:
-        """Raise InputError for settings out of their range or that do not go together."""
-        check_numbers(self)
         check_range("model.lookahead", self.lookahead, 0)
         if self.lookahead and (self.encoder.bidirectional or self.encoder.reverse):
             raise InputError(
@@ -91,7 +69,7 @@ class Tagging(Task):
                 "reverse to false, or model.lookahead to 0"
             )
         source = self.tokenizers.source
-        if not isinstance(source, (Spelled, Separated, TokenFeatures)) and source.width is None:
+        if not isinstance(source, WORDS) and source.width is None:
             raise InputError(
                 f"data.tokenizer is {type(source).__name__}, whose tokens are not those that are labelled; choose "
                 "Spelled or Words"
@@ -105,7 +83,7 @@ class Tagging(Task):
         return isinstance(self.labeller, AutoregressiveTagger)
 
     def states(self, batch: Batch) -> tuple[Encoding, Tensor]:
-        """What the encoder has found, and the number of tokens of each row (B,), on the CPU."""
+        """The encoder's result, and the number of tokens of each row (B,), on the CPU."""
         encoding: Encoding = self.reader(batch.source, batch.source_lengths, noise_of(batch))
         if isinstance(self.tokenizers.source, Spelled):
             words = self.tokenizers.source.sections.words
@@ -122,15 +100,15 @@ class Tagging(Task):
             encoding, lengths = self.states(batch)
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
-            found = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
-        columns = zip(found.ids.tolist(), found.scores.tolist(), found.tokens.tolist(), lengths.tolist(), strict=True)
+            tagged = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
+        rows = zip(tagged.ids.tolist(), tagged.scores.tolist(), tagged.tokens.tolist(), lengths.tolist(), strict=True)
         return [
             [
-                Hypothesis(one[:length], score / max(length, 1) ** decoding.length_penalty, sure[:length])
-                for one, score, sure in zip(ids, scores, tokens, strict=True)
+                Hypothesis(labels[:length], score / max(length, 1) ** decoding.length_penalty, log_probs[:length])
+                for labels, score, log_probs in zip(ids, scores, tokens, strict=True)
                 if score > -torch.inf
             ]
-            for ids, scores, tokens, length in columns
+            for ids, scores, tokens, length in rows
         ]
 
     def searched(
@@ -144,15 +122,29 @@ class Tagging(Task):
             return log_probs, state
 
         limits, penalty = (lengths + 1).to(states.device), decoding.length_penalty
-        found = self.search(step, decoder.start(states), limits, batch.row_keys, decoding, Constraints(limits - 1))
-        sure = [[one._replace(token_scores=one.token_scores[:-1]) for one in row] for row in found]  # not the end's
-        return [
-            [one._replace(score=sum(one.token_scores) / max(len(one.tokens), 1) ** penalty) for one in row]
-            for row in sure
-        ]
+        result = self.search(step, decoder.start(states), limits, batch.row_keys, decoding, Constraints(limits - 1))
 
-    def text(self, hypothesis: Hypothesis) -> str:
-        return self.tokenizers.target.decode(hypothesis.tokens)
+        def without_end(item: Hypothesis) -> Hypothesis:
+            scores = item.token_scores[:-1]
+            return item._replace(token_scores=scores, score=sum(scores) / max(len(item.tokens), 1) ** penalty)
+
+        return [[without_end(item) for item in row] for row in result]
+
+    def label_stream(self) -> LabelStream:
+        if self.encoder.bidirectional or self.encoder.reverse:
+            raise InputError(
+                "--stream needs an encoder that reads forwards only; train with --model.encoder.bidirectional false, "
+                "and --model.lookahead K to see K more tokens before each label"
+            )
+        if isinstance(self.tagger, Crf):
+            raise InputError(
+                "--stream labels each token at once, but a Crf waits for the end of the sentence; train with "
+                "--model.tagger Softmax or AutoregressiveTagger"
+            )
+        source = self.tokenizers.source
+        if not isinstance(source, WORDS):
+            raise InputError(f"--stream reads words, but this run reads {type(source).__name__}; leave --stream out")
+        return LabelStream(self.tokenizers, source.separator, self.reader, self.labeller, self.cell.states)
 
 
 def columns_of(tokenizer: Tokenizer) -> list[LabelColumn]:

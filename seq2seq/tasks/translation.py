@@ -1,101 +1,74 @@
 """Translation: any text to any text (asynchronous many-to-many)."""
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.tokenizers.base import PAD, Tokenizers
+from seq2seq.data.tokenizers.base import PAD
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention, Normalizer
-from seq2seq.models.cells import LSTM, Cell
 from seq2seq.models.decoder import DecoderOptions, DecoderOutputs, SourceMemory, State
+from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies
 from seq2seq.models.fixed_vector import Bridge, Copy
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
-from seq2seq.tasks.base import Task, check_numbers, noise_of
+from seq2seq.tasks.base import RecurrentTask, noise_of
 from seq2seq.tasks.decoding_options import Decoding
 
 
-class Translation(Task):
-    """An RNN encoder compresses the source into a fixed vector; an RNN decoder unfolds it (Sutskever et al. 2014)."""
+@dataclass(eq=False, repr=False)
+class Translation(RecurrentTask):
+    """An RNN encoder compresses the source into a fixed vector; an RNN decoder unfolds it (Sutskever et al. 2014).
 
-    def __init__(
-        self,
-        tokenizers: Tokenizers,
-        cell: Cell = LSTM(),
-        embedding_size: int = 256,
-        hidden_size: int = 512,
-        layers: int = 1,
-        encoder: EncoderOptions = EncoderOptions(),
-        bridge: Bridge = Copy(),
-        attention: Attention | None = None,
-        decoder: DecoderOptions = DecoderOptions(),
-        output: Normalizer = "softmax",
-        dropout: float = 0.2,
-        locked_dropout: bool = False,
-        recurrent_dropout: float = 0.0,
-        residual_from: int | None = None,
-        label_smoothing: float = 0.0,
-        coverage_loss: float = 0.0,
-        scheduled_sampling: ScheduledSampling | None = None,
-        metrics: list[Metric] | None = None,
-    ) -> None:
-        """The network and its loss.
+    Args:
+        encoder: what the encoder does otherwise.
+        bridge: how the fixed vector becomes the decoder's first state (Copy, Linear, Zeros, Learned).
+        attention: what the decoder may look at besides (Dot, ScaledDot, General, Additive, Location, LocalP,
+            MultiHeadAdditive); null for none.
+        decoder: what the decoder does otherwise.
+        output: what makes probabilities; sparsemax and entmax15 make most of them zero (Peters et al. 2019).
+        label_smoothing: share of probability spread over the vocabulary (Szegedy et al. 2016).
+        coverage_loss: weight of looking again at the same source tokens (See et al. 2017, eq. 12 and 13).
+        scheduled_sampling: how often the network reads its own tokens in training; null for never.
+        metrics: scores of a split, the first of which selects the best checkpoint (Bleu, Chrf, ExactMatch); null
+            for these three.
+    """
 
-        Args:
-            tokenizers: how texts become ids; given by the data.
-            cell: the recurrence of encoder and decoder (RNN, GRU, LSTM, LayerNormLSTM, MinGRU, MinLSTM).
-            embedding_size: length of a token's vector.
-            hidden_size: units of each layer; a bidirectional encoder gives each direction one half.
-            layers: recurrent layers of encoder and of decoder.
-            encoder: what the encoder does otherwise.
-            bridge: how the fixed vector becomes the decoder's first state (Copy, Linear, Zeros, Learned).
-            attention: what the decoder may look at besides (Dot, ScaledDot, General, Additive, Location, LocalP,
-                MultiHeadAdditive); null for none.
-            decoder: what the decoder does otherwise.
-            output: what makes probabilities; sparsemax and entmax15 leave most tokens none (Peters et al. 2019).
-            dropout: share of units zeroed on embeddings, between layers and before the output.
-            locked_dropout: zero the same units at every step of a row (Gal and Ghahramani 2016).
-            recurrent_dropout: share of units of the state zeroed on their way into the recurrence, always locked.
-            residual_from: from this layer on, counted from 1, the input of a layer is added to its output.
-            label_smoothing: share of probability spread over the vocabulary (Szegedy et al. 2016).
-            coverage_loss: weight of looking again at the same source tokens (See et al. 2017, eq. 12 and 13).
-            scheduled_sampling: how often the network reads its own tokens in training; null for never.
-            metrics: scores of a split, the first of which selects the best checkpoint (Bleu, Chrf, ExactMatch); null
-                for these three.
-        """
-        super().__init__(tokenizers)
-        self.metrics = metrics or [Bleu(), Chrf(), ExactMatch()]
-        self.cell, self.embedding_size, self.hidden_size, self.layers = cell, embedding_size, hidden_size, layers
-        self.encoder, self.bridge, self.attention, self.decoder, self.output = (
-            encoder,
-            bridge,
-            attention,
-            decoder,
-            output,
-        )
-        self.dropout, self.locked_dropout, self.recurrent_dropout = dropout, locked_dropout, recurrent_dropout
-        self.residual_from, self.label_smoothing, self.coverage_loss = residual_from, label_smoothing, coverage_loss
-        self.scheduled_sampling = scheduled_sampling
-        self.refuse_wrong_numbers()
-        stack = Stack(cell, hidden_size, layers, dropout, locked_dropout, recurrent_dropout, residual_from)
-        source, target = tokenizers
-        sizes = Vocabularies(source.sizes, target.sizes, source is target, source.width)
-        self.register_buffer("unwritable", torch.from_numpy(tokenizers.target.unwritable), persistent=False)
-        self.network = EncoderDecoder(sizes, embedding_size, stack, encoder, bridge, attention, decoder, output, PAD)
-
-    unwritable: Tensor
+    embedding_size: int = 256
+    hidden_size: int = 512
+    encoder: EncoderOptions = EncoderOptions()
+    bridge: Bridge = Copy()
+    attention: Attention | None = None
+    decoder: DecoderOptions = DecoderOptions()
+    output: Normalizer = "softmax"
+    dropout: float = 0.2
+    label_smoothing: float = 0.0
+    coverage_loss: float = 0.0
+    scheduled_sampling: ScheduledSampling | None = None
+    unwritable: Tensor = field(init=False)
     """Ids that are no text, never predicted."""
 
-    def refuse_wrong_numbers(self) -> None:
-        """Raise InputError for a setting out of its range, or for losses that do not go together."""
-        check_numbers(self, "label_smoothing")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        source, target = self.tokenizers
+        sizes = Vocabularies(source.sizes, target.sizes, source is target, source.width)
+        parts = self.encoder, self.bridge, self.attention, self.decoder, self.output
+        self.network = EncoderDecoder(sizes, self.embedding_size, Stack.of(self), *parts, PAD)
+        self.register_buffer("unwritable", torch.from_numpy(target.unwritable), persistent=False)
+
+    def usual_metrics(self) -> list[Metric]:
+        return [Bleu(), Chrf(), ExactMatch()]
+
+    def refuse_wrong_settings(self) -> None:
+        check_range("model.label_smoothing", self.label_smoothing, 0, 1)
         check_range("model.coverage_loss", self.coverage_loss, 0)
         if self.tokenizers.target.width is not None:
             raise InputError("the target is made of vectors, but a translation writes text; set task: Forecasting")
@@ -107,31 +80,33 @@ class Translation(Task):
         if self.coverage_loss and self.attention is None:
             raise InputError("model.coverage_loss is about attention; choose one such as Additive, or set it to 0")
 
-    def encode(self, batch: Batch) -> State:
+    def encode(self, batch: Batch, noise: Noise | None = None) -> State:
         """The decoder's first state: the fixed vector, and the memory if there is attention."""
-        state: State = self.network.encode(batch.source, batch.source_lengths, noise_of(batch))
+        state: State = self.network.encode(batch.source, batch.source_lengths, noise)
         return state
 
     def forward(self, batch: Batch) -> Tensor:
-        state, decoder = self.encode(batch), self.network.decoder
-        return decoder.log_probs(decoder(batch.target[:, :-1], state, noise_of(batch)), state.source)
+        noise = noise_of(batch)
+        state, decoder = self.encode(batch, noise), self.network.decoder
+        return decoder.log_probs(decoder(batch.target[:, :-1], state, noise), state.source)
 
     def loss(self, batch: Batch) -> Tensor:
-        return self.loss_of(batch, *self.read(batch))
+        return self.loss_of(batch, *self.outputs(batch))
 
     def loss_and_log_probs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if self.scheduled_sampling is not None:  # the loss reads the network's own tokens, the probabilities do not
             return super().loss_and_log_probs(batch)
-        outputs, source = self.read(batch)
+        outputs, source = self.outputs(batch)
         return self.loss_of(batch, outputs, source), self.network.decoder.log_probs(outputs, source)
 
-    def read(self, batch: Batch) -> tuple[DecoderOutputs, SourceMemory]:
-        """What the decoder has found at each step of the target, and what it knows of the source."""
-        state = self.encode(batch)
-        return self.network.decoder(batch.target[:, :-1], state, noise_of(batch), self.own_tokens(batch)), state.source
+    def outputs(self, batch: Batch) -> tuple[DecoderOutputs, SourceMemory]:
+        """What the decoder computes at each step of the target, and what it knows of the source."""
+        noise = noise_of(batch)
+        state, own = self.encode(batch, noise), self.own_tokens(batch, noise)
+        return self.network.decoder(batch.target[:, :-1], state, noise, own), state.source
 
     def loss_of(self, batch: Batch, outputs: DecoderOutputs, source: SourceMemory) -> Tensor:
-        """The loss of what has been found."""
+        """The loss of what the decoder has computed."""
         labels = batch.target[:, 1:]
         real = labels != PAD  # padding never reaches the vocabulary product
         loss = self.network.decoder.loss(outputs, source, labels, real, self.label_smoothing)
@@ -139,12 +114,27 @@ class Translation(Task):
             loss = loss + self.coverage_loss * repeated(outputs.weights)[real].sum()
         return loss
 
-    def own_tokens(self, batch: Batch) -> Tensor | None:
+    def own_tokens(self, batch: Batch, noise: Noise) -> Tensor | None:
         """(B, T - 1), true where the network reads its own token instead of the target's; None for nowhere."""
         if self.scheduled_sampling is None or not self.training:
             return None
         share = 1 - self.scheduled_sampling.reference_share(batch.step)
-        return drawn(share, noise_of(batch), batch.target.shape[1] - 1).to(batch.target.device) if share > 0 else None
+        return drawn(share, noise, batch.target.shape[1] - 1).to(batch.target.device) if share > 0 else None
+
+    def check_student(self, token_weight: float) -> None:
+        if token_weight and self.output != "softmax":
+            raise InputError(
+                f"model.output {self.output} gives most tokens no probability, and then the distance from a teacher "
+                "is infinite; choose softmax, or distillation.weight 0 with sequences true"
+            )
+
+    @property
+    def encoder_decoder(self) -> EncoderDecoder:
+        return self.network
+
+    def fixed_vector(self, batch: Batch) -> Tensor:
+        vector: Tensor = self.network.encoder(batch.source, batch.source_lengths).vector
+        return vector
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():

@@ -104,8 +104,8 @@ class Curves(Callback):
         self._mark, self._tokens = now, 0
         learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         values = {"train_loss": loss, "gradient_norm": norm, "learning_rate": learning_rate, "tokens_per_second": rate}
-        if learner.numerics.skipped:
-            values["skipped_steps"] = float(learner.numerics.skipped)
+        if learner.skipped_steps.skipped:
+            values["skipped_steps"] = float(learner.skipped_steps.skipped)
         self.add(trainer.global_step, {name: value for name, value in values.items() if math.isfinite(value)})
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -214,7 +214,7 @@ class Checkpoints(Callback):
             trainer.should_stop = True
 
     def save(self, trainer: Trainer) -> None:
-        """Write `last`, from which the training can go on."""
+        """Write `last`, from which the training can be resumed."""
         began = time.monotonic()
         trainer.save_checkpoint(self.run.last)
         self.saved = time.monotonic()
@@ -274,10 +274,10 @@ class Progress(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            total = learner_of(pl_module).course(trainer).total
+            total = learner_of(pl_module).training_length(trainer).total
             terminal = sys.stderr.isatty()
             if trainer.global_step:
-                print(f"going on from step {trainer.global_step:,}", file=sys.stderr)
+                print(f"resuming at step {trainer.global_step:,}", file=sys.stderr)
             self._bar = tqdm(
                 total=total,
                 initial=trainer.global_step,

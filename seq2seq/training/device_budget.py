@@ -1,26 +1,18 @@
-"""How many tokens one device can hold: the largest micro-batch that fits, found by trying."""
+"""The tokens that one device can hold: the largest micro-batch that fits, found by trying."""
 
 import contextlib
 import gc
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
-
-from seq2seq.data.batching.batch import Batch
-from seq2seq.errors import InputError
-from seq2seq.tasks.base import Task
-
-if TYPE_CHECKING:
-    pass
-
-
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import torch
 import torch.distributed as dist
 
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split
+from seq2seq.errors import InputError
+from seq2seq.tasks.base import Task
 
 Loss = Callable[[Batch], torch.Tensor]
 
@@ -66,25 +58,25 @@ def device_tokens(
     total = lengths.sum(axis=1)
     # The longest rows, the most rows, and the rows with the largest part before the vocabulary.
     extremes = {int(total.argmax()), int(total.argmin()), int((lengths[:, 1] / total).argmax())}
-    trial = Trial(task, split, [int(rows[place]) for place in extremes], precision, sharers, loss)
+    trial = Trial(task, split, [int(rows[index]) for index in extremes], precision, sharers, loss)
     device = next(task.parameters()).device
     state = [torch.zeros_like(parameter) for parameter in task.parameters() for _ in range(copies)]
     fits = trial.fits_accelerator if device.type == "cuda" else trial.fits_processor
     least = int(total.max())
     try:
-        found = largest(fits, least, most)
+        tokens = largest(fits, least, most)
     finally:
         state.clear()
         trial.forget()
     if dist.is_initialized():
-        smallest = torch.tensor(found, device=device)
+        smallest = torch.tensor(tokens, device=device)
         dist.all_reduce(smallest, dist.ReduceOp.MIN)
-        found = int(smallest)
-    if not found:  # all devices say so together
+        tokens = int(smallest)
+    if not tokens:  # on all devices alike
         raise InputError(
             f"one row of {least} tokens exceeds this device's memory; lower data.max_length or model.hidden_size"
         )
-    return found
+    return tokens
 
 
 class Trial:
@@ -106,10 +98,10 @@ class Trial:
         self.rate = 0.0
 
     def run(self, tokens: int) -> None:
-        """Forward and backward of batches with so many padded tokens."""
+        """Forward and backward of batches with this number of padded tokens."""
         for row in self.rows:
-            one = np.array([row])
-            batch = self.split.batch(np.repeat(one, max(1, tokens // int(self.split.lengths(one).sum()))))
+            length = int(self.split.lengths(np.array([row])).sum())
+            batch = self.split.batch(np.full(max(1, tokens // length), row))
             mixed = torch.autocast(self.device.type, self.precision) if self.precision else contextlib.nullcontext()
             with mixed:
                 loss = self.loss(batch.to(self.device))
@@ -117,7 +109,7 @@ class Trial:
             self.task.zero_grad(set_to_none=False)  # the gradients stay allocated, as between micro-batches
 
     def fits_accelerator(self, tokens: int) -> bool:
-        """Whether a step of so many tokens runs in the share of this accelerator's memory that is ours."""
+        """Whether a step of this size runs in the share of this accelerator's memory that is ours."""
         torch.cuda.reset_peak_memory_stats(self.device)
         try:
             self.run(tokens)
@@ -165,7 +157,7 @@ def resident(field: str) -> int:
 
 
 def reset_peak() -> None:
-    """Begin to measure VmHWM anew."""
+    """Start measuring VmHWM again."""
     with contextlib.suppress(OSError):  # where that is forbidden the old peak stands, which asks for less
         Path("/proc/self/clear_refs").write_text("5")
 

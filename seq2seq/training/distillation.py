@@ -19,23 +19,22 @@ from seq2seq.inference import predict_texts
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
-from seq2seq.tasks.translation import Translation
 from seq2seq.training.options import DistillationOptions
 
 VERSION = 1
-"""Of what is kept about a teacher's lines; a new one leaves the old ones unused."""
+"""Of the cached lines of teachers; a new version leaves the old ones unused."""
 
 CHUNK = 1 << 24
 """Log-probabilities whose differences are held at once."""
 
 
 class Teacher:
-    """A trained run that is only asked. No module, so that it is no part of the student or of its checkpoints."""
+    """A trained run. No module, so that it is no part of the student or of its checkpoints."""
 
     def __init__(self, options: DistillationOptions, data: DataModule) -> None:
         """Read the run that the options name; data: of the student."""
         if options.teacher is None:
-            raise TypeError("there is no teacher to read")
+            raise TypeError("distillation.teacher is null")
         if options.sequences and data.window is not None:
             raise InputError(
                 "distillation.sequences needs all training rows at hand; drop data.window, or set sequences false"
@@ -65,8 +64,7 @@ class Teacher:
 
     def check(self, student: Task) -> None:
         """Refuse tasks between which there is no distance."""
-        if student.running:
-            raise InputError("model.running learns from a text as it is; drop distillation.teacher or model.running")
+        student.check_student(self.options.weight)
         if not self.options.weight:
             return
         for name, task in (("distillation.teacher", self.task), ("the student", student)):
@@ -74,14 +72,9 @@ class Teacher:
                 raise InputError(
                     f"{name} is a {type(task).__name__}, which gives no probabilities of tokens to compare"
                 )
-        if isinstance(student, Translation) and student.output != "softmax":
-            raise InputError(
-                f"model.output {student.output} gives most tokens no probability, and then the distance from a teacher "
-                "is infinite; choose softmax, or distillation.weight 0 with sequences true"
-            )
 
     def to(self, device: torch.device) -> None:
-        """Answer on `device`; one whose probabilities are not wanted makes room there."""
+        """Compute on `device`; without use for its probabilities it makes room there."""
         self.task.to(device if self.options.weight else "cpu")
 
     def loss(self, student: Task, batch: Batch) -> Tensor:
@@ -128,7 +121,7 @@ class Teacher:
 def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
     """KL of the student's softened distributions from the teacher's, summed over N tokens, in nats.
 
-    teacher, student: log-probabilities (N, V); what is between them and the sum is held for some tokens only.
+    teacher, student: log-probabilities (N, V); intermediate values are held for a part of the tokens at a time.
     """
     size = max(1, CHUNK // student.shape[-1])
     pieces = zip(torch.split(teacher, size), torch.split(student, size), strict=True)
@@ -138,5 +131,5 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Te
 
 
 def _divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    theirs, ours = (one if temperature == 1 else (one / temperature).log_softmax(-1) for one in (teacher, student))
+    theirs, ours = (side if temperature == 1 else (side / temperature).log_softmax(-1) for side in (teacher, student))
     return (theirs.exp() * (theirs - ours)).sum()

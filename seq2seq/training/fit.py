@@ -46,7 +46,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
     trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundary])
-    job.parts.optimizer.schedule.check(learner.course(trainer))
+    job.parts.optimizer.schedule.check(learner.training_length(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
         describe(learner, trainer, job.run)
@@ -69,7 +69,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "memory": memory.points,
         "best": checkpoints.best,
         "average": average,
-        "skipped": learner.numerics.counts(),
+        "skipped": learner.skipped_steps.counts(),
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "model": {"parameters": learner.task.parameter_counts()},
         "resumed": curves.resumed,
@@ -96,7 +96,7 @@ def validate_average(
     value = learner.scores[metric.name]
     chosen = metric.rank(value) >= metric.rank(best["value"])
     if trainer.is_global_zero:
-        verdict = "it is the best checkpoint" if chosen else f"the one of step {best['step']:,} stays the best"
+        verdict = "it is the best checkpoint" if chosen else f"that of step {best['step']:,} stays the best"
         print(
             f"mean of the parameters of steps {', '.join(map(str, steps))}: {best['metric']} {value:.2f}, before "
             f"{best['value']:.2f}; {verdict}",
@@ -151,7 +151,7 @@ def environment(job: Job, trainer: "Trainer") -> dict[str, Any]:
 
 
 def fingerprints(learner: "Learner") -> dict[str, dict[str, Any]]:
-    """What tells the data of a run from other data: of files or, where there are none, of rows."""
+    """Checksums of the files that rows were read from or, where there are no files, of the rows."""
     texts = {name: split.texts for name, split in learner.splits.items()}
     if "train" in texts:  # as they were read: a teacher may have written other targets
         texts["train"] = texts["train"]._replace(content=learner.content)
@@ -164,6 +164,6 @@ def data_card(learner: "Learner") -> dict[str, Any]:
     sides = learner.task.tokenizers._asdict().items()
     return {
         "rows": {name: len(split) for name, split in learner.splits.items()},
-        "vocabulary": {side: one.sizes[0] for side, one in sides if one.width is None},
-        "numbers_of_a_step": {side: one.width for side, one in sides if one.width is not None},
+        "vocabulary": {side: tokenizer.sizes[0] for side, tokenizer in sides if tokenizer.width is None},
+        "numbers_of_a_step": {side: tokenizer.width for side, tokenizer in sides if tokenizer.width is not None},
     }

@@ -18,25 +18,24 @@ from torch.utils.data import DataLoader
 import seq2seq
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.plan import Plan
-from seq2seq.data.batching.running_text import Lanes
+from seq2seq.data.batching.running_text import BpttStreams
 from seq2seq.data.batching.split import Split, Step
-from seq2seq.data.batching.streaming import Place, StreamedSteps
+from seq2seq.data.batching.streaming import StreamedSteps, StreamPosition
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.inference.predictor import Predicted, Predictor, in_order, score
 from seq2seq.metrics.base import Prediction
-from seq2seq.models.cells import CellState
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
-from seq2seq.tasks.generation import Generation
 from seq2seq.training.averaging import MovingAverage
+from seq2seq.training.carried_state import CarriedState
 from seq2seq.training.device_budget import out_of_memory
 from seq2seq.training.distillation import Teacher
 from seq2seq.training.lightning_private import loops_at
 from seq2seq.training.options import OptimizerOptions
-from seq2seq.training.schedules import Course, PlateauState
-from seq2seq.training.skipped_steps import Numerics, StepRecord
+from seq2seq.training.schedules import PlateauState, TrainingLength
+from seq2seq.training.skipped_steps import SkippedSteps, StepRecord
 
 
 class Learner(LightningModule):
@@ -65,15 +64,14 @@ class Learner(LightningModule):
         if train is not None:
             self.splits["train"] = train
         self.options, self.seed, self.clip = optimizer, seed, float("inf") if clip is None else clip
-        self.plan: Plan | Lanes | None = None
+        self.plan: Plan | BpttStreams | None = None
         if train is not None:
-            self.plan = data.running_plan(train, task.tokenizers, seed) if task.running else data.plan(train, seed)
-        elif task.running:
+            self.plan = data.plan(train, seed)
+        elif task.row_format.consecutive:
             raise InputError("model.running needs all training rows at hand; drop data.window")
-        self.carried: CellState = ()
-        """Of running text the state (L, lanes, H) of every lane, the same on each device; none at its beginning."""
-        self.next_carried: CellState = ()
-        self.place: Place | None = None
+        streams = self.plan if isinstance(self.plan, BpttStreams) else None
+        self.carried = None if streams is None else CarriedState(task, streams.streams, len(streams))
+        self.place: StreamPosition | None = None
         self.content = content
         self.device_tokens = None if data.device_tokens == "auto" else data.device_tokens
         self.evaluation_group: dist.ProcessGroup | None = None
@@ -82,19 +80,20 @@ class Learner(LightningModule):
         self.predictor: Predictor | None = None
         self.predictions: list[Prediction] = []
         self.scores: dict[str, float] = {}
-        self.watch = PlateauState()
+        self.plateau = PlateauState()
         self.teacher = teacher
         self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
         self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
-        self.numerics = Numerics()
+        self.skipped_steps = SkippedSteps()
 
-    def course(self, trainer: Trainer) -> Course:
+    def training_length(self, trainer: Trainer) -> TrainingLength:
         """How long this training takes, for the schedule."""
         warmup = self.options.warmup_steps
         if self.plan is None:
-            return Course(warmup, trainer.max_steps, None)
-        limits = [trainer.max_steps, (trainer.max_epochs or -1) * len(self.plan)]
-        return Course(warmup, min((limit for limit in limits if limit > 0), default=len(self.plan)), len(self.plan))
+            return TrainingLength(warmup, trainer.max_steps, None)
+        epoch = len(self.plan)
+        limits = [trainer.max_steps, (trainer.max_epochs or -1) * epoch]
+        return TrainingLength(warmup, min((limit for limit in limits if limit > 0), default=epoch), epoch)
 
     def train_dataloader(self) -> "DataLoader[Step] | StreamedSteps":
         """This device's share of each step, from where training stands."""
@@ -104,7 +103,7 @@ class Learner(LightningModule):
             return data.streamed_steps(
                 tokenizers, self.seed, self.place, *device, self.device_tokens, self.task.row_format
             )
-        train = self.plan if isinstance(self.plan, Lanes) else self.splits["train"]
+        train = self.plan if isinstance(self.plan, BpttStreams) else self.splits["train"]
         position = partial(getattr, self.trainer, "global_step")
         return data.training_steps(train, tokenizers, self.plan, position, *device, self.device_tokens)
 
@@ -113,9 +112,9 @@ class Learner(LightningModule):
         return self.evaluation_batches("validation", self.task.decoding.greedy())
 
     def evaluation_batches(self, split: str, decoding: Decoding) -> "DataLoader[Batch]":
-        """This device's share of a split, as many rows at once as `decoding` says."""
-        place = (self.trainer.global_rank, self.trainer.world_size)
-        return self.data.evaluation_batches(self.splits[split], decoding.sources, *place, self.task.running)
+        """This device's share of a split, batched for `decoding`."""
+        device = (self.trainer.global_rank, self.trainer.world_size)
+        return self.data.evaluation_batches(self.splits[split], decoding.sources, *device)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         if isinstance(batch, Step):  # micro-batches go to the device one by one, in training_step
@@ -125,10 +124,10 @@ class Learner(LightningModule):
     def record(self, pieces: Sequence[Batch]) -> StepRecord:
         """What made the step that is under way."""
         trainer, split = self.trainer, self.splits.get("train")
-        texts = None if split is None or self.task.running else split.texts
+        texts = None if split is None or self.carried is not None else split.texts
         return StepRecord(
             self.global_step + 1, self.seed, trainer.global_rank, trainer.world_size, self.task, self.data, texts,
-            pieces, self.carried, float(self.last_loss), float(self.gradient_norm),
+            pieces, self.carried.before if self.carried else (), float(self.last_loss), float(self.gradient_norm),
         )  # fmt: skip
 
     def training_step(self, batch: Step, batch_idx: int) -> None:
@@ -136,33 +135,32 @@ class Learner(LightningModule):
         optimizer = self.optimizers()
         if isinstance(optimizer, list):
             raise TypeError("a Learner has one optimiser")
-        optimizer.zero_grad()
-        self.begin_lanes()
         seed = step_seed(self.seed, self.global_step)
         pieces = [piece._replace(seed=seed, step=self.global_step) for piece in batch.batches]
         while (large := self.accumulate(pieces)) is not None:
-            optimizer.zero_grad()
-            pieces[large : large + 1] = self.numerics.halved(pieces[large], self.device)
-            self.begin_lanes()
+            pieces[large : large + 1] = self.skipped_steps.halved(pieces[large], self.device)
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip)
         # The same on each device, whose gradients are; a norm and a loss are waited for here, once a step.
-        good = bool((self.gradient_norm + self.last_loss).isfinite())
-        if good:
-            self.numerics.good()
-        else:
-            self.numerics.skip(self.record(pieces))
-            optimizer.zero_grad()  # an optimiser without gradients counts the step and changes nothing
-        self.share_lanes(good)
+        finite = bool((self.gradient_norm + self.last_loss).isfinite())
+        if not finite:
+            self.skipped_steps.skip(self.record(pieces))
+            self.zero_grad()  # an optimiser without gradients counts the step and changes nothing
+        if self.carried is not None:
+            self.carried.end_step(self.global_step, finite, self.trainer.world_size)
         for group in optimizer.param_groups:
-            group["lr"] = self.options.rate(self.global_step, self.course(self.trainer), self.watch)
+            group["lr"] = self.options.schedule.rate(
+                self.options.learning_rate, self.global_step, self.length, self.plateau
+            )
         optimizer.step()
-        if self.moving is not None and good:
+        if self.moving is not None and finite:
             self.moving.update(self.global_step)
-        self.place = batch.place
-        self.numerics.refuse_many(self.global_step)
+        self.place = batch.position
 
     def accumulate(self, pieces: Sequence[Batch]) -> int | None:
         """Add up the gradients of micro-batches; the number of one that did not fit the device, None if all did."""
+        self.zero_grad()
+        if self.carried is not None:
+            self.carried.begin_step(self.device)
         self.last_loss, number, exchanging = torch.zeros((), device=self.device), 0, False
         try:
             for number, piece in enumerate(pieces):
@@ -170,10 +168,10 @@ class Learner(LightningModule):
                 loss = self.loss(piece) / piece.step_tokens
                 self.last_loss += loss.detach()
                 exchanging = last and self.trainer.world_size > 1
-                if exchanging:  # a loss that is no number makes the gradients of all devices such
+                if exchanging:  # a non-finite loss makes the gradients of all devices such
                     loss = loss * (1 + (self.last_loss - self.last_loss))
                 with contextlib.nullcontext() if last else self.unsynchronised():
-                    self.manual_backward(loss * self.trainer.world_size)  # averaged over devices; the sum is wanted
+                    self.manual_backward(loss * self.trainer.world_size)  # DDP averages, the sum is needed
         except RuntimeError as problem:
             if exchanging or not out_of_memory(problem):  # others have begun to exchange what cannot be repeated
                 raise
@@ -181,39 +179,10 @@ class Learner(LightningModule):
         return None
 
     def loss(self, batch: Batch) -> Tensor:
-        """Of a micro-batch, summed over its real target tokens, in nats: the task's own, or what a teacher says too."""
-        if isinstance(self.task, Generation) and self.task.running:
-            return self.lane_loss(self.task, batch)
-        return self.task.loss(batch) if self.teacher is None else self.teacher.loss(self.task, batch)
-
-    def begin_lanes(self) -> None:
-        """At the beginning of an epoch every lane starts from nothing; before a step, the states to fill in."""
-        if not isinstance(self.plan, Lanes) or not isinstance(self.task, Generation):
-            return
-        if not self.carried:
-            self.carried = self.task.beginning(self.plan.lanes)
-        self.carried = tuple(tensor.to(self.device) for tensor in self.carried)
-        self.next_carried = tuple(torch.zeros_like(tensor) for tensor in self.carried)
-
-    def lane_loss(self, task: Generation, batch: Batch) -> Tensor:
-        """The loss of segments, which go on from the states of their lanes and leave new ones."""
-        lanes = batch.row_keys.to(self.device)
-        state = task.resumed(tuple(tensor.index_select(1, lanes) for tensor in self.carried))
-        loss, after = task.carried_loss(batch, state)
-        if bool((batch.target_lengths > 0).all()):  # else the batch only keeps this device in step with the others
-            for tensor, new in zip(self.next_carried, after.recurrent, strict=True):
-                tensor[:, lanes] = new.detach().to(tensor.dtype)
-        return loss
-
-    def share_lanes(self, good: bool) -> None:
-        """Every device learns the states of the lanes that others have read; after a bad step the old ones stay."""
-        if not isinstance(self.plan, Lanes):
-            return
-        if self.trainer.world_size > 1 and good:
-            for tensor in self.next_carried:
-                dist.all_reduce(tensor)
-        ended = (self.global_step + 1) % len(self.plan) == 0
-        self.carried = () if ended else self.next_carried if good else self.carried
+        """Of a micro-batch, summed over its real target tokens, in nats: the task's own, or with that of a teacher."""
+        if self.teacher is not None:
+            return self.teacher.loss(self.task, batch)
+        return self.task.loss(batch) if self.carried is None else self.carried.loss(batch)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the task has the parameters that are validated: their moving average where there is one."""
@@ -228,6 +197,7 @@ class Learner(LightningModule):
         return self.options.algorithm.optimizer(self.parameters(), self.options.learning_rate)
 
     def on_fit_start(self) -> None:
+        self.length = self.training_length(self.trainer)
         if self.moving is not None:
             self.moving.to(self.device)
         if self.teacher is not None:
@@ -246,7 +216,7 @@ class Learner(LightningModule):
         self.gather_validation()
         if self.trainer.state.fn == "fit":
             metric = self.task.metrics[0]
-            self.watch = self.options.schedule.watch(self.watch, metric.rank(self.scores[metric.name]))
+            self.plateau = self.options.schedule.observe(self.plateau, metric.rank(self.scores[metric.name]))
 
     def leave_validation(self) -> None:
         """Undo what the beginning of a validation has done, to save the training as it stood before."""
@@ -290,42 +260,43 @@ class Learner(LightningModule):
         return in_order(predicted, self.splits[split].texts)
 
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
-        run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.watch}
+        run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.plateau}
         run |= {"validation": self.splits["validation"].texts.content, "version": seq2seq.__version__}
-        run["skipped"] = self.numerics.plain()
+        run["skipped"] = self.skipped_steps.stored()
         run["teacher"] = None if self.teacher is None else self.teacher.content
         checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
         length = None if self.plan is None else len(self.plan)
         checkpoint_content["loops"] = loops_at(self.global_step, length, checkpoint_content["loops"])
-        if "optimizer_states" in checkpoint_content:  # one to go on from
-            checkpoint_content["carried"] = [tensor.cpu() for tensor in self.carried]
+        if "optimizer_states" in checkpoint_content:  # one to resume from
+            checkpoint_content["carried"] = [tensor.cpu() for tensor in self.carried.before] if self.carried else []
             if self.moving is not None:
                 checkpoint_content["moving_average"] = self.moving.values
 
     def refuse_other_network(self, content: dict[str, Any]) -> None:
-        """Raise InputError for a checkpoint that this network cannot go on from, whatever is allowed to change."""
+        """Raise InputError for a checkpoint that this network cannot resume from, whatever is allowed to change."""
         if "optimizer_states" not in content:
             raise InputError(
                 "the checkpoint holds parameters only, as best.ckpt does: it predicts and is evaluated, but cannot be "
                 "resumed; bring last.ckpt back from a copy, or train again with --overwrite true"
             )
         if self.moving is not None and "moving_average" not in content:
-            raise InputError("optimizer.ema_decay cannot begin in a run that goes on; start another --run")
-        then, now = ({name: tuple(one.shape) for name, one in state.items()}
+            raise InputError("optimizer.ema_decay cannot begin in a resumed run; start another --run")
+        then, now = ({name: tuple(tensor.shape) for name, tensor in state.items()}
                      for state in (content["state_dict"], self.state_dict()))  # fmt: skip
         for name in [*now, *then]:
             if then.get(name) != now.get(name):
                 raise InputError(
-                    f"the network cannot change in a run that goes on: {name.removeprefix('task.')} was "
-                    f"{then.get(name, 'not there')} and is {now.get(name, 'not there')}; start another --run"
+                    f"the network cannot change in a resumed run: {name.removeprefix('task.')} was "
+                    f"{then.get(name, 'missing')} and is {now.get(name, 'missing')}; start another --run"
                 )
 
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         self.refuse_other_network(checkpoint_content)
         self.place = checkpoint.stored(checkpoint_content, "place")
-        self.watch = PlateauState(*checkpoint.stored(checkpoint_content, "watch"))
-        self.carried = tuple(checkpoint_content.get("carried", ()))
-        self.numerics.restore(checkpoint.stored(checkpoint_content, "skipped"))
+        self.plateau = PlateauState(*checkpoint.stored(checkpoint_content, "watch"))
+        if self.carried is not None:
+            self.carried.before = tuple(checkpoint_content.get("carried", ()))
+        self.skipped_steps.restore(checkpoint.stored(checkpoint_content, "skipped"))
         if self.moving is not None:
             self.moving.values = dict(checkpoint_content["moving_average"])
         if self.data.device_tokens == "auto":

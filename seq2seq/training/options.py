@@ -1,4 +1,4 @@
-"""What a configuration says about machine, optimisation and a teacher. Light on purpose: `--help` imports it."""
+"""The settings of machine, optimisation and teacher. Light on purpose: `--help` imports it."""
 
 import re
 from typing import Any, Literal, final
@@ -6,7 +6,7 @@ from typing import Any, Literal, final
 from seq2seq.configurable import Part
 from seq2seq.errors import InputError, check_range
 from seq2seq.training.optimizers import AdamW, Algorithm
-from seq2seq.training.schedules import Constant, Course, PlateauState, Schedule
+from seq2seq.training.schedules import Constant, Schedule
 
 
 def seconds_of(time: str | int | None) -> float | None:
@@ -59,15 +59,15 @@ class TrainerOptions(Part):
             max_steps: optimiser steps after which to stop; -1 for no limit.
             max_time: time this process may take, HH:MM:SS or DD:HH:MM:SS; shortly before, the training saves, stops
                 with exit code 75, and can be resumed.
-            save_every: minutes between two checkpoints besides those after validations; null for none. Never so often
-                that they take over 1 % of the time.
+            save_every: minutes between two checkpoints besides those after validations; null for none. They take at
+                most 1 % of the time.
             timeout: seconds after which all of several processes have ended when one has failed or hangs; in an
                 evaluation they wait longer for each other. Raise it where saving takes that long.
             val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
             gradient_clip_val: the largest norm of the gradient (Pascanu et al. 2013); null for no limit.
             log_every_n_steps: optimiser steps between two points of the training curves.
-            skip_limit: a step whose loss or gradient is not a number is skipped; after more than so many in a row the
-                training stops.
+            skip_limit: a step with a non-finite loss or gradient is skipped; the training stops after more than
+                skip_limit of them in a row.
             deterministic: refuse operations that can differ between two runs on one machine.
             detect_anomaly: name the operation in which a NaN first appears; slow.
             profiler: simple or advanced prints where the time goes.
@@ -118,7 +118,7 @@ class OptimizerOptions(Part):
             warmup_steps: optimiser steps in which the rate rises linearly from zero.
             ema_decay: validate, test and keep as the best an exponential moving average of the parameters that decays
                 by this each step, such as 0.999; costs one more copy of them on the device and in last.ckpt.
-            average: at the end, take the mean of the parameters of the last so many validations, with ema_decay of
+            average: n; at the end, take the mean of the parameters of the last n validations, with ema_decay of
                 their averages, and keep it as the best if it scores no worse; costs as many files of the parameters
                 during the training, no memory.
         """
@@ -132,12 +132,6 @@ class OptimizerOptions(Part):
         self.learning_rate, self.algorithm = learning_rate, algorithm
         self.schedule, self.warmup_steps = schedule, warmup_steps
         self.ema_decay, self.average = ema_decay, average
-
-    def rate(self, step: int, course: Course, watch: PlateauState) -> float:
-        """The learning rate at an optimiser step (from 0)."""
-        risen = step >= course.warmup
-        factor = self.schedule.factor(step, course) if risen else (step + 1) / course.warmup
-        return self.learning_rate * factor * watch.share
 
 
 @final

@@ -22,11 +22,11 @@ from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.training.signals import Requests
+from seq2seq.training.trainer import refuse_compromised
 
 if TYPE_CHECKING:
     from seq2seq.training.distillation import Teacher
     from seq2seq.training.learner import Learner
-from seq2seq.training.trainer import refuse_compromised
 
 
 class Job(NamedTuple):
@@ -55,38 +55,38 @@ def watched(run: RunDirectory, timeout: float) -> Iterator[Watchdog]:
     except Exception as problem:
         first = isinstance(problem, Stopped) or not watch.active or watch.failed(problem)
         if not first and not isinstance(problem, InputError):
-            sys.exit(1)  # it follows from another's failure, which has been told
+            sys.exit(1)  # it follows from another's failure, which has been reported
         raise
     finally:
         watch.stop()
 
 
 def claim(run: RunDirectory, config: Namespace) -> bool:
-    """Take the run directory, as the first process, or learn what that has decided: whether the run goes on."""
+    """Take the run directory, as the first process, or learn its decision: whether the run is resumed."""
     if process_rank() != 0:
         return bool(run.wait(launch_id(), "resume"))
     resume = run.claim(config.overwrite, config.resume, restarted_job())
-    tell(run, resume=resume)
+    announce(run, resume=resume)
     return resume
 
 
-def tell(run: RunDirectory, **news: Any) -> None:
-    """The first process tells others that wait for it; those that Lightning starts find everything prepared."""
+def announce(run: RunDirectory, **news: Any) -> None:
+    """The first process informs others that wait for it; those that Lightning starts find everything prepared."""
     if process_rank() == 0 and started_together():
         with contextlib.suppress(OSError):
             run.announce(launch_id(), **news)
 
 
 def same_settings(job: Job) -> list[dict[str, Any]]:
-    """Refuse to resume with another experiment; devices, precision and the like may change, which is said."""
+    """Refuse to resume with another experiment; devices, precision and the like may change, which is reported."""
     changes = resuming.changed(read_yaml(job.run.config), job.settings)
     total = job.parts.optimizer.schedule.needs_total
-    other = [one for one in changes if resuming.matters(one.name, total)]
+    other = [change for change in changes if resuming.matters(change.name, total)]
     resuming.refuse_impossible(other)
     allowed = resuming.refuse_or_allow(other, job.run.config, job.parts.allow_change)
-    harmless = [str(one) for one in changes if one not in other]
+    harmless = [str(change) for change in changes if change not in other]
     if harmless:
-        print(f"going on with {', '.join(harmless)}", file=sys.stderr)
+        print(f"resuming with {', '.join(harmless)}", file=sys.stderr)
     return allowed
 
 
@@ -113,12 +113,12 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
 
     refuse_compromised()
     from seq2seq.training.learner import Learner
-    from seq2seq.training.skipped_steps import Numerics
+    from seq2seq.training.skipped_steps import SkippedSteps
 
     options = job.parts.trainer
     clip, dumps = options.gradient_clip_val, job.run.dumps
     learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
-    learner.numerics = Numerics(dumps, options.skip_limit, options.precision)
+    learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
     return learner
 
 
@@ -140,7 +140,7 @@ def decoding_device(job: Job) -> torch.device:
 
 
 def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, teacher: "Teacher | None") -> Tokenizers:
-    """Those of the run that goes on, of the teacher, or learnt from the training rows."""
+    """Those of the resumed run, of the teacher, or learned from the training rows."""
     data: DataModule = job.parts.data
     if process_rank() != 0:
         job.run.wait(launch_id(), "ready")
@@ -177,6 +177,6 @@ def keep_tokenizers(tokenizers: Tokenizers, run: RunDirectory) -> None:
 
 
 def read_tokenizers(data: DataModule, run: RunDirectory) -> Tokenizers:
-    """What the first process has learnt."""
+    """What the first process has learned."""
     states = [(run.path / "checkpoints" / f"{name}.tokenizer").read_bytes() for name in Tokenizers._fields]
     return data.restore_tokenizers(states)

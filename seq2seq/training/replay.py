@@ -6,72 +6,69 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.errors import InputError
+from seq2seq.models.cells import CellState
 from seq2seq.runs import checkpoint, safe_load
 from seq2seq.tasks.base import Task
-from seq2seq.tasks.generation import Generation
-
-if TYPE_CHECKING:
-    from seq2seq.training.distillation import Teacher
-from seq2seq.data.batching.batch import part
+from seq2seq.training.carried_state import loss_and_state
+from seq2seq.training.distillation import Teacher
 
 SHOWN = 20
-"""Rows that a replay names."""
+"""Parameters that a replay names."""
 
 
-def replay(file: Path, teacher: "Teacher | None", device: torch.device) -> None:
-    """Compute a skipped step again and print where its first number that is none appears."""
-    told = read(file)
-    task = checkpoint.load(file.with_name(Path(told["parameters"]).name)).train().to(device)
+def replay(file: Path, teacher: Teacher | None, device: torch.device) -> None:
+    """Compute a skipped step again and print where its first non-finite value appears."""
+    saved = read(file)
+    task = checkpoint.load(file.with_name(Path(saved["parameters"]).name)).train().to(device)
     if teacher is not None:
         teacher.to(device)
     content = safe_load.load(file.with_suffix(".pt"))
-    batches = [Batch(**one).to(device) for one in content["batches"]]
-    carried = [one.to(device) for one in content["carried"]]
-    mixed = told["precision"] == "bf16-mixed"
+    batches = [Batch(**batch).to(device) for batch in content["batches"]]
+    carried = tuple(tensor.to(device) for tensor in content["carried"])
+    mixed = saved["precision"] == "bf16-mixed"
 
     def loss(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             return loss_of(task, teacher, carried, batch) / batch.step_tokens
 
     losses = [loss(batch) for batch in batches]
-    total, before = float(torch.stack([one.detach() for one in losses]).sum()), float(told["loss"])
+    total, before = float(torch.stack([loss.detach() for loss in losses]).sum()), float(saved["loss"])
     same = total == before or (math.isnan(total) and math.isnan(before))
-    print(f"step {told['step']}: loss {total}, in the training it was {before}: {'the same' if same else 'another'}")
+    print(f"step {saved['step']}: loss {total}, in the training it was {before}: {'the same' if same else 'another'}")
     for line in [*bad_parameters(task), *first_bad(task, lambda: [loss(batch) for batch in batches])]:
         print(line)
     for batch in batches:
-        for line in bad_rows(told, batch, loss):
+        for line in bad_rows(saved, batch, loss):
             print(line)
 
 
 def read(file: Path) -> dict[str, Any]:
-    """What a skipped step has left."""
+    """What was saved of a skipped step."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        known = {name: told[name] for name in ("step", "loss", "precision", "parameters", "batches")}
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        known = {name: saved[name] for name in ("step", "loss", "precision", "parameters", "batches")}
         float(known["loss"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"--replay {file} holds no skipped step: {problem}; give a RUN/dumps/step-N.json") from problem
     return known
 
 
-def loss_of(task: Task, teacher: "Teacher | None", carried: Sequence[Tensor], batch: Batch) -> Tensor:
+def loss_of(task: Task, teacher: Teacher | None, carried: CellState, batch: Batch) -> Tensor:
     """The summed loss as in the training."""
-    if isinstance(task, Generation) and task.running:
-        lanes = batch.row_keys.to(batch.target.device)
-        return task.carried_loss(batch, task.resumed(tuple(one.index_select(1, lanes) for one in carried)))[0]
-    return task.loss(batch) if teacher is None else teacher.loss(task, batch)
+    if teacher is not None:
+        return teacher.loss(task, batch)
+    return loss_and_state(task, batch, carried)[0] if carried else task.loss(batch)
 
 
 def bad(value: Any) -> str:
-    """What is wrong with a tensor or one inside tuples: nan or inf; -inf is the logarithm of a probability of 0."""
+    """nan or inf if a tensor, or one inside tuples, holds such; -inf is the logarithm of a probability of 0."""
     if isinstance(value, Tensor) and value.is_floating_point():
         return "nan" if bool(value.isnan().any()) else "inf" if bool(value.isposinf().any()) else ""
     if isinstance(value, (list, tuple)):
@@ -80,19 +77,19 @@ def bad(value: Any) -> str:
 
 
 def bad_parameters(task: Task) -> Iterator[str]:
-    """Parameters that are no numbers before anything is computed."""
+    """Parameters that are non-finite before anything is computed."""
     for name, parameter in task.named_parameters():
-        if found := bad(parameter.detach()) or bad(-parameter.detach()):
-            yield f"parameter {name} holds {found}: an earlier step has spoiled it"
+        if value := bad(parameter.detach()) or bad(-parameter.detach()):
+            yield f"parameter {name} holds {value}: an earlier step has spoiled it"
 
 
 def first_bad(task: Task, compute: Any) -> list[str]:
-    """Where the first bad number of the forward and of the backward pass appears."""
+    """Where the first non-finite value of the forward and of the backward pass appears."""
     seen: list[str] = []
     handles = [
         module.register_forward_hook(
-            lambda _, __, output, name=name: seen.append(f"{name or 'the task'} gives {found}")
-            if not seen and (found := bad(output)) else None
+            lambda _, __, output, name=name: seen.append(f"{name or 'the task'} gives {value}")
+            if not seen and (value := bad(output)) else None
         )
         for name, module in task.named_modules()
     ]  # fmt: skip
@@ -103,7 +100,9 @@ def first_bad(task: Task, compute: Any) -> list[str]:
         warnings.simplefilter("ignore")  # that this is slow
         with torch.autograd.detect_anomaly(check_nan=True):
             losses = compute()
-            forward = seen[0] if seen else "the loss itself" if bad([*losses]) or bad([-one for one in losses]) else ""
+            forward = (
+                seen[0] if seen else "the loss itself" if bad([*losses]) or bad([-loss for loss in losses]) else ""
+            )
             backward = backward_problem(task, losses)
     return [
         f"first in the forward pass: {forward or 'nothing'}",
@@ -112,27 +111,27 @@ def first_bad(task: Task, compute: Any) -> list[str]:
 
 
 def backward_problem(task: nn.Module, losses: Sequence[Tensor]) -> str:
-    """The first operation whose gradient is no number, or the parameters where one arrives."""
+    """The first operation with a non-finite gradient, or the parameters that receive one."""
     task.zero_grad()
     try:
         for loss in losses:
             torch.autograd.backward(loss)
     except RuntimeError as problem:
         return checkpoint.first_line(problem)
-    names = [name for name, one in task.named_parameters() if one.grad is not None and not one.grad.isfinite().all()]
+    gradients = {name: parameter.grad for name, parameter in task.named_parameters() if parameter.grad is not None}
+    names = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
     return f"the gradient of {', '.join(names[:SHOWN])}" if names else ""
 
 
-def bad_rows(told: dict[str, Any], batch: Batch, loss: Any) -> Iterator[str]:
-    """The rows whose loss or gradient, computed alone, is no number."""
+def bad_rows(saved: dict[str, Any], batch: Batch, loss: Any) -> Iterator[str]:
+    """The rows whose loss, computed alone, is not finite."""
     texts = {
         row: f"{source!r} -> {target!r}"
-        for one in told["batches"]
-        for row, source, target in zip(one["rows"], one["sources"], one["targets"], strict=False)
+        for piece in saved["batches"]
+        for row, source, target in zip(piece["rows"], piece["sources"], piece["targets"], strict=False)
     }
-    for place in range(min(len(batch.rows), 1000)):
-        row = int(batch.rows[place])
+    for index, row in enumerate(batch.rows[:1000].tolist()):
         with torch.no_grad():
-            alone = float(loss(part(batch, slice(place, place + 1))))
+            alone = float(loss(batch.part(slice(index, index + 1))))
         if not math.isfinite(alone):
             yield f"row {row} alone has the loss {alone}: {texts.get(row, '')}".rstrip(": ")

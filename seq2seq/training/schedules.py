@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: its share at each optimiser step, a pure function of what is known by then."""
+"""Schedules of the learning rate: a pure function of the optimiser step and of the validations before it."""
 
 import math
 from typing import ClassVar, Literal, NamedTuple, final
@@ -7,7 +7,7 @@ from seq2seq.configurable import Part
 from seq2seq.errors import InputError, check_range
 
 
-class Course(NamedTuple):
+class TrainingLength(NamedTuple):
     """How long a training takes, in optimiser steps."""
 
     warmup: int
@@ -19,13 +19,13 @@ class Course(NamedTuple):
 
 
 class PlateauState(NamedTuple):
-    """What validations have said so far; the same on all devices."""
+    """The validations so far; the same on all devices."""
 
     best: float | None = None
     waited: int = 0
     """Validations since the best one, or since the rate was lowered last."""
     share: float = 1.0
-    """Of the learning rate that they have left."""
+    """Of the highest learning rate, as lowered so far."""
 
 
 class Schedule(Part):
@@ -34,19 +34,24 @@ class Schedule(Part):
     needs_total: ClassVar[bool] = False
     """Whether it depends on the number of steps of the whole training."""
 
-    def check(self, course: Course) -> None:
-        """Raise InputError if too little is known of the training."""
-        if self.needs_total and course.total <= 0:
+    def check(self, length: TrainingLength) -> None:
+        """Raise InputError if the training has no length that the schedule needs."""
+        if self.needs_total and length.total <= 0:
             name = type(self).__name__
             raise InputError(f"optimizer.schedule {name} needs the number of optimiser steps; set trainer.max_steps")
 
-    def factor(self, step: int, course: Course) -> float:
-        """Share of the learning rate at an optimiser step (from 0) after the warm-up."""
+    def rate(self, highest: float, step: int, length: TrainingLength, plateau: PlateauState) -> float:
+        """The learning rate at an optimiser step (from 0): a linear warm-up, then the schedule."""
+        factor = self.factor(step, length) if step >= length.warmup else (step + 1) / length.warmup
+        return highest * factor * plateau.share
+
+    def factor(self, step: int, length: TrainingLength) -> float:
+        """Share of the highest learning rate at an optimiser step (from 0) after the warm-up."""
         return 1.0
 
-    def watch(self, watch: PlateauState, value: float) -> PlateauState:
-        """What is known after one more validation; `value`: its score, higher is better."""
-        return watch
+    def observe(self, plateau: PlateauState, value: float) -> PlateauState:
+        """The state after one more validation; `value`: its score, higher is better."""
+        return plateau
 
 
 @final
@@ -60,17 +65,17 @@ class Cosine(Schedule):
 
     needs_total = True
 
-    def factor(self, step: int, course: Course) -> float:
-        span = max(1, course.total - course.warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - course.warmup) / span)))
+    def factor(self, step: int, length: TrainingLength) -> float:
+        span = max(1, length.total - length.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - length.warmup) / span)))
 
 
 @final
 class InverseSqrt(Schedule):
     """1 / sqrt(step), continuing the warm-up (Vaswani et al. 2017, eq. 3)."""
 
-    def factor(self, step: int, course: Course) -> float:
-        return math.sqrt(max(1, course.warmup) / max(1, step + 1))
+    def factor(self, step: int, length: TrainingLength) -> float:
+        return math.sqrt(max(1, length.warmup) / max(1, step + 1))
 
 
 @final
@@ -82,7 +87,7 @@ class Plateau(Schedule):
 
         Args:
             decay: the rate is multiplied by it ...
-            plateau_patience: ... after so many validations without a better score of the first metric.
+            plateau_patience: ... after this number of validations without a better score of the first metric.
             least: the smallest share of the learning rate.
         """
         check_range("optimizer.schedule.decay", decay, 0, 1)
@@ -90,12 +95,12 @@ class Plateau(Schedule):
         check_range("optimizer.schedule.least", least, 0, 1)
         self.decay, self.plateau_patience, self.least = decay, plateau_patience, least
 
-    def watch(self, watch: PlateauState, value: float) -> PlateauState:
-        if watch.best is None or value > watch.best:
-            return PlateauState(value, 0, watch.share)
-        if watch.waited + 1 < self.plateau_patience:
-            return watch._replace(waited=watch.waited + 1)
-        return PlateauState(watch.best, 0, max(self.least, watch.share * self.decay))
+    def observe(self, plateau: PlateauState, value: float) -> PlateauState:
+        if plateau.best is None or value > plateau.best:
+            return PlateauState(value, 0, plateau.share)
+        if plateau.waited + 1 < self.plateau_patience:
+            return plateau._replace(waited=plateau.waited + 1)
+        return PlateauState(plateau.best, 0, max(self.least, plateau.share * self.decay))
 
 
 @final
@@ -115,11 +120,11 @@ class WarmupStableDecay(Schedule):
             raise InputError(f"optimizer.schedule.last is {last}; it must be above 0 and at most 1")
         self.last, self.shape = last, shape
 
-    def factor(self, step: int, course: Course) -> float:
-        first = max(course.warmup, course.total - round(self.last * course.total))
+    def factor(self, step: int, length: TrainingLength) -> float:
+        first = max(length.warmup, length.total - round(self.last * length.total))
         if step < first:
             return 1.0
-        progress = min(1.0, (step - first) / max(1, course.total - first))
+        progress = min(1.0, (step - first) / max(1, length.total - first))
         return 1 - (progress if self.shape == "linear" else math.sqrt(progress))
 
 
@@ -139,14 +144,14 @@ class Halving(Schedule):
             raise InputError(f"optimizer.schedule.every is {every}; it must be above 0")
         self.start, self.every = start, every
 
-    def check(self, course: Course) -> None:
-        if course.epoch is None:
+    def check(self, length: TrainingLength) -> None:
+        if length.epoch is None:
             raise InputError(
                 "optimizer.schedule Halving counts epochs, and a streamed corpus (data.window) has none; "
                 "choose WarmupStableDecay or another"
             )
 
-    def factor(self, step: int, course: Course) -> float:
-        epoch = course.epoch or 1
+    def factor(self, step: int, length: TrainingLength) -> float:
+        epoch = length.epoch or 1
         first, span = round(self.start * epoch), max(1, round(self.every * epoch))
         return 1.0 if step < first else 0.5 ** ((step - first) // span + 1)

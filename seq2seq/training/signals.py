@@ -1,4 +1,4 @@
-"""Stopping before the end: what signals and limits of time ask for. Light on purpose: signals come before Lightning."""
+"""Stopping before the end: what signals and time limits ask for. Light on purpose: signals come before Lightning."""
 
 import contextlib
 import functools
@@ -104,7 +104,7 @@ class Requests:
 
 @functools.cache
 def keep_from_forks() -> None:
-    """The signals of a process that is forked, such as a worker, are not told to the one that it comes from."""
+    """The signals of a process that is forked, such as a worker, do not reach its parent."""
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
 
 
@@ -122,7 +122,7 @@ class Deadline:
         ends = os.environ.get("SLURM_JOB_END_TIME", "")
         if ends.isdigit():
             limits.append((time.monotonic() + int(ends) - time.time(), GRACE))
-        self.end, self.grace = min(limits, default=(float("inf"), 0.0), key=lambda one: one[0] - one[1])
+        self.end, self.grace = min(limits, default=(float("inf"), 0.0), key=lambda limit: limit[0] - limit[1])
 
     def near(self, needed: float) -> bool:
         """Whether a training should stop now to end in time; needed: seconds for a step and for saving."""

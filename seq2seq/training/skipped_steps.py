@@ -1,6 +1,6 @@
-"""Numerics: optimiser steps whose numbers are none are skipped and kept for a look; batches too large are split.
+"""Skip optimiser steps with a non-finite loss or gradient, and save them for replay; split batches that do not fit.
 
-What a skipped step has left is replayed by `python -m seq2seq.train --config RUN/config.yaml --replay RUN/dumps/STEP`.
+A saved step is replayed by `python -m seq2seq.train --config RUN/config.yaml --replay RUN/dumps/STEP`.
 """
 
 import gc
@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,18 +21,14 @@ from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 
-if TYPE_CHECKING:
-    pass
-from seq2seq.data.batching.batch import part
-
 log = logging.getLogger(__name__)
 
-KEPT = 20
-"""Skipped steps of a run that are written down; later ones are only counted."""
+SAVED = 20
+"""Skipped steps of a run that are saved; later ones are only counted."""
 
 
 class StepRecord(NamedTuple):
-    """All that it takes to compute an optimiser step again, and what came of it."""
+    """All that it takes to compute an optimiser step again, and its result."""
 
     step: int
     """From 1."""
@@ -45,53 +41,57 @@ class StepRecord(NamedTuple):
     """The rows of the batches, unless they are running text."""
     batches: Sequence[Batch]
     carried: Sequence[Tensor]
-    """The state before the step, in running text."""
+    """Of running text the states before the step."""
     loss: float
     gradient_norm: float
 
 
-class Numerics:
-    """What a training counts: skipped steps, the same on every process, and micro-batches that this one has split."""
+class SkippedSteps:
+    """Counts skipped steps, the same on every process, and micro-batches that this process has split."""
 
     def __init__(self, folder: Path | None = None, limit: int = 20, precision: str = "32-true") -> None:
-        """folder: where skipped steps are written down; limit: how many in a row are too many."""
+        """folder: where skipped steps are saved; limit: the most in a row."""
         self.folder, self.limit, self.precision = folder, limit, precision
-        self.skipped = self.in_a_row = self.split = 0
+        self.skipped = self.in_a_row = self.newest = self.split = 0
         self.parameters = ""
         """The file with the parameters of the steps that are skipped one after the other: they have the same."""
 
-    def plain(self) -> dict[str, Any]:
-        """What a checkpoint says of it."""
-        return {"steps": self.skipped, "in_a_row": self.in_a_row, "split": self.split, "parameters": self.parameters}
+    def stored(self) -> dict[str, Any]:
+        """What a checkpoint stores."""
+        counts = {"steps": self.skipped, "in_a_row": self.in_a_row, "newest": self.newest, "split": self.split}
+        return counts | {"parameters": self.parameters}
 
     def counts(self) -> dict[str, int]:
-        """What results say of it."""
+        """What results.json shows."""
         return {"steps": self.skipped, "split": self.split}
 
-    def restore(self, plain: dict[str, Any] | None) -> None:
-        """Go on counting; older checkpoints say nothing."""
-        if plain is not None:
-            self.skipped, self.in_a_row, self.split = plain["steps"], plain["in_a_row"], plain["split"]
-            self.parameters = plain["parameters"]
-
-    def good(self) -> None:
-        """A step has been taken."""
-        self.in_a_row = 0
+    def restore(self, stored: dict[str, Any] | None) -> None:
+        """Resume counting; a checkpoint made before 0.1.0 has no counts."""
+        if stored is not None:
+            self.skipped, self.in_a_row, self.split = stored["steps"], stored["in_a_row"], stored["split"]
+            self.newest, self.parameters = stored.get("newest", 0), stored["parameters"]
 
     def skip(self, record: StepRecord) -> None:
-        """Count a step that is skipped, on all processes alike, and write it down."""
-        self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
-        if self.folder is None or self.skipped > KEPT:
-            return
-        try:
-            self.dump(record)
-        except (OSError, InputError) as problem:  # a full disk shall not end the training
-            log.warning("step %d was skipped and could not be written down: %s", record.step, problem)
+        """Count a skipped step, on all processes alike, and save it; raise InputError after too many in a row."""
+        self.in_a_row = self.in_a_row + 1 if record.step == self.newest + 1 else 1
+        self.skipped, self.newest = self.skipped + 1, record.step
+        if self.folder is not None and self.skipped <= SAVED:
+            try:
+                self.save(record, self.folder)
+            except (OSError, InputError) as problem:  # a full disk shall not end the training
+                log.warning("step %d was skipped and could not be saved: %s", record.step, problem)
+        if self.in_a_row > self.limit:
+            replay = (
+                "" if self.folder is None else f"; for its cause: --replay {self.folder}/{self.parameters[:-5]}.json"
+            )
+            raise InputError(
+                f"the loss or its gradient is not finite at step {record.step}, as in the {self.limit} steps before "
+                "(trainer.skip_limit); lower optimizer.learning_rate or trainer.gradient_clip_val, or fix the row "
+                f"that causes it{replay}"
+            )
 
-    def dump(self, record: StepRecord) -> None:
-        """Write down what a step was made of; its parameters only once for steps in a row."""
-        if self.folder is None:
-            return
+    def save(self, record: StepRecord, folder: Path) -> None:
+        """Write what a step was made of; its parameters only once for steps in a row."""
         rank, step = record.rank, record.step
         name = f"step-{step}" if rank == 0 else f"step-{step}.rank-{rank}"
         if self.in_a_row == 1:
@@ -99,13 +99,13 @@ class Numerics:
             if rank == 0:
                 state = {f"task.{key}": value for key, value in record.task.state_dict().items()}
                 packed = checkpoint.packed(record.task, record.data)
-                checkpoint.write({"state_dict": state, "seq2seq": packed}, self.folder / self.parameters)
+                checkpoint.write({"state_dict": state, "seq2seq": packed}, folder / self.parameters)
         tensors = {
-            "batches": [one._asdict() for one in record.batches],
-            "carried": [one.cpu() for one in record.carried],
+            "batches": [batch._asdict() for batch in record.batches],
+            "carried": [tensor.cpu() for tensor in record.carried],
         }
-        checkpoint.write(tensors, self.folder / f"{name}.pt")
-        told = {
+        checkpoint.write(tensors, folder / f"{name}.pt")
+        description = {
             "format": 1,
             "step": step,
             "seed": record.seed,
@@ -115,27 +115,17 @@ class Numerics:
             "loss": str(record.loss),  # JSON has no NaN
             "gradient_norm": str(record.gradient_norm),
             "parameters": self.parameters,
-            "batches": [described(record.texts, piece) for piece in record.batches],
+            "batches": [described(record.texts, batch) for batch in record.batches],
         }
-        write_text(self.folder / f"{name}.json", json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+        write_text(folder / f"{name}.json", json.dumps(description, ensure_ascii=False, indent=1) + "\n")
         if rank == 0:
             log.warning(
-                "step %d is skipped: loss %s, gradient norm %s; to see why: --replay %s",
-                step, told["loss"], told["gradient_norm"], self.folder / f"{name}.json",
+                "step %d is skipped: loss %s, gradient norm %s; for its cause: --replay %s",
+                step, description["loss"], description["gradient_norm"], folder / f"{name}.json",
             )  # fmt: skip
 
-    def refuse_many(self, step: int) -> None:
-        """Raise InputError when too many steps in a row were skipped."""
-        if self.in_a_row > self.limit:
-            where = "" if self.folder is None else f"; see what with --replay {self.folder}/{self.parameters[:-5]}.json"
-            raise InputError(
-                f"the loss or its gradient is not a number at step {step}, as in the {self.limit} steps before (more "
-                "than trainer.skip_limit); lower optimizer.learning_rate or trainer.gradient_clip_val, or mend the "
-                f"row that does it{where}"
-            )
-
     def halved(self, piece: Batch, device: torch.device) -> list[Batch]:
-        """A micro-batch that did not fit the device in two, counted; one row cannot be divided."""
+        """The halves of a micro-batch that did not fit the device; a single row has none."""
         rows, tokens = len(piece.rows), piece.source.numel() + piece.target.numel()
         if rows == 1:
             raise InputError(
@@ -150,7 +140,7 @@ class Numerics:
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        return [part(piece, slice(0, rows // 2)), part(piece, slice(rows // 2, rows))]
+        return [piece.part(slice(0, rows // 2)), piece.part(slice(rows // 2, rows))]
 
 
 def described(texts: Texts | None, piece: Batch) -> dict[str, Any]:
@@ -158,7 +148,7 @@ def described(texts: Texts | None, piece: Batch) -> dict[str, Any]:
     rows = piece.rows.tolist()
     return {
         "rows": rows,
-        "places": [] if texts is None else [texts.place(row) for row in rows],
+        "places": [] if texts is None else [texts.location(row) for row in rows],
         "sources": [] if texts is None else [texts.source[row] for row in rows],
         "targets": [] if texts is None else [texts.target[row] for row in rows],
         "source_lengths": piece.source_lengths.tolist(),

@@ -1,4 +1,4 @@
-"""Between optimiser steps: processes agree whether to save or to stop, and go on where a training was stopped."""
+"""Between optimiser steps: processes agree whether to save or to stop; a stopped training is resumed here."""
 
 import math
 import statistics
@@ -39,7 +39,7 @@ class Agreement(NamedTuple):
 
 
 class StepBoundary(Callback):
-    """Saves every few minutes; stops after a signal or before a limit of time, with a checkpoint to go on from."""
+    """Saves every few minutes; stops after a signal or before a limit of time, with a checkpoint to resume from."""
 
     def __init__(
         self, requests: Requests, deadline: Deadline, checkpoints: Checkpoints, watch: Watchdog, every: float | None
@@ -49,7 +49,7 @@ class StepBoundary(Callback):
         self.requests, self.deadline, self.checkpoints = requests, deadline, checkpoints
         self.every = math.inf if every is None else 60 * every
         self.groups: Any = (None, None)
-        """Of training and of evaluation; they differ in how long one waits for the others."""
+        """Process groups of training and of evaluation, which differ in their timeouts."""
         self.next = 0
         self.step_seconds = self.longest = 0.0
         self.took: deque[float] = deque(maxlen=9)
@@ -115,11 +115,11 @@ class StepBoundary(Callback):
         """Save and leave; the parameters are those after the newest step."""
         self.requests.asked = max(self.requests.asked, asked)  # also where another process was asked
         self.checkpoints.save(trainer)
-        told = trainer.is_global_zero or asked == INTERRUPT  # once is enough where all stop together
-        raise stopped(asked, f"stopped at step {trainer.global_step}; continue with --resume true" if told else "")
+        loud = trainer.is_global_zero or asked == INTERRUPT  # one message is enough where all stop together
+        raise stopped(asked, f"stopped at step {trainer.global_step}; continue with --resume true" if loud else "")
 
     def evaluating(self, trainer: Trainer, pl_module: LightningModule, batch_idx: int) -> None:
-        """In the middle of an evaluation: it is left, and repeated when the training goes on."""
+        """In the middle of an evaluation: it is left, and repeated when the training is resumed."""
         if (batch_idx + 1) % ROUNDS:
             return
         agreed = self.agree(trainer, self.groups[1])

@@ -17,10 +17,10 @@ COMPROMISED = ("2.6.2", "2.6.3")
 
 def refuse_compromised() -> None:
     """Raise InputError where a release of Lightning is installed that steals passwords, before it is imported."""
-    found = metadata.version("pytorch-lightning")
-    if found in COMPROMISED:
+    version = metadata.version("pytorch-lightning")
+    if version in COMPROMISED:
         raise InputError(
-            f"pytorch-lightning {found} is a compromised release; remove it, change the passwords and keys of this "
+            f"pytorch-lightning {version} is a compromised release; remove it, change the passwords and keys of this "
             "machine, and install another: pip install 'pytorch-lightning!=2.6.2,!=2.6.3'"
         )
 

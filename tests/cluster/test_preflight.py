@@ -9,7 +9,15 @@ import torch
 from torch.distributed import TCPStore
 
 from seq2seq.cluster.environment import world
-from seq2seq.cluster.preflight import Seat, placed, refuse_apart, refuse_shared, seat, told, warnings
+from seq2seq.cluster.preflight import (
+    ProcessPlacement,
+    placed,
+    placement,
+    refuse_apart,
+    refuse_shared,
+    summary,
+    warnings,
+)
 from seq2seq.errors import InputError
 from tests.support import surroundings
 
@@ -49,7 +57,7 @@ def test_the_processes_that_were_started_are_used(
 
 def test_machines_that_nobody_has_started_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = {"devices": 1, "num_nodes": 2, "strategy": "auto"}
-    with pytest.raises(InputError, match="nothing has started processes on other machines"):
+    with pytest.raises(InputError, match=r"trainer.num_nodes .*2.*MASTER_ADDR"):
         placed(arguments)
     monkeypatch.setenv("MASTER_ADDR", "first")
     assert placed(arguments) == arguments
@@ -63,16 +71,16 @@ def test_a_shell_on_a_node_is_as_a_desk(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("started", "given", "message"),
     [
-        (TORCHRUN, {"devices": 2}, r"devices 2 x trainer.num_nodes 2 are 4 .* torchrun has started 8 .*WORLD_SIZE"),
-        (SLURM, {"devices": 2, "num_nodes": 4}, r"SLURM has started 8 on 2 nodes \(ntasks\)"),
-        (SLURM, {"devices": [0, 1]}, r"set --trainer.devices 4 --trainer.num_nodes 2"),
-        (SLURM | {"SLURM_NTASKS": "7"}, {}, "7 processes on 2 nodes; there must be as many on each"),
+        (TORCHRUN, {"devices": 2}, r"devices 2 .*num_nodes 2 .*4 .*torchrun .*8 .*WORLD_SIZE"),
+        (SLURM, {"devices": 2, "num_nodes": 4}, r"SLURM .*8 .*2 .*ntasks"),
+        (SLURM, {"devices": [0, 1]}, r"--trainer.devices 4 --trainer.num_nodes 2"),
+        (SLURM | {"SLURM_NTASKS": "7"}, {}, r"\b7 .*\b2 nodes"),
         (
             SLURM | {"SLURM_NTASKS": "1", "SLURM_NNODES": "1"},
             {"devices": 2},
-            "are 2 processes, but SLURM has started 1",
+            r"\b2 processes.*SLURM .*\b1\b",
         ),
-        (TORCHRUN, {"strategy": "fsdp"}, "use ddp"),
+        (TORCHRUN, {"strategy": "fsdp"}, "trainer.strategy fsdp.*ddp"),
     ],
 )
 def test_a_mismatch_is_refused(
@@ -86,7 +94,7 @@ def test_a_mismatch_is_refused(
 def test_a_forgotten_srun_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     environment(monkeypatch, SLURM)
     monkeypatch.delenv("SLURM_STEP_ID")
-    with pytest.raises(InputError, match=r"write: srun python -m seq2seq\.train"):
+    with pytest.raises(InputError, match=r"srun python -m seq2seq\.train"):
         placed(ARGUMENTS)
 
 
@@ -117,43 +125,48 @@ def test_a_launch_has_one_name_of_its_own() -> None:
     assert set(before) != set(after)
 
 
-def seats(device: str = "H100 GPU-{}") -> list[Seat]:
+def placements(device: str = "H100 GPU-{}") -> list[ProcessPlacement]:
     """Two hosts of two processes, two cores for each."""
-    return [Seat(rank, f"host{rank // 2}", device.format(rank % 2), frozenset(range(4)), 2) for rank in (3, 0, 1, 2)]
+    return [
+        ProcessPlacement(rank, f"host{rank // 2}", device.format(rank % 2), frozenset(range(4)), 2)
+        for rank in (3, 0, 1, 2)
+    ]
 
 
 def test_what_is_said() -> None:
-    assert told(seats(), "nccl", "started by SLURM") == [
+    assert summary(placements(), "nccl", "started by SLURM") == [
         "4 processes on 2 hosts, started by SLURM, nccl",
         "  host0: ranks 0-1 on H100; for each 2 cores, 2 threads",
         "  host1: ranks 2-3 on H100; for each 2 cores, 2 threads",
     ]
-    many = [Seat(rank, f"host{rank}", "cpu", frozenset([0]), 1) for rank in range(20)]
-    assert told(many, "gloo", "")[1:3] == [f"  host{n}: rank {n} on cpu; for each 1 core, 1 thread" for n in range(2)]
-    assert told(many, "gloo", "")[-1] == "  and 4 more hosts"
+    many = [ProcessPlacement(rank, f"host{rank}", "cpu", frozenset([0]), 1) for rank in range(20)]
+    assert summary(many, "gloo", "")[1:3] == [
+        f"  host{n}: rank {n} on cpu; for each 1 core, 1 thread" for n in range(2)
+    ]
+    assert summary(many, "gloo", "")[-1] == "  and 4 more hosts"
 
 
 def test_two_processes_on_one_gpu_are_refused() -> None:
-    refuse_shared(seats())
-    refuse_shared(seats("cpu"))
-    with pytest.raises(InputError, match=r"ranks 0 and 1 share one GPU of host0 \(H100 GPU-0\)"):
-        refuse_shared(seats("H100 GPU-0"))
+    refuse_shared(placements())
+    refuse_shared(placements("cpu"))
+    with pytest.raises(InputError, match=r"\b0 and 1 .*host0 .*H100 GPU-0"):
+        refuse_shared(placements("H100 GPU-0"))
 
 
 def test_processes_that_go_on_from_different_steps_are_refused() -> None:
     refuse_apart([60, 60])
-    with pytest.raises(InputError, match=r"rank 0 at step 60, rank 1 at step 0\); start all of them again"):
+    with pytest.raises(InputError, match=r"rank 0 at step 60, rank 1 at step 0\b.*--resume auto"):
         refuse_apart([60, 0])
 
 
 def test_too_many_threads_are_warned_of() -> None:
-    assert warnings(seats()) == []
-    busy = [one._replace(threads=8) if one.host == "host1" else one for one in seats()]
+    assert warnings(placements()) == []
+    busy = [one._replace(threads=8) if one.host == "host1" else one for one in placements()]
     assert warnings(busy) == ["host1: 2 processes of 8 threads share 4 cores; set OMP_NUM_THREADS=2"]
 
 
 def test_the_seat_of_this_process() -> None:
-    mine = seat(0, torch.device("cpu"))
+    mine = placement(0, torch.device("cpu"))
     assert mine.device == "cpu"
     assert mine.threads == torch.get_num_threads()
     assert mine.cores

@@ -155,35 +155,35 @@ def test_it_is_submitted(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_refusal_of_slurm_is_passed_on(shell: Path) -> None:
     (shell / "sbatch").write_text("#!/bin/bash\necho 'sbatch: error: invalid partition' >&2; exit 1\n")
-    with pytest.raises(InputError, match=r"sbatch refused runs/x\.sbatch: sbatch: error: invalid partition"):
+    with pytest.raises(InputError, match=r"runs/x\.sbatch: .*invalid partition"):
         launch.main([*JOB, *TRAINING, "runs/x"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*JOB, "--config", "x.yaml"], "own options come after --"),
-        ([*JOB, "--", "--config", "x.yaml"], "lack --run"),
-        ([*JOB, "--", "--run", "x"], "lack --config"),
-        ([*JOB, *TRAINING, "x", "--overwrite", "true"], "leave --overwrite out"),
-        ([*JOB, *TRAINING, "x", "--trainer.devices=8"], r"leave --trainer\.devices out"),
-        (["slurm", *TRAINING, "x"], "either --gpus or --processes"),
-        ([*JOB, "--processes", "2", *TRAINING, "x"], "either --gpus or --processes"),
-        ([*JOB[:3], "--gpus", "0", *TRAINING, "x"], "--gpus is 0; it must be at least 1"),
-        ([*JOB, "--gpu", "4", *TRAINING, "x"], "unknown setting gpu: did you mean gpus"),
-        ([*JOB, "--array", "1-3", *TRAINING, "x"], "--array 1-3 must be NAME=VALUE"),
-        ([*JOB, "--array", "runs=1,2", *TRAINING, "x"], "give seeds=1,2,3"),
-        ([*JOB, "--array", "seeds=1,1", *TRAINING, "x"], "give each value once"),
-        ([*JOB, "--array", "seeds=1-3", *TRAINING, "x"], "seeds are whole numbers"),
-        ([*JOB, "--sweep", "trainer.devices=1,2", *TRAINING, "x"], r"trainer\.devices is set by the job itself"),
-        ([*JOB, "--array", "seeds=1,2", "--sweep", "seed=5", *TRAINING, "x"], "seed is set by the job itself"),
-        ([*JOB, "--time", "2h", *TRAINING, "x"], "--time '2h' is no limit of SLURM"),
+        ([*JOB, "--config", "x.yaml"], "-- --config"),
+        ([*JOB, "--", "--config", "x.yaml"], "--run"),
+        ([*JOB, "--", "--run", "x"], "--config"),
+        ([*JOB, *TRAINING, "x", "--overwrite", "true"], "--overwrite"),
+        ([*JOB, *TRAINING, "x", "--trainer.devices=8"], r"--trainer\.devices\b"),
+        (["slurm", *TRAINING, "x"], "--gpus .*--processes"),
+        ([*JOB, "--processes", "2", *TRAINING, "x"], "--gpus .*--processes"),
+        ([*JOB[:3], "--gpus", "0", *TRAINING, "x"], r"--gpus .*\b0\b.*\b1\b"),
+        ([*JOB, "--gpu", "4", *TRAINING, "x"], r"\bgpu: .*\bgpus\b"),
+        ([*JOB, "--array", "1-3", *TRAINING, "x"], "--array 1-3 .*NAME=VALUE"),
+        ([*JOB, "--array", "runs=1,2", *TRAINING, "x"], "--array runs=1,2.*seeds=1,2,3"),
+        ([*JOB, "--array", "seeds=1,1", *TRAINING, "x"], "array.*run directory"),
+        ([*JOB, "--array", "seeds=1-3", *TRAINING, "x"], "--array seeds=1-3.*seeds=1,2,3"),
+        ([*JOB, "--sweep", "trainer.devices=1,2", *TRAINING, "x"], r"--sweep trainer\.devices=1,2"),
+        ([*JOB, "--array", "seeds=1,2", "--sweep", "seed=5", *TRAINING, "x"], "--sweep seed=5.*--array"),
+        ([*JOB, "--time", "2h", *TRAINING, "x"], "--time '2h'.*HH:MM:SS"),
         ([*JOB, "--sbatch=qos=high", *TRAINING, "x"], "--sbatch=--qos=high"),
-        ([*JOB, *TRAINING, ""], "lack --run and a name"),
-        ([*JOB, *TRAINING, "/"], "lack --run and a name"),
-        ([*JOB, "--", "--config", "--run", "x"], "lack --config and a name"),
-        ([*JOB, "--sweep", "model.cell=", *TRAINING, "x"], "must be NAME=VALUE"),
-        ([*JOB, "--array", "seeds=1,2", "--follow", *TRAINING, "x"], r"look at x-\*\.log"),
+        ([*JOB, *TRAINING, ""], "--run"),
+        ([*JOB, *TRAINING, "/"], "--run"),
+        ([*JOB, "--", "--config", "--run", "x"], "--config"),
+        ([*JOB, "--sweep", "model.cell=", *TRAINING, "x"], "--sweep model.cell=.*NAME=VALUE"),
+        ([*JOB, "--array", "seeds=1,2", "--follow", *TRAINING, "x"], r"--follow.*x-\*\.log"),
         ([*JOB, *TRAINING, "x\nrm -rf y"], "printable"),
         ([*JOB, "--partition", "p\nrm -rf y", *TRAINING, "x"], "printable"),
         (["pbs", *TRAINING, "x"], "kind"),

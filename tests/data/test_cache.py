@@ -120,9 +120,7 @@ def test_another_key_is_another_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_where_nothing_can_be_kept(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(
-        InputError, match=r"cannot keep prepared data in .*file.*: .*--data\.cache FOLDER or SEQ2SEQ_CACHE"
-    ):
+    with pytest.raises(InputError, match=r"file.*: .*--data\.cache .*SEQ2SEQ_CACHE"):
         Cache(tmp_path / place).folder("kind", 1, never)
 
 
@@ -133,7 +131,7 @@ def test_without_permission(tmp_path: Path, reason: int, monkeypatch: pytest.Mon
 
     kept = Cache(tmp_path).folder("kind", 1, value)
     monkeypatch.setattr(Path, "mkdir", refused)
-    with pytest.raises(InputError, match=rf"cannot keep prepared data in .*: {os.strerror(reason)}; .*--data\.cache"):
+    with pytest.raises(InputError, match=rf"{os.strerror(reason)}.*--data\.cache"):
         Cache(tmp_path).folder("kind", 2, never)
     assert Cache(tmp_path).folder("kind", 1, never) == kept  # what is there needs no permission to write
 
@@ -144,7 +142,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     cache = Cache(tmp_path)
-    with pytest.raises(InputError, match="No space left on device; make room or name another folder"):
+    with pytest.raises(InputError, match=r"No space left on device.*--data\.cache"):
         cache.folder("kind", 1, full)
     assert visible(tmp_path) == []
     assert (cache.folder("kind", 1, value) / "value").read_text() == "whole"
@@ -273,5 +271,5 @@ def test_a_failure_that_is_not_the_disks(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.parquet").write_bytes(b"x")
     monkeypatch.setattr(Parquet, "stored", lambda *_: [tmp_path])  # a folder, which open() refuses even to root
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="Is a directory"):
         sources(Parquet(), tmp_path, Cache(tmp_path / "cache"))

@@ -64,7 +64,7 @@ def test_long_rows_are_counted(tokenizers: Tokenizers, caplog: pytest.LogCapture
     assert batch.source_lengths.tolist()[1] == 12
     assert batch.source[1, 11] == EOS
     short = DataModule(max_length=3)
-    with pytest.raises(InputError, match="no training row fits"):
+    with pytest.raises(InputError, match=r"data\.max_length "):
         short.plan(short.encode(texts, tokenizers, "train"), seed=1)
 
 
@@ -73,13 +73,13 @@ def test_empty_splits(tmp_path: Path) -> None:
         for ending in ("en", "de"):
             (tmp_path / f"{split}.{ending}").write_bytes(b"one\n" if split == "train" else b"")
     data = DataModule(Parallel("en", "de"), str(tmp_path))
-    with pytest.raises(InputError, match=r"the test split is empty; check data\.corpus"):
+    with pytest.raises(InputError, match=r"test split .*data\.corpus"):
         data.texts("test")
-    with pytest.raises(InputError, match=r"the validation split is empty; raise data\.holdout"):
+    with pytest.raises(InputError, match=r"validation split .*data\.holdout"):
         data.texts("validation")
     (tmp_path / "train.en").write_bytes(b"")
     (tmp_path / "train.de").write_bytes(b"")
-    with pytest.raises(InputError, match="the train split is empty"):
+    with pytest.raises(InputError, match=r"train split .*data\.corpus"):
         data.texts("train")
 
 

@@ -1,4 +1,4 @@
-"""Sampling: tokens come with their probability, are cut exactly, and depend on nothing but seed and place."""
+"""Sampling: tokens come with their probability, are cut exactly, and depend on nothing but seed and row key."""
 
 import itertools
 
@@ -77,19 +77,19 @@ def test_the_probability_of_a_whole_hypothesis() -> None:
     assert counts.get((), 0) / rows == pytest.approx(float(table[BEGIN, END]), abs=0.028)
 
 
-def draws(places: list[int], count: int, seed: int = 1) -> list[list[list[int]]]:
-    """What is drawn for sources that differ, by their places."""
-    chain, numbers = Chain(1, 6), torch.tensor(places)
+def draws(row_keys: list[int], count: int, seed: int = 1) -> list[list[list[int]]]:
+    """What is drawn for sources that differ, by their row keys."""
+    chain, numbers = Chain(1, 6), torch.tensor(row_keys)
     chain.table[:, :, END] -= 2  # long ones
     found = sample(
-        chain.step, Rows(numbers), torch.full((len(places),), 9), BEGIN, END, count, Draw(seed=seed), numbers
+        chain.step, Rows(numbers), torch.full((len(row_keys),), 9), BEGIN, END, count, Draw(seed=seed), numbers
     )
     return [[one.tokens for one in row] for row in found]
 
 
 def test_neighbours_never_matter() -> None:
     together = draws([0, 1, 2, 3, 4, 5], 3)
-    assert [draws([place], 3)[0] for place in range(6)] == together
+    assert [draws([key], 3)[0] for key in range(6)] == together
     assert draws([4, 1], 3) == [together[4], together[1]]
     assert [row[:2] for row in together] == draws([0, 1, 2, 3, 4, 5], 2), "one more changes none before it"
 

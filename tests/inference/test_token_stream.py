@@ -19,7 +19,6 @@ from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.tokenizers.units import Labels
 from seq2seq.errors import InputError
 from seq2seq.inference import token_stream
-from seq2seq.inference.token_stream import TagStream
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax
@@ -42,7 +41,7 @@ def spelled() -> Tokenizers:
 
 def labels_of(task: Tagging, sentences: list[list[str]]) -> list[list[str]]:
     """Token by token."""
-    one, found = TagStream(task), []
+    one, found = task.label_stream(), []
     for sentence in sentences:
         labelled = []
         for token in sentence:
@@ -66,7 +65,7 @@ def test_a_stream_has_the_labels_of_a_batch(spelled: Tokenizers, tagger: Any, ce
 
 def test_labels_come_after_as_many_tokens_as_declared(spelled: Tokenizers) -> None:
     for lookahead in (0, 1, 3):
-        one = TagStream(tiny(spelled, encoder=FORWARD, lookahead=lookahead))
+        one = tiny(spelled, encoder=FORWARD, lookahead=lookahead).label_stream()
         for place in range(50):
             assert len(one.push("cat")) == (place >= lookahead)
             assert len(one.waiting) == min(place + 1, lookahead)
@@ -87,20 +86,20 @@ def test_a_scheme_is_kept_looking_backwards() -> None:
 def test_a_state_that_was_saved_goes_on(spelled: Tokenizers, tagger: Any, tmp_path: Path) -> None:
     task = tiny(spelled, tagger=tagger, encoder=FORWARD, lookahead=1, layers=2).eval()
     words = [word for source, _ in SENTENCES for word in source.split("\t")]
-    whole, first = TagStream(task), TagStream(task)
+    whole, first = task.label_stream(), task.label_stream()
     wanted = [one for word in words for one in whole.push(word)]
     found = [one for word in words[:9] for one in first.push(word)]
-    checkpoint.write({"stream": first.content(), "mark": first.mark}, tmp_path / "state")
-    second = TagStream(task)
-    second.restore(token_stream.stored(tmp_path / "state", second.mark))
+    checkpoint.write({"stream": first.content(), "mark": token_stream.mark_of(task)}, tmp_path / "state")
+    second = task.label_stream()
+    second.restore(token_stream.stored(tmp_path / "state", token_stream.mark_of(task)))
     found += [one for word in words[9:] for one in second.push(word)]
     assert found == wanted
-    other = TagStream(tiny(spelled, tagger=tagger, encoder=FORWARD, lookahead=1, layers=2))
-    with pytest.raises(InputError, match="belongs to another model; name another file, or remove it"):
-        token_stream.stored(tmp_path / "state", other.mark)
+    other = tiny(spelled, tagger=tagger, encoder=FORWARD, lookahead=1, layers=2)
+    with pytest.raises(InputError, match=r"--state .*state .*another model"):
+        token_stream.stored(tmp_path / "state", token_stream.mark_of(other))
     (tmp_path / "state").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="holds no state of a stream"):
-        token_stream.stored(tmp_path / "state", second.mark)
+    with pytest.raises(InputError, match=r"--state .*state "):
+        token_stream.stored(tmp_path / "state", token_stream.mark_of(task))
 
 
 def pieces_of(text: bytes, sizes: list[int], separator: str) -> list[str]:
@@ -131,26 +130,26 @@ def test_pieces_do_not_matter(sizes: list[int], separator: str) -> None:
 
 
 def test_what_cannot_be_read() -> None:
-    with pytest.raises(InputError, match=r"standard input:2: invalid UTF-8"):
+    with pytest.raises(InputError, match=r"standard input:2: .*UTF-8"):
         pieces_of(b"a\n\xff\n", [], "\t")
-    with pytest.raises(InputError, match=r"standard input:1: a token of more than 1,048,576 bytes"):
+    with pytest.raises(InputError, match=r"standard input:1: .*1,048,576"):
         pieces_of(b"x" * ((1 << 20) + 10), [], "\t")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "needs an encoder that reads forwards only"),
-        ({"encoder": FORWARD, "tagger": Crf()}, "cannot wait for the end as a Crf must"),
+        ({}, r"--stream .*--model\.encoder\.bidirectional"),
+        ({"encoder": FORWARD, "tagger": Crf()}, r"--stream .*--model\.tagger"),
     ],
 )
 def test_what_cannot_stream(spelled: Tokenizers, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        token_stream.refuse_unfit(tiny(spelled, **settings))
+        tiny(spelled, **settings).label_stream()
 
 
 def test_memory_does_not_grow(spelled: Tokenizers) -> None:
-    one = TagStream(tiny(spelled, encoder=FORWARD, lookahead=2))
+    one = tiny(spelled, encoder=FORWARD, lookahead=2).label_stream()
     for _ in range(300):
         one.push("cat")
     size = len(one.content()["plain"])

@@ -54,8 +54,8 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
     pooling = draw(st.sampled_from([vectors.Last(), vectors.Mean(), vectors.Max(), vectors.Attentive()]))
     if not (bridge.uses_source or context):
         pooling = vectors.Last()
-    places = ["top"] if attention is None else ["top", "before"] + ["bottom"] * (layers > 1)
-    place = draw(st.sampled_from(places))
+    modes = ["top"] if attention is None else ["top", "before"] + ["bottom"] * (layers > 1)
+    mode = draw(st.sampled_from(modes))
     cell = draw(st.sampled_from(CELLS))
     copy = attention is not None and draw(st.booleans())
     output = "softmax" if copy else draw(st.sampled_from(["softmax", "sparsemax", "entmax15"]))
@@ -83,8 +83,8 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
         "decoder": DecoderOptions(
             layers=layers,
             context_every_step=context,
-            attend_from=place,
-            input_feeding=attention is not None and place == "top" and draw(st.booleans()),
+            attend_from=mode,
+            input_feeding=attention is not None and mode == "top" and draw(st.booleans()),
             copy=copy,
             readout=draw(st.sampled_from([None, "tanh", "maxout", "linear"])),
             tied_output=draw(st.booleans()),

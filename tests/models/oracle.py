@@ -175,8 +175,8 @@ def embed(p: Parameters, sizes: Sequence[int], number: int) -> Array:
 def features(p: Parameters, sizes: Sequence[int], number: int) -> Array:
     """The vectors of the features alone."""
     found, rest = [np.zeros(0)], number // sizes[0]
-    for place, size in enumerate(sizes[1:]):
-        found.append(p[f"tables.{place}.weight"][rest % size])
+    for index, size in enumerate(sizes[1:]):
+        found.append(p[f"tables.{index}.weight"][rest % size])
         rest //= size
     return np.concatenate(found)
 
@@ -199,9 +199,9 @@ def before_the_first(task: Translation, p: Parameters, directions: int) -> list[
     """The state of each layer and direction with which the encoder begins."""
     size, numbers = (task.encoder.hidden_size or task.hidden_size) // directions, range(task.cell.states)
 
-    def one(place: int) -> CellState:
+    def one(index: int) -> CellState:
         if task.encoder.learned_first_state:
-            return tuple(p[f"recurrent.first.{number}"][place, 0] for number in numbers)
+            return tuple(p[f"recurrent.first.{number}"][index, 0] for number in numbers)
         return tuple(np.zeros(size) for _ in numbers)
 
     return [[one(row * directions + column) for column in range(directions)] for row in range(task.layers)]

@@ -36,31 +36,31 @@ def attend(
 
 def scores(attention: Attention, p: dict[str, Array], q: Array, h: Array, coverage: Array | None) -> Array:
     """The score of each of the states h (S, M)."""
-    places = range(len(h))
+    positions = range(len(h))
     if isinstance(attention, ScaledDot):  # Vaswani et al. 2017, eq. 1
-        return np.array([q @ h[s] / np.sqrt(len(q)) for s in places])
+        return np.array([q @ h[s] / np.sqrt(len(q)) for s in positions])
     if isinstance(attention, Dot):  # Luong et al. 2015, sec. 3.1
-        return np.array([q @ h[s] for s in places])
+        return np.array([q @ h[s] for s in positions])
     if isinstance(attention, General):  # Luong et al. 2015, sec. 3.1
-        return np.array([q @ p["map.weight"] @ h[s] for s in places])
+        return np.array([q @ p["map.weight"] @ h[s] for s in positions])
     if isinstance(attention, Location):  # Luong et al. 2015, eq. 8: the top part, nothing beyond the longest
-        return np.array([p["map.weight"][s] @ q if s < attention.longest else -np.inf for s in places])
+        return np.array([p["map.weight"][s] @ q if s < attention.longest else -np.inf for s in positions])
     assert isinstance(attention, Additive)  # Bahdanau et al. 2015, app. A.1.2; with coverage See et al. 2017, eq. 11
     w, u, b, v = p["query_map.weight"], p["key_map.weight"], p["key_map.bias"], p["vector.weight"][0]
-    seen = [0 if coverage is None else p["coverage_map.weight"][:, 0] * coverage[s] for s in places]
-    return np.array([v @ np.tanh(w @ q + u @ h[s] + seen[s] + b) for s in places])
+    seen = [0 if coverage is None else p["coverage_map.weight"][:, 0] * coverage[s] for s in positions]
+    return np.array([v @ np.tanh(w @ q + u @ h[s] + seen[s] + b) for s in positions])
 
 
 def local_p(p: dict[str, Array], q: Array, h: Array, attention: LocalP) -> Array:
     """Luong et al. 2015, eq. 9 and 10; source positions are numbered from 1."""
     size, width = len(h), attention.window
-    place = size / (1 + np.exp(-p["vector.weight"][0] @ np.tanh(p["map.weight"] @ q)))
-    window = [s for s in range(1, size + 1) if place - width <= s <= place + width]
+    position = size / (1 + np.exp(-p["vector.weight"][0] @ np.tanh(p["map.weight"] @ q)))
+    window = [s for s in range(1, size + 1) if position - width <= s <= position + width]
     matrix = np.eye(len(q)) if attention.score == "dot" else p["score.map.weight"]
     align = normalized(np.array([q @ matrix @ h[s - 1] for s in window]), attention.normalizer)
     weights, sigma = np.zeros(size), width / 2
     for s, a in zip(window, align, strict=True):
-        weights[s - 1] = a * np.exp(-((s - place) ** 2) / (2 * sigma**2))
+        weights[s - 1] = a * np.exp(-((s - position) ** 2) / (2 * sigma**2))
     return weights
 
 

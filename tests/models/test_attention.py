@@ -186,7 +186,7 @@ def test_sparse_normalizers_give_exact_zeros(attention: Attention) -> None:
 
 @every_kind
 def test_bfloat16_is_close(attention: Attention) -> None:
-    if isinstance(attention, LocalP):  # a window without an edge, which a rounded place would cross
+    if isinstance(attention, LocalP):  # a window without an edge, which a rounded position would cross
         attention = LocalP(20, attention.score, attention.normalizer)
     scorer, queries, values, padding, coverage = case(attention, torch.float32)
     with torch.no_grad():
@@ -246,7 +246,7 @@ def test_local_attention_looks_only_into_its_window() -> None:
     _, weights = scorer(queries, scorer.memory(values, padding))
     assert weights.gt(0).sum(-1).max() <= 5
     assert weights.gt(0).any(-1).all()
-    assert weights[0].argmax(-1).unique().numel() > 3  # the place follows the query
+    assert weights[0].argmax(-1).unique().numel() > 3  # the position follows the query
 
 
 @pytest.mark.parametrize(

@@ -312,11 +312,11 @@ def test_no_decoded_sequence_breaks_the_scheme(
 def test_other_labels_are_unrestricted(scheme: Scheme) -> None:
     labels = ["NOUN", "B-x", "I-x", "O", "Bx"]
     start, end, allowed = constraints(labels, scheme)
-    for place in (0, 4):
-        assert start[place]
-        assert end[place]
-        assert allowed[place].all()
-        assert allowed[:, place].all()
+    for label in (0, 4):
+        assert start[label]
+        assert end[label]
+        assert allowed[label].all()
+        assert allowed[:, label].all()
     assert not start[2]
     assert not allowed[3, 2]
     assert allowed[1].tolist() == [True, scheme == "BIO", True, scheme == "BIO", True]

@@ -15,10 +15,11 @@ from seq2seq.models import attention as attentions
 from seq2seq.models import fixed_vector as vectors
 from seq2seq.models.cells import LSTM, MinGRU, turned
 from seq2seq.models.decoder import DecoderOptions
-from seq2seq.models.dropout import Noise
+from seq2seq.models.dropout import Dropout, Noise, number_of
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.output import Output, mixed
-from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
+from seq2seq.models.scheduled_sampling import NUMBER, ScheduledSampling, drawn
+from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation, repeated
 from tests.models.networks import PAIRS, networks, task_of
@@ -120,8 +121,8 @@ def test_copying_is_the_mixture_of_the_paper(letters: Tokenizers) -> None:
     for row in range(len(PAIRS)):
         for time in range(batch.target.shape[1] - 1):
             expected = gate[row, time] * generated[row, time]
-            for place, token in enumerate(batch.source[row].tolist()):
-                expected[token] += (1 - gate[row, time]) * outputs.weights[row, time, place]
+            for position, token in enumerate(batch.source[row].tolist()):
+                expected[token] += (1 - gate[row, time]) * outputs.weights[row, time, position]
             torch.testing.assert_close(found[row, time], expected)
     labels = batch.target[:, 1:]
     real = labels != PAD
@@ -167,16 +168,16 @@ def test_reading_only_its_own_tokens_is_greedy_search(letters: Tokenizers, mode:
 
 
 def test_own_tokens_depend_on_step_and_row_alone(letters: Tokenizers) -> None:
-    places = torch.tensor([5, 3, 900])
-    whole = drawn(0.3, Noise(7, places), 2000)
-    assert whole[1:2, :11].equal(drawn(0.3, Noise(7, places[1:2]), 11))
+    keys = torch.tensor([5, 3, 900])
+    whole = drawn(0.3, Noise(7, keys), 2000)
+    assert whole[1:2, :11].equal(drawn(0.3, Noise(7, keys[1:2]), 11))
     assert whole.float().mean().item() == pytest.approx(0.3, abs=0.02)
-    assert not whole.equal(drawn(0.3, Noise(8, places), 2000))
+    assert not whole.equal(drawn(0.3, Noise(8, keys), 2000))
     task = task_of(letters, scheduled_sampling=ScheduledSampling("linear", 4.0, 0.25))
-    batch = batch_of(PAIRS, letters)
-    assert task.train().own_tokens(batch) is None, "the first step reads the reference"
-    assert task.own_tokens(batch._replace(step=2)) is not None
-    assert task.eval().own_tokens(batch._replace(step=2)) is None
+    batch, noise = batch_of(PAIRS, letters), Noise(7, torch.arange(len(PAIRS)))
+    assert task.train().own_tokens(batch, noise) is None, "the first step reads the reference"
+    assert task.own_tokens(batch._replace(step=2), noise) is not None
+    assert task.eval().own_tokens(batch._replace(step=2), noise) is None
 
 
 def test_schedules_of_sampling_follow_the_paper() -> None:
@@ -256,6 +257,21 @@ def test_two_vocabularies_are_not_one(letters: Tokenizers, option: str) -> None:
     other.train(["abcd"])
     with pytest.raises(InputError, match=f"decoder.{option} .*data.shared_vocabulary"):
         task_of(Tokenizers(letters.source, other), attention=attentions.Dot(), decoder=DecoderOptions(**{option: True}))
+
+
+def numbers(task: Task) -> dict[str, int | None]:
+    """Of each dropout of a task."""
+    return {name: module.number for name, module in task.named_modules() if isinstance(module, Dropout)}
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_no_two_dropouts_of_a_task_share_a_number(letters: Tokenizers, mode: dict[str, Any]) -> None:
+    small = numbers(task_of(letters))
+    large = numbers(task_of(letters, attention=attentions.Additive(), layers=3, decoder=DecoderOptions(**mode)))
+    assert len(large) > len(small) > 4
+    assert len({*large.values(), NUMBER}) == len(large) + 1
+    assert all(number == number_of(name) for name, number in large.items())
+    assert small.items() <= large.items(), "another part changes no mask"
 
 
 def test_settings_are_no_part_of_the_network(letters: Tokenizers) -> None:

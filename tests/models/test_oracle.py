@@ -97,8 +97,8 @@ def far(module: Any) -> Any:
     return module
 
 
-def random_state(cell: Cell, places: int, rows: int, size: int) -> CellState:
-    return tuple(torch.randn(places, rows, size).double() for _ in range(cell.states))
+def random_state(cell: Cell, count: int, rows: int, size: int) -> CellState:
+    return tuple(torch.randn(count, rows, size).double() for _ in range(cell.states))
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
@@ -112,7 +112,7 @@ def test_layers_are_the_papers_equations(cell: Cell, directions: int, layers: in
         state = random_state(cell, layers * directions, len(lengths), 4)
         outputs, last = module(inputs, state, torch.tensor(lengths))
         for row, length in enumerate(lengths):
-            flat = [tuple(tensor[place, row].numpy() for tensor in state) for place in range(layers * directions)]
+            flat = [tuple(tensor[index, row].numpy() for tensor in state) for index in range(layers * directions)]
             first = [flat[k * directions : (k + 1) * directions] for k in range(layers)]
             expected, after = oracle.layers(
                 cell, parameters(module), inputs[row, :length].numpy(), first, residual_from

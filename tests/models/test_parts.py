@@ -40,11 +40,11 @@ def test_encoding_ignores_padding_and_neighbours(cell: Cell, bidirectional: bool
     module = encoder(cell, bidirectional, reverse)
     rows = [[4, 5, 6], [7, 8, 9, 10, 4, 5], [6]]
     together = module(*padded(rows))
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         alone = module(torch.tensor([row]), torch.tensor([len(row)]))
-        torch.testing.assert_close(together.states[place, : len(row)], alone.states[0])
+        torch.testing.assert_close(together.states[index, : len(row)], alone.states[0])
         for both, single in zip(together.final, alone.final, strict=True):
-            torch.testing.assert_close(both[:, place], single[:, 0])
+            torch.testing.assert_close(both[:, index], single[:, 0])
 
 
 def test_reversal_is_the_encoding_of_the_reversed_source() -> None:

@@ -75,7 +75,7 @@ def test_a_full_disk_keeps_the_older_checkpoint(small_disk: Path) -> None:
     path = small_disk / "last.ckpt"
     checkpoint.write(content(), path)
     large = {**content(), "state_dict": {"task.a": torch.zeros(2_000_000)}}
-    with pytest.raises(InputError, match=r"No space left on device; make room .* the previous one is kept"):
+    with pytest.raises(InputError, match=r"last\.ckpt: No space left on device.*--resume true"):
         checkpoint.write(large, path)
     assert checkpoint.read(path)["state_dict"]["task.a"].sum() == 50
     assert os.listdir(small_disk) == ["last.ckpt"]
@@ -97,10 +97,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     place = whole.index(torch.ones(4).numpy().tobytes())
     whole[place + 2] ^= 64  # one bit of a number
     path.write_bytes(whole)
-    with pytest.raises(InputError, match=r"last.ckpt is (no checkpoint .*)?damaged.*bring it back from a copy"):
+    with pytest.raises(InputError, match=r"last\.ckpt .*--overwrite true"):
         checkpoint.read(path)
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"damaged.*bring it back from a copy"):
+    with pytest.raises(InputError, match=r"last\.ckpt .*--overwrite true"):
         checkpoint.read(path)
 
 
@@ -109,7 +109,7 @@ def test_what_does_not_read_back_is_not_put_in_place(tmp_path: Path, monkeypatch
     checkpoint.write(content(), path)
     save: Callable[..., None] = torch.save
     monkeypatch.setattr(torch, "save", lambda given, file: save({**given, "number": 3}, file))
-    with pytest.raises(InputError, match="reads back differently"):
+    with pytest.raises(InputError, match=r"last\.ckpt: .*differently"):
         checkpoint.write(content(2), path)
     monkeypatch.undo()
     assert checkpoint.read(path)["state_dict"]["task.a"].sum() == 50

@@ -135,7 +135,7 @@ def test_a_label_may_be_a_number(tmp_path: Path) -> None:
 
 
 def test_one_class_only() -> None:
-    with pytest.raises(InputError, match="every training row has the label '1'; there is nothing to tell apart"):
+    with pytest.raises(InputError, match=r"label '1'.*data\.corpus"):
         tiny(learnt([("a", "1"), ("b", "1")]))
 
 
@@ -145,19 +145,19 @@ def test_one_class_only() -> None:
         (
             Tagging,
             "the cat sat\tDET NOUN\na dog\tDET NOUN\n",
-            r"train\.tsv:1: 3 tokens but 2 labels; give each token one label",
+            r"train\.tsv:1: 3 tokens .*\b2 labels",
         ),
         (
             Tagging,
             "the cat\tDET NOUN\na dog\tDET NOUN VERB\nb\tB C\n",
-            r"train\.tsv:2: 2 tokens but 3 labels \(and 1 more rows\)",
+            r"train\.tsv:2: 2 tokens .*\b3 labels .*\b1 more",
         ),
         (
             Classification,
             "so\tgood\nno\tvery bad\n",
-            r"train\.tsv:2: 2 labels where a row has one; .* to a tab if labels hold blanks",
+            r"train\.tsv:2: 2 labels .*data\.target_tokenizer",
         ),
-        (Classification, "so\tgood\nno\t\n", r"train\.tsv:2: 0 labels where a row has one"),
+        (Classification, "so\tgood\nno\t\n", r"train\.tsv:2: 0 labels"),
     ],
 )
 def test_labels_of_the_wrong_number(tmp_path: Path, kind: Any, text: str, message: str) -> None:
@@ -191,7 +191,7 @@ def test_a_label_that_training_lacks(tmp_path: Path, kind: Any, labels: str, cap
 
 def test_target_tokenizers_that_do_not_fit() -> None:
     made = learnt(ROWS, Words())
-    with pytest.raises(InputError, match=r"data\.target_tokenizer is Words; a classification needs Labels"):
+    with pytest.raises(InputError, match=r"data\.target_tokenizer is Words\b"):
         tiny(made)
-    with pytest.raises(InputError, match=r"model\.label_smoothing is for one label a row"):
+    with pytest.raises(InputError, match=r"model\.label_smoothing .*model\.multi_label"):
         tiny(learnt(SEVERAL), multi_label=True, label_smoothing=0.1)

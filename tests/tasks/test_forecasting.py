@@ -276,9 +276,9 @@ def row_with(low: str, high: str, reference: str) -> Prediction:
 def test_coverage_counts_numbers() -> None:
     rows = [row_with("0\t0", "1\t1", "0.5\t2"), row_with("-1 0\t0 0", "1 1\t1 1", "0 0\t-1 1")]
     assert IntervalCoverage().score(rows).value == pytest.approx(100 * 4 / 6)
-    with pytest.raises(InputError, match=r"coverage needs forecasts of several quantiles; set model\.quantiles"):
+    with pytest.raises(InputError, match=r"coverage .*model\.quantiles"):
         IntervalCoverage().score([rows[0]._replace(quantiles=None)])
-    with pytest.raises(InputError, match="row 0 has 1 numbers, but its forecast has 2"):
+    with pytest.raises(InputError, match=r"row 0 .*\b1 numbers.*\b2$"):
         IntervalCoverage().score([rows[0]._replace(reference="1")])
 
 
@@ -366,11 +366,11 @@ def test_windows_follow_time_and_training_sees_no_value_of_another_split(tmp_pat
 BAD_FILES = [
     ("1\n2\nx\n", {}, r"series\.csv:3: step 1 .*'x'"),
     ("1\nnan\n", {}, r"series\.csv:2: .*not finite"),
-    ("1\n\n3\n", {}, r"series\.csv:2: an empty line among the rows"),
-    ("a,b\n1,2\n3\n", {"columns": "b"}, r"series\.csv:3: 1 columns, but the header has 2"),
-    ("a,b\n1,2\n3,\n", {"columns": "b"}, r"series\.csv:3: there are no numbers"),
-    ("a,b\n1,2\n", {"columns": "c"}, r"series\.csv:1: there is no column 'c' in the header a, b"),
-    ("1\n2\n3\n", {}, r"the train split has 2 of 3 values, too few for a history of 36 and a horizon of 12"),
+    ("1\n\n3\n", {}, r"series\.csv:2: "),
+    ("a,b\n1,2\n3\n", {"columns": "b"}, r"series\.csv:3: 1 columns.*\b2\b"),
+    ("a,b\n1,2\n3,\n", {"columns": "b"}, r"series\.csv:3: "),
+    ("a,b\n1,2\n", {"columns": "c"}, r"series\.csv:1: .*'c'.* a, b"),
+    ("1\n2\n3\n", {}, r"train .*\b2 of 3 values.*\b36\b.*\b12"),
 ]
 
 
@@ -414,13 +414,13 @@ def test_the_series_of_statsmodels() -> None:
     ("settings", "message"),
     [
         ({"quantiles": [0.1, 0.9]}, r"model\.quantiles is \[0\.1, 0\.9\]; .*hold 0\.5"),
-        ({"quantiles": [0.5, 0.1]}, r"must rise"),
-        ({"quantiles": [0.0, 0.5]}, r"above 0"),
+        ({"quantiles": [0.5, 0.1]}, r"model\.quantiles is \[0\.5, 0\.1\]"),
+        ({"quantiles": [0.0, 0.5]}, r"model\.quantiles is \[0\.0, 0\.5\]"),
         ({"season": 0}, r"model\.season is 0"),
-        ({"relative": "season", "season": 30}, r"a season of 30 steps, but the shortest history of training has 8"),
-        ({"relative": "none", "rescale": True}, r"model\.rescale goes with model\.relative last or season"),
-        ({"bridge": Zeros()}, r"model\.bridge Zeros tells the decoder nothing of the history"),
-        ({"attention": Additive(coverage=True)}, r"coverage is for the attention of a translation"),
+        ({"relative": "season", "season": 30}, r"model\.relative season .*\b30 steps.*\b8\b"),
+        ({"relative": "none", "rescale": True}, r"model\.rescale .*model\.relative"),
+        ({"bridge": Zeros()}, r"model\.bridge Zeros\b"),
+        ({"attention": Additive(coverage=True)}, r"model\.attention\.coverage"),
         ({"hidden_size": 7}, r"hidden_size 7 is odd"),
     ],
 )
@@ -433,12 +433,12 @@ def test_other_tokenizers_are_refused() -> None:
     source, _ = learnt(waves())
     letters = Characters()
     letters.train(["ab"])
-    with pytest.raises(InputError, match=r"data\.target_tokenizer is Characters; a forecast reads and writes Vectors"):
+    with pytest.raises(InputError, match=r"data\.target_tokenizer is Characters\b"):
         tiny(Tokenizers(source, letters))
-    with pytest.raises(InputError, match=r"data\.shared_vocabulary hides; set it to false"):
+    with pytest.raises(InputError, match=r"data\.shared_vocabulary\b"):
         tiny(Tokenizers(source, source))
     narrow = learnt(waves(width=1)).target
-    with pytest.raises(InputError, match=r"a step of the source has 2 and one of the target 1; set it to none"):
+    with pytest.raises(InputError, match=r"model\.relative .*source has 2 .*target 1\b"):
         tiny(Tokenizers(source, narrow))
     task = tiny(Tokenizers(source, narrow), relative="none")
     rows = [(one[0], other[1]) for one, other in zip(waves(), waves(width=1), strict=True)]
@@ -449,7 +449,7 @@ def test_a_target_of_another_length_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("1 2 3|4 5\n1 2 3|4 5\n1 2 3|4\n".replace(" ", "\t"))
     data = DataModule(Tsv(delimiter="|"), str(tmp_path), tokenizer=Vectors(), target_tokenizer=Vectors(), holdout=0)
     texts = data.texts("train")
-    with pytest.raises(InputError, match=r"train\.tsv:3: a target of 1 steps, but the longest of training has 2"):
+    with pytest.raises(InputError, match=r"train\.tsv:3: .*\b1 steps.*\b2\b"):
         data.encode(texts, data.train_tokenizers(texts), "train", Forecasting.row_format)
 
 

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 import seq2seq
 from seq2seq import evaluate, predict, train
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.batching.running_text import Lanes
+from seq2seq.data.batching.running_text import BpttStreams
 from seq2seq.data.batching.split import Split, TrainingSteps
 from seq2seq.data.corpora.corpus import SplitSelection
 from seq2seq.data.corpora.text_files import Lines
@@ -230,9 +230,9 @@ def characters() -> Tokenizers:
     return learnt(FREE, NoSource())
 
 
-def lanes_of(tokenizers: Tokenizers, lanes: int, segment: int, rows: Pairs = FREE) -> Lanes:
+def lanes_of(tokenizers: Tokenizers, lanes: int, segment: int, rows: Pairs = FREE) -> BpttStreams:
     split = split_of(rows, tokenizers)
-    return Lanes(split.texts, split.target, lanes, segment)
+    return BpttStreams(split.texts, split.target, lanes, segment)
 
 
 @pytest.mark.parametrize(("lanes", "segment"), [(1, 1000), (1, 7), (3, 5), (4, 9), (5, 1), (7, 3), (9, 4), (79, 2)])
@@ -241,7 +241,7 @@ def test_lanes_part_the_stream_without_loss_or_overlap(characters: Tokenizers, l
     stream = [EOS]
     for text in SENTENCES:
         stream += [*characters.target.encode([text])[0], EOS]
-    assert plan.stream.tolist() == stream
+    assert plan.flat.tolist() == stream
     read: list[list[int]] = [[] for _ in range(lanes)]
     for number in range(len(plan)):
         rows = plan.step(number)
@@ -286,7 +286,7 @@ def by_hand(task: Generation, stream: Tensor, segment: int) -> tuple[Tensor, flo
 
 def learner_of(task: Generation, rows: Pairs, world: int = 1, **data: Any) -> Learner:
     """What trains running text, without a trainer."""
-    split = split_of(rows, task.tokenizers)
+    split = split_of(rows, task.tokenizers, row_format=task.row_format)
     learner = Learner(task, DataModule(Lines(), **data), split, split, OptimizerOptions(), 3)
     learner._trainer = SimpleNamespace(world_size=world, global_step=0)  # type: ignore[assignment]
     return learner
@@ -300,24 +300,26 @@ def read_epoch(
     On one device, or on several that are simulated.
     """
     plan, losses, states = learner.plan, [], []
-    assert isinstance(plan, Lanes)
+    assert isinstance(plan, BpttStreams)
     devices = [TrainingSteps(plan, None, rank, world, device_tokens) for rank in range(world)]
     learner.task.zero_grad()
     for number in range(len(plan)):
         learner._trainer.global_step = number  # type: ignore[union-attr]
-        learner.begin_lanes()
+        carried = learner.carried
+        assert carried is not None
+        carried.begin_step(ALONE)
         losses.append(0.0)
         shares = []
         for device in devices:
-            learner.next_carried = tuple(torch.zeros_like(tensor) for tensor in learner.carried)
+            carried.begin_step(ALONE)
             for piece in device[plan.step(number)].batches:
                 loss = learner.loss(piece._replace(seed=step_seed(3, number), step=number))
                 loss.backward()
                 losses[-1] += float(loss.detach()) / piece.step_tokens
-            shares.append(learner.next_carried)
-        learner.next_carried = tuple(torch.stack(tensors).sum(0) for tensors in zip(*shares, strict=True))
-        learner.share_lanes(True)
-        states.append(learner.carried)
+            shares.append(carried.after)
+        carried.after = tuple(torch.stack(tensors).sum(0) for tensors in zip(*shares, strict=True))
+        carried.end_step(number, True, 1)
+        states.append(carried.before)
     gradients = [parameter.grad.flatten() for parameter in learner.task.parameters() if parameter.grad is not None]
     return losses, torch.cat(gradients), states
 
@@ -327,8 +329,8 @@ def test_truncated_back_propagation_by_hand(characters: Tokenizers, segment: int
     task = tiny(characters, layers=2, running=True).double()
     learner = learner_of(task, FREE, lanes=1, segment=segment)
     losses, *_ = read_epoch(learner)
-    assert isinstance(learner.plan, Lanes)
-    stream = torch.from_numpy(learner.plan.stream).long()
+    assert isinstance(learner.plan, BpttStreams)
+    stream = torch.from_numpy(learner.plan.flat).long()
     expected, total = by_hand(task, stream, segment)
     decoder = task.network.decoder
     parameters = [decoder.embedding.weight, decoder.output.layer.weight, *decoder.recurrent.stack.parameters()]
@@ -345,9 +347,9 @@ def test_segments_add_up_to_the_whole_text(characters: Tokenizers, cell: Any) ->
         losses = []
         for segment in (1000, 10, 1):
             plan = lanes_of(characters, 3, segment)
-            state, total = task.resumed(task.beginning(3)), 0.0
+            state, total = task.first_state(3), 0.0
             for number in range(len(plan)):
-                loss, state = task.carried_loss(plan.batch(plan.step(number).numbers), state)
+                loss, state = task.loss_and_state(plan.batch(plan.step(number).numbers), state)
                 total += float(loss)
             losses.append(total)
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-12)
@@ -386,7 +388,7 @@ def followed(task: Generation, split: Split, rows: int, decoding: Decoding) -> l
 def test_running_perplexity_is_that_of_the_whole_text(characters: Tokenizers) -> None:
     task, split = tiny(characters, layers=2, running=True).eval(), split_of(FREE, characters)
     found = followed(task, split, 3, Decoding(1, max_length=5))
-    stream, state, expected = lanes_of(characters, 1, 1).stream.tolist(), task.resumed(task.beginning(1)), []
+    stream, state, expected = lanes_of(characters, 1, 1).flat.tolist(), task.state_from(()), []
     for before, after in itertools.pairwise(stream):
         log_probs, state = task.network.decoder.step(torch.tensor([[before]]), state)
         expected.append(float(log_probs[0, 0, after]))
@@ -400,18 +402,18 @@ def test_running_perplexity_is_that_of_the_whole_text(characters: Tokenizers) ->
         assert [row[1] for row in again] == [row[1] for row in found]
 
 
-def test_what_is_told_goes_on_from_what_was_told(characters: Tokenizers) -> None:
+def test_each_row_continues_the_row_before(characters: Tokenizers) -> None:
     task = tiny(characters, layers=2, running=True).eval()
     decoding = Decoding(1, temperature=1.0, max_length=8)
-    openings = ["", "a d", "", "", "the"]
-    told, _ = task.told(openings, 0, None, decoding)
-    first, state = task.told(openings[:2], 0, None, decoding)
-    rest, _ = task.told(openings[2:], 2, state, decoding)
-    assert [row[0].tokens for row in (*first, *rest)] == [row[0].tokens for row in told]
-    texts = [("", task.text(row[0])) for row in told]
+    prompts = ["", "a d", "", "", "the"]
+    whole, _ = task.generate_from_prompts(prompts, 0, (), decoding)
+    first, state = task.generate_from_prompts(prompts[:2], 0, (), decoding)
+    rest, _ = task.generate_from_prompts(prompts[2:], 2, state, decoding)
+    assert [row[0].tokens for row in (*first, *rest)] == [row[0].tokens for row in whole]
+    texts = [("", task.text(row[0])) for row in whole]
     assert texts[1][1].startswith("a d")
     assert texts[4][1].startswith("the")
-    for row, scores in zip(told, followed(task, split_of(texts, characters), 9, decoding), strict=True):
+    for row, scores in zip(whole, followed(task, split_of(texts, characters), 9, decoding), strict=True):
         assert row[0].token_scores == pytest.approx(scores[4][-len(row[0].token_scores) :], abs=1e-5)
 
 
@@ -547,9 +549,9 @@ def test_the_command_writes_a_text(
     assert len(five) == 5
     assert len(set(five)) > 2
     assert five[0] == lines[0]
-    with pytest.raises(InputError, match="standard input:2: no training target has all the tokens of 'the Q'"):
+    with pytest.raises(InputError, match=r"standard input:2: .*'the Q'"):
         said(run, "\nthe Q\n", capsys=capsys)
-    with pytest.raises(InputError, match="no training target has all the tokens of '7'"):
+    with pytest.raises(InputError, match="'7'"):
         said(run, "\n", "--decoding.prefix", "7", capsys=capsys)
 
 
@@ -584,7 +586,7 @@ def test_lines_that_are_streamed_are_held_out_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "settings", "message"),
     [
-        (Labels(), {"running": True}, "model.running is for text without conditions; set data.tokenizer to NoSource"),
+        (Labels(), {"running": True}, "model.running .*data.tokenizer"),
         (NoSource(), {"condition_every_step": True}, "condition_every_step needs a condition"),
         (Labels(), {"dropout": 1.5}, "model.dropout is 1.5"),
         (Labels(), {"hidden_size": 0}, "model.hidden_size is 0"),
@@ -599,13 +601,13 @@ def test_settings_that_do_not_go_together(source: Tokenizer, settings: dict[str,
 def test_targets_that_are_no_text() -> None:
     target = Vectors()
     target.train(["1 2"])
-    with pytest.raises(InputError, match=r"data\.target_tokenizer is Vectors, but text is generated"):
+    with pytest.raises(InputError, match=r"data\.target_tokenizer is Vectors\b"):
         tiny(Tokenizers(NoSource(), target))
 
 
 def test_a_condition_that_training_lacks(tmp_path: Path) -> None:
     task, _, _ = made("label")
-    with pytest.raises(InputError, match="no training row has a condition like 'k99'; known are k0, k1, k2"):
+    with pytest.raises(InputError, match=r"'k99'.* k0, k1, k2"):
         task.check("k99")
     words = tiny(learnt([(f"{text} x", text) for text in "abcdefghijklmnopqrstuvwxyz"], Words()))
     with pytest.raises(InputError, match=r"'a Y'; known are x, a, .*, s, \.\.\."):
@@ -619,10 +621,10 @@ def test_a_condition_that_training_lacks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"lanes": 80}, "the training text has 79 tokens, too few for data.lanes 80"),
-        ({"segment": 20, "device_tokens": 20}, "a segment has 21 tokens .* more than data.device_tokens 20"),
-        ({"device_tokens": "auto"}, "model.running goes with a number or null as data.device_tokens"),
-        ({"window": 5000}, "without data.window"),
+        ({"lanes": 80}, "79 tokens.*data.lanes 80"),
+        ({"segment": 20, "device_tokens": 20}, "21 tokens .*data.device_tokens 20"),
+        ({"device_tokens": "auto"}, "model.running .*data.device_tokens"),
+        ({"window": 5000}, "model.running .*data.window"),
     ],
 )
 def test_lanes_that_cannot_be(characters: Tokenizers, data: dict[str, Any], message: str) -> None:
@@ -631,5 +633,5 @@ def test_lanes_that_cannot_be(characters: Tokenizers, data: dict[str, Any], mess
 
 
 def test_running_text_has_no_teacher(run: RunDirectory, config: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"drop distillation\.teacher or model\.running"):
+    with pytest.raises(InputError, match=r"distillation\.teacher .*model\.running"):
         train.main([*arguments_of(config, tmp_path / "run"), "--distillation.teacher", str(run.path)])

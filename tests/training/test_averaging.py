@@ -244,7 +244,7 @@ def test_one_validation_has_no_mean(config: Path, tmp_path: Path) -> None:
 def test_averages_of_no_meaning_are_refused() -> None:
     from seq2seq.training.options import OptimizerOptions
 
-    with pytest.raises(InputError, match=r"optimizer\.ema_decay is 1\.0; it must be at least 0 and below 1"):
+    with pytest.raises(InputError, match=r"optimizer\.ema_decay is 1\.0"):
         OptimizerOptions(ema_decay=1.0)
-    with pytest.raises(InputError, match=r"optimizer\.average is 1; it must be at least 2"):
+    with pytest.raises(InputError, match=r"optimizer\.average is 1\b"):
         OptimizerOptions(average=1)

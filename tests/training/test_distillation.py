@@ -166,29 +166,29 @@ def test_half_precision_changes_little(tokenizers: Tokenizers, tmp_path: Path) -
 def test_other_vocabularies_are_refused(tokenizers: Tokenizers, tmp_path: Path) -> None:
     path = kept(task_of(tokenizers, 1), data_of(), tmp_path / "teacher.ckpt")
     options = DistillationOptions(str(path))
-    with pytest.raises(InputError, match=r"data\.tokenizer is SentencePiece\(vocabulary_size=90.*, so write the same$"):
+    with pytest.raises(InputError, match=r"data\.tokenizer is SentencePiece\(vocabulary_size=90"):
         Teacher(options, DataModule(tokenizer=SentencePiece(90, "bpe")))
     with pytest.raises(InputError, match=r"data\.target_tokenizer is SentencePiece\(vocabulary_size=90"):
         Teacher(options, data_of(target_tokenizer=SentencePiece(90, "bpe")))
-    with pytest.raises(InputError, match=r"needs data\.shared_vocabulary false"):
+    with pytest.raises(InputError, match=r"data\.shared_vocabulary false"):
         Teacher(options, data_of(shared_vocabulary=True))
     found = Teacher(options, data_of()).tokenizers
     assert [one.state for one in found] == [one.state for one in tokenizers]
 
 
 def test_settings_that_make_no_sense_are_refused(tokenizers: Tokenizers, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"distillation\.weight is 1\.5; it must be at least 0 and at most 1"):
+    with pytest.raises(InputError, match=r"distillation\.weight is 1\.5"):
         DistillationOptions("x", 1.5)
     with pytest.raises(InputError, match=r"distillation\.temperature is 0"):
         DistillationOptions("x", 0.5, 0)
-    with pytest.raises(InputError, match=r"distillation\.sequences needs distillation\.teacher"):
+    with pytest.raises(InputError, match=r"distillation\.sequences .*distillation\.teacher"):
         DistillationOptions(sequences=True)
     path = str(kept(task_of(tokenizers, 1), data_of(), tmp_path / "teacher.ckpt"))
-    with pytest.raises(InputError, match=r"drop data\.window"):
+    with pytest.raises(InputError, match=r"distillation\.sequences .*data\.window"):
         Teacher(DistillationOptions(path, sequences=True), data_of(window=10, max_length=64))
-    with pytest.raises(InputError, match=r"model\.output sparsemax gives most tokens no probability"):
+    with pytest.raises(InputError, match=r"model\.output sparsemax"):
         Teacher(DistillationOptions(path), data_of()).check(task_of(tokenizers, 2, output="sparsemax"))
-    with pytest.raises(InputError, match=r"the student is a Task, which gives no probabilities of tokens"):
+    with pytest.raises(InputError, match=r"the student is a Task\b"):
         Teacher(DistillationOptions(path), data_of()).check(Task(tokenizers))
     Teacher(DistillationOptions(path, 0.0), data_of()).check(task_of(tokenizers, 2, output="sparsemax"))
 

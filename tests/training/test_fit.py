@@ -138,11 +138,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(
 ) -> None:
     arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
     train_until(stop, arguments, monkeypatch)
-    with pytest.raises(InputError, match="half-finished run; continue it with --resume true"):
+    with pytest.raises(InputError, match="--resume true"):
         train.main(arguments)
-    with pytest.raises(
-        InputError, match=r"differs from .*config\.yaml: model\.dropout 0\.1 -> 0\.5; this would be another"
-    ):
+    with pytest.raises(InputError, match=r"config\.yaml: model\.dropout 0\.1 -> 0\.5; .*--allow_change true"):
         train.main([*arguments, "--resume", "true", "--model.dropout", "0.5"])
     train.main([*arguments, "--resume", "true"])
     again = RunDirectory(tmp_path / "run")
@@ -174,7 +172,7 @@ def test_a_streamed_run_is_resumed_exactly(config: Path, tmp_path: Path, monkeyp
     train_until(18, arguments, monkeypatch)
     train.main([*arguments, "--resume", "true"])
     assert_same_weights(RunDirectory(tmp_path / "run").last, RunDirectory(tmp_path / "whole").last)
-    with pytest.raises(InputError, match=r"no epochs; set trainer.max_steps"):
+    with pytest.raises(InputError, match=r"data\.window.* trainer\.max_steps"):
         train.main(["--config", str(config), "--run", str(tmp_path / "endless"), *streamed[:4]])
 
 
@@ -185,9 +183,7 @@ def test_other_training_rows_are_refused(config: Path, tmp_path: Path, monkeypat
     train_until(7, arguments, monkeypatch)
     generate = cldr.generate
     monkeypatch.setattr(cldr, "generate", lambda *a: generate(a[0], a[1], a[2], 2))
-    with pytest.raises(
-        InputError, match=r"differs from .*last\.ckpt: the checksum of the training rows \w{12} -> \w{12}[,;]"
-    ):
+    with pytest.raises(InputError, match=r"last\.ckpt: .*training rows \w{12} -> \w{12}[,;]"):
         train.main([*arguments, "--resume", "true"])
 
 
@@ -212,9 +208,9 @@ def test_the_budget_of_a_device_is_found_and_kept(
 def test_a_finished_run_is_never_overwritten_silently(run: RunDirectory, config: Path) -> None:
     before = run.results.read_bytes()
     arguments = ["--config", str(config), "--run", str(run.path)]
-    with pytest.raises(InputError, match="finished run; replace it with --overwrite true"):
+    with pytest.raises(InputError, match=f"{run.path} .*finished run; .*--overwrite true"):
         train.main(arguments)
-    with pytest.raises(InputError, match="finished already"):
+    with pytest.raises(InputError, match=f"{run.path} .*nothing to resume"):
         train.main([*arguments, "--resume", "true"])
     assert run.results.read_bytes() == before
 
@@ -229,7 +225,7 @@ def test_a_refused_overwrite_keeps_the_old_run(run: RunDirectory, config: Path) 
 
 
 def test_an_evaluation_never_overwrites_its_run(run: RunDirectory) -> None:
-    with pytest.raises(InputError, match="holds the checkpoint itself"):
+    with pytest.raises(InputError, match=f"--output {run.path} "):
         evaluate.main([str(run.path), "--output", str(run.path), "--overwrite", "true"])
     with pytest.raises(InputError, match="split"):
         evaluate.main([str(run.path), "--split", "../elsewhere"])
@@ -244,7 +240,7 @@ def test_an_evaluation_imports_nothing_that_a_checkpoint_names(
     data["init_args"]["corpus"]["class_path"] = "this.X"
     content["seq2seq"]["data"] = json.dumps(data)
     checkpoint.write(content, tmp_path / "evil.ckpt")
-    with pytest.raises(InputError, match=r"this\.X is no known Part"):
+    with pytest.raises(InputError, match=r"this\.X .*--import"):
         evaluate.main([str(tmp_path / "evil.ckpt")])
     assert "Zen" not in capsys.readouterr().out
     assert "this" not in sys.modules
@@ -257,8 +253,8 @@ def test_the_last_steps_are_validated_too(config: Path, tmp_path: Path) -> None:
     assert checkpoint.read(one.last)["global_step"] == 7
 
 
-def test_a_loss_that_is_no_number_stops_the_training(config: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the loss is (nan|inf) at step|is not a number"):
+def test_non_finite_losses_stop_the_training(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"at step \d+.*trainer\.skip_limit"):
         train.main(["--config", str(config), "--run", str(tmp_path / "run"), "--optimizer.learning_rate", "1e38"])
 
 

@@ -15,12 +15,12 @@ from seq2seq.training.options import OptimizerOptions
 from seq2seq.training.schedules import (
     Constant,
     Cosine,
-    Course,
     Halving,
     InverseSqrt,
     Plateau,
     PlateauState,
     Schedule,
+    TrainingLength,
     WarmupStableDecay,
 )
 
@@ -123,19 +123,19 @@ def test_an_algorithm_knows_what_it_keeps(algorithm: Algorithm) -> None:
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(InputError, match=r"nesterov needs optimizer\.algorithm\.momentum"):
+    with pytest.raises(InputError, match=r"nesterov .*optimizer\.algorithm\.momentum"):
         SGD(nesterov=True)
-    with pytest.raises(InputError, match=r"algorithm\.momentum is 1\.5; it must be at least 0 and below 1"):
+    with pytest.raises(InputError, match=r"algorithm\.momentum is 1\.5"):
         SGD(1.5)
     with pytest.raises(InputError, match=r"schedule\.last is 0"):
         WarmupStableDecay(0)
-    with pytest.raises(InputError, match=r"Halving counts epochs"):
-        Halving().check(Course(0, 100, None))
-    with pytest.raises(InputError, match=r"Cosine needs the number of optimiser steps; set trainer\.max_steps"):
-        Cosine().check(Course(0, -1, None))
+    with pytest.raises(InputError, match=r"Halving .*data\.window"):
+        Halving().check(TrainingLength(0, 100, None))
+    with pytest.raises(InputError, match=r"Cosine .*trainer\.max_steps"):
+        Cosine().check(TrainingLength(0, -1, None))
 
 
-COURSE = Course(warmup=10, total=110, epoch=20)
+LENGTH = TrainingLength(warmup=10, total=110, epoch=20)
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,13 @@ COURSE = Course(warmup=10, total=110, epoch=20)
 )
 def test_a_schedule_is_its_formula(schedule: Schedule, formula: Callable[[int], float]) -> None:
     options = OptimizerOptions(2.0, schedule=schedule, warmup_steps=10)
-    schedule.check(COURSE)
+    schedule.check(LENGTH)
     for step in range(110):
         share = (step + 1) / 10 if step < 10 else formula(step)
-        assert options.rate(step, COURSE, PlateauState(share=0.5)) == pytest.approx(2.0 * share * 0.5)
-    assert type(schedule).needs_total == (schedule.factor(80, COURSE) != schedule.factor(80, COURSE._replace(total=81)))
+        assert options.schedule.rate(options.learning_rate, step, LENGTH, PlateauState(share=0.5)) == pytest.approx(
+            2.0 * share * 0.5
+        )
+    assert type(schedule).needs_total == (schedule.factor(80, LENGTH) != schedule.factor(80, LENGTH._replace(total=81)))
 
 
 @given(st.lists(st.integers(0, 8), max_size=40), st.integers(1, 4), st.floats(0.1, 0.9))
@@ -168,8 +170,8 @@ def test_a_plateau_is_that_of_torch(values: list[int], patience: int, decay: flo
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, "max", decay, patience - 1, threshold=0, min_lr=0.05, eps=0
     )
-    schedule, watch = Plateau(decay, patience, 0.05), PlateauState()
+    schedule, plateau = Plateau(decay, patience, 0.05), PlateauState()
     for value in values:
         theirs.step(value)
-        watch = schedule.watch(watch, float(value))
-        assert watch.share == optimizer.param_groups[0]["lr"]
+        plateau = schedule.observe(plateau, float(value))
+        assert plateau.share == optimizer.param_groups[0]["lr"]

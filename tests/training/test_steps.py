@@ -1,7 +1,10 @@
 """An optimiser step is the same whatever the machine: its rows, its ids, its gradient."""
 
+import contextlib
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +18,9 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.tasks.translation import Translation
+from seq2seq.training.learner import Learner, step_seed
+from seq2seq.training.options import OptimizerOptions
+from seq2seq.training.schedules import TrainingLength
 from tests.support import ROOT, python, surroundings
 
 BUDGET = 700
@@ -97,6 +103,41 @@ def test_the_gradient_of_a_step_is_the_sum_of_its_pieces(
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in task.parameters()]))
     difference = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
     assert difference < (1e-6 if kind == torch.float32 else 1e-14)
+
+
+class Recorder(torch.optim.SGD):
+    """An optimiser that keeps the gradients of a step instead of following them."""
+
+    def step(self, closure: Any = None) -> None:
+        gradients = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+        self.gradient = torch.cat([gradient.flatten() for gradient in gradients])
+
+
+@pytest.mark.parametrize("device_tokens", [None, 180], ids=["whole", "sliced"])
+def test_the_gradient_that_the_optimiser_gets(
+    prepared: tuple[DataModule, Tokenizers, Split], device_tokens: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the road that training takes: the mean over all target tokens of the step, clipped to its largest norm."""
+    data, tokenizers, split = prepared
+    task = Translation(tokenizers, embedding_size=16, hidden_size=32, dropout=0.3).double()
+    step = steps_of(prepared, device_tokens=device_tokens)[0]
+    assert (len(step.batches) > 2) == (device_tokens is not None)
+    total = torch.stack([task.loss(batch._replace(seed=step_seed(7, 0))) for batch in step.batches]).sum()
+    (total / sum(int((batch.target[:, 1:] > 0).sum()) for batch in step.batches)).backward()
+    expected = torch.cat([parameter.grad.flatten() for parameter in task.parameters()])
+    for clip in (None, 0.5 * float(expected.norm())):
+        learner = Learner(task, data, split, split, OptimizerOptions(), 7, clip)
+        optimizer, trainer = Recorder(task.parameters()), SimpleNamespace(world_size=1, global_step=0, max_steps=1)
+        learner.length = TrainingLength(0, 1, None)
+        learner._trainer = cast(Any, trainer)
+        monkeypatch.setattr(learner, "optimizers", lambda optimizer=optimizer: optimizer)
+        monkeypatch.setattr(learner, "manual_backward", torch.Tensor.backward)
+        monkeypatch.setattr(learner, "unsynchronised", contextlib.nullcontext)
+        learner.training_step(step, 0)
+        found = expected if clip is None else expected * clip / expected.norm()
+        torch.testing.assert_close(optimizer.gradient, found, rtol=1e-5, atol=1e-12)
+        assert float(learner.gradient_norm) == pytest.approx(float(expected.norm()), rel=1e-9)
+        assert float(learner.last_loss) == pytest.approx(float(total.detach()) / step.batches[0].step_tokens, rel=1e-6)
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_signals_before_the_training_end_it_at_once(
     from seq2seq.data.datamodule import DataModule
 
     monkeypatch.setattr(DataModule, "texts", lambda *a: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Stopped, match="the same command starts again"):
+    with pytest.raises(Stopped, match=r"^stopped; "):
         train.main(["--config", str(config), "--run", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 
@@ -156,7 +156,7 @@ def test_resume_auto_starts_goes_on_and_ends(
     train.main(arguments)
     assert differences(tmp_path / "run", whole) == []
     before = (tmp_path / "run" / "results.json").read_bytes()
-    assert "\ngoing on from step 9\n" in capsys.readouterr().err
+    assert "\nresuming at step 9\n" in capsys.readouterr().err
     train.main(arguments)
     assert capsys.readouterr().err == f"{tmp_path / 'run'} is finished already; there is nothing to resume\n"
     assert (tmp_path / "run" / "results.json").read_bytes() == before
@@ -196,7 +196,7 @@ def test_a_job_started_again_goes_on(
         if "COUNT" in name:
             monkeypatch.setenv(name, "0")
     assert restarted_job() is None
-    with pytest.raises(InputError, match="half-finished run"):
+    with pytest.raises(InputError, match=f"{tmp_path} .*--resume true"):
         run.claim(False, False, restarted_job())
     assert run.claim(True, False, "SLURM_JOB_ID=8") is False, "another job's run is to be overwritten"
 
@@ -205,12 +205,12 @@ def test_other_processes_learn_what_the_first_has_decided(tmp_path: Path) -> Non
     run = RunDirectory(tmp_path)
     run.announce("one", resume=True)
     assert run.wait("one", "resume") is True
-    with pytest.raises(InputError, match="not prepared within"):
+    with pytest.raises(InputError, match=rf"{tmp_path} .*\b0 s"):
         run.wait("one", "ready", 0.1)
-    with pytest.raises(InputError, match="not prepared within"):
+    with pytest.raises(InputError, match=rf"{tmp_path} .*\b0 s"):
         run.wait("another", "resume", 0.1)
     run.announce("one", failed="no such data")
-    with pytest.raises(InputError, match="the first process has failed: no such data"):
+    with pytest.raises(InputError, match="no such data"):
         run.wait("one", "ready")
     run.announce("one", finished="all done")
     with pytest.raises(Finished, match="all done"):
@@ -265,7 +265,7 @@ def test_a_limit_of_time_stops_with_a_checkpoint(
     whole: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["--config", str(config), "--run", str(tmp_path / "run")]
-    with monkeypatch.context() as patch, pytest.raises(Stopped, match="stopped at step 10; continue with --resume"):
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match=r"step 10; .*--resume true"):
         arm(lambda learner, where: patch.setattr(Deadline, "near", lambda *a: learner.global_step == 10), patch.setattr)
         train.main([*arguments, "--trainer.max_time", "10:00:00"])
     train.main([*arguments, "--resume", "true"])
@@ -319,15 +319,13 @@ def test_changes_are_refused_or_recorded(
         Cldr, "rows", lambda self, split, path: rows(self, "test" if split == "validation" else split, path)
     )
     monkeypatch.setattr("seq2seq.__version__", "0.9.0")
-    with pytest.raises(
-        InputError, match=r"validation rows \w{12} -> \w{12}, the version of seq2seq 0\.\d+\.\d+ -> 0\.9\.0;"
-    ):
+    with pytest.raises(InputError, match=r"validation rows \w{12} -> \w{12}, .*seq2seq 0\.\d+\.\d+ -> 0\.9\.0\b"):
         train.main([*arguments, "--resume", "true"])
     capsys.readouterr()
     stopped_at("before", 7, signal.SIGTERM, [*resumed, "--allow_change", "true"], monkeypatch)
     said = capsys.readouterr().err
-    assert "going on with trainer.log_every_n_steps 1 -> 2\n" in said
-    assert "going on although changed: optimizer.learning_rate 0.02 -> 0.01" in said
+    assert " trainer.log_every_n_steps 1 -> 2\n" in said
+    assert " optimizer.learning_rate 0.02 -> 0.01" in said
     train.main(resumed)  # which is the run's own configuration now
     recorded = json.loads((tmp_path / "run" / "results.json").read_text())["allowed_changes"]
     assert {"setting": "optimizer.learning_rate", "before": "0.02", "now": "0.01"} in recorded
@@ -348,9 +346,9 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (["--model.hidden_size", "24"], r"the network cannot change in a run that goes on: \S+ was \(.*\) and is \("),
-        (["--model.cell", "LSTM"], "the network cannot change"),
-        (["--optimizer.algorithm", "SGD"], "SGD cannot change in a run that goes on; start another --run"),
+        (["--model.hidden_size", "24"], r"network .* \(.*\) .* \("),
+        (["--model.cell", "LSTM"], "network .*--run"),
+        (["--optimizer.algorithm", "SGD"], "optimizer.algorithm .*SGD .*--run"),
     ],
 )
 def test_what_cannot_change_is_refused_even_if_allowed(stopped: Path, setting: list[str], message: str) -> None:
@@ -363,7 +361,7 @@ def test_the_best_checkpoint_cannot_be_resumed(stopped: Path) -> None:
     last = stopped / "checkpoints" / "last.ckpt"
     kept = last.read_bytes()
     shutil.copy(last.with_name("best.ckpt"), last)
-    with pytest.raises(InputError, match="holds parameters only, as best"):
+    with pytest.raises(InputError, match=r"best\.ckpt.*last\.ckpt"):
         train.main(["--config", str(stopped / "config.yaml"), "--run", str(stopped), "--resume", "true"])
     last.write_bytes(kept)
 

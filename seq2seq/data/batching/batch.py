@@ -1,15 +1,10 @@
 """Batch: what travels from the data to a task."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import torch
-from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 class RowFormat(NamedTuple):
@@ -33,6 +28,8 @@ class RowFormat(NamedTuple):
     """Whether all targets have as many steps as those of training."""
     keep_last_steps: bool = False
     """Whether a source that is too long keeps its last steps instead of its first."""
+    consecutive: bool = False
+    """Whether the rows are one running text, each continuing the row before."""
 
     def loss_denominator(self, target_lengths: np.ndarray) -> int:
         """What the loss of rows with these target lengths (B,), as the network sees them, is a sum over."""
@@ -67,8 +64,7 @@ class Batch(NamedTuple):
         source = self.source.to(device, non_blocking=True)
         return self._replace(source=source, target=self.target.to(device, non_blocking=True))
 
-
-def part(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch, with the padding of all."""
-    cut: dict[str, Any] = {name: value[rows] for name, value in batch._asdict().items() if isinstance(value, Tensor)}
-    return batch._replace(**cut)
+    def part(self, rows: slice) -> "Batch":
+        """Some of the rows, with the padding of all."""
+        cut: dict[str, Any] = {name: value[rows] for name, value in self._asdict().items() if isinstance(value, Tensor)}
+        return self._replace(**cut)

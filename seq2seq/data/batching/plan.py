@@ -20,9 +20,9 @@ class Rows(NamedTuple):
 
     epoch: int
     numbers: np.ndarray
-    """Row numbers; in a mixture a row may stand there twice."""
+    """Row numbers; in a mixture a row may be there twice."""
     row_keys: np.ndarray
-    """What tells the rows of an epoch apart, even one from its repetition: all that is drawn at random hangs on it."""
+    """What tells the rows of an epoch apart, even a row from its repetition: it decides what is random."""
 
 
 class Plan:
@@ -52,17 +52,17 @@ class Plan:
             seed: of the order.
             kept: numbers of the rows to train on, rising; None for all.
             repetitions: rows of each corpus of a mixture (of the kept ones, in their order) and how often an epoch
-                shall hold each; none for once.
+                shall hold each; empty for once.
         """
         self.seed, self._kept, self._count = seed, kept, len(source_lengths)
         sources, targets = (side if kept is None else side[kept] for side in (source_lengths, target_lengths))
         longest = int((sources.astype(np.int32) + targets).max(initial=0))
         if longest > batch_tokens:
             raise InputError(
-                f"one row alone has {longest} tokens, more than data.batch_tokens {batch_tokens}; "
+                f"a single row has {longest} tokens, more than data.batch_tokens {batch_tokens}; "
                 "raise data.batch_tokens or lower data.max_length"
             )
-        self._slots = None if not repetitions else slots(sources, targets, repetitions)
+        self._slots = make_slots(sources, targets, repetitions) if repetitions else None
         if self._slots is not None:
             sources, targets = self._slots.sources, self._slots.targets
         span = int(targets.max(initial=0)) + 1
@@ -91,22 +91,22 @@ class Plan:
 
     def step(self, step: int) -> Rows:
         """The rows of an optimiser step, counted from the start of training."""
-        epoch, place = divmod(step, len(self))
+        epoch, number = divmod(step, len(self))
         if epoch != self._epoch:
             random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
             shuffled = np.arange(len(self._ranks), dtype=np.int32)
             random.shuffle(shuffled)
             self._order = shuffled[np.argsort(self._ranks[shuffled], kind="stable")]
             self._steps, self._epoch = random.permutation(len(self)), epoch
-        batch = self._steps[place]
-        places: np.ndarray = self._order[self._cuts[batch] : self._cuts[batch + 1]].astype(np.int64)
-        numbers = places if self._slots is None else self._slots.rows(places, epoch)
+        batch = self._steps[number]
+        slots: np.ndarray = self._order[self._cuts[batch] : self._cuts[batch + 1]].astype(np.int64)
+        numbers = slots if self._slots is None else self._slots.rows(slots, epoch)
         numbers = numbers if self._kept is None else self._kept[numbers]
-        return Rows(epoch, numbers, numbers if self._slots is None else places)
+        return Rows(epoch, numbers, numbers if self._slots is None else slots)
 
 
 class Slots(NamedTuple):
-    """The places of a mixture's epoch. A place is a row, or a block of rows of like lengths that take turns."""
+    """The slots of a mixture's epoch. A slot is a row, or a block of rows of like lengths that take turns."""
 
     sources: np.ndarray
     """Source tokens of the longest row of each block."""
@@ -117,18 +117,18 @@ class Slots(NamedTuple):
     members: np.ndarray
     """Row numbers, those of a corpus sorted by length."""
 
-    def rows(self, places: np.ndarray, epoch: int) -> np.ndarray:
-        """The rows that stand in these places in an epoch."""
-        rows: np.ndarray = self.members[self.starts[places] + (epoch + places) % self.sizes[places]]
+    def rows(self, slots: np.ndarray, epoch: int) -> np.ndarray:
+        """The rows that take these slots in an epoch."""
+        rows: np.ndarray = self.members[self.starts[slots] + (epoch + slots) % self.sizes[slots]]
         return rows
 
 
-def slots(sources: np.ndarray, targets: np.ndarray, repetitions: Sequence[tuple[int, float]]) -> Slots:
-    """So many places for each corpus as the number of its rows times its repetitions.
+def make_slots(sources: np.ndarray, targets: np.ndarray, repetitions: Sequence[tuple[int, float]]) -> Slots:
+    """As many slots for each corpus as the number of its rows times its repetitions.
 
-    The whole part of the repetitions puts every row there so often. For the rest the corpus, sorted by length, is cut
-    into as many blocks as there are places left, and each epoch takes the next row of every block: lengths, and with
-    them the cuts, stay the same, and no row is favoured.
+    Every row gets the whole part of the repetitions. For the rest the corpus, sorted by length, is cut into as many
+    blocks as there are slots left, and each epoch takes the next row of every block: lengths, and with them the cuts,
+    stay the same, and no row is favoured.
     """
     members, starts, sizes = [], [], []
     before = 0
@@ -157,10 +157,10 @@ def interleaved(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def ranks(keys: np.ndarray, unique: np.ndarray) -> np.ndarray:
     """The number of each key among the sorted unique ones, in as few bytes as that takes: it is sorted every epoch."""
-    found = np.empty(len(keys), dtype=np.min_scalar_type(max(0, len(unique) - 1)))
+    result = np.empty(len(keys), dtype=np.min_scalar_type(max(0, len(unique) - 1)))
     for start in range(0, len(keys), CHUNK):
-        found[start : start + CHUNK] = np.searchsorted(unique, keys[start : start + CHUNK])
-    return found
+        result[start : start + CHUNK] = np.searchsorted(unique, keys[start : start + CHUNK])
+    return result
 
 
 def cuts(unique: np.ndarray, counts: np.ndarray, span: int, budget: int) -> np.ndarray:
@@ -207,11 +207,11 @@ def pieces(lengths: np.ndarray, device_tokens: int | None, devices: int) -> list
         edges = np.searchsorted(middles * number, 2 * tokens.sum() * shares)
         if number > rows:  # then one row each
             edges = shares * rows // number
-        found = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+        cut = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
         if device_tokens is None or number > rows + devices:
-            return found
-        if all((b - a) * int(lengths[a:b].max(axis=0).sum()) <= device_tokens for a, b in found if a < b):
-            return found
+            return cut
+        if all((b - a) * int(lengths[a:b].max(axis=0).sum()) <= device_tokens for a, b in cut if a < b):
+            return cut
         number += devices
 
 
@@ -226,7 +226,7 @@ class Steps(Protocol):
 
 
 class TrainingSampler(Sampler[Rows]):
-    """The optimiser steps from where training stands to the end of the epoch."""
+    """The optimiser steps that are left of the epoch."""
 
     def __init__(self, plan: Steps, position: Callable[[], int]) -> None:
         """position: optimiser steps taken so far, asked at each epoch."""
@@ -253,6 +253,6 @@ def evaluation_batches(source_lengths: np.ndarray, rows: int, rank: int = 0, wor
 
 
 def consecutive(count: int, rows: int, rank: int = 0) -> list[np.ndarray]:
-    """All rows in their order, so many at once, for the first device; as many empty batches for the others."""
+    """All rows in their order, `rows` at once, for the first device; as many empty batches for the others."""
     batches = [np.arange(start, min(start + rows, count)) for start in range(0, count, rows)]
     return batches if rank == 0 else [batch[:0] for batch in batches]

@@ -72,7 +72,7 @@ class Split:
         return fits if self.cut else fits & (self.whole_lengths() <= self.longest)
 
     def warn_of_cuts(self) -> None:
-        """Say how many sources are too long to be read whole."""
+        """Warn of sources that are too long to be read whole."""
         long = int((self.whole_lengths() > self.most).sum())
         if long:
             log.warning("cut %d of %d sources to data.max_length %d tokens", long, len(self), self.longest)
@@ -99,16 +99,16 @@ class Split:
             if not tokenizer.samples:
                 sides.append(Ragged.of(best))
                 continue
-            keys = [[seed, rows.epoch, place, side] for place in rows.row_keys.tolist()]
-            chosen, known = [texts[row] for row in rows.numbers.tolist()], [one.tolist() for one in best]
+            keys = [[seed, rows.epoch, key, side] for key in rows.row_keys.tolist()]
+            chosen, known = [texts[row] for row in rows.numbers.tolist()], [row.tolist() for row in best]
             sides.append(Ragged.of(draw(tokenizer, chosen, known, keys, self.longest)))
         return Split(self.texts, sides[0], sides[1], self.longest, self.row_format, self.cut)
 
 
 def refuse_wrong_lengths(split: Split, tokenizers: Tokenizers) -> None:
-    """Raise InputError where a row has not the labels or steps that the task wants: one for each token, one, all."""
+    """Raise InputError where a row lacks the labels or steps of the row format: one for each token, one, or all."""
     if split.row_format.fixed_target_length:
-        refuse_unsteady(split, tokenizers.target)
+        refuse_other_lengths(split, tokenizers.target)
     if not split.row_format.aligned and not split.row_format.single_token_target:
         return
     labels = tokenizers.target.units(split.target)
@@ -119,24 +119,24 @@ def refuse_wrong_lengths(split: Split, tokenizers: Tokenizers) -> None:
         more = f" (and {len(wrong) - 1} more rows)" * (len(wrong) > 1)
         if split.row_format.single_token_target:
             raise InputError(
-                f"{split.texts.place(row)}: {labels[row]} labels{more} where a row has one; mend it, set the separator "
-                "of data.target_tokenizer to a tab if labels hold blanks, or set model.multi_label true"
+                f"{split.texts.location(row)}: {labels[row]} labels{more} where a row has one; fix it, set the "
+                "separator of data.target_tokenizer to a tab if labels hold spaces, or set model.multi_label true"
             )
         raise InputError(
-            f"{split.texts.place(row)}: {tokens[row]} tokens but {labels[row]} labels{more}; give each token one "
+            f"{split.texts.location(row)}: {tokens[row]} tokens but {labels[row]} labels{more}; give each token one "
             "label, or check the separators of data.tokenizer and data.target_tokenizer"
         )
 
 
-def refuse_unsteady(split: Split, tokenizer: Tokenizer) -> None:
+def refuse_other_lengths(split: Split, tokenizer: Tokenizer) -> None:
     """Raise InputError where a target has fewer or more steps than the longest one of training."""
     steps = tokenizer.steps[1] if isinstance(tokenizer, Vectors) else 0
     wrong = np.flatnonzero(split.target.lengths != steps)
     if len(wrong):
         row = int(wrong[0])
         raise InputError(
-            f"{split.texts.place(row)}: a target of {split.target.lengths[row]} steps, but the longest of training has "
-            f"{steps}, and all must have as many; mend or drop the row"
+            f"{split.texts.location(row)}: a target of {split.target.lengths[row]} steps, but the longest of training "
+            f"has {steps}, and all must have as many; fix or drop the row"
         )
 
 
@@ -149,9 +149,9 @@ def fitting(row_format: RowFormat | None, tokenizers: Tokenizers) -> RowFormat:
 def draw(
     tokenizer: Tokenizer, texts: Sequence[str], best: list[list[int]], keys: Iterable[list[int]], longest: int
 ) -> list[list[int]]:
-    """A segmentation of each text, drawn by its key [seed, epoch, place, side] alone; `best` where it gets too long."""
+    """A segmentation of each text, drawn by its key [seed, epoch, row key, side] alone; else `best` if too long."""
     ways = (tokenizer.sample(text, np.random.default_rng(key)) for text, key in zip(texts, keys, strict=True))
-    return [way if len(way) + 2 <= longest else one for way, one in zip(ways, best, strict=True)]
+    return [way if len(way) + 2 <= longest else known for way, known in zip(ways, best, strict=True)]
 
 
 class RowSource(Protocol):
@@ -173,8 +173,8 @@ class Step(NamedTuple):
 
     batches: list[Batch]
     """Micro-batches; every device has as many."""
-    place: dict[str, Any] | None = None
-    """Where a streamed corpus stands after this step; None where the number of steps says it."""
+    position: dict[str, Any] | None = None
+    """Of a streamed corpus after this step; None where the number of steps says it."""
 
 
 class TrainingSteps(Dataset[Step]):

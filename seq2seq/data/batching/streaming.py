@@ -1,6 +1,6 @@
 """Training on a corpus that is never read whole: windows of rows, each planned like a small split.
 
-A window is the next so many rows of the stream, whoever reads it, so the rows of an optimiser step are the same on
+A window is the next rows of the stream, whoever reads it, so the rows of an optimiser step are the same on
 any number of devices and workers. Every device reads the whole stream and encodes all of it, its workers taking
 turns; what it saves is the other devices' training.
 """
@@ -28,77 +28,77 @@ READ = 1000
 Stream = Callable[[Sequence[int]], Any]
 """The seed and epoch that shuffle shards to the rows, a `datasets.IterableDataset`."""
 
-Place = dict[str, Any]
+StreamPosition = dict[str, Any]
 """Where training stands in a stream: plain values that a checkpoint stores."""
 
-BEGINNING: Place = {"epoch": 0, "window": 0, "row": 0, "stream": None, "step": 0}
+BEGINNING: StreamPosition = {"epoch": 0, "window": 0, "row": 0, "stream": None, "step": 0}
 """Before the first step. `row` counts the rows of the epoch before the window, `step` the window's steps taken."""
 
 
 class Window(NamedTuple):
     """The next rows of the stream, encoded."""
 
-    place: Place
+    position: StreamPosition
     """Where it begins."""
     source: Ragged
     target: Ragged
 
 
 class Windows(IterableDataset[Window]):
-    """Windows from a place in the stream on, without end. Each worker encodes every n-th."""
+    """Windows from a position in the stream on, without end. Each worker encodes every n-th."""
 
     def __init__(
-        self, stream: Stream, tokenizers: Tokenizers, rows: int, longest: int, seed: int, place: Place
+        self, stream: Stream, tokenizers: Tokenizers, rows: int, longest: int, seed: int, position: StreamPosition
     ) -> None:
         """rows: those of a window; longest: tokens of a row; seed: of the order of shards and of subword sampling."""
         self.stream, self.tokenizers, self.rows, self.longest = stream, tokenizers, rows, longest
-        self.seed, self.place = seed, place
+        self.seed, self.position = seed, position
 
     def __iter__(self) -> Iterator[Window]:
         worker = get_worker_info()
         mine, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for number, (place, texts) in enumerate(self.pooled()):
+        for number, (position, texts) in enumerate(self.pooled()):
             if number % workers == mine:
-                yield self.encode(place, texts)
+                yield self.encode(position, texts)
 
-    def pooled(self) -> Iterator[tuple[Place, list[tuple[str, str]]]]:
+    def pooled(self) -> Iterator[tuple[StreamPosition, list[tuple[str, str]]]]:
         """The texts of each window and where it begins."""
         texts: list[tuple[str, str]]
         read = -(-self.rows // -(-self.rows // READ))  # windows are a whole number of these
-        epoch, window, row, state = (self.place[name] for name in ("epoch", "window", "row", "stream"))
+        epoch, window, row, state = (self.position[name] for name in ("epoch", "window", "row", "stream"))
         while True:
             stream = self.stream([self.seed, epoch])
             if state is not None:
                 stream.load_state_dict(state)
-            place = {"epoch": epoch, "window": window, "row": row, "stream": state or stream.state_dict()}
+            position = {"epoch": epoch, "window": window, "row": row, "stream": state or stream.state_dict()}
             texts = []
             for batch in stream.iter(batch_size=read):
                 texts += zip(batch["source"], batch["target"], strict=True)
                 if len(texts) >= self.rows:
-                    yield place, texts
+                    yield position, texts
                     window, row = window + 1, row + len(texts)
-                    place, texts = {**place, "window": window, "row": row, "stream": stream.state_dict()}, []
+                    position, texts = {**position, "window": window, "row": row, "stream": stream.state_dict()}, []
             if texts:
-                yield place, texts
+                yield position, texts
                 window, row = window + 1, row + len(texts)
             if not row:
                 raise InputError("the train split is empty; check data.corpus and data.path")
             epoch, row, state = epoch + 1, 0, None
 
-    def encode(self, place: Place, texts: Sequence[tuple[str, str]]) -> Window:
+    def encode(self, position: StreamPosition, texts: Sequence[tuple[str, str]]) -> Window:
         """The ids of a window's rows."""
         sides = []
         for side, (tokenizer, column) in enumerate(zip(self.tokenizers, zip(*texts, strict=True), strict=True)):
             ids = tokenizer.encode(column)
             if tokenizer.samples:
-                keys = [[self.seed, place["epoch"], place["row"] + row, side] for row in range(len(column))]
+                keys = [[self.seed, position["epoch"], position["row"] + row, side] for row in range(len(column))]
                 ids = draw(tokenizer, column, ids, keys, self.longest)
             sides.append(Ragged.of(ids))
-        return Window(place, sides[0], sides[1])
+        return Window(position, sides[0], sides[1])
 
 
 class StreamedSteps:
-    """One device's micro-batches of each optimiser step, from a place in the stream on, without end."""
+    """One device's micro-batches of each optimiser step, from a position in the stream on, without end."""
 
     def __init__(
         self,
@@ -119,10 +119,10 @@ class StreamedSteps:
         self.row_format = fitting(row_format, windows.tokenizers)
         self.windows, self.workers, self.batch_tokens = windows, workers, batch_tokens
         self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
-        self.left_out, self.said = 0, 0
+        self.left_out = self.warned_of = 0
 
     def __iter__(self) -> Iterator[Step]:
-        start = self.windows.place["step"]
+        start = self.windows.position["step"]
         for window in Loader(self.windows, batch_size=None, num_workers=self.workers):
             yield from self.steps(window, start)
             start = 0
@@ -132,19 +132,19 @@ class StreamedSteps:
         split = Split(Texts((), ()), window.source, window.target, self.windows.longest, self.row_format, self.cut)
         refuse_wrong_lengths(split, self.windows.tokenizers)
         fits = split.fits()
-        self.tell(int((~fits).sum()))
+        self.warn_of_left_out(int((~fits).sum()))
         if not fits.any():
             return
-        key = np.random.SeedSequence([self.windows.seed, window.place["window"]]).generate_state(1)[0]
+        key = np.random.SeedSequence([self.windows.seed, window.position["window"]]).generate_state(1)[0]
         lengths = split.source_lengths(), split.target_lengths()
         plan = Plan(*lengths, self.batch_tokens, int(key), np.flatnonzero(fits))
         training = TrainingSteps(split, None, self.rank, self.devices, self.device_tokens)
         for number in range(start, len(plan)):
-            yield training[plan.step(number)]._replace(place={**window.place, "step": number + 1})
+            yield training[plan.step(number)]._replace(position={**window.position, "step": number + 1})
 
-    def tell(self, more: int) -> None:
-        """Count rows that are too long, and say so when there are twice as many as at the last time."""
+    def warn_of_left_out(self, more: int) -> None:
+        """Count rows that are too long; warn when there are twice as many as at the last warning."""
         self.left_out += more
-        if self.left_out > 2 * self.said:
+        if self.left_out > 2 * self.warned_of:
             log.warning("left out %d training rows longer than data.max_length so far", self.left_out)
-            self.said = self.left_out
+            self.warned_of = self.left_out

@@ -16,13 +16,12 @@ from seq2seq.data.checks.findings import (
     EXAMPLES,
     SEVERITIES,
     Encoded,
-    Example,
     Finding,
     Scan,
     Severity,
     around,
     examples_of,
-    found,
+    noted,
     pair_shown,
     pieces,
     rows_with_unknown,
@@ -41,10 +40,10 @@ CHUNK = 5_000
 """Rows read at once; few, because some texts are long."""
 
 RATIO = 9.0
-"""A length ratio so many times the usual one is odd."""
+"""A length ratio that is this many times the usual one is odd."""
 
 UNKNOWN = {"source": 0.5, "target": 0.1}
-"""More unknown tokens are an error. Words of a source are often rare names, but no unknown target is ever right."""
+"""A larger share of unknown tokens is an error. Words of a source are often rare names; an unknown target is wrong."""
 
 LONG = 40
 """Characters of the longer side, below which no length ratio is odd."""
@@ -53,7 +52,7 @@ EMPTY, BREAK, DAMAGED, MOJIBAKE, LINE_FEED, CAPITALS = 1, 2, 4, 8, 16, (32, 64)
 """Marks of a row, one bit each; the last is one for each side."""
 
 INVISIBLE = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u2060\ufeff\xad"
-"""Blanks of any width."""
+"""Spaces of any width."""
 
 BREAKS = "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """What Python and many editors, but not this project, take for the end of a line."""
@@ -111,88 +110,88 @@ def marks_of(chunk: Sequence[str], lengths: np.ndarray, side: int) -> np.ndarray
     ends = np.cumsum(lengths.astype(np.int64) + 1)
     for mark, (signs, pattern) in SEARCHED.items():
         if any(sign in joined for sign in signs):
-            found = [match.start() for match in pattern.finditer(joined)]
-            marks[np.searchsorted(ends, found, side="right")] |= mark
+            matches = [match.start() for match in pattern.finditer(joined)]
+            marks[np.searchsorted(ends, matches, side="right")] |= mark
     return marks
 
 
 # What is wrong inside one split
 
 
-def empty(one: Scan) -> list[Finding]:
+def empty(split: Scan) -> list[Finding]:
     """Rows without a source or a target."""
-    return found(one, "empty", "error", one.marked(EMPTY), "source or target is empty or blank")
+    return noted(split, "empty", "error", split.marked(EMPTY), "source or target is empty or only spaces")
 
 
-def hidden_breaks(one: Scan) -> list[Finding]:
+def hidden_breaks(split: Scan) -> list[Finding]:
     """Characters that other programs take for line ends, so that they count more lines than there are rows."""
     text = "a line break other than \\n in a text"
-    return found(one, "hidden break", "warning", one.marked(BREAK), text, around(BREAK_PATTERN))
+    return noted(split, "hidden break", "warning", split.marked(BREAK), text, around(BREAK_PATTERN))
 
 
-def line_feeds(one: Scan) -> list[Finding]:
+def line_feeds(split: Scan) -> list[Finding]:
     """Targets of several lines, as JSON and CSV allow."""
     text = "target of several lines; predictions are one"
-    return found(
-        one, "line feed", "note", one.marked(LINE_FEED), text, lambda _, target: shown(target, target.index("\n"))
+    return noted(
+        split, "line feed", "note", split.marked(LINE_FEED), text, lambda _, target: shown(target, target.index("\n"))
     )
 
 
-def damaged(one: Scan) -> list[Finding]:
+def damaged(split: Scan) -> list[Finding]:
     """Text that went through the wrong encoding."""
     lost = "U+FFFD, the mark of characters lost earlier"
     misread = "UTF-8 read as Latin-1, such as Ã¤ for ä"
     return [
-        *found(one, "damaged", "error", one.marked(DAMAGED), lost, around(DAMAGE_PATTERN)),
-        *found(one, "mojibake", "warning", one.marked(MOJIBAKE), misread, around(MOJIBAKE_PATTERN)),
+        *noted(split, "damaged", "error", split.marked(DAMAGED), lost, around(DAMAGE_PATTERN)),
+        *noted(split, "mojibake", "warning", split.marked(MOJIBAKE), misread, around(MOJIBAKE_PATTERN)),
     ]
 
 
-def copied(one: Scan) -> list[Finding]:
+def copied(split: Scan) -> list[Finding]:
     """Targets that repeat the source."""
-    rows = np.flatnonzero((one.source == one.target) & (one.marks & EMPTY == 0))
-    severity: Severity = "warning" if len(rows) > 0.01 * len(one.pair) else "note"
-    return found(one, "copied", severity, rows, "target is the same as its source")
+    rows = np.flatnonzero((split.source == split.target) & (split.marks & EMPTY == 0))
+    severity: Severity = "warning" if len(rows) > 0.01 * len(split.pair) else "note"
+    return noted(split, "copied", severity, rows, "target is the same as its source")
 
 
-def odd_lengths(one: Scan) -> list[Finding]:
+def odd_lengths(split: Scan) -> list[Finding]:
     """Rows one side of which is far too long for the other; where lengths vary anyway, farther than they usually do."""
-    filled = one.marks & EMPTY == 0
+    filled = split.marks & EMPTY == 0
     if not filled.any():
         return []
-    logs = np.diff(np.log(np.maximum(one.lengths, 1)), axis=1)[:, 0]
+    logs = np.diff(np.log(np.maximum(split.lengths, 1)), axis=1)[:, 0]
     usual = np.median(logs[filled])
     away = np.abs(logs - usual)
     spread = 1.4826 * float(np.median(away[filled]))  # a normal distribution's standard deviation
-    odd = (away > max(math.log(RATIO), 5 * spread)) & (one.lengths.max(axis=1) >= LONG)
+    odd = (away > max(math.log(RATIO), 5 * spread)) & (split.lengths.max(axis=1) >= LONG)
     rows = np.flatnonzero(odd & filled)
     text = f"{RATIO:g}x off the usual target/source length of {math.exp(usual):.2g}"
-    return found(one, "odd length", "warning", rows, text, lambda source, target: f"{len(source)} : {len(target)} "
+    return noted(split, "odd length", "warning", rows, text, lambda source, target: f"{len(source)} : {len(target)} "
                  f"characters: {pair_shown(source, target)}")  # fmt: skip
 
 
-def duplicates(one: Scan) -> list[Finding]:
+def duplicates(split: Scan) -> list[Finding]:
     """Rows that repeat an earlier one."""
-    order, same = repeated(one.pair)
+    order, same = repeated(split.pair)
     rows = np.sort(order[1:][same])
     examples = [
-        example._replace(like=one.texts.place(first_with(one.pair, one.pair[row])))
-        for row, example in zip(rows, examples_of(one.texts, rows), strict=False)
+        example._replace(like=split.texts.location(first_with(split.pair, split.pair[row])))
+        for row, example in zip(rows, examples_of(split.texts, rows), strict=False)
     ]
-    return found(one, "duplicate", "note", rows, "same source and target as an earlier row", examples=examples)
+    return noted(split, "duplicate", "note", rows, "same source and target as an earlier row", examples=examples)
 
 
-def ambiguous(one: Scan) -> list[Finding]:
+def ambiguous(split: Scan) -> list[Finding]:
     """Sources with several targets."""
-    _, firsts = np.unique(one.pair, return_index=True)
-    order, same = repeated(one.source[firsts])
+    _, firsts = np.unique(split.pair, return_index=True)
+    order, same = repeated(split.source[firsts])
     several = np.zeros(len(order), dtype=bool)
     several[1:] |= same
     several[:-1] |= same
     rows = np.sort(firsts[order[several]])
-    _, heads, groups = np.unique(one.source[rows], return_index=True, return_inverse=True)
-    rows = rows[np.argsort(heads[groups], kind="stable")]  # rows of one source stand together
-    return found(one, "ambiguous", "note", rows, "same source as another row, another target")
+    _, heads, groups = np.unique(split.source[rows], return_index=True, return_inverse=True)
+    rows = rows[np.argsort(heads[groups], kind="stable")]  # rows with the same source follow one another
+    return noted(split, "ambiguous", "note", rows, "same source as another row, another target")
 
 
 def repeated(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,7 +212,7 @@ def first_with(hashes: np.ndarray, wanted: np.uint64) -> int:
 def overlap(train: Scan, other: Scan) -> list[Finding]:
     """Rows of another split that training has seen: an error when they are a hundredth of its text.
 
-    Not of its rows, for "Thank you." stands in every split of many corpora.
+    Not of its rows, for "Thank you." is in every split of many corpora.
     """
     filled = other.marks & EMPTY == 0
     seen = np.isin(other.pair, train.pair) & filled
@@ -224,13 +223,13 @@ def overlap(train: Scan, other: Scan) -> list[Finding]:
         ("overlap", severity, seen, "pair", "source and target also in train"),
         ("known source", "warning", half, "source", "source also in train, with another target"),
     ):
-        hashes, known = (getattr(one, ours) for one in (other, train))
+        hashes, known = (getattr(split, ours) for split in (other, train))
         rows = np.flatnonzero(these)
         examples = [
-            example._replace(like=train.texts.place(first_with(known, hashes[row])))
+            example._replace(like=train.texts.location(first_with(known, hashes[row])))
             for row, example in zip(rows, examples_of(other.texts, rows), strict=False)
         ]
-        findings += found(other, kind, level, rows, text, examples=examples)
+        findings += noted(other, kind, level, rows, text, examples=examples)
     return findings
 
 
@@ -241,53 +240,51 @@ def casing(train: Scan, other: Scan, sides: Iterable[int] = (0, 1)) -> list[Find
         rows = other.marked(CAPITALS[side])
         if len(rows) > 0.01 * len(other.pair) and not len(train.marked(CAPITALS[side])):
             text = f"{Tokenizers._fields[side]} has capitals, but none in train"
-            findings += found(other, "casing", "warning", rows, text)
+            findings += noted(other, "casing", "warning", rows, text)
     return findings
 
 
 # What is wrong after tokenising
 
 
-def misaligned(one: Encoded) -> list[Finding]:
+def misaligned(encoded: Encoded) -> list[Finding]:
     """Sentences with more or fewer labels than words."""
-    tokenizers, lengths = one.tokenizers, one.split.target.lengths
+    tokenizers, lengths = encoded.tokenizers, encoded.split.target.lengths
     separators = [getattr(tokenizer, "separator", None) for tokenizer in tokenizers]
     if not isinstance(tokenizers.target, Labels) or separators[0] != separators[1] or lengths.max(initial=0) <= 1:
         return []  # one label a row is a class, not a tag of each word
-    rows = np.flatnonzero(one.split.source.lengths != lengths)
+    rows = np.flatnonzero(encoded.split.source.lengths != lengths)
     text = "a word without a label or a label without a word"
-    return found(one, "misaligned", "error", rows, text, lambda source, target: (
+    return noted(encoded, "misaligned", "error", rows, text, lambda source, target: (
         f"{sum(map(bool, source.split(separators[0])))} words, "
         f"{sum(map(bool, target.split(separators[0])))} labels: {pair_shown(source, target)}"
     ))  # fmt: skip
 
 
-def unseen_labels(one: Encoded) -> list[Finding]:
+def unseen_labels(encoded: Encoded) -> list[Finding]:
     """Labels that cannot be predicted, because training has none of them."""
-    tokenizer = one.tokenizers.target
-    if one.name == "train" or not isinstance(tokenizer, Labels):
+    tokenizer = encoded.tokenizers.target
+    if encoded.name == "train" or not isinstance(tokenizer, Labels):
         return []
-    rows = rows_with_unknown(one.split.target, tokenizer)
-    labels = sorted({unit for row in rows for unit in unknown_units(tokenizer, one.split.texts.target[int(row)])})
+    rows = rows_with_unknown(encoded.split.target, tokenizer)
+    labels = sorted({unit for row in rows for unit in unknown_units(tokenizer, encoded.split.texts.target[int(row)])})
     named = ", ".join(labels[:4]) + ", ..." * (len(labels) > 4)
     text = f"{len(labels)} label{'s' * (len(labels) != 1)} never seen in train: {named}"
-    return found(one, "unseen label", "error", rows, text)
+    return noted(encoded, "unseen label", "error", rows, text)
 
 
-def unknown(one: Encoded) -> list[Finding]:
+def unknown(encoded: Encoded) -> list[Finding]:
     """What the vocabulary lacks."""
     findings = []
-    for side, ids, tokenizer, texts in one.sides():
+    for side, ids, tokenizer, texts in encoded.sides():
         rows = rows_with_unknown(ids, tokenizer)
         rate = unknown_rate(ids, tokenizer)
-        if one.name == "train" or rate <= 0.01 or isinstance(tokenizer, Labels):
+        if encoded.name == "train" or rate <= 0.01 or isinstance(tokenizer, Labels):
             continue
-        examples = [
-            Example(one.split.texts.place(int(row)), lacking(tokenizer, texts[int(row)])) for row in rows[:EXAMPLES]
-        ]
+        examples = [encoded.example(row, lacking(tokenizer, texts[int(row)])) for row in rows[:EXAMPLES]]
         text = f"{rate:.1%} of the {side} tokens are unknown"
         severity: Severity = "error" if rate > UNKNOWN[side] else "warning"
-        findings += found(one, "unknown", severity, rows, text, examples=examples)
+        findings += noted(encoded, "unknown", severity, rows, text, examples=examples)
     return findings
 
 
@@ -311,21 +308,21 @@ def unknown_rate(ids: Ragged, tokenizer: Tokenizer) -> float:
     return total / max(1, int(ids.starts[-1]))
 
 
-def too_long(one: Encoded) -> list[Finding]:
+def too_long(encoded: Encoded) -> list[Finding]:
     """Rows beyond data.max_length."""
-    longest = one.split.longest
-    if one.name == "train":
-        over, text = ~one.split.fits(), f"longer than data.max_length {longest}: left out"
+    longest = encoded.split.longest
+    if encoded.name == "train":
+        over, text = ~encoded.split.fits(), f"longer than data.max_length {longest}: left out"
     else:
-        over, text = one.split.source.lengths >= longest, f"source longer than data.max_length {longest}: cut"
+        over, text = encoded.split.source.lengths >= longest, f"source longer than data.max_length {longest}: cut"
     rows = np.flatnonzero(over)
     severity: Severity = "warning" if len(rows) > 0.01 * len(over) else "note"
     examples = [
-        Example(one.split.texts.place(int(row)), f"{one.split.source.lengths[row]:,} and "
-                f"{one.split.target.lengths[row]:,} tokens: {shown(one.split.texts.source[int(row)])}")
+        encoded.example(row, f"{encoded.split.source.lengths[row]:,} and "
+                f"{encoded.split.target.lengths[row]:,} tokens: {shown(encoded.split.texts.source[int(row)])}")
         for row in rows[:EXAMPLES]
     ]  # fmt: skip
-    return found(one, "too long", severity, rows, text, examples=examples)
+    return noted(encoded, "too long", severity, rows, text, examples=examples)
 
 
 # All together
@@ -334,30 +331,30 @@ def too_long(one: Encoded) -> list[Finding]:
 def thorough(encoded: Sequence[Encoded]) -> list[Finding]:
     """Every check of training, validation and test, worst first."""
     conditions = encoded[0].split.row_format.conditions
-    scans = [scan(one.name, one.split.texts) for one in encoded]
+    scans = [scan(each.name, each.split.texts) for each in encoded]
     labels = isinstance(encoded[0].tokenizers.target, Labels)
     vectors = any(tokenizer.width is not None for tokenizer in encoded[0].tokenizers)
-    findings = [finding for one in scans for finding in within(one, conditions)]
+    findings = [item for split in scans for item in within(split, conditions)]
     scheme = scheme_of(encoded[0])
-    for one in encoded:
+    for each in encoded:
         for check in (misaligned, unseen_labels, unknown, too_long):
-            findings += check(one)
-        findings += spans(one, scheme)
-    for one_scan in scans:
-        findings += copied(one_scan)
-        if not labels and not vectors:  # a label is short whatever the text, and numbers are not counted in characters
-            findings += odd_lengths(one_scan)
+            findings += check(each)
+        findings += spans(each, scheme)
+    for split in scans:
+        findings += copied(split)
+        if not labels and not vectors:  # a label is always short, and numbers are not counted in characters
+            findings += odd_lengths(split)
     for other in scans[1:]:
         findings += [] if conditions else overlap(scans[0], other)
         findings += casing(scans[0], other, (0,) if labels else (0, 1))
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def within(one: Scan, conditions: bool = False) -> list[Finding]:
-    """What is quickly seen of one split; conditions: its sources are such, so many rows share one or have none."""
+def within(split: Scan, conditions: bool = False) -> list[Finding]:
+    """The quick checks of one split; conditions: its sources are conditions, which rows share or lack."""
     checks = [empty, damaged, hidden_breaks, line_feeds, duplicates, ambiguous]
     checks = checks[1:-1] if conditions else checks
-    return [finding for check in checks for finding in check(one)]
+    return [item for check in checks for item in check(split)]
 
 
 def cheap(train: Texts, validation: Texts, conditions: bool = False) -> list[Finding]:
@@ -367,7 +364,7 @@ def cheap(train: Texts, validation: Texts, conditions: bool = False) -> list[Fin
     """
     try:
         scans = scan("train", first_rows(train)), scan("validation", first_rows(validation))
-        findings = [finding for one in scans for finding in within(one, conditions)]
+        findings = [item for split in scans for item in within(split, conditions)]
         findings += [] if conditions else overlap(*scans)
     except Exception as problem:  # a check that breaks is no reason not to train
         return [Finding("unchecked", "note", "train", 0, 0, f"not checked: {' '.join(str(problem).split())}")]
@@ -389,7 +386,7 @@ def two_lines(findings: Sequence[Finding], arguments: Sequence[str]) -> str:
     for finding in findings:
         counts[finding.kind] = counts.get(finding.kind, 0) + finding.rows
     if not counts:
-        return "data: nothing to complain about"
+        return "data: no problems found"
     listed = ", ".join(f"{rows:,} {kind}" for kind, rows in counts.items())
     errors = " (errors among them)" if any(finding.severity == "error" for finding in findings) else ""
     return f"data: rows to look at{errors}: {listed}\nsee all with python -m seq2seq.lint {shlex.join(arguments)}"

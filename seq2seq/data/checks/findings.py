@@ -22,11 +22,11 @@ EXAMPLES = 3
 class Example(NamedTuple):
     """A row that a finding is about."""
 
-    place: str
+    location: str
     """file:line"""
     excerpt: str
     like: str = ""
-    """The place of the earlier row, or the one in train, that this row repeats."""
+    """The location of the earlier row, or the one in train, that this row repeats."""
 
 
 class Finding(NamedTuple):
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What one reading of a split has found, row by row."""
+    """What reading a split once gives for each row."""
 
     name: str
     texts: Texts
@@ -75,9 +75,13 @@ class Encoded(NamedTuple):
         ids, texts = (self.split.source, self.split.target), self.split.texts
         yield from zip(Tokenizers._fields, ids, self.tokenizers, texts[:2], strict=True)
 
+    def example(self, row: int, excerpt: str) -> Example:
+        """A row with what to show of it."""
+        return Example(self.split.texts.location(int(row)), excerpt)
+
 
 def pieces(ids: Ragged, rows: int = 50_000) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Where some rows begin in their own flat ids, these, and where they stand in all."""
+    """Where some rows begin in their own flat ids, these, and their offset in all."""
     for start in range(0, len(ids), rows):
         starts = ids.starts[start : start + rows + 1]
         yield starts[:-1] - starts[0], ids.flat[starts[0] : starts[-1]], int(starts[0])
@@ -85,18 +89,20 @@ def pieces(ids: Ragged, rows: int = 50_000) -> Iterator[tuple[np.ndarray, np.nda
 
 def rows_with_unknown(ids: Ragged, tokenizer: Tokenizer) -> np.ndarray:
     """The rows that hold something unknown."""
-    places = [np.flatnonzero(tokenizer.unknown_among(flat)) + offset for _, flat, offset in pieces(ids)]
-    return np.unique(
-        np.searchsorted(ids.starts, np.concatenate([np.empty(0, dtype=np.int64), *places]), side="right") - 1
-    )
+    return np.unique(rows_at(ids, [np.flatnonzero(tokenizer.unknown_among(flat)) + at for _, flat, at in pieces(ids)]))
+
+
+def rows_at(ids: Ragged, indices: Sequence[np.ndarray]) -> np.ndarray:
+    """The rows that hold the ids with these indices, some arrays of them."""
+    return np.searchsorted(ids.starts, np.concatenate([np.empty(0, dtype=np.int64), *indices]), side="right") - 1
 
 
 Shown = Callable[[str, str], str]
 """What to show of a source and a target."""
 
 
-def found(
-    one: Scan | Encoded,
+def noted(
+    split: Scan | Encoded,
     kind: str,
     severity: Severity,
     rows: np.ndarray,
@@ -104,19 +110,19 @@ def found(
     show: Shown | None = None,
     examples: Sequence[Example] | None = None,
 ) -> list[Finding]:
-    """One finding about these rows; none when there are none."""
+    """A finding about these rows; an empty list when there are no rows."""
     if not len(rows):
         return []
-    texts = one.texts if isinstance(one, Scan) else one.split.texts
+    texts = split.texts if isinstance(split, Scan) else split.split.texts
     examples = examples_of(texts, rows, show) if examples is None else examples
-    return [Finding(kind, severity, one.name, len(rows), len(rows) / len(texts.source), text, examples)]
+    return [Finding(kind, severity, split.name, len(rows), len(rows) / len(texts.source), text, examples)]
 
 
 def examples_of(texts: Texts, rows: np.ndarray, show: Shown | None = None) -> list[Example]:
     """The first of some rows."""
     show = show or pair_shown
     chosen = [int(row) for row in rows[:EXAMPLES]]
-    return [Example(texts.place(row), show(texts.source[row], texts.target[row])) for row in chosen]
+    return [Example(texts.location(row), show(texts.source[row], texts.target[row])) for row in chosen]
 
 
 def pair_shown(source: str, target: str) -> str:
@@ -125,7 +131,7 @@ def pair_shown(source: str, target: str) -> str:
 
 
 def around(pattern: "re.Pattern[str]") -> Shown:
-    """Shows where a pattern is found first."""
+    """Shows the first match of a pattern."""
 
     def show(source: str, target: str) -> str:
         for text in (source, target):
@@ -137,7 +143,7 @@ def around(pattern: "re.Pattern[str]") -> Shown:
 
 
 def shown(text: str, at: int = 0, longest: int = 60) -> str:
-    """The part of a text about a place, on one line, what cannot be seen as escapes."""
+    """The part of a text around an index, on one line, with escapes for what cannot be seen."""
     start = max(0, at - longest // 3)
     part = text[start : start + longest].replace("\t", " ")
     visible = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in part)

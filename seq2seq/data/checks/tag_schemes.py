@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.data.checks.findings import EXAMPLES, Encoded, Example, Finding, found, pieces, shown
+from seq2seq.data.checks.findings import EXAMPLES, Encoded, Finding, noted, pieces, rows_at, shown
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer
 from seq2seq.data.tokenizers.units import Labels
@@ -29,7 +29,7 @@ class Tags(NamedTuple):
 
 
 def tags_of(tokenizer: Tokenizer) -> Tags | None:
-    """The tags of a vocabulary; None when its labels are no spans."""
+    """The tags of a vocabulary; None when its labels are not spans."""
     if not isinstance(tokenizer, Labels):
         return None
     names = [tokenizer.decode([number]) for number in range(len(tokenizer))]
@@ -45,7 +45,7 @@ def tags_of(tokenizer: Tokenizer) -> Tags | None:
 
 
 def breaches(ids: Ragged, tags: Tags, scheme: str) -> np.ndarray:
-    """Where in the flat ids a label may not stand."""
+    """The indices of the flat ids whose label breaks the scheme."""
     wrong = []
     for starts, flat, offset in pieces(ids):
         prefix, kind = tags.prefix[flat], tags.kind[flat]
@@ -62,14 +62,14 @@ def breaches(ids: Ragged, tags: Tags, scheme: str) -> np.ndarray:
         if scheme == "BIOES":
             after = np.append(prefix[1:], ANY)
             after[first[1:]] = OUTSIDE
-            goes_on = np.append(joined & np.isin(prefix[1:], (INSIDE, END)), False)
-            bad |= np.isin(prefix, (BEGIN, INSIDE)) & ~goes_on & (after != ANY)
+            continues = np.append(joined & np.isin(prefix[1:], (INSIDE, END)), False)
+            bad |= np.isin(prefix, (BEGIN, INSIDE)) & ~continues & (after != ANY)
         wrong.append(np.flatnonzero(bad) + offset)
     return np.concatenate(wrong) if wrong else np.empty(0, dtype=np.int64)
 
 
 def scheme_of(train: Encoded) -> str | None:
-    """The scheme that the training labels follow best; None when they are no spans."""
+    """The scheme that the training labels follow best; None when they are not spans."""
     tags = tags_of(train.tokenizers.target)
     if tags is None:
         return None
@@ -79,26 +79,22 @@ def scheme_of(train: Encoded) -> str | None:
     return min(counts, key=counts.__getitem__)  # the first of equals
 
 
-def spans(one: Encoded, scheme: str | None) -> list[Finding]:
-    """Labels that break the scheme; IOB1 is none that a span score expects."""
-    tags = tags_of(one.tokenizers.target)
+def spans(encoded: Encoded, scheme: str | None) -> list[Finding]:
+    """Labels that break the scheme; a span score does not expect IOB1."""
+    tags = tags_of(encoded.tokenizers.target)
     if tags is None or scheme is None:
         return []
-    ids = one.split.target
-    places = breaches(ids, tags, "IOB2" if scheme == "IOB1" else scheme)
-    owners = np.searchsorted(ids.starts, places, side="right") - 1
-    rows, firsts = np.unique(owners, return_index=True)
+    ids = encoded.split.target
+    indices = breaches(ids, tags, "IOB2" if scheme == "IOB1" else scheme)
+    rows, firsts = np.unique(rows_at(ids, [indices]), return_index=True)
     examples = []
-    for row, place in zip(rows[:EXAMPLES], places[firsts], strict=False):
+    for row, wrong in zip(rows[:EXAMPLES], indices[firsts], strict=False):
         start, end = ids.starts[row], ids.starts[row + 1]
-        near = range(max(start, place - 1), min(end, place + 2))
-        names = " ".join(f"[{tags.names[ids.flat[at]]}]" if at == place else tags.names[ids.flat[at]] for at in near)
-        words = shown(one.split.texts.source[int(row)], longest=40)
-        examples.append(Example(one.split.texts.place(int(row)), f"label {place - start + 1}: {names}  in  {words}"))
+        near = range(max(start, wrong - 1), min(end, wrong + 2))
+        names = " ".join(f"[{tags.names[ids.flat[at]]}]" if at == wrong else tags.names[ids.flat[at]] for at in near)
+        words = shown(encoded.split.texts.source[int(row)], longest=40)
+        examples.append(encoded.example(row, f"label {wrong - start + 1}: {names}  in  {words}"))
     if scheme == "IOB1":
         text = "labels are IOB1, where I- may begin a span"
-        return found(one, "bio", "warning", rows, text, examples=examples)
-    return found(one, "bio", "error", rows, f"labels break {scheme}, which most of them follow", examples=examples)
-
-
-# Rows of ids, and findings
+        return noted(encoded, "bio", "warning", rows, text, examples=examples)
+    return noted(encoded, "bio", "error", rows, f"labels break {scheme}, which most of them follow", examples=examples)

@@ -137,7 +137,7 @@ class Conll(TokenLines):
 
 
 def token(fields: Sequence[str], columns: Sequence[int]) -> str:
-    """Some columns of a token as one, unless it could not be told from its neighbours once they are joined."""
+    """Some columns of a token as one, unless it would run into its neighbours once they are joined."""
     for index in columns:
         if not fields[index] or JOINER in fields[index]:
             raise InputError(f"{fields[index]!r} is no token: it must hold something, but no tab; fix the line")

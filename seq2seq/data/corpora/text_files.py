@@ -123,15 +123,15 @@ def usual_names(split: str) -> Sequence[str]:
 def matching(folder: Path, pattern: str, endings: Sequence[str]) -> list[Path]:
     """The files that a name or pattern in data.corpus.files means, with one of the endings; without packed copies."""
     for ending in endings:  # "train-*" means train-1.en, not train-1.de
-        found: dict[str, Path] = {}
+        matches: dict[str, Path] = {}
         for packed in (".gz", ""):
             try:
                 files = [file for file in folder.glob(pattern + ending + packed) if file.is_file()]
             except (ValueError, NotImplementedError) as problem:
                 raise InputError(f"data.corpus.files: {pattern!r} is no name inside {folder}: {problem}") from problem
-            found |= {unpacked(file): file for file in sorted(files, reverse=True)}
-        if found:
-            return [found[name] for name in sorted(found)]
+            matches |= {unpacked(file): file for file in sorted(files, reverse=True)}
+        if matches:
+            return [matches[name] for name in sorted(matches)]
     raise InputError(f"{folder} holds no {pattern} as data.corpus.files says ({contents(folder)})")
 
 

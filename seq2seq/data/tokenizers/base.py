@@ -1,8 +1,9 @@
 """Text to ids and back. PAD, UNK, BOS and EOS are 0 to 3 everywhere."""
 
+import base64
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # torch, which it imports, takes its time
 PAD, UNK, BOS, EOS = range(4)
 
 SPECIAL = 4
-"""How many ids stand before those of the vocabulary."""
+"""The number of ids before those of the vocabulary."""
 
 MARKS = {PAD: "<pad>", BOS: "<s>", EOS: "</s>"}
 """How the ids that are no text are shown among tokens."""
@@ -46,10 +47,6 @@ class Tokenizer(Part):
     def check(self, text: str) -> None:
         """Raise InputError if a text cannot be encoded."""
 
-    def checker(self) -> Callable[[str], None]:
-        """`check` for the texts of a split in order, where what one holds may depend on those before."""
-        return self.check
-
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, on one line."""
         raise TypeError(f"{type(self).__name__} does not say how to decode")
@@ -65,7 +62,7 @@ class Tokenizer(Part):
 
     @property
     def samples(self) -> bool:
-        """True if a text has several segmentations, so that training draws a new one each time."""
+        """Whether a text has several segmentations, so that training draws a new one each time."""
         return False
 
     def sample(self, text: str, random: np.random.Generator) -> list[int]:
@@ -95,15 +92,15 @@ class Tokenizer(Part):
 
     def unknown_among(self, ids: np.ndarray) -> np.ndarray:
         """Whether each of some ids (n,) stands for something that training lacked."""
-        found: np.ndarray = ids == UNK
-        return found
+        unknown: np.ndarray = ids == UNK
+        return unknown
 
     def extent(self) -> str:
         """What a text is made of, for a line about the data."""
         return f"vocabulary of {self.sizes[0]:,}"
 
     def length(self, text: str) -> int:
-        """How long a text is for people: its blank-separated words."""
+        """How long a text is for people: its words, separated by spaces."""
         return len(text.split())
 
     def shown(self, text: str) -> str:
@@ -116,7 +113,7 @@ class Tokenizer(Part):
         raise TypeError(f"{type(self).__name__} does not say what it has learnt")
 
     def restore(self, state: bytes) -> None:
-        """Be as trained."""
+        """Load the learnt state."""
         raise TypeError(f"{type(self).__name__} does not say how to restore")
 
 
@@ -128,7 +125,7 @@ class Tokenizers(NamedTuple):
 
 
 def one_line(text: str) -> str:
-    """The text with blanks for its line breaks."""
+    """The text with spaces for its line breaks."""
     return " ".join(text.splitlines())
 
 
@@ -138,19 +135,35 @@ def no_text() -> InputError:
 
 
 def damaged(tokenizer: Tokenizer, problem: object) -> InputError:
-    """A state that is none."""
+    """A corrupt tokenizer state."""
     return InputError(f"the stored {type(tokenizer).__name__} model is damaged: {problem}; is the checkpoint complete?")
 
 
 def strings(tokenizer: Tokenizer, state: bytes) -> list[str]:
     """The strings that a state lists in JSON."""
     try:
-        found = json.loads(state)
+        values = json.loads(state)
     except (ValueError, RecursionError) as problem:
         raise damaged(tokenizer, problem) from problem
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise damaged(tokenizer, "it is no list of strings")
-    return found
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise damaged(tokenizer, "it is not a list of strings")
+    return values
+
+
+def pack(states: Iterable[bytes]) -> bytes:
+    """Several states as one."""
+    return json.dumps([base64.b64encode(state).decode() for state in states]).encode()
+
+
+def unpack(tokenizer: Tokenizer, state: bytes, count: int) -> list[bytes]:
+    """The states that `pack` has joined."""
+    states = strings(tokenizer, state)
+    if len(states) != count:
+        raise damaged(tokenizer, f"it holds {len(states)} states, but {count} are expected")
+    try:
+        return [base64.b64decode(text, validate=True) for text in states]
+    except ValueError as problem:
+        raise damaged(tokenizer, problem) from problem
 
 
 def check_separator(separator: str, name: str = "separator") -> None:

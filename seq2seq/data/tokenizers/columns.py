@@ -1,20 +1,14 @@
 """Several columns of a text, each with a tokenizer of its own."""
 
-import base64
-import json
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seq2seq.errors import InputError
-
-if TYPE_CHECKING:  # torch, which it imports, takes its time
-    pass
-from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer, damaged, strings
+from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer, pack, unpack
 from seq2seq.data.tokenizers.units import Labels, Words
+from seq2seq.errors import InputError
 
 
 class Columns(Tokenizer):
@@ -35,18 +29,18 @@ class Columns(Tokenizer):
 
     def train(self, texts: Iterable[str]) -> None:
         columns = self._columns(texts)
-        for place, (part, column) in enumerate(zip(self.parts, columns, strict=True), start=1):
+        for number, (part, column) in enumerate(zip(self.parts, columns, strict=True), start=1):
             try:
                 part.train(column)
             except InputError as problem:
-                raise InputError(f"column {place}: {problem}") from problem
+                raise InputError(f"column {number}: {problem}") from problem
 
     def check(self, text: str) -> None:
         self._row(text)
 
     def _columns(self, texts: Iterable[str]) -> list[list[str]]:
         rows = [self._row(text) for text in texts]
-        return [[row[place] for row in rows] for place in range(len(self.parts))]
+        return [[row[index] for row in rows] for index in range(len(self.parts))]
 
     def _row(self, text: str) -> list[str]:
         row = text.split("\t")
@@ -62,24 +56,24 @@ class Columns(Tokenizer):
         return [self._numbered(row) for row in zip(*columns, strict=True)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Columns between tabs; an unknown belongs to the column of what stands before it."""
+        """Columns between tabs; an unknown belongs to the column of the token before it."""
         columns: list[list[int]] = [[] for _ in self.parts]
-        starts, place = self._starts, 0
+        starts, index = self._starts, 0
         for number in ids:
-            place = bisect_right(starts, number) - 1 if number >= SPECIAL else place
-            columns[place].append(number - starts[place] + SPECIAL if number >= SPECIAL else number)
+            index = bisect_right(starts, number) - 1 if number >= SPECIAL else index
+            columns[index].append(number - starts[index] + SPECIAL if number >= SPECIAL else number)
         texts = [part.decode(column) for part, column in zip(self.parts, columns, strict=True)]
         return "\t".join(text.replace("\t", " ") for text in texts)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each id by itself, as the tokenizer of its column shows it."""
         starts = self._starts
-        places = [max(0, bisect_right(starts, number) - 1) for number in ids]
-        own = [
-            number - starts[place] + SPECIAL if number >= SPECIAL else number
-            for number, place in zip(ids, places, strict=True)
-        ]
-        return [self.parts[place].pieces([number])[0] for number, place in zip(own, places, strict=True)]
+        shown = []
+        for number in ids:
+            index = max(0, bisect_right(starts, number) - 1)
+            own = number - starts[index] + SPECIAL if number >= SPECIAL else number
+            shown += self.parts[index].pieces([own])
+        return shown
 
     @property
     def _starts(self) -> list[int]:
@@ -100,21 +94,17 @@ class Columns(Tokenizer):
         return any(part.samples for part in self.parts)
 
     def sample(self, text: str, random: np.random.Generator) -> list[int]:
-        return self._numbered([part.sample(one, random) for part, one in zip(self.parts, self._row(text), strict=True)])
+        return self._numbered(
+            [part.sample(column, random) for part, column in zip(self.parts, self._row(text), strict=True)]
+        )
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     @property
     def state(self) -> bytes:
-        return json.dumps([base64.b64encode(part.state).decode() for part in self.parts]).encode()
+        return pack(part.state for part in self.parts)
 
     def restore(self, state: bytes) -> None:
-        states = strings(self, state)
-        if len(states) != len(self.parts):
-            raise damaged(self, f"it holds {len(states)} columns, but {len(self.parts)} are expected")
-        for part, text in zip(self.parts, states, strict=True):
-            try:
-                part.restore(base64.b64decode(text, validate=True))
-            except ValueError as problem:  # an InputError is one, too
-                raise damaged(self, problem) from problem
+        for part, own in zip(self.parts, unpack(self, state, len(self.parts)), strict=True):
+            part.restore(own)

@@ -1,6 +1,5 @@
 """Tokens that carry features, of their row (its language) or their own (a part of speech): one id holds all of it."""
 
-import base64
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,13 +8,25 @@ from functools import cache
 import numpy as np
 
 from seq2seq.data.lines import DIVIDER
-from seq2seq.data.tokenizers.base import EOS, PAD, SPECIAL, UNK, Tokenizer, check_separator, damaged, one_line, strings
+from seq2seq.data.tokenizers.base import (
+    EOS,
+    PAD,
+    SPECIAL,
+    UNK,
+    Tokenizer,
+    check_separator,
+    damaged,
+    one_line,
+    pack,
+    strings,
+    unpack,
+)
 from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.units import Separated, TokenIds
 from seq2seq.errors import InputError, check_range
 
 FIRST = 2
-"""The number of a feature's first value; 0 is none, which special tokens have, and UNK whatever training lacks."""
+"""The number of a feature's first value; 0 is no value, which special tokens have, and UNK one that training lacks."""
 
 MOST = 1 << 31
 """Ids are kept in 32 bits."""
@@ -49,12 +60,12 @@ class Features(Tokenizer):
     def train(self, texts: Iterable[str]) -> None:
         seen: set[Values] = set()
         self.text.train(self.stripped(texts, seen))
-        self._number([tuple(sorted({values[place] for values in seen})) for place in range(self.features)])
+        self._number([tuple(sorted({values[feature] for values in seen})) for feature in range(self.features)])
 
     def _number(self, names: list[Values]) -> None:
         """Learn the values of each feature."""
         self._names = names
-        self._numbers = [TokenIds({name: place for place, name in enumerate(some, FIRST)}) for some in names]
+        self._numbers = [TokenIds({name: number for number, name in enumerate(values, FIRST)}) for values in names]
         if math.prod(self.sizes) > MOST:
             counts = " x ".join(map(str, self.sizes))
             raise InputError(f"{counts} tokens and features have more than 2^31 ids; drop a feature or rare values")
@@ -66,7 +77,7 @@ class Features(Tokenizer):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        return (*self.text.sizes, *(FIRST + len(some) for some in self._names))
+        return (*self.text.sizes, *(FIRST + len(values) for values in self._names))
 
     def __len__(self) -> int:
         return math.prod(self.sizes)
@@ -82,15 +93,15 @@ class Features(Tokenizer):
         """The features of an id, as they are shown."""
         code, shown = number // len(self.text), []
         for names in self._names:
-            code, place = divmod(code, FIRST + len(names))
-            shown.append(one_line(names[place - FIRST]) if place >= FIRST else self.unknown * (place == UNK))
+            code, value = divmod(code, FIRST + len(names))
+            shown.append(one_line(names[value - FIRST]) if value >= FIRST else self.unknown * (value == UNK))
         return shown
 
     @property
     def unwritable(self) -> np.ndarray:
         """Besides what the tokenizer of the text never writes: an end with features, others with none or an unknown."""
         sizes = self.sizes[len(self.text.sizes) :]
-        known = np.all([place >= FIRST for place in np.unravel_index(np.arange(math.prod(sizes)), sizes[::-1])], axis=0)
+        known = np.all([value >= FIRST for value in np.unravel_index(np.arange(math.prod(sizes)), sizes[::-1])], axis=0)
         tokens = np.ones(len(self.text), dtype=bool)
         tokens[self.text.unwritable] = False
         writable = known[:, None] & tokens  # (features, tokens)
@@ -99,28 +110,21 @@ class Features(Tokenizer):
 
     def unknown_among(self, ids: np.ndarray) -> np.ndarray:
         code, tokens = np.divmod(ids.astype(np.int64), len(self.text))
-        found = self.text.unknown_among(tokens)
+        unknown = self.text.unknown_among(tokens)
         for names in self._names:
-            code, place = np.divmod(code, FIRST + len(names))
-            found |= place == UNK
-        return found
+            code, value = np.divmod(code, FIRST + len(names))
+            unknown |= value == UNK
+        return unknown
 
     @property
     def state(self) -> bytes:
-        states = [self.text.state, *(json.dumps(names).encode() for names in self._names)]
-        return json.dumps([base64.b64encode(state).decode() for state in states]).encode()
+        return pack([self.text.state, *(json.dumps(names).encode() for names in self._names)])
 
     def restore(self, state: bytes) -> None:
-        states = strings(self, state)
-        if len(states) != 1 + self.features:
-            raise damaged(self, f"it holds {len(states)} parts, but a text and {self.features} features are expected")
-        try:
-            text, *lists = [base64.b64decode(one, validate=True) for one in states]
-            self.text.restore(text)
-            names = [tuple(strings(self, one)) for one in lists]
-        except ValueError as problem:  # an InputError is one, too
-            raise damaged(self, problem) from problem
-        if not all(some and len(set(some)) == len(some) for some in names):
+        text, *lists = unpack(self, state, 1 + self.features)
+        self.text.restore(text)
+        names = [tuple(strings(self, values)) for values in lists]
+        if not all(values and len(set(values)) == len(values) for values in names):
             raise damaged(self, "each feature must list values, each of them once")
         self._number(names)
 
@@ -139,7 +143,7 @@ class RowFeatures(Features):
         self.text.check(self._row(text)[1])
 
     def _row(self, text: str) -> tuple[Values, str]:
-        """The features of a row and its text, with tabs only if the text's tokenizer divides at them."""
+        """The features of a row and its text, with tabs only if they separate the text's tokens."""
         *values, alone = text.split("\t", self.features)
         if len(values) < self.features or ("\t" in alone and not self._tabs):
             raise InputError(
@@ -190,7 +194,7 @@ class TokenFeatures(Features):
         super().__init__(text, features)
         check_separator(divider, "divider")
         if divider == text.separator:
-            raise InputError(f"data.tokenizer.divider is {divider!r}, which divides words; choose another one")
+            raise InputError(f"data.tokenizer.divider is {divider!r}, which separates words; choose another one")
         self.text: Separated = text
         self.divider = divider
 

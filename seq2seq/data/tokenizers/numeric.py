@@ -1,7 +1,7 @@
-"""Vectors: sequences of numbers in place of ids."""
+"""Vectors: sequences of numbers instead of ids."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Vectors(Tokenizer):
             values = parsed(text, len(first) or None)
             if not count:
                 first = values[0]  # sums of what is near zero lose no digits
-                total = squares = np.zeros(len(first))
+                self.mean = total = squares = np.zeros(len(first))  # the width of all, should `check` look for another
             count, lengths = count + len(values), {len(values), *lengths}
             shifted = values - first
             total, squares = total + shifted.sum(0), squares + np.square(shifted).sum(0)
@@ -53,15 +53,6 @@ class Vectors(Tokenizer):
 
     def check(self, text: str) -> None:
         parsed(text, self.width or None)
-
-    def checker(self) -> Callable[[str], None]:
-        width = self.width or None
-
-        def check(text: str) -> None:
-            nonlocal width
-            width = parsed(text, width).shape[1]
-
-        return check
 
     def decode(self, ids: Sequence[Sequence[float]]) -> str:  # type: ignore[override]
         """The text of normalised vectors (steps, width), without the digits that 32 bits do not hold."""

@@ -3,16 +3,13 @@
 import io
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, damaged, log, no_text, one_line
 from seq2seq.data.tokenizers.subword_sampling import BpeDropout, Regularisation
 from seq2seq.errors import InputError, check_range
-
-if TYPE_CHECKING:  # torch, which it imports, takes its time
-    pass
-from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, damaged, log, no_text, one_line
 
 LEARNT_FROM = 200_000
 """Texts that suffice to learn subwords."""
@@ -118,8 +115,8 @@ class SentencePiece(Tokenizer):
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each piece, with ▁ where a word begins."""
-        found: list[str] = self._model.id_to_piece(list(ids))
-        return found
+        pieces: list[str] = self._model.id_to_piece(list(ids))
+        return pieces
 
     @property
     def samples(self) -> bool:

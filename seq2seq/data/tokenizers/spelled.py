@@ -52,8 +52,8 @@ class Spelled(Tokenizer):
         """What a word shows.
 
         Args:
-            words: which words have an id of their own, and what stands between them; null for all, between tabs.
-            affixes: beginnings and endings of up to so many letters; 0 for none.
+            words: which words have an id of their own, and what separates them; null for all, between tabs.
+            affixes: letters of the longest beginning and ending; 0 for none.
             letters: whether all letters are there.
             longest: letters of a word that are kept, half from each end.
             vectors: file of pre-trained vectors (word2vec, GloVe, fastText's text), whose words have an id too.
@@ -102,8 +102,8 @@ class Spelled(Tokenizer):
     def _number(self, tables: Sequence[Sequence[str]]) -> None:
         extra, *others = tables
         first = len(self.words)
-        self._extra = {word: first + place for place, word in enumerate(extra)}
-        self._tables = [{unit: place for place, unit in enumerate(units, 1)} for units in others]
+        self._extra = {word: first + index for index, word in enumerate(extra)}
+        self._tables = [{unit: number for number, unit in enumerate(units, 1)} for units in others]
         self._known = {}
 
     @property
@@ -117,7 +117,7 @@ class Spelled(Tokenizer):
         return [*([""] * SPECIAL), *self.words.vocabulary, *self._extra]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        known, found = self._known, []
+        known, rows = self._known, []
         starts = self._starts
         for text in texts:
             ids: list[int] = []
@@ -125,8 +125,8 @@ class Spelled(Tokenizer):
                 if word not in known:
                     known[word] = self._ids(word, starts)
                 ids += known[word]
-            found.append(ids)
-        return found
+            rows.append(ids)
+        return rows
 
     @property
     def _starts(self) -> list[int]:
@@ -150,8 +150,8 @@ class Spelled(Tokenizer):
     def units(self, ids: "Ragged") -> np.ndarray:
         """(rows,) words."""
         before = np.concatenate(([0], np.cumsum(np.asarray(ids.flat) < self.sections.words)))
-        found: np.ndarray = np.diff(before[ids.starts])
-        return found
+        words: np.ndarray = np.diff(before[ids.starts])
+        return words
 
     def decode(self, ids: Sequence[int]) -> str:
         words, extra = len(self.words), list(self._extra)
@@ -196,12 +196,12 @@ def frequent(units: Iterable[str]) -> list[str]:
 
 
 def beginning(size: int, word: str) -> str:
-    """The first so many letters."""
+    """The first `size` letters."""
     return word[:size]
 
 
 def ending(size: int, word: str) -> str:
-    """The last so many letters."""
+    """The last `size` letters."""
     return word[-size:]
 
 

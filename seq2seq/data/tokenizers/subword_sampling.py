@@ -1,6 +1,6 @@
 """Random segmentations into the pieces of a SentencePiece model: subword regularisation and BPE-dropout.
 
-Pieces never cross a blank, so each word is drawn by itself, from the given generator alone: sentencepiece's own
+Pieces never cross a space, so each word is drawn by itself, from the given generator alone: sentencepiece's own
 sampling hangs on a hidden seed of each thread.
 """
 
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-BLANK = "\u2581"
-"""How SentencePiece writes a blank; each word begins with one."""
+SPACE = "\u2581"
+"""How SentencePiece writes a space; each word begins with one."""
 
 NEVER = math.inf
-"""The rank of a pair that is no piece."""
+"""The rank of a pair that is not a piece."""
 
 CACHED = 1 << 15
 """Entries of a cache, each of up to about two kilobytes; a full cache starts again from nothing."""
@@ -47,16 +47,16 @@ class Regularisation:
 
     def sample(self, text: str, random: np.random.Generator) -> list[int]:
         """Ids of one segmentation of the text."""
-        words = self._model.normalize(text).split(BLANK)[1:]
+        words = self._model.normalize(text).split(SPACE)[1:]
         ids: list[int] = []
         for word, draw in zip(words, random.random(len(words)).tolist(), strict=True):
-            found = self._cache.get(word) or self._segmentations(word)
-            choice = bisect_right(found.cumulative, draw)
-            ids += found.ids[found.bounds[choice] : found.bounds[choice + 1]]
+            ways = self._cache.get(word) or self._segmentations(word)
+            choice = bisect_right(ways.cumulative, draw)
+            ids += ways.ids[ways.bounds[choice] : ways.bounds[choice + 1]]
         return ids
 
     def _segmentations(self, word: str) -> Segmentations:
-        first = self._model.encode(word) if word else [self._model.piece_to_id(BLANK)]
+        first = self._model.encode(word) if word else [self._model.piece_to_id(SPACE)]
         others = self._model.nbest_encode_as_ids(word, self._best) if word else []
         choices = [first, *(ids for ids in others if ids != first)]
         # Unknown characters would add the same to each score.
@@ -98,12 +98,12 @@ class BpeDropout:
         # How many merges are skipped before one is made; a word takes at most as many draws as it has characters.
         draws = (np.log(1 - random.random(len(normal))) // math.log(self._dropout)).tolist()
         ids: list[int] = []
-        place = 0
-        for word in normal.split(BLANK)[1:]:
+        start = 0
+        for word in normal.split(SPACE)[1:]:
             merges, whole = self._cache.get(word) or self._undisturbed(word)
-            skipped = draws[place : place + merges]
-            ids += self._number(self._merge(word, draws[place : place + len(word)])) if any(skipped) else whole
-            place += len(word)
+            skipped = draws[start : start + merges]
+            ids += self._number(self._merge(word, draws[start : start + len(word)])) if any(skipped) else whole
+            start += len(word)
         return ids
 
     def _undisturbed(self, word: str) -> tuple[int, list[int]]:
@@ -115,28 +115,28 @@ class BpeDropout:
         return self._cache[word]
 
     def _merge(self, word: str, draws: list[float]) -> list[str]:
-        """The word's pieces when so many merges are skipped at each step; steps: at most its characters."""
-        pieces, rank = [BLANK, *word], self._ranks.get
+        """The word's pieces; draws: the merges skipped at each step, of which there are at most its characters."""
+        pieces, rank = [SPACE, *word], self._ranks.get
         ranks = [rank(pair, NEVER) for pair in map(str.__add__, pieces, word)]
         for skipped in draws:
             if skipped >= len(ranks):
                 break
             order = sorted(range(len(ranks)), key=ranks.__getitem__) if skipped else [ranks.index(min(ranks))]
-            place = order[int(skipped)]
-            if ranks[place] == NEVER:
+            merged = order[int(skipped)]
+            if ranks[merged] == NEVER:
                 break
-            pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
-            del ranks[place]
-            for pair in range(max(place - 1, 0), min(place + 1, len(ranks))):  # the only pairs that change
+            pieces[merged : merged + 2] = [pieces[merged] + pieces[merged + 1]]
+            del ranks[merged]
+            for pair in range(max(merged - 1, 0), min(merged + 1, len(ranks))):  # the only pairs that change
                 ranks[pair] = rank(pieces[pair] + pieces[pair + 1], NEVER)
         return pieces
 
     def _number(self, pieces: list[str]) -> list[int]:
         ids: list[int] = []
         for piece in pieces:
-            found = [self._ids[piece]] if piece in self._ids else [self._bytes[byte] for byte in piece.encode()]
-            if found[0] != self._unknown:
-                ids += found
-            elif ids[-1:] != found[:1]:  # a run of unknown characters is one id
+            own = [self._ids[piece]] if piece in self._ids else [self._bytes[byte] for byte in piece.encode()]
+            if own[0] != self._unknown:
+                ids += own
+            elif ids[-1:] != own[:1]:  # a run of unknown characters is one id
                 ids.append(self._unknown)
         return ids

@@ -4,13 +4,10 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from seq2seq.errors import InputError, check_range
-
-if TYPE_CHECKING:  # torch, which it imports, takes its time
-    pass
 from seq2seq.data.tokenizers.base import SPECIAL, UNK, Tokenizer, check_separator, damaged, no_text, one_line, strings
+from seq2seq.errors import InputError, check_range
 
 
 class TokenIds(dict[str, int]):
@@ -42,7 +39,7 @@ class Listed(Tokenizer):
         raise TypeError(f"{type(self).__name__} does not say how to join its units")
 
     def choose(self, counts: "Counter[str]") -> list[str]:
-        """The vocabulary for units that occur so often: all of them by code point."""
+        """The vocabulary, given how often units occur: all of them by code point."""
         return sorted(counts)
 
     def train(self, texts: Iterable[str]) -> None:
@@ -107,7 +104,7 @@ class Separated(Listed):
         return self.separator.join(units)
 
     def train(self, texts: Iterable[str]) -> None:
-        """Learn the list; texts most of which hold tabs are sentences of tokens, which a blank would not divide."""
+        """Learn the list; texts most of which hold tabs are sentences of tokens, which a space would not separate."""
         rows = tabs = 0
 
         def counted() -> Iterator[str]:
@@ -159,7 +156,7 @@ class Words(Separated):
         Args:
             max_size: words at most, special tokens included; the most frequent ones are kept.
             minimum_count: rarer words are unknown.
-            separator: the character between words; a tab allows words that hold blanks.
+            separator: the character between words; a tab allows words that hold spaces.
         """
         check_range("data.tokenizer.max_size", max_size, SPECIAL + 1)
         check_range("data.tokenizer.minimum_count", minimum_count, 1)

@@ -1,4 +1,4 @@
-"""A streamed corpus: the same steps on any machine, and a place from which they go on."""
+"""A streamed corpus: the same steps on any machine, and a position from which they go on."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seq2seq.data.batching.split import Step
-from seq2seq.data.batching.streaming import Place
+from seq2seq.data.batching.streaming import StreamPosition
 from seq2seq.data.corpora.hub import Hub
 from seq2seq.data.corpora.json_rows import Jsonl
 from seq2seq.data.corpora.mixture import Mixture
@@ -52,9 +52,9 @@ def tokenizers(folder: Path) -> Tokenizers:
 
 
 def steps_of(
-    data: DataModule, tokenizers: Tokenizers, count: int, place: Place | None = None, **device: int | None
+    data: DataModule, tokenizers: Tokenizers, count: int, position: StreamPosition | None = None, **device: int | None
 ) -> list[Step]:
-    return list(itertools.islice(data.streamed_steps(tokenizers, 1, place, **device), count))
+    return list(itertools.islice(data.streamed_steps(tokenizers, 1, position, **device), count))
 
 
 def texts_of(step: Step, tokenizers: Tokenizers) -> list[str]:
@@ -69,11 +69,16 @@ def test_every_row_once_an_epoch_within_the_budget(folder: Path, tokenizers: Tok
     steps = steps_of(data_of(folder), tokenizers, 200)
     for epoch in (0, 1, 2):
         texts = [
-            text for step in steps if step.place and step.place["epoch"] == epoch for text in texts_of(step, tokenizers)
+            text
+            for step in steps
+            if step.position and step.position["epoch"] == epoch
+            for text in texts_of(step, tokenizers)
         ]
         assert sorted(int(text.split()[0]) for text in texts) == list(range(ROWS))
     assert all(b.source.numel() + b.target.numel() <= 400 for step in steps for b in step.batches)
-    orders = [[texts_of(s, tokenizers) for s in steps if s.place and s.place["epoch"] == epoch] for epoch in (0, 1)]
+    orders = [
+        [texts_of(s, tokenizers) for s in steps if s.position and s.position["epoch"] == epoch] for epoch in (0, 1)
+    ]
     assert orders[0] != orders[1]
 
 
@@ -90,7 +95,7 @@ def test_the_steps_are_the_same_on_any_machine(
         together = [share[number] for share in shares]
         assert len({len(share.batches) for share in together}) == 1
         assert {batch.step_tokens for share in together for batch in share.batches} == {step.batches[0].step_tokens}
-        assert all(share.place == step.place for share in together)
+        assert all(share.position == step.position for share in together)
         assert sorted(t for share in together for t in texts_of(share, tokenizers)) == sorted(
             texts_of(step, tokenizers)
         )
@@ -99,10 +104,10 @@ def test_the_steps_are_the_same_on_any_machine(
 @pytest.mark.parametrize("taken", [1, 20, 33, 34, 60])
 def test_any_step_is_a_place_to_go_on_from(folder: Path, tokenizers: Tokenizers, taken: int) -> None:
     whole = steps_of(data_of(folder), tokenizers, 100)
-    place = json.loads(json.dumps(whole[taken - 1].place))
-    again = steps_of(data_of(folder, workers=2), tokenizers, 100 - taken, place)
+    position = json.loads(json.dumps(whole[taken - 1].position))
+    again = steps_of(data_of(folder, workers=2), tokenizers, 100 - taken, position)
     assert [texts_of(step, tokenizers) for step in again] == [texts_of(step, tokenizers) for step in whole[taken:]]
-    assert [step.place for step in again] == [step.place for step in whole[taken:]]
+    assert [step.position for step in again] == [step.position for step in whole[taken:]]
 
 
 def test_subwords_are_drawn_by_row_and_epoch(folder: Path) -> None:
@@ -144,9 +149,11 @@ def test_a_data_set_of_the_hub_is_streamed(tmp_path: Path) -> None:
     data = DataModule(Hub(str(tmp_path), "en", "de"), tokenizer=Characters(), window=20, batch_tokens=60, max_length=30)
     tokenizers = data.train_tokenizers(data.texts("train"))
     whole = steps_of(data, tokenizers, 40)
-    first = [text for step in whole if step.place and not step.place["epoch"] for text in texts_of(step, tokenizers)]
+    first = [
+        text for step in whole if step.position and not step.position["epoch"] for text in texts_of(step, tokenizers)
+    ]
     assert sorted(map(int, first)) == list(range(50))
-    again = steps_of(data, tokenizers, 33, json.loads(json.dumps(whole[6].place)))
+    again = steps_of(data, tokenizers, 33, json.loads(json.dumps(whole[6].position)))
     assert [texts_of(step, tokenizers) for step in again] == [texts_of(step, tokenizers) for step in whole[7:]]
 
 
@@ -169,7 +176,7 @@ def test_a_streamed_mixture_keeps_its_shares(tmp_path: Path) -> None:
     steps = steps_of(mixed, tokenizers, 60)
     texts = [text for step in steps for text in texts_of(step, tokenizers)]
     assert 0.4 < sum(text.startswith("b") for text in texts) / len(texts) < 0.6
-    again = steps_of(mixed, tokenizers, 30, json.loads(json.dumps(steps[29].place)))
+    again = steps_of(mixed, tokenizers, 30, json.loads(json.dumps(steps[29].position)))
     assert [texts_of(step, tokenizers) for step in again] == [texts_of(step, tokenizers) for step in steps[30:]]
 
 
@@ -192,9 +199,9 @@ def test_only_the_first_rows_of_each_corpus(folder: Path, tmp_path: Path) -> Non
 
 
 def test_a_row_that_could_exceed_a_budget_is_refused_at_the_start(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"a streamed row may have 1024 tokens"):
+    with pytest.raises(InputError, match=r"1024 .*data\.max_length"):
         data_of(folder, max_length=512)
-    with pytest.raises(InputError, match=r"more than 100 as data.batch_tokens or data.device_tokens"):
+    with pytest.raises(InputError, match=r" 100 .*data\.device_tokens"):
         data_of(folder, device_tokens=100)
-    with pytest.raises(InputError, match=r"with data.window give a number"):
+    with pytest.raises(InputError, match=r"data\.device_tokens auto .*data\.window"):
         data_of(folder, device_tokens="auto")

@@ -88,7 +88,7 @@ def only(findings: Sequence[Finding], kind: str) -> Finding:
 
 
 def places(finding: Finding) -> list[str]:
-    return [example.place.rpartition("/")[2] for example in finding.examples]
+    return [example.location.rpartition("/")[2] for example in finding.examples]
 
 
 def test_clean_data_has_no_findings(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_odd_lengths_follow_the_spread_of_the_data() -> None:
 def test_several_lines_in_a_target_are_noted() -> None:
     texts = Texts(["one\nmore", "two"], ["eins", "zwei\ndrei"])
     (finding,) = checks.line_feeds(checks.scan("train", texts))
-    assert (finding.rows, finding.examples[0].place) == (1, "row 2")
+    assert (finding.rows, finding.examples[0].location) == (1, "row 2")
     assert "zwei\\ndrei" in finding.examples[0].excerpt
 
 
@@ -232,7 +232,7 @@ def test_the_longest_row_has_a_place(tmp_path: Path) -> None:
     header, _ = lint.check(corpus(tmp_path, CLEAN))
     train = header["splits"]["train"]
     assert train["rows"] == 8
-    assert train["source"]["longest"] == {"tokens": 37, "place": f"{tmp_path}/train.en:8"}
+    assert train["source"]["longest"] == {"tokens": 37, "location": f"{tmp_path}/train.en:8"}
     assert train["source"]["tokens"] == sum(len(source) for source, _ in CLEAN["train"])
 
 
@@ -337,7 +337,7 @@ def test_the_cheap_part() -> None:
         "data: rows to look at (errors among them): 1 empty, 1 damaged, 1 overlap, 1 hidden break, 1 duplicate\n"
         "see all with python -m seq2seq.lint --config my.yaml"
     )
-    assert checks.two_lines([], []) == "data: nothing to complain about"
+    assert checks.two_lines([], []) == "data: no problems found"
 
 
 def test_the_cheap_part_never_fails() -> None:
@@ -371,7 +371,7 @@ def configured(folder: Path, splits: dict[str, Pairs]) -> list[str]:
 def test_clean_data_ends_with_code_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(configured(tmp_path, CLEAN)) == 0
     shown = capsys.readouterr().out
-    assert shown.splitlines()[-1] == "nothing to complain about"
+    assert shown.splitlines()[-1] == "no problems found"
     assert "\033" not in shown  # no terminal, no colours
 
 
@@ -385,7 +385,7 @@ def test_errors_end_with_code_1_worst_first(tmp_path: Path, capsys: pytest.Captu
     lines = shown.splitlines()
     severities = [line.split()[0] for line in lines if line.startswith(("error", "warning", "note"))]
     assert severities == sorted(severities)
-    assert lines[-1].endswith("mend the errors before training")
+    assert lines[-1].startswith("2 errors, 2 warnings: ")
     assert any(line.startswith(f"{'':9}train.en:5  ") for line in lines)  # without the folder
     for line in lines:
         assert sum(1 + (unicodedata.east_asian_width(sign) in "WF") for sign in line) <= 100
@@ -403,7 +403,7 @@ def test_json_holds_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str
     worst = content["findings"][0]
     assert worst["kind"] == "empty"
     assert worst["severity"] == "error"
-    assert worst["examples"][0]["place"] == f"{tmp_path}/train.en:5"
+    assert worst["examples"][0]["location"] == f"{tmp_path}/train.en:5"
     assert content["header"]["splits"]["test"]["rows"] == 2
 
 

@@ -38,7 +38,7 @@ def test_one_class_is_read_held_out_checked_and_trained_on(corpus: Corpus, tmp_p
     data = DataModule(corpus, str(folder), holdout=0.3, tokenizer=Words(), cache=str(tmp_path / "cache"))
     train, validation, test = (data.texts(split) for split in ("train", "validation", "test"))
     assert list(zip(validation.source, validation.target, strict=True)) == PAIRS
-    assert validation.place(2) == f"{folder / 'dev.txt'}:5"
+    assert validation.location(2) == f"{folder / 'dev.txt'}:5"
     assert len(train.source) + len(test.source) == len(PAIRS)
     assert len(test.source) > 0
     assert lint.check(data)[0]["splits"]["validation"]["rows"] == len(PAIRS)

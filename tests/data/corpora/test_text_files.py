@@ -151,7 +151,7 @@ def test_csv_quotes_protect_everything(tmp_path: Path) -> None:
     table.writerows([["source", "no", "target"], [odd, "x", ODD], ["", "y", " b "]])
     only(tmp_path, "train.csv.gz", packed("\ufeff" + content.getvalue()))
     assert pairs(Csv(), tmp_path) == [(odd, ODD), ("", " b ")]
-    assert texts(Csv(), tmp_path).place(1).endswith("train.csv.gz:5")
+    assert texts(Csv(), tmp_path).location(1).endswith("train.csv.gz:5")
     only(tmp_path, "train.csv", "a;b\nc;d\n\n\n")
     assert pairs(Csv(2, 1, ";", header=False), tmp_path) == [("b", "a"), ("d", "c")]
     assert pairs(Csv(2, 1, ";"), tmp_path) == [("d", "c")]
@@ -221,7 +221,7 @@ def test_hub_columns(tmp_path: Path) -> None:
     assert Hub(name, splits={"test": "train"}).has("test", None)
     stored = load(corpus, select_split(corpus, "train", None, 0, None), None, Cache())
     assert list(stored.source) == [ODD, "two"]
-    assert stored.place(1) == f"{name} train:2"
+    assert stored.location(1) == f"{name} train:2"
     with pytest.raises(InputError, match=r"'fr'.* en, de, n"):
         pairs(Parallel("en", "fr", name), None)
     with pytest.raises(InputError, match=r"--data\.path"):
@@ -256,7 +256,7 @@ def test_mixtures(tmp_path: Path) -> None:
     rows = texts(mixture, tmp_path)
     assert list(rows.source[88:92]) == ["de\t88", "de\t89", "fr\t0", "fr\t1"]
     assert rows.corpora == [90, 10]
-    assert rows.place(91).endswith("small.tsv:2")
+    assert rows.location(91).endswith("small.tsv:2")
     assert not mixture.has("test", str(tmp_path))
     assert mixture.proportions([90, 10]) == [0.9, 0.1]
     assert Mixture(both, temperature=2).proportions([90, 10]) == pytest.approx([0.75, 0.25])
@@ -345,7 +345,7 @@ def test_rows_outlast_the_disk_and_datasets_reads_them(tmp_path: Path) -> None:
     stored = read(tmp_path)
     assert list(stored.source) == [row.source for row in rows]
     assert list(stored.target) == [row.target for row in rows]
-    assert stored.place(44_999) == "file1:44999"
+    assert stored.location(44_999) == "file1:44999"
     assert stored.corpora == [30_000, 15_000]
     other = datasets.Dataset.from_file(str(tmp_path / "rows.arrow"))
     assert other["source"][:] == stored.source[:]
@@ -363,7 +363,7 @@ def test_columns_are_sequences(tmp_path: Path) -> None:
     assert (column[-1], column[np.int64(4)], "19" in column) == ("19", "4", True)
     with pytest.raises(IndexError):
         column[20]
-    assert in_memory([]).place(3) == "row 4"
+    assert in_memory([]).location(3) == "row 4"
 
 
 def test_datasets_reads_what_load_has_kept(tmp_path: Path) -> None:
@@ -391,7 +391,7 @@ def test_datasets_reads_what_load_has_kept(tmp_path: Path) -> None:
 )
 def test_a_row_knows_its_location(tmp_path: Path, corpus: Corpus, name: str, content: str, line: int) -> None:
     rows = texts(corpus, only(tmp_path, name, content))
-    assert rows.place(len(rows.source) - 1) == f"{tmp_path / name}:{line}"
+    assert rows.location(len(rows.source) - 1) == f"{tmp_path / name}:{line}"
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -236,24 +235,16 @@ def test_other_tokenizers_write_all_but_three_ids() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        (
-            "pieces",
-            "de\tein Vogel",
-            "has 2 columns between tabs, but 3 are expected: data.tokenizer.features, which is 2",
-        ),
-        ("pieces", "", "'' has 1 columns between tabs, but 3"),
-        ("pieces", "de\tnews\tein\tVogel", "has 4 columns between tabs, but 3"),
-        ("columns", "de\tN", "'N' has 1 columns between tabs, but 2"),
-        ("sentences", "de", "'de' has 1 columns between tabs, but 2"),
-        (
-            "tokens",
-            "der￨DET￨Nom Hund￨NOUN",
-            "the token 'Hund￨NOUN' has 1 features, each after a '￨', but 2 are expected",
-        ),
-        ("tokens", "der￨DET￨Nom￨X", "the token 'der￨DET￨Nom￨X' has 3 features"),
-        ("tokens", "Hund", "the token 'Hund' has 0 features"),
-        ("tokens", "a￨b￨c ￨DET￨Nom", "the token '￨DET￨Nom' has no word before its features"),
-        ("both", "de\tder", "the token 'der' has 0 features"),
+        ("pieces", "de\tein Vogel", r" 2 .* 3 .*data\.tokenizer\.features"),
+        ("pieces", "", r"'' .* 1 .* 3 "),
+        ("pieces", "de\tnews\tein\tVogel", r" 4 .* 3 "),
+        ("columns", "de\tN", r"'N' .* 1 .* 2 "),
+        ("sentences", "de", r"'de' .* 1 .* 2 "),
+        ("tokens", "der￨DET￨Nom Hund￨NOUN", r"'Hund￨NOUN' .* 1 .*'￨'.* 2 "),
+        ("tokens", "der￨DET￨Nom￨X", r"'der￨DET￨Nom￨X' .* 3 "),
+        ("tokens", "Hund", r"'Hund' .* 0 "),
+        ("tokens", "a￨b￨c ￨DET￨Nom", r"'￨DET￨Nom' "),
+        ("both", "de\tder", r"'der' .* 0 "),
     ],
 )
 def test_a_row_that_does_not_fit_is_named(name: str, text: str, message: str) -> None:
@@ -264,7 +255,7 @@ def test_a_row_that_does_not_fit_is_named(name: str, text: str, message: str) ->
         lambda: tokenizer.sample(text, key(0)),
         lambda: reborn(tokenizer).train([*SOME[name], text]),
     ):
-        with pytest.raises(InputError, match=re.escape(message)):
+        with pytest.raises(InputError, match=message):
             call()
 
 
@@ -281,8 +272,8 @@ def test_a_row_that_fits_passes_the_check(name: str) -> None:
         (lambda: TokenFeatures(Words(), 0), r"data\.tokenizer\.features is 0"),
         (lambda: RowFeatures(RowFeatures(Words())), r"raise data\.tokenizer\.features"),
         (lambda: TokenFeatures(SentencePiece()), "need Words or Labels"),  # type: ignore[arg-type]
-        (lambda: TokenFeatures(Words(), divider=" "), "divides words"),
-        (lambda: TokenFeatures(Words(), divider="||"), r"data\.tokenizer\.divider is '\|\|'; it must be one character"),
+        (lambda: TokenFeatures(Words(), divider=" "), r"data\.tokenizer\.divider is ' '"),
+        (lambda: TokenFeatures(Words(), divider="||"), r"data\.tokenizer\.divider is '\|\|'"),
         (lambda: TokenFeatures(Words(), divider="\n"), r"data\.tokenizer\.divider"),
     ],
 )  # fmt: skip
@@ -297,7 +288,7 @@ def test_settings_are_checked(make: Any, message: str) -> None:
 @pytest.mark.parametrize("empty", [True, False])
 def test_nothing_to_learn_from(tokenizer: Tokenizer, empty: bool) -> None:
     blank = "de\t " if isinstance(tokenizer, RowFeatures) else "  "
-    with pytest.raises(InputError, match=r"training text is empty.*data\.corpus"):
+    with pytest.raises(InputError, match=r"empty.*data\.corpus"):
         tokenizer.train([] if empty else [blank])
 
 
@@ -309,7 +300,7 @@ def test_more_ids_than_can_be_kept_are_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(factored, "MOST", 5 * 4 * 5)
     assert len(trained(RowFeatures(Characters(), 2), rows)) == 5 * 4 * 5
     monkeypatch.setattr(factored, "MOST", 5 * 4 * 5 - 1)
-    with pytest.raises(InputError, match=r"5 x 4 x 5 tokens and features have more than 2\^31 ids"):
+    with pytest.raises(InputError, match=r"5 x 4 x 5 .*2\^31"):
         trained(RowFeatures(Characters(), 2), rows)
 
 
@@ -343,7 +334,7 @@ def test_a_damaged_state_is_an_input_error(name: str) -> None:
     ]
     for damaged in [*damage(state), *(json.dumps(one).encode() for one in worse)]:
         fresh = reborn(LEARNT[name])
-        with pytest.raises(InputError, match=r"stored .* model is damaged") as problem:
+        with pytest.raises(InputError, match=r"damaged") as problem:
             fresh.restore(damaged)
         assert "damaged" in str(problem.value)
 
@@ -436,7 +427,7 @@ def test_lint_sees_unknown_tokens_and_features(module: DataModule) -> None:
 def test_a_wrong_row_of_a_corpus_is_named(module: DataModule) -> None:
     place = Path(str(module.path)) / "lit.tsv"
     place.write_text("aa\tA/1 A/1\nab\tA/1 B\n")
-    with pytest.raises(InputError, match=r"lit\.tsv:2: the token 'B' has 0 features"):
+    with pytest.raises(InputError, match=r"lit\.tsv:2: .*'B'.* 0 "):
         module.train_tokenizers(module.texts("train"))
 
 

@@ -256,7 +256,7 @@ def test_wrong_arrays_are_named(tmp_path: Path, write: Callable[[Path], object],
 
 
 def test_npy_says_what_it_needs(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="needs the folder"):
+    with pytest.raises(InputError, match=r"data\.path .*Npy"):
         rows_in(Npy(), tmp_path / "absent")
     with pytest.raises(InputError, match=r"train\.frames\.npy"):
         rows_in(Npy("frames"), tmp_path)

@@ -21,7 +21,7 @@ from seq2seq.data.tokenizers import subword_sampling
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece, spread
-from seq2seq.data.tokenizers.subword_sampling import BLANK
+from seq2seq.data.tokenizers.subword_sampling import SPACE
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
 from tests.support import TEXTS, damage, key, python, reborn, trained
@@ -34,7 +34,7 @@ quick = settings(max_examples=80, deadline=None)
 
 
 def squeezed(text: str) -> str:
-    return " ".join(text.replace(BLANK, " ").split())
+    return " ".join(text.replace(SPACE, " ").split())
 
 
 MODELS = {
@@ -73,9 +73,9 @@ def test_text_is_not_normalised() -> None:
 
 
 def test_too_small_a_vocabulary_is_an_input_error() -> None:
-    with pytest.raises(InputError, match="cannot learn 5 pieces"):
+    with pytest.raises(InputError, match=r"SentencePiece .* 5 "):
         SentencePiece(5).train(TEXTS)
-    with pytest.raises(InputError, match="vocabulary_size is 260; with byte_fallback it must exceed 260"):
+    with pytest.raises(InputError, match=r"vocabulary_size is 260"):
         SentencePiece(260, byte_fallback=True)
 
 
@@ -162,7 +162,7 @@ def unigram_probabilities(tokenizer: SentencePiece, word: str, alpha: float) -> 
     model = tokenizer._model
     weights = {}
     for cuts in itertools.product([False, True], repeat=len(word)):
-        pieces = "".join(letter + "\n" * cut for letter, cut in zip(BLANK + word, [*cuts, False], strict=True))
+        pieces = "".join(letter + "\n" * cut for letter, cut in zip(SPACE + word, [*cuts, False], strict=True))
         ids = tuple(map(model.piece_to_id, pieces.split("\n")))
         if UNK not in ids:
             weights[ids] = math.exp(alpha * sum(map(model.get_score, ids)))
@@ -182,7 +182,7 @@ def bpe_probabilities(tokenizer: SentencePiece, word: str, dropout: float) -> di
             probability *= dropout
         found[tuple(map(model.piece_to_id, pieces))] += probability
 
-    go_on([BLANK, *word], 1.0)
+    go_on([SPACE, *word], 1.0)
     return dict(found)
 
 
@@ -268,7 +268,7 @@ def test_words_by_frequency_then_code_point() -> None:
     assert tokenizer.decode([BOS, 4, UNK, 6, EOS]) == "b <unk> a"
     assert len(trained(Words(max_size=6), ["b c c a b d"])) == 6
     assert len(trained(Words(minimum_count=2), ["b c c a b d"])) == 6
-    with pytest.raises(InputError, match="no word occurs 3 times"):
+    with pytest.raises(InputError, match=r" 3 .*data\.tokenizer\.minimum_count"):
         Words(minimum_count=3).train(["b c c"])
 
 
@@ -282,7 +282,7 @@ def test_words_between_tabs_hold_blanks() -> None:
 @pytest.mark.parametrize("separator", ["", "ab", "\n", "\u2028"])
 @pytest.mark.parametrize("kind", [Words, Labels])
 def test_separators_are_one_character(kind: type[Words] | type[Labels], separator: str) -> None:
-    with pytest.raises(InputError, match=r"tokenizer\.separator is .* one character"):
+    with pytest.raises(InputError, match=r"tokenizer\.separator is"):
         kind(separator=separator)
 
 
@@ -340,11 +340,11 @@ def test_a_row_of_other_columns_is_named(row: str) -> None:
 
 def test_no_column_holds_a_tab() -> None:
     for part in (Words(separator="\t"), Labels("\t"), Columns([Labels()])):
-        with pytest.raises(InputError, match="no column holds a tab"):
+        with pytest.raises(InputError, match=r"data\.tokenizer\.parts holds"):
             Columns([Characters(), part])
-    with pytest.raises(InputError, match="parts is empty"):
+    with pytest.raises(InputError, match=r"data\.tokenizer\.parts "):
         Columns([])
-    with pytest.raises(InputError, match="column 2: the training text is empty"):
+    with pytest.raises(InputError, match=r"column 2: .*data\.corpus"):
         Columns([Labels(), Characters()]).train(["a\t"])
 
 
@@ -389,9 +389,9 @@ def test_a_damaged_state_is_an_input_error(name: str) -> None:
 @pytest.mark.parametrize("texts", [[], ["", "  "]])
 @pytest.mark.parametrize("tokenizer", [SentencePiece(), Words(), Labels(), Columns([Words()])], ids=str)
 def test_nothing_to_learn_from(tokenizer: Tokenizer, texts: list[str]) -> None:
-    with pytest.raises(InputError, match=r"training text is empty.*data\.corpus"):
+    with pytest.raises(InputError, match=r"empty.*data\.corpus"):
         tokenizer.train(texts)
-    with pytest.raises(InputError, match="training text is empty"):
+    with pytest.raises(InputError, match=r"empty.*data\.corpus"):
         Characters().train([""])
 
 

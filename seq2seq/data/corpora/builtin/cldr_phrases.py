@@ -184,7 +184,7 @@ def measured(number: Decimal, unit: str, locale: Locale) -> Pieces:
 
 @lru_cache(maxsize=100_000)
 def relative(number: int, unit: Span, locale: Locale) -> Pieces:
-    """So many units from now, or ago if negative; words common to past and future are the unit, the others direction.
+    """Units from now, or ago if negative; words common to past and future are the unit, the others direction.
 
     CLDR has one pattern for both, so a language that inflects the unit by direction (Finnish) has more of the latter.
     """
@@ -270,13 +270,14 @@ def _official() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Territories with an official language, and the languages official somewhere: 249 and 114 codes."""
     official = ("official", "de_facto_official")
     spoken = {
-        place: [code for code, facts in codes.items() if facts["official_status"] in official]
-        for place, codes in get_global("territory_languages").items()
-        if place not in _NAMELESS
+        territory: [code for code, facts in codes.items() if facts["official_status"] in official]
+        for territory, codes in get_global("territory_languages").items()
+        if territory not in _NAMELESS
     }
     known = locale_named("en").languages  # neither codes no locale has a name for, nor variants by script
     languages = {code for codes in spoken.values() for code in codes if code in known and "_" not in code}
-    return tuple(sorted(place for place, codes in spoken.items() if codes)), tuple(sorted(languages - {*_NAMELESS}))
+    territories = tuple(sorted(territory for territory, codes in spoken.items() if codes))
+    return territories, tuple(sorted(languages - {*_NAMELESS}))
 
 
 def _territory(code: str) -> Phrase:

@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -82,18 +82,23 @@ _INVISIBLE = dict.fromkeys(
 
 def words(pieces: Pieces) -> list[Word]:
     """Cuts pieces at every Unicode space (no-break and thin ones included) and drops invisible marks."""
-    found: list[Word] = []
+    result: list[Word] = []
     glued = False  # does the next text continue the last word?
     for text, field in pieces:
         for part in re.split(r"(\s+)", text.translate(_INVISIBLE)):
             if part.isspace():
                 glued = False
             elif part and glued:
-                found[-1] = Word(found[-1].text + part, min(found[-1].field, field, key=FIELDS.index))
+                result[-1] = Word(result[-1].text + part, min(result[-1].field, field, key=FIELDS.index))
             elif part:
-                found.append(Word(part, field))
+                result.append(Word(part, field))
                 glued = True
-    return found
+    return result
+
+
+def text_of(words: Iterable[Word]) -> str:
+    """Words with single spaces between them."""
+    return " ".join(word.text for word in words)
 
 
 def fill(pattern: str, values: list[Pieces], field: str) -> Pieces:
@@ -106,8 +111,8 @@ def fill(pattern: str, values: list[Pieces], field: str) -> Pieces:
 
 def around(text: str, part: str, part_field: str, field: str) -> Pieces:
     """Splits a text Babel has formatted into a part and its surroundings; without the part, all is surroundings."""
-    before, found, after = text.partition(part)
-    return (Piece(before, field), Piece(found, part_field), Piece(after, field))
+    before, middle, after = text.partition(part)
+    return (Piece(before, field), Piece(middle, part_field), Piece(after, field))
 
 
 def listed(items: list[Phrase], style: Style) -> Phrase:

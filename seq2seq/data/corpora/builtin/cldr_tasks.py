@@ -11,12 +11,12 @@ from babel.numbers import format_currency, format_percent
 from babel.units import format_unit
 
 from seq2seq.data.corpora.builtin import cldr, cldr_phrases
-from seq2seq.data.corpora.builtin.cldr_pieces import Phrase, Piece, Pieces, dated, listed, locale_named, words
+from seq2seq.data.corpora.builtin.cldr_pieces import Phrase, Piece, Word, dated, listed, locale_named, text_of, words
 from seq2seq.data.corpora.builtin.generated import Builtin
 from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.lines import JOINER
 from seq2seq.data.rows import Row
-from seq2seq.errors import InputError
+from seq2seq.errors import InputError, check_range
 
 Pairs = Mapping[str, Sequence[tuple[str, str]]]
 """Sources and targets of each split."""
@@ -25,10 +25,13 @@ Pairs = Mapping[str, Sequence[tuple[str, str]]]
 class Localised(Builtin):
     """A corpus that is generated from Unicode CLDR: no download. A subclass writes `pairs`."""
 
-    train: int
-    validation: int
-    test: int
     _pairs: Pairs | None = None
+
+    def __init__(self, train: int, validation: int, test: int, seed: int) -> None:
+        """train, validation, test: rows of each split."""
+        for name, rows in zip(SPLITS, (train, validation, test), strict=True):
+            check_range(f"data.corpus.{name}", rows, 0)
+        self.train, self.validation, self.test, self.seed = train, validation, test, seed
 
     def pairs(self, counts: Mapping[str, int]) -> Pairs:
         """As many of each split as `counts` says; ValueError for a locale that cannot give them."""
@@ -57,29 +60,36 @@ class Cldr(Localised):
         seed: int = 1,
     ) -> None:
         """source_locale, target_locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
-        self.source_locale, self.target_locale, self.seed = source_locale, target_locale, seed
-        self.train, self.validation, self.test = train, validation, test
+        super().__init__(train, validation, test, seed)
+        self.source_locale, self.target_locale = source_locale, target_locale
 
     def pairs(self, counts: Mapping[str, int]) -> Pairs:
         made = cldr.generate(self.source_locale, self.target_locale, counts, self.seed)
-        return {split: [(row["source"], row["target"]) for row in rows] for split, rows in made.items()}
+        return {split: [(text_of(source), text_of(target)) for source, target in rows] for split, rows in made.items()}
 
 
-class Fields(Localised):
-    """The words of a phrase, each with its field: weekday, month, number, unit, territory and so on."""
+class OneLocale(Localised):
+    """Phrases of one locale."""
 
     def __init__(
         self, locale: str = "en", train: int = 20_000, validation: int = 500, test: int = 1_000, seed: int = 1
     ) -> None:
         """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
-        self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
+        super().__init__(train, validation, test, seed)
+        self.locale = locale
+
+
+class Fields(OneLocale):
+    """The words of a phrase, each with its field: weekday, month, number, unit, territory and so on."""
 
     def pairs(self, counts: Mapping[str, int]) -> Pairs:
-        rows = cldr.generate(self.locale, self.locale, counts, self.seed)
-        return {
-            split: [(JOINER.join(row["source_words"]), JOINER.join(row["source_fields"])) for row in some]
-            for split, some in rows.items()
-        }
+        made = cldr.generate(self.locale, self.locale, counts, self.seed)
+        return {split: [with_fields(row.source) for row in rows] for split, rows in made.items()}
+
+
+def with_fields(phrase: Sequence[Word]) -> tuple[str, str]:
+    """The words and their fields."""
+    return JOINER.join(word.text for word in phrase), JOINER.join(word.field for word in phrase)
 
 
 class Languages(Localised):
@@ -96,7 +106,8 @@ class Languages(Localised):
         """locales: null for twelve of Europe, some of them near relatives; train, validation, test: rows of each split,
         as many of each locale.
         """
-        self.locales, self.train, self.validation, self.test, self.seed = locales, train, validation, test, seed
+        super().__init__(train, validation, test, seed)
+        self.locales = locales
 
     def pairs(self, counts: Mapping[str, int]) -> Pairs:
         locales = self.locales or ["cs", "de", "en", "es", "fi", "fr", "it", "nl", "no", "pl", "pt", "sv"]
@@ -104,7 +115,7 @@ class Languages(Localised):
         rows = [cldr.generate(locale, locale, each, self.seed) for locale in locales]
         return {
             split: [
-                (some[split][row]["source"], locale)
+                (text_of(some[split][row].source), locale)
                 for row in range(each[split])
                 for locale, some in zip(locales, rows, strict=True)
             ][:count]
@@ -119,21 +130,15 @@ class Phrases(Languages):
         return {split: [(locale, phrase) for phrase, locale in some] for split, some in super().pairs(counts).items()}
 
 
-class ShortForms(Localised):
+class ShortForms(OneLocale):
     """A phrase written out, and the same in figures and signs: Monday, May 3, 2010 and 5/3/10."""
-
-    def __init__(
-        self, locale: str = "en", train: int = 20_000, validation: int = 500, test: int = 1_000, seed: int = 1
-    ) -> None:
-        """locale: such as en, de, pt_BR; train, validation, test: rows of each split."""
-        self.locale, self.train, self.validation, self.test, self.seed = locale, train, validation, test, seed
 
     def pairs(self, counts: Mapping[str, int]) -> Pairs:
         locale = locale_named(self.locale)
 
-        def draw(random: Random) -> tuple[str, Callable[[int], tuple[str, str]]]:
+        def draw(random: Random) -> tuple[str, Callable[[], tuple[str, str]]]:
             both = both_forms(random, locale)
-            return both[0], lambda number: both
+            return both[0], lambda: both
 
         return cldr.filled(counts, draw, self.seed, locale)
 
@@ -143,12 +148,7 @@ def both_forms(random: Random, locale: Locale) -> tuple[str, str]:
     (number,) = random.choices((1, 2, 3), weights=(3, 4, 3))
     pairs = [kind(random) for kind in random.sample(FORMS, number)]
     long, short = (listed(list(side), "standard")(locale) for side in zip(*pairs, strict=True))
-    return spoken(long), spoken(short)
-
-
-def spoken(pieces: Pieces) -> str:
-    """The text of pieces, with single spaces."""
-    return " ".join(word.text for word in words(pieces))
+    return text_of(words(long)), text_of(words(short))
 
 
 def date(random: Random) -> tuple[Phrase, Phrase]:

@@ -1,6 +1,6 @@
 """Melodies: from a start note and a mode to a tune in ABC notation, made by a few rules that one can hear.
 
-A tune has four phrases, AABA or ABAC, repeated note for note, so that what was written first is wanted again much
+A tune has four phrases, AABA or ABAC, repeated note for note, so that what was written first is needed again much
 later. Many tunes share a source, so their targets keep the splits apart.
 
 A pitch is a step: the number of letters above middle C, as a staff has it. Sharps and flats follow from the key.
@@ -101,9 +101,9 @@ class Key(NamedTuple):
 
 
 def note_name(fifths: int) -> str:
-    """The note so many fifths above C."""
-    octave, place = divmod(fifths + 1, len(FIFTHS))
-    return FIFTHS[place] + ("#" * octave if octave > 0 else "b" * -octave)
+    """The note that is `fifths` fifths above C."""
+    octave, index = divmod(fifths + 1, len(FIFTHS))
+    return FIFTHS[index] + ("#" * octave if octave > 0 else "b" * -octave)
 
 
 # Twelve signatures, so that each mode begins once on each of the twelve keys of an octave.
@@ -120,8 +120,8 @@ class Note(NamedTuple):
     length: int
 
     def __str__(self) -> str:
-        octave, place = divmod(self.step, 7)
-        letter = LETTERS[place] if octave < 1 else LETTERS[place].lower()
+        octave, index = divmod(self.step, 7)
+        letter = LETTERS[index] if octave < 1 else LETTERS[index].lower()
         return letter + "," * -octave + "'" * (octave - 1) + (str(self.length) if self.length > 1 else "")
 
 
@@ -149,7 +149,7 @@ class Tune(NamedTuple):
     def phrases(self) -> list[list[Bar]]:
         """Four of equal length, or all bars as one where they cannot be divided."""
         size, rest = divmod(len(self.bars), 4)
-        return [self.bars] if rest else [self.bars[place * size : (place + 1) * size] for place in range(4)]
+        return [self.bars] if rest else [self.bars[index * size : (index + 1) * size] for index in range(4)]
 
 
 def parse(line: str) -> Tune:
@@ -177,11 +177,11 @@ def parse(line: str) -> Tune:
 
 def read_note(token: str, number: int) -> Note:
     """The note that a token is."""
-    found = NOTE.fullmatch(token)
-    if not found:
+    match = NOTE.fullmatch(token)
+    if not match:
         legal = "a note (such as D, F2, B, or c'3) or a bar line (|, at the end |])"
         raise InputError(f"token {number} is {reprlib.repr(token)}; it must be {legal}")
-    letter, octave, length = found.groups()
+    letter, octave, length = match.groups()
     octaves = letter.islower() + octave.count("'") - octave.count(",")
     return Note(LETTERS.index(letter.upper()) + 7 * octaves, int(length or 1))
 
@@ -192,9 +192,9 @@ def pitches(tune: Tune) -> list[int]:
     flats = FIFTHS[len(FIFTHS) + min(tune.key.signature, 0) :]
     numbers = []
     for note in tune.notes():
-        octave, place = divmod(note.step, 7)
-        altered = (LETTERS[place] in sharps) - (LETTERS[place] in flats)
-        numbers.append(60 + 12 * octave + SEMITONES[place] + altered)
+        octave, index = divmod(note.step, 7)
+        altered = (LETTERS[index] in sharps) - (LETTERS[index] in flats)
+        numbers.append(60 + 12 * octave + SEMITONES[index] + altered)
     return numbers
 
 
@@ -276,9 +276,10 @@ def owed_after(move: int) -> int:
 
 
 class Walk(NamedTuple):
-    """A place within a phrase; places are degrees, those below the tonic below 0."""
+    """A note within a phrase."""
 
-    place: int
+    degree: int
+    """Below the tonic it is below 0."""
     left: int
     """Notes that follow."""
     goal: int
@@ -290,17 +291,17 @@ class Walk(NamedTuple):
 
     def after(self, move: int) -> "Walk":
         """One note further."""
-        place = self.place + move
-        colour = None if place % 7 == self.colour else self.colour
-        return Walk(place, self.left - 1, self.goal, colour, owed_after(move))
+        degree = self.degree + move
+        colour = None if degree % 7 == self.colour else self.colour
+        return Walk(degree, self.left - 1, self.goal, colour, owed_after(move))
 
     def arrives(self) -> bool:
         """Whether the phrase can end as it must from here."""
-        if not LOWEST <= self.place <= HIGHEST:
+        if not LOWEST <= self.degree <= HIGHEST:
             return False
         if self.left:
             return bool(moves(self))
-        return self.place % 7 == self.goal and self.colour is None and not self.owed
+        return self.degree % 7 == self.goal and self.colour is None and not self.owed
 
 
 @cache  # without it, looking ahead would take exponential time
@@ -354,8 +355,8 @@ def phrase(key: Key, meter: Meter, bars: int, start: Walk, draw: Draw) -> str:
 
 def wander(walk: Walk, draw: Draw) -> Iterator[int]:
     """The degrees of a phrase."""
-    yield walk.place
+    yield walk.degree
     while walk.left:
         possible = moves(walk)
         walk = walk.after(possible[draw(len(possible))])
-        yield walk.place
+        yield walk.degree

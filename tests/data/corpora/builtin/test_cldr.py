@@ -4,7 +4,7 @@ import datetime
 import inspect
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 
@@ -24,7 +24,7 @@ from babel.dates import (
 from babel.numbers import format_currency
 
 from seq2seq.data.corpora.builtin import cldr, cldr_phrases
-from seq2seq.data.corpora.builtin.cldr import PhraseRow, generate
+from seq2seq.data.corpora.builtin.cldr import PhrasePair
 from seq2seq.data.corpora.builtin.cldr_phrases import KINDS, relative
 from seq2seq.data.corpora.builtin.cldr_pieces import (
     FIELDS,
@@ -36,6 +36,7 @@ from seq2seq.data.corpora.builtin.cldr_pieces import (
     fill,
     listed,
     locale_named,
+    text_of,
     words,
 )
 from seq2seq.data.corpora.builtin.generated import split_of
@@ -47,14 +48,21 @@ FEW = {"train": 160, "validation": 20, "test": 20}
 DAY = datetime.date(2021, 3, 9)
 TIME = datetime.time(14, 5)
 
+Rows = dict[str, list[PhrasePair]]
 
-def sides(rows: dict[str, list[PhraseRow]]) -> list[tuple[str, str, list[str], list[str]]]:
-    """Locale, text, words and fields of every source and target."""
-    found = []
-    for row in (row for split in rows.values() for row in split):
-        found.append((row["source_locale"], row["source"], row["source_words"], row["source_fields"]))
-        found.append((row["target_locale"], row["target"], row["target_words"], row["target_fields"]))
-    return found
+
+def generate(source: str = "en", target: str = "de", counts: Mapping[str, int] = FEW, seed: int = 1) -> Rows:
+    return cldr.generate(source, target, counts, seed)
+
+
+def sides(rows: Rows) -> list[tuple[str, list[str], list[str]]]:
+    """Text, words and fields of every source and target."""
+    every = [side for split in rows.values() for row in split for side in row]
+    return [(text_of(side), [word.text for word in side], [word.field for word in side]) for side in every]
+
+
+def sources(rows: Sequence[PhrasePair]) -> list[str]:
+    return [text_of(row.source) for row in rows]
 
 
 def text(pieces: tuple[Piece, ...]) -> str:
@@ -77,50 +85,50 @@ def test_the_same_rows_in_every_process_whatever_locales_came_before() -> None:
     for spoiler in ("he", "fy"):
         generate(spoiler, spoiler, {"train": 50})
     program = f"import json; from seq2seq.data.corpora.builtin.cldr import generate; print(json.dumps(generate('ja', 'fr', {FEW})))"
-    assert generate("ja", "fr", FEW) == in_another_process(program)
+    assert json.loads(json.dumps(generate("ja", "fr", FEW))) == in_another_process(program)
 
 
 def test_seeds_differ() -> None:
-    first, second = generate(rows=FEW, seed=1), generate(rows=FEW, seed=2)
-    same = {row["source"] for row in first["train"]} & {row["source"] for row in second["train"]}
+    first, second = generate(seed=1), generate(seed=2)
+    same = {*sources(first["train"])} & {*sources(second["train"])}
     assert len(same) < 0.2 * FEW["train"]
 
 
-def test_counts_are_met_and_no_source_or_id_occurs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_are_met_and_no_source_occurs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         cldr_phrases, "KINDS", (cldr_phrases.weekday,) * 3
     )  # so few phrases that most draws have been seen
-    made = generate(rows=FEW)
+    made = generate()
     assert {name: len(rows) for name, rows in made.items()} == FEW
-    rows = [row for split in made.values() for row in split]
-    assert len({row["source"] for row in rows}) == len({row["id"] for row in rows}) == len(rows)
+    every = [source for rows in made.values() for source in sources(rows)]
+    assert len(set(every)) == len(every)
 
 
 def test_a_source_belongs_to_one_split_whatever_the_seed_and_counts() -> None:
     for seed in (1, 2):
-        for name, rows in generate(rows={"train": 30, "validation": 60, "test": 45}, seed=seed).items():
-            assert {split_of(row["source"]) for row in rows} == {name}
+        for name, rows in generate(counts={"train": 30, "validation": 60, "test": 45}, seed=seed).items():
+            assert {split_of(source) for source in sources(rows)} == {name}
 
 
 def test_more_rows_only_append() -> None:
-    few, more = generate(rows=FEW), generate(rows={"train": 200, "validation": 20, "test": 40})
+    few, more = generate(), generate(counts={"train": 200, "validation": 20, "test": 40})
     for name in few:
         assert more[name][: len(few[name])] == few[name]
 
 
 def test_pairs_of_one_source_locale_say_the_same() -> None:
     german, french = generate("en", "de", FEW)["test"], generate("en", "fr", FEW)["test"]
-    assert [row["source"] for row in german] == [row["source"] for row in french]
-    assert [row["target"] for row in german] != [row["target"] for row in french]
+    assert sources(german) == sources(french)
+    assert [row.target for row in german] != [row.target for row in french]
 
 
-def test_a_split_left_out_is_empty() -> None:
-    assert generate(rows={"test": 3})["train"] == []
+def test_a_split_left_out_is_not_made() -> None:
+    assert {name: len(rows) for name, rows in generate(counts={"test": 3}).items()} == {"test": 3}
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_words_are_the_text_and_each_has_a_field(source: str, target: str) -> None:
-    for _, said, parts, fields in sides(generate(source, target, FEW)):
+    for said, parts, fields in sides(generate(source, target, FEW)):
         assert parts
         assert said == " ".join(parts)
         assert said.split() == parts
@@ -131,14 +139,14 @@ def test_words_are_the_text_and_each_has_a_field(source: str, target: str) -> No
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_the_only_white_or_invisible_character_is_the_space(source: str, target: str) -> None:
     joiners = "\u200c\u200d"
-    for _, said, _, _ in sides(generate(source, target, FEW)):
+    for said, _, _ in sides(generate(source, target, FEW)):
         odd = [c for c in said if unicodedata.category(c) in ("Cc", "Cf", "Zs", "Zl", "Zp") and c not in " " + joiners]
         assert not odd, (said, odd)
 
 
 def test_no_code_of_cldr_shows_through() -> None:
     for source, target in PAIRS:
-        for _, said, _, _ in sides(generate(source, target, FEW)):
+        for said, _, _ in sides(generate(source, target, FEW)):
             assert not [code for code in (*cldr_phrases.UNITS, "¤", "{") if code in said], said
 
 
@@ -153,7 +161,7 @@ def test_every_kind_of_phrase_and_every_field_of_english_occurs() -> None:
         cldr_phrases._clock,
     }
     assert said >= {"weekday", "day", "month", "year", "hour", "number", "unit", "currency", "territory", "language"}
-    made = {field for _, _, _, fields in sides(generate(rows=FEW)) for field in fields}
+    made = {field for _, _, fields in sides(generate()) for field in fields}
     assert made == set(FIELDS) - {"era", "minute"}  # English and German write neither as a word of its own
 
 
@@ -170,7 +178,7 @@ def test_weekdays_months_territories_and_languages_are_of_the_locale(name: str) 
         "language": {part for language in locale.languages.values() for part in language.split()},
     }
     checked = set()
-    for _, _, parts, fields in sides(generate(name, name, FEW)):
+    for _, parts, fields in sides(generate(name, name, FEW)):
         for part, field in zip(parts, fields, strict=True):
             if field in legal:
                 # A comma may follow; Arabic glues its "and" in front.
@@ -198,7 +206,7 @@ def test_fields_of_an_utterance() -> None:
 
 def test_digits_stand_only_where_a_field_has_numbers() -> None:
     numeric = {"day", "year", "hour", "quarter", "number", "currency", "percent"}
-    for _, said, parts, fields in sides(generate("en", "de", FEW)):
+    for said, parts, fields in sides(generate("en", "de", FEW)):
         for part, field in zip(parts, fields, strict=True):
             assert field in numeric or not any(letter.isdigit() for letter in part), (said, part, field)
             assert field not in ("day", "year", "hour", "number") or any(letter.isdigit() for letter in part), (
@@ -298,22 +306,17 @@ def test_a_list_never_repeats_a_name() -> None:
 def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cldr_phrases, "KINDS", (cldr_phrases.weekday,) * 3)
     monkeypatch.setattr(cldr, "PATIENCE", 500)
-    with pytest.raises(ValueError, match=r"too few different phrases.*of 5000 test"):
-        generate(rows={"test": 5000})
+    with pytest.raises(ValueError, match=r" of 5000 test"):
+        generate(counts={"test": 5000})
 
 
 @pytest.mark.parametrize("name", ["xx", "", "english", "e n"])
 def test_an_unknown_locale_is_refused_with_the_way_to_list_them(name: str) -> None:
     for pair in ((name, "de"), ("en", name)):
-        with pytest.raises(ValueError, match=r"no locale '.*locale_identifiers\(\)"):
-            generate(*pair, rows=FEW)
+        with pytest.raises(ValueError, match=r"'.*locale_identifiers\(\)"):
+            generate(*pair)
 
 
 def test_a_locale_with_a_hyphen_is_known() -> None:
-    assert generate("pt-BR", "zh_Hant", {"test": 1})["test"][0]["source_locale"] == "pt_BR"
-
-
-@pytest.mark.parametrize("rows", [{"dev": 3}, {"test": -1}])
-def test_unknown_splits_and_negative_counts_are_refused(rows: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="train, validation, test"):
-        generate(rows=rows)
+    assert str(locale_named("pt-BR")) == "pt_BR"
+    assert generate("pt-BR", "zh_Hant", {"test": 1}) == generate("pt_BR", "zh-Hant", {"test": 1})

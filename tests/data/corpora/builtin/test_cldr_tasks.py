@@ -9,7 +9,7 @@ from babel.numbers import format_currency
 
 from seq2seq.data.corpora.builtin import cldr
 from seq2seq.data.corpora.builtin.cldr_phrases import drawn_day, drawn_number
-from seq2seq.data.corpora.builtin.cldr_pieces import FIELDS, locale_named
+from seq2seq.data.corpora.builtin.cldr_pieces import FIELDS, locale_named, text_of
 from seq2seq.data.corpora.builtin.cldr_tasks import (
     FORMS,
     Cldr,
@@ -64,6 +64,11 @@ def test_what_is_refused(corpus: Localised) -> None:
         next(corpus.rows("train", "somewhere"))
 
 
+def test_a_negative_count_is_refused() -> None:
+    with pytest.raises(InputError, match=r"data\.corpus\.test is -1"):
+        Fields(test=-1)
+
+
 def test_an_unknown_locale() -> None:
     with pytest.raises(InputError, match=r"'xx'.*data\.corpus"):
         pairs(Fields("xx", **FEW), "train")
@@ -74,7 +79,7 @@ def test_each_word_has_its_field() -> None:
         pairs(Fields(**FEW), "train"), cldr.generate("en", "en", FEW)["train"], strict=True
     ):
         words, fields = source.split("\t"), target.split("\t")
-        assert " ".join(words) == row["source"]
+        assert " ".join(words) == text_of(row.source)
         assert len(words) == len(fields)
         assert set(fields) <= set(FIELDS)
 
@@ -82,7 +87,7 @@ def test_each_word_has_its_field() -> None:
 def test_languages_say_the_same_things_equally_often() -> None:
     found = pairs(Languages(["de", "en", "fr"], **FEW), "train")
     assert Counter(locale for _, locale in found) == {"de": 20, "en": 20, "fr": 20}
-    english = [row["source"] for row in cldr.generate("en", "en", {"train": 20})["train"]]
+    english = [text_of(row.source) for row in cldr.generate("en", "en", {"train": 20})["train"]]
     assert [phrase for phrase, locale in found if locale == "en"] == english
     assert pairs(Phrases(["de", "en", "fr"], **FEW), "train") == [(locale, phrase) for phrase, locale in found]
 
