@@ -23,6 +23,7 @@ from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts
+from seq2seq.inference.device import tf32
 from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Metric
 from seq2seq.report import tables
@@ -239,6 +240,7 @@ def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path 
     return int(bool(problems))
 
 
+@tf32(False)
 def evaluate(
     task: Task, data: DataModule, decoding: Decoding, split: str, device_name: str, content: str | None
 ) -> tuple[dict[str, Any], Examined]:

@@ -16,6 +16,7 @@ from seq2seq.data.lines import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import predict_texts, token_stream
+from seq2seq.inference.device import tf32
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -50,6 +51,7 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
     return parser
 
 
+@tf32(False)
 def main(arguments: Sequence[str]) -> None:
     """Predict as the arguments say."""
     name = command.run_argument(arguments, parser_for(Decoding()))

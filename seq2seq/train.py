@@ -19,9 +19,11 @@ from seq2seq.report.terminal import summary
 from seq2seq.runs import run_card
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
+from seq2seq.training.arithmetic import arithmetic
 from seq2seq.training.fit import Hooks, fit_and_test
-from seq2seq.training.preparation import Job, announce, claim, decoding_device, prepare, read_teacher, watched
+from seq2seq.training.preparation import Job, announce, claim, prepare, read_teacher, watched
 from seq2seq.training.signals import Requests
+from seq2seq.training.trainer import own_device
 
 if TYPE_CHECKING:
     from seq2seq.training.learner import Learner
@@ -55,8 +57,11 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
     if config.replay is not None:
         from seq2seq.training.replay import replay
 
-        return replay(config.replay, read_teacher(job), decoding_device(job))
+        device = own_device(objects.trainer)
+        with arithmetic(device, objects.trainer.tf32, deterministic=False):
+            return replay(config.replay, read_teacher(job), device)
     try:
+        own_device(objects.trainer)  # refused before the data are read
         train(job._replace(resume=claim(run, config)), kind)
     except Finished as done:
         announce(run, finished=str(done))
@@ -106,16 +111,18 @@ def report(job: Job, learner: "Learner", records: dict[str, Any]) -> None:
     started, task, predictions = time.monotonic(), learner.task, learner.predictions
     as_read = "train" in learner.splits and not job.parts.distillation.sequences
     train_texts = learner.splits["train"].texts if as_read else None
-    examined = examine(
-        task,
-        learner.splits["test"],
-        predictions,
-        task.decoding,
-        learner.device,
-        lambda sentences: training_counts(
-            learner.data, predictions, task.row_format.aligned, sentences, train=train_texts, content=learner.content
-        ),
-    )
+    with arithmetic(learner.device, rounded=False, deterministic=job.parts.trainer.deterministic):
+        examined = examine(
+            task,
+            learner.splits["test"],
+            predictions,
+            task.decoding,
+            learner.device,
+            lambda sentences: training_counts(
+                learner.data, predictions, task.row_format.aligned, sentences,
+                train=train_texts, content=learner.content,
+            ),
+        )  # fmt: skip
     records["timing"]["evaluate"] = round(records["timing"]["evaluate"] + time.monotonic() - started, 2)
     parser = command.training_parser(type(task))
     results = {

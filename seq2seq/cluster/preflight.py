@@ -31,6 +31,7 @@ def placed(arguments: Mapping[str, Any]) -> dict[str, Any]:
             "not know of; networks of this size fit on one device: use ddp"
         )
     started = world()
+    refuse_missing(arguments["accelerator"], arguments["devices"])
     if started is None:
         refuse_alone(arguments["num_nodes"])
         return dict(arguments)
@@ -47,6 +48,20 @@ def counted(devices: int | str | Sequence[int]) -> int:
     if isinstance(devices, str):
         devices = [int(number) for number in devices.split(",") if number] if "," in devices else int(devices)
     return devices if isinstance(devices, int) else len(devices)
+
+
+def refuse_missing(accelerator: str, devices: int | str | Sequence[int]) -> None:
+    """More GPUs than this process sees."""
+    if accelerator not in ("auto", "cuda", "gpu") or not torch.cuda.is_available() or devices in ("auto", -1, "-1"):
+        return
+    wanted, seen = counted(devices), torch.cuda.device_count()
+    if wanted > seen:
+        names = ", ".join(torch.cuda.get_device_name(number) for number in range(seen))
+        slices = "; of MIG slices a process sees only one" if "MIG" in names else ""
+        raise InputError(
+            f"trainer.devices asks for {wanted} GPUs, and this process sees {seen} ({names}){slices}; set "
+            f"trainer.devices {seen}"
+        )
 
 
 def refuse_alone(nodes: int) -> None:
@@ -123,6 +138,7 @@ def refuse_shared(placements: Sequence[ProcessPlacement]) -> None:
             raise InputError(
                 f"ranks {other} and {process.rank} share one GPU of {process.host} ({process.device}); start "
                 "one process for each GPU, and let every process see all GPUs of its node"
+                + ("; MIG slices cannot train together" if "MIG" in process.device else "")
             )
 
 

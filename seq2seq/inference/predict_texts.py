@@ -11,21 +11,14 @@ from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import InputError
+from seq2seq.inference import device
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 
 
 def choose_device(name: str) -> torch.device:
     """The device that `auto`, `cpu`, `cuda` or `cuda:1` means here."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).tolist()
-    except (RuntimeError, AssertionError, NotImplementedError) as problem:
-        raise InputError(f"--device {name} cannot be used here: {str(problem).splitlines()[0]}") from problem
-    return device
+    return device.find(name, f"--device {name}", "--device auto or cpu")
 
 
 def batches(split: Split, decoding: Decoding, device: torch.device) -> Iterator[Batch]:

@@ -80,7 +80,7 @@ def follow(task: Task, source: BinaryIO, sink: BinaryIO, state: Path | None) -> 
 
 def mark_of(task: Task) -> str:
     """What tells one model from another."""
-    sums = [float(parameter.detach().double().sum()) for parameter in task.parameters()]
+    sums = [float(parameter.detach().cpu().double().sum()) for parameter in task.parameters()]
     return checksum_of(json.dumps([task.specification(), sums]).encode())
 
 

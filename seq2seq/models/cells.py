@@ -5,7 +5,7 @@ The state of a layer is a tuple of (D, B, H) tensors for its D directions: two t
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -132,6 +132,12 @@ class Fused(Cell):
     torch: nn.RNNBase
     """With a single layer inside, batch first."""
 
+    def train(self, mode: bool = True) -> Self:
+        """torch's layer stays in training mode, without which cuDNN has no backward; it drops nothing itself."""
+        super().train(mode)
+        self.torch.train()
+        return self
+
     def forward(
         self,
         inputs: Tensor,
@@ -149,6 +155,8 @@ class Fused(Cell):
 
     def fused(self, inputs: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
         """All steps by torch's layer."""
+        if state is not None:  # cuDNN takes nothing else
+            state = tuple(tensor.contiguous() for tensor in state)
         first = state if state is None or self.states > 1 else state[0]
         if lengths is None:
             outputs, last = self.torch(inputs, first)

@@ -99,4 +99,7 @@ class LabelStream:
         """Resume where `content` was taken."""
         plain = json.loads(content["plain"])
         self.waiting, self.before, self.read = deque(plain["waiting"]), plain["before"], plain["read"]
-        self.state, self.decoder = (tuple(content[name]) or None for name in ("state", "decoder"))
+        device = next(self.encoder.parameters()).device  # the state may come from another kind of device
+        self.state, self.decoder = (
+            tuple(one.to(device) for one in content[name]) or None for name in ("state", "decoder")
+        )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import math
 import sys
 import time
@@ -22,6 +23,8 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.training.device_budget import device_tokens
 from seq2seq.training.learner import Learner
+
+log = logging.getLogger(__name__)
 
 SHOWN = 3
 """Live examples at each validation."""
@@ -198,10 +201,10 @@ class Checkpoints(Callback):
             self.best = {"step": trainer.global_step, "metric": f"validation_{name}", "value": value}
         with learner.averaged():
             if better:
-                trainer.save_checkpoint(self.run.best, weights_only=True)
-            self.keep(trainer)
+                learner.save(self.run.best, parameters_only=True)
+            self.keep(trainer, learner)
         if trainer.state.fn == "fit":  # a validation after the end finds `last` written, and what it names is needed
-            self.save(trainer)
+            self.save(learner)
             self.forget(trainer, self.kept)
         self.stop_early(trainer)
 
@@ -213,19 +216,19 @@ class Checkpoints(Callback):
         if self.patience is not None and self.waited >= self.patience:
             trainer.should_stop = True
 
-    def save(self, trainer: Trainer) -> None:
+    def save(self, learner: Learner) -> None:
         """Write `last`, from which the training can be resumed."""
         began = time.monotonic()
-        trainer.save_checkpoint(self.run.last)
+        learner.save(self.run.last)
         self.saved = time.monotonic()
         self.took = self.saved - began
         self.cost = max(self.cost, self.took)
 
-    def keep(self, trainer: Trainer) -> None:
+    def keep(self, trainer: Trainer, learner: Learner) -> None:
         """Save the parameters for their mean, and choose those of older steps that are needed no more."""
         if self.average is None:
             return
-        trainer.save_checkpoint(self.run.at_step(trainer.global_step), weights_only=True)
+        learner.save(self.run.at_step(trainer.global_step), parameters_only=True)
         self.kept = [*(step for step in self.kept if step != trainer.global_step), trainer.global_step][-self.average :]
 
     def forget(self, trainer: Trainer, but: Sequence[int] = ()) -> None:
@@ -235,14 +238,17 @@ class Checkpoints(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.validated < trainer.global_step:  # steps after the last validation; they are validated next
-            self.save(trainer)
+            self.save(learner_of(pl_module))
 
 
 class EncoderMemory(Callback):
-    """Looks after each validation at what the encoder remembers; kept in the checkpoint and in results.json."""
+    """Looks after each validation at what the encoder remembers; kept in the checkpoint and in results.json.
 
-    def __init__(self, curves: Curves, diagnose: Diagnose) -> None:
-        self.curves, self.diagnose = curves, diagnose
+    The checkpoint of a validation is written before: a training that dies in a diagnosis is resumed with it.
+    """
+
+    def __init__(self, curves: Curves, diagnose: Diagnose, checkpoints: Checkpoints) -> None:
+        self.curves, self.diagnose, self.checkpoints = curves, diagnose, checkpoints
         self.points: list[dict[str, Any]] = []
         """Of each validation: its optimiser step and the diagnosis."""
 
@@ -252,16 +258,29 @@ class EncoderMemory(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.points = list(state_dict["points"])
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        step = trainer.global_step
+        if step and self.checkpoints.validated == step and all(point["step"] != step for point in self.points):
+            self.on_validation_end(trainer, pl_module)  # the checkpoint is older than the diagnosis
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         learner = learner_of(pl_module)
-        if not trainer.is_global_zero:
-            return
+        if trainer.is_global_zero:
+            try:
+                self.look(trainer.global_step, learner)
+            except Exception as problem:
+                log.warning("step %d: what the encoder remembers is not known: %r", trainer.global_step, problem)
+            self.curves.flush(trainer)
+        learner.wait_for_all()
+
+    def look(self, step: int, learner: Learner) -> None:
+        """One diagnosis."""
         limit = learner.device_tokens or learner.data.batch_tokens
         with learner.averaged():
             diagnosis = self.diagnose(learner.task, learner.splits["validation"], limit)
         if diagnosis is not None:
-            self.points.append({"step": trainer.global_step, **diagnosis[0]})
-            self.curves.add(trainer.global_step, diagnosis[1])
+            self.points.append({"step": step, **diagnosis[0]})
+            self.curves.add(step, diagnosis[1])
 
 
 class Progress(Callback):

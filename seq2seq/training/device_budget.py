@@ -12,6 +12,7 @@ import torch.distributed as dist
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split
 from seq2seq.errors import InputError
+from seq2seq.inference.device import out_of_memory
 from seq2seq.tasks.base import Task
 
 Loss = Callable[[Batch], torch.Tensor]
@@ -60,11 +61,15 @@ def device_tokens(
     extremes = {int(total.argmax()), int(total.argmin()), int((lengths[:, 1] / total).argmax())}
     trial = Trial(task, split, [int(rows[index]) for index in extremes], precision, sharers, loss)
     device = next(task.parameters()).device
-    state = [torch.zeros_like(parameter) for parameter in task.parameters() for _ in range(copies)]
     fits = trial.fits_accelerator if device.type == "cuda" else trial.fits_processor
-    least = int(total.max())
+    least, tokens = int(total.max()), 0
+    state: list[torch.Tensor] = []
     try:
+        state.extend(torch.zeros_like(parameter) for parameter in task.parameters() for _ in range(copies))
         tokens = largest(fits, least, most)
+    except RuntimeError as problem:
+        if not out_of_memory(problem):
+            raise
     finally:
         state.clear()
         trial.forget()
@@ -113,7 +118,9 @@ class Trial:
         torch.cuda.reset_peak_memory_stats(self.device)
         try:
             self.run(tokens)
-        except torch.OutOfMemoryError:
+        except RuntimeError as problem:
+            if not out_of_memory(problem):
+                raise
             self.forget()
             return False
         free, total = torch.cuda.mem_get_info(self.device)
@@ -160,8 +167,3 @@ def reset_peak() -> None:
     """Start measuring VmHWM again."""
     with contextlib.suppress(OSError):  # where that is forbidden the old peak stands, which asks for less
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def out_of_memory(problem: RuntimeError) -> bool:
-    """Whether a device, or the processor, had too little memory."""
-    return isinstance(problem, torch.OutOfMemoryError) or "can't allocate memory" in str(problem)

@@ -16,6 +16,7 @@ from seq2seq.data.rows import Row, Texts
 from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts
+from seq2seq.inference.device import tf32
 from seq2seq.inference.predictor import Predictor
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
@@ -105,6 +106,7 @@ class Teacher:
         made = rows.read(folder)
         return texts._replace(target=made.target, content=made.content)
 
+    @tf32(False)
     def _write(self, texts: Texts, data: DataModule, device: torch.device, folder: Path) -> None:
         count = len(texts.source)
         print(f"{self.path} predicts {count:,} training rows; they are kept for other runs", file=sys.stderr)

@@ -12,6 +12,7 @@ from seq2seq.errors import InputError, Interrupted
 from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training.arithmetic import arithmetic, described
 from seq2seq.training.preparation import Job, begin
 from seq2seq.training.signals import Deadline
 from seq2seq.training.trainer import make_trainer
@@ -42,17 +43,18 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     options, first = job.parts.trainer, learner.task.metrics[0].name
     curves = Curves(job.run, options.log_every_n_steps)
     curves.changes = job.allowed
-    memory, progress = EncoderMemory(curves, hooks.diagnose), Progress(curves, first, hooks.example)
+    progress = Progress(curves, first, hooks.example)
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
+    memory = EncoderMemory(curves, hooks.diagnose, checkpoints)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
-    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundary])
+    trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary])
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
         describe(learner, trainer, job.run)
     prepared = time.monotonic() - job.started
     try:
-        with job.requests.noted():
+        with job.requests.noted(), arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic):
             trainer.fit(learner, ckpt_path=str(job.run.last) if job.resume else None, weights_only=True)
             if checkpoints.validated < trainer.global_step:
                 trainer.validate(learner, verbose=False)
@@ -63,6 +65,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
     if not trainer.is_global_zero:
         return None
+    learner.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is examined next
     seconds = round(curves.seconds, 2)
     return {
         "curves": curves.points,
@@ -103,7 +106,7 @@ def validate_average(
             file=sys.stderr,
         )
     if chosen:
-        trainer.save_checkpoint(run.best, weights_only=True)
+        learner.save(run.best, parameters_only=True)
         checkpoints.best = {"step": steps[-1], "metric": best["metric"], "value": value}
     return {"steps": steps, "metric": best["metric"], "value": value, "chosen": chosen}
 
@@ -147,7 +150,9 @@ def test(run: RunDirectory, trainer: "Trainer", learner: "Learner") -> float:
 def environment(job: Job, trainer: "Trainer") -> dict[str, Any]:
     """Where and on what the training ran."""
     surroundings = {"seed": job.parts.seed, "processes": trainer.world_size, "threads": torch.get_num_threads()}
-    return run_card.environment(run_card.device_name(trainer.strategy.root_device)) | surroundings
+    device = trainer.strategy.root_device
+    surroundings["arithmetic"] = described(device, str(trainer.precision), job.parts.trainer.tf32)
+    return run_card.environment(run_card.device_name(device)) | surroundings
 
 
 def fingerprints(learner: "Learner") -> dict[str, dict[str, Any]]:

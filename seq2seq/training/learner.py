@@ -23,14 +23,15 @@ from seq2seq.data.batching.split import Split, Step
 from seq2seq.data.batching.streaming import StreamedSteps, StreamPosition
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
+from seq2seq.inference.device import out_of_memory, tf32
 from seq2seq.inference.predictor import Predicted, Predictor, in_order, score
 from seq2seq.metrics.base import Prediction
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.training.arithmetic import gradient_scale, unscale
 from seq2seq.training.averaging import MovingAverage
 from seq2seq.training.carried_state import CarriedState
-from seq2seq.training.device_budget import out_of_memory
 from seq2seq.training.distillation import Teacher
 from seq2seq.training.lightning_private import loops_at
 from seq2seq.training.options import OptimizerOptions
@@ -144,6 +145,7 @@ class Learner(LightningModule):
         finite = bool((self.gradient_norm + self.last_loss).isfinite())
         if not finite:
             self.skipped_steps.skip(self.record(pieces))
+            self.wait_for_all()
             self.zero_grad()  # an optimiser without gradients counts the step and changes nothing
         if self.carried is not None:
             self.carried.end_step(self.global_step, finite, self.trainer.world_size)
@@ -162,6 +164,7 @@ class Learner(LightningModule):
         if self.carried is not None:
             self.carried.begin_step(self.device)
         self.last_loss, number, exchanging = torch.zeros((), device=self.device), 0, False
+        scale = gradient_scale(self.device, str(self.trainer.precision), pieces[0].step_tokens)
         try:
             for number, piece in enumerate(pieces):
                 piece, last = piece.to(self.device), number == len(pieces) - 1
@@ -170,12 +173,22 @@ class Learner(LightningModule):
                 exchanging = last and self.trainer.world_size > 1
                 if exchanging:  # a non-finite loss makes the gradients of all devices such
                     loss = loss * (1 + (self.last_loss - self.last_loss))
-                with contextlib.nullcontext() if last else self.unsynchronised():
-                    self.manual_backward(loss * self.trainer.world_size)  # DDP averages, the sum is needed
+                with (
+                    contextlib.nullcontext() if last else self.unsynchronised(),
+                    torch.autocast(self.device.type, enabled=False),  # what was computed in 32 bits stays there
+                ):
+                    self.manual_backward(loss * (self.trainer.world_size * scale))  # DDP averages, the sum is needed
         except RuntimeError as problem:
-            if exchanging or not out_of_memory(problem):  # others have begun to exchange what cannot be repeated
+            if not out_of_memory(problem):
                 raise
+            if exchanging:  # others have begun to exchange what cannot be repeated
+                tokens = pieces[number].source.numel() + pieces[number].target.numel()
+                raise InputError(
+                    f"out of memory at step {self.global_step + 1}, while the processes exchanged gradients; set "
+                    f"data.device_tokens below {tokens}, and continue with --resume true"
+                ) from problem
             return number
+        unscale(self.parameters(), scale)
         return None
 
     def loss(self, batch: Batch) -> Tensor:
@@ -237,7 +250,7 @@ class Learner(LightningModule):
         self.gather_validation()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        with torch.autocast(self.device.type, enabled=False):  # 32 bits: `evaluate` repeats the very number
+        with torch.autocast(self.device.type, enabled=False), tf32(False):  # `evaluate` repeats the very number
             self.collect(batch, self.task.decoding)
 
     def on_test_epoch_end(self) -> None:
@@ -248,6 +261,20 @@ class Learner(LightningModule):
         if self.predictor is None:  # the first batch of a split
             self.predictor = Predictor(self.task, decoding)
         self.predicted += self.predictor(batch)
+
+    def wait_for_all(self) -> None:
+        """Wait for the first process, which may write for longer than a collective of the training may last."""
+        if self.trainer.world_size > 1:
+            dist.barrier(self.evaluation_group)
+
+    def save(self, path: Path, parameters_only: bool = False) -> None:
+        """Write a checkpoint. All processes call this; they wait for the first one as long as it takes."""
+        own = vars(self.trainer.strategy)
+        own["barrier"] = lambda *_: self.wait_for_all()  # in place of Lightning's, which NCCL ends after its timeout
+        try:
+            self.trainer.save_checkpoint(path, weights_only=parameters_only)
+        finally:
+            del own["barrier"]
 
     def gather(self, split: str) -> list[Prediction]:
         """The predictions of all devices in row order, the same list on each."""

@@ -43,6 +43,7 @@ class TrainerOptions(Part):
         gradient_clip_val: float | None = 1.0,
         log_every_n_steps: int = 10,
         skip_limit: int = 20,
+        tf32: bool = True,
         deterministic: bool = False,
         detect_anomaly: bool = False,
         profiler: str | None = None,
@@ -54,7 +55,8 @@ class TrainerOptions(Part):
             devices: how many devices on each node, which ones, or auto.
             num_nodes: machines.
             strategy: how devices work together: auto, ddp, ...
-            precision: arithmetic of training and validation; the test is always scored in 32 bits.
+            precision: arithmetic of training and validation; the test is always scored in 32 bits. bf16-mixed needs a
+                GPU that computes in bfloat16 (compute capability 8.0, not T4 or V100).
             max_epochs: passes over the training split.
             max_steps: optimiser steps after which to stop; -1 for no limit.
             max_time: time this process may take, HH:MM:SS or DD:HH:MM:SS; shortly before, the training saves, stops
@@ -62,12 +64,14 @@ class TrainerOptions(Part):
             save_every: minutes between two checkpoints besides those after validations; null for none. They take at
                 most 1 % of the time.
             timeout: seconds after which all of several processes have ended when one has failed or hangs; in an
-                evaluation they wait longer for each other. Raise it where saving takes that long.
+                evaluation and while one saves they wait longer for each other.
             val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
             gradient_clip_val: the largest norm of the gradient (Pascanu et al. 2013); null for no limit.
             log_every_n_steps: optimiser steps between two points of the training curves.
             skip_limit: a step with a non-finite loss or gradient is skipped; the training stops after more than
                 skip_limit of them in a row.
+            tf32: on GPUs that can, round the factors of 32-bit products to 10 bits in training and validation, which is
+                several times as fast; test, evaluate and predict never do.
             deterministic: refuse operations that can differ between two runs on one machine.
             detect_anomaly: name the operation in which a NaN first appears; slow.
             profiler: simple or advanced prints where the time goes.
@@ -84,14 +88,14 @@ class TrainerOptions(Part):
         self.limit = seconds_of(max_time)
         self.val_check_interval, self.gradient_clip_val = val_check_interval, gradient_clip_val
         self.log_every_n_steps, self.deterministic = log_every_n_steps, deterministic
-        self.skip_limit = skip_limit
+        self.skip_limit, self.tf32 = skip_limit, tf32
         self.detect_anomaly, self.profiler = detect_anomaly, profiler
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of Lightning's Trainer; a whole number of steps between validations spans epochs."""
         every = None if isinstance(self.val_check_interval, int) else 1
-        ours = ("gradient_clip_val", "max_time", "save_every", "timeout", "limit", "skip_limit")
+        ours = ("gradient_clip_val", "max_time", "save_every", "timeout", "limit", "skip_limit", "tf32")
         own = {name: value for name, value in vars(self).items() if name not in ours}
         return {**own, "check_val_every_n_epoch": every}
 

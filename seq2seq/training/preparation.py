@@ -16,13 +16,12 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import InputError, Stopped
-from seq2seq.inference import predict_texts
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.training.signals import Requests
-from seq2seq.training.trainer import refuse_compromised
+from seq2seq.training.trainer import own_device, refuse_compromised
 
 if TYPE_CHECKING:
     from seq2seq.training.distillation import Teacher
@@ -107,7 +106,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     if teacher is not None:
         teacher.check(task)
         if job.parts.distillation.sequences:
-            train_texts = teacher.texts(train_texts, data, decoding_device(job))
+            train_texts = teacher.texts(train_texts, data, own_device(job.parts.trainer))
     train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.row_format)
     validation = data.encode(validation_texts, tokenizers, "validation", task.row_format)
 
@@ -132,11 +131,6 @@ def read_teacher(job: Job) -> "Teacher | None":
     if job.run.path.resolve() in teacher.path.resolve().parents:
         raise InputError(f"distillation.teacher {teacher.path} is in the run directory itself; choose another --run")
     return teacher
-
-
-def decoding_device(job: Job) -> torch.device:
-    """Where a teacher decodes before the trainer exists."""
-    return predict_texts.choose_device("cpu" if job.parts.trainer.accelerator == "cpu" else "auto")
 
 
 def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, teacher: "Teacher | None") -> Tokenizers:

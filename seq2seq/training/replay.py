@@ -16,6 +16,7 @@ from seq2seq.errors import InputError
 from seq2seq.models.cells import CellState
 from seq2seq.runs import checkpoint, safe_load
 from seq2seq.tasks.base import Task
+from seq2seq.training.arithmetic import gradient_scale
 from seq2seq.training.carried_state import loss_and_state
 from seq2seq.training.distillation import Teacher
 
@@ -33,6 +34,7 @@ def replay(file: Path, teacher: Teacher | None, device: torch.device) -> None:
     batches = [Batch(**batch).to(device) for batch in content["batches"]]
     carried = tuple(tensor.to(device) for tensor in content["carried"])
     mixed = saved["precision"] == "bf16-mixed"
+    scale = gradient_scale(device, saved["precision"], batches[0].step_tokens)
 
     def loss(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
@@ -42,7 +44,7 @@ def replay(file: Path, teacher: Teacher | None, device: torch.device) -> None:
     total, before = float(torch.stack([loss.detach() for loss in losses]).sum()), float(saved["loss"])
     same = total == before or (math.isnan(total) and math.isnan(before))
     print(f"step {saved['step']}: loss {total}, in the training it was {before}: {'the same' if same else 'another'}")
-    for line in [*bad_parameters(task), *first_bad(task, lambda: [loss(batch) for batch in batches])]:
+    for line in [*bad_parameters(task), *first_bad(task, lambda: [scale * loss(batch) for batch in batches])]:
         print(line)
     for batch in batches:
         for line in bad_rows(saved, batch, loss):

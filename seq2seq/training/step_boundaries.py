@@ -87,7 +87,8 @@ class StepBoundary(Callback):
         if agreed.asked:
             self.stop(trainer, pl_module, agreed.asked)
         if agreed.save and not validation_due(trainer, step, steps_of(pl_module)):  # else saved soon anyway
-            self.checkpoints.save(trainer)
+            self.watch.pause()
+            self.checkpoints.save(learner_of(pl_module))
         self._mark = time.monotonic()
 
     def agree(self, trainer: Trainer, group: Any) -> Agreement:
@@ -114,7 +115,8 @@ class StepBoundary(Callback):
     def stop(self, trainer: Trainer, pl_module: LightningModule, asked: int) -> None:
         """Save and leave; the parameters are those after the newest step."""
         self.requests.asked = max(self.requests.asked, asked)  # also where another process was asked
-        self.checkpoints.save(trainer)
+        self.watch.pause()
+        self.checkpoints.save(learner_of(pl_module))
         loud = trainer.is_global_zero or asked == INTERRUPT  # one message is enough where all stop together
         raise stopped(asked, f"stopped at step {trainer.global_step}; continue with --resume true" if loud else "")
 

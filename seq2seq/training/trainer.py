@@ -1,11 +1,15 @@
 """Lightning's trainer without the parts that this project does itself."""
 
+import os
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import torch
 from jsonargparse import Namespace
 
 from seq2seq.errors import InputError
+from seq2seq.inference.device import WORKSPACE, find
+from seq2seq.training.options import TrainerOptions
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -25,6 +29,33 @@ def refuse_compromised() -> None:
         )
 
 
+def own_device(options: TrainerOptions) -> torch.device:
+    """The device of this process, known before the trainer exists; one that cannot train as asked is refused."""
+    name = options.accelerator
+    if name not in ("auto", "cuda", "gpu"):
+        return torch.device("mps" if name == "mps" else "cpu")
+    if torch.cuda.is_available():
+        name = f"cuda:{own_number(options.devices)}"
+    elif name == "gpu":
+        name = "mps" if torch.backends.mps.is_available() else "cuda"
+    device = find(name, f"trainer.accelerator {options.accelerator}", "trainer.accelerator auto or cpu")
+    mixed = options.precision == "bf16-mixed"
+    if device.type == "cuda" and mixed and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InputError(
+            f"trainer.precision bf16-mixed: {torch.cuda.get_device_name(device)} does not compute in bfloat16; "
+            "set trainer.precision 32-true"
+        )
+    return device
+
+
+def own_number(devices: int | list[int] | str) -> int:
+    """Of the GPU of this process, among those that trainer.devices names."""
+    rank = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
+    if isinstance(devices, str) and "," in devices:
+        devices = [int(number) for number in devices.split(",") if number.strip()]
+    return devices[rank] if isinstance(devices, list) and rank < len(devices) else rank
+
+
 def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
     """Lightning's trainer without the parts that this project does itself."""
     import pytorch_lightning as lightning
@@ -34,7 +65,7 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
     from seq2seq.training.learner import AtomicCheckpoints
     from seq2seq.training.lightning_private import leave_to_us
 
-    options = placed(parts.trainer.arguments)
+    options, workspace = placed(parts.trainer.arguments), os.environ.get(WORKSPACE)
     try:
         trainer = lightning.Trainer(
             **options,
@@ -51,5 +82,7 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
         raise InputError(
             f"the trainer's options do not fit this machine: {' '.join(str(problem).split())}"
         ) from problem
+    if workspace is not None:  # trainer.deterministic has set one with which recurrent layers do not repeat themselves
+        os.environ[WORKSPACE] = workspace
     leave_to_us(trainer)
     return trainer

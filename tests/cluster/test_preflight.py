@@ -21,7 +21,7 @@ from seq2seq.cluster.preflight import (
 from seq2seq.errors import InputError
 from tests.support import surroundings
 
-ARGUMENTS: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+ARGUMENTS: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}
 SLURM = {"SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train"}
 NAMES = [*TORCHRUN, *SLURM, "RANK", "SLURM_PROCID"]
@@ -36,6 +36,19 @@ def nothing_started(monkeypatch: pytest.MonkeyPatch) -> None:
 def environment(monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> None:
     for name, value in names.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(("name", "sliced"), [("NVIDIA H100", False), ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", True)])
+def test_more_gpus_than_there_are(name: str, sliced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: name)
+    asked = ARGUMENTS | {"accelerator": "auto"}
+    with pytest.raises(InputError, match=r"trainer\.devices.* 2 .* 1 ") as problem:
+        placed(asked | {"devices": 2})
+    assert ("MIG slices" in str(problem.value)) == sliced
+    assert placed(asked | {"devices": "auto"})["devices"] == "auto"
+    assert placed(asked)["devices"] == 1
 
 
 def test_alone_nothing_changes() -> None:
@@ -56,7 +69,7 @@ def test_the_processes_that_were_started_are_used(
 
 
 def test_machines_that_nobody_has_started_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = {"devices": 1, "num_nodes": 2, "strategy": "auto"}
+    arguments = {"accelerator": "auto", "devices": 1, "num_nodes": 2, "strategy": "auto"}
     with pytest.raises(InputError, match=r"trainer.num_nodes .*2.*MASTER_ADDR"):
         placed(arguments)
     monkeypatch.setenv("MASTER_ADDR", "first")

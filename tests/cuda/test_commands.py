@@ -27,8 +27,8 @@ from seq2seq.cli import command
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training.learner import Learner
-from tests.cuda.cases import failing, mostly_slow, slow
-from tests.cuda.counts import counting
+from tests.cuda.cases import mostly_slow, slow
+from tests.cuda.counts import counting, during
 from tests.cuda.networks import arguments
 from tests.support import train_until
 
@@ -36,11 +36,7 @@ pytestmark = pytest.mark.cuda_rules
 
 STEPS = ("--trainer.max_steps", "3", "--trainer.log_every_n_steps", "1", "--decoding.max_length", "6")
 FED = ("--model.decoder.input_feeding", "true")
-"""Makes the decoder of a translation take one step after the other, so that C1 does not end the training."""
-
-C1 = "C1: memory_over_time goes backward through a cuDNN layer in evaluation mode"
-C3 = "C3: the state of a stream is not moved to the device"
-C4B = "C4b: backward inside autocast, where index_put refuses the float16 of cuDNN"
+"""Makes the decoder of a translation take one step after the other."""
 
 
 @pytest.fixture
@@ -112,13 +108,13 @@ def assert_trains_alike(name: str, *options: str, tolerance: float = 1e-4) -> No
 
 
 TRAININGS = [
-    failing(C1, "translation_cldr", ()),
+    ("translation_cldr", ()),
     ("translation_cldr", FED),
     ("tagging_cldr", ()),
 ]
 MORE = [
     ("generation_cldr", ()),
-    failing(C1, "summarization_cldr", ()),
+    ("summarization_cldr", ()),
     ("classification_cldr", ()),
     ("generation_text", ()),
     ("forecasting_sunspots", ()),
@@ -131,9 +127,9 @@ MORE = [
     ("translation_cldr", (*FED, "--data.device_tokens", "auto", "--data.batch_tokens", "400")),
     ("translation_cldr", ("--model.cell", "MinGRU")),
     ("translation_cldr", ("--model.cell", "LayerNormLSTM")),
-    failing(C1, "translation_cldr", ("--model.cell", "RNN")),
-    failing(C1, "translation_cldr", ("--model.cell", "LSTM", "--model.bridge", "Linear")),
-    failing(C1, "translation_cldr", ("--model.attention", "null")),
+    ("translation_cldr", ("--model.cell", "RNN")),
+    ("translation_cldr", ("--model.cell", "LSTM", "--model.bridge", "Linear")),
+    ("translation_cldr", ("--model.attention", "null")),
     *(("classification_cldr", ("--optimizer.algorithm", one)) for one in ("Adam", "SGD", "Adafactor", "Adagrad", "Adadelta")),
 ]  # fmt: skip
 
@@ -160,14 +156,14 @@ BF16 = ("--trainer.precision", "bf16-mixed")
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        failing(C4B, "tagging_cldr", ()),
+        ("tagging_cldr", ()),
         pytest.param("translation_cldr", FED, marks=slow),
         pytest.param("tagging_cldr", ("--model.words.letters_by", "CNN"), marks=slow),
-        failing(C4B, "tagging_cldr", ("--model.tagger", "Crf"), marks=[slow]),
+        pytest.param("tagging_cldr", ("--model.tagger", "Crf"), marks=slow),
         pytest.param("classification_cldr", (), marks=slow),
         pytest.param("generation_cldr", (), marks=slow),
-        failing(C4B, "generation_text", (), marks=[slow]),
-        failing(C4B, "classification_cldr", ("--data.tokenizer", "Spelled"), marks=[slow]),
+        pytest.param("generation_text", (), marks=slow),
+        pytest.param("classification_cldr", ("--data.tokenizer", "Spelled"), marks=slow),
         pytest.param("forecasting_sunspots", (), marks=slow),
     ],
     ids=names,
@@ -239,7 +235,7 @@ def stream() -> RunDirectory:
     return trained("cpu", "tagging_cldr", "--model.encoder.bidirectional", "false")
 
 
-@pytest.mark.parametrize("devices", [failing(C3, ("cuda", "cuda")), failing(C3, ("cpu", "cuda")), ("cuda", "cpu")],
+@pytest.mark.parametrize("devices", [("cuda", "cuda"), ("cpu", "cuda"), ("cuda", "cpu")],
                          ids=names)  # fmt: skip
 def test_a_stream_goes_on_from_its_state_on_any_device(
     devices: tuple[str, str], stream: RunDirectory, tmp_path: Path, capsysbinary: Any, monkeypatch: pytest.MonkeyPatch
@@ -286,9 +282,6 @@ def gradients(monkeypatch: pytest.MonkeyPatch, *options: str, tokens: int) -> di
     return found
 
 
-@pytest.mark.xfail(
-    strict=True, reason="C4: cuDNN computes in float16, whose smallest numbers are too large", raises=AssertionError
-)
 def test_gradients_of_large_steps_survive_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = gradients(monkeypatch, tokens=256)
     half = gradients(monkeypatch, *BF16, tokens=256)
@@ -302,12 +295,9 @@ OUT_OF_MEMORY = [
     RuntimeError("CUDA error: out of memory"),
     RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
 ]
-P2 = "P2: only torch.OutOfMemoryError is recognised"
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(0, marks=slow), failing(P2, 1), failing(P2, 2, marks=[slow]), failing(P2, 3, marks=[slow])]
-)
+@pytest.mark.parametrize("number", mostly_slow(range(4), [1]))
 def test_a_step_that_does_not_fit_is_halved(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     given = arguments("classification_cldr", *STEPS, "--trainer.accelerator", "cuda")
     kind = command.task_class(given)
@@ -325,18 +315,17 @@ def test_a_step_that_does_not_fit_is_halved(number: int, monkeypatch: pytest.Mon
     assert_same(curves(run), curves(trained("cpu", "classification_cldr")), 1e-4)
 
 
-C5 = "C5: cuDNN computes in TF32 and products in 32 bits"
-
-
 @slow
-@pytest.mark.xfail(strict=True, reason=C5, raises=AssertionError)
-def test_cudnn_and_products_have_the_same_precision_in_training() -> None:
-    with counting() as counts:
-        trained("cuda", "classification_cldr", "--seed", "2")
-    assert len({precise for _, precise in counts.tf32}) == 1
+@pytest.mark.parametrize("rounded", [True, False])
+def test_cudnn_and_products_have_the_same_precision_in_training(rounded: bool) -> None:
+    with during(Learner, "training_step") as training, during(Learner, "test_step") as test:
+        run = trained("cuda", "classification_cldr", "--seed", "2", "--trainer.tf32", str(rounded).lower())
+    assert {*training.tf32} == {("cudnn", rounded), ("matmul", rounded)}
+    assert {*test.tf32} == {("cudnn", False), ("matmul", False)}
+    said = json.loads(run.results.read_text())["environment"]["arithmetic"]
+    assert ("TF32" in said) == rounded
 
 
-@pytest.mark.xfail(strict=True, reason=C5, raises=AssertionError)
 def test_an_evaluation_is_in_strict_32_bits() -> None:
     run = trained("cpu", "classification_cldr")
     with counting() as counts:
@@ -345,9 +334,6 @@ def test_an_evaluation_is_in_strict_32_bits() -> None:
 
 
 @slow
-@pytest.mark.xfail(
-    strict=True, reason="C1: Memory has no try around it, and stands before Checkpoints", raises=RuntimeError
-)
 def test_a_diagnosis_that_fails_does_not_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing_diagnosis(*arguments: Any) -> None:
         raise RuntimeError("a diagnosis fails")
@@ -358,17 +344,12 @@ def test_a_diagnosis_that_fails_does_not_end_the_training(monkeypatch: pytest.Mo
 
 
 @slow
-@pytest.mark.xfail(
-    strict=True, reason="P1: nothing sets the workspace of cuBLAS, and so of cuDNN", raises=AssertionError
-)
 def test_recurrent_layers_have_a_workspace_that_makes_them_deterministic(settings: None) -> None:
     os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
     trained("cuda", "generation_cldr", "--seed", "6")
     assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") in (":16:8", ":4096:2")  # as torch.nn.LSTM's page says
 
 
-@slow
-@pytest.mark.xfail(strict=True, reason="bf16-mixed is not refused on a card without it", raises=pytest.fail.Exception)
 def test_bf16_is_refused_on_a_card_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
@@ -377,9 +358,6 @@ def test_bf16_is_refused_on_a_card_without_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 @slow
-@pytest.mark.xfail(
-    strict=True, reason="Lightning moves the network to the CPU before it is examined", raises=AssertionError
-)
 def test_a_run_is_examined_on_the_device() -> None:
     with counting() as evaluation:
         evaluate.main([str(trained("cpu", "classification_cldr").path), "--device", "cuda"])
@@ -393,17 +371,16 @@ def test_a_run_is_examined_on_the_device() -> None:
     assert wanted <= found
 
 
-C6 = "C6: a float cumsum has no deterministic algorithm on CUDA"
 COVERAGE = ("--model.attention", "Additive", "--model.attention.coverage", "true", "--model.coverage_loss", "1")
 DETERMINISTIC = [
     ("translation_cldr", FED),
     ("tagging_cldr", ()),
     ("classification_cldr", ()),
-    failing(C6 + ", and the test draws at random after the training is over", "generation_cldr", ()),
-    failing(C6, "forecasting_sunspots", ()),
-    failing(C6, "translation_cldr", (*FED, "--model.output", "entmax15")),
-    failing(C6, "translation_cldr", (*FED, "--model.attention.normalizer", "sparsemax")),
-    failing(C6, "translation_cldr", COVERAGE),
+    ("generation_cldr", ()),
+    ("forecasting_sunspots", ()),
+    ("translation_cldr", (*FED, "--model.output", "entmax15")),
+    ("translation_cldr", (*FED, "--model.attention.normalizer", "sparsemax")),
+    ("translation_cldr", COVERAGE),
 ]
 
 
