@@ -49,6 +49,13 @@ def test_a_failure_ends_all(tmp_path: Path, where: str, said: str, codes: set[in
     assert left == "", "nothing goes on"
 
 
+@pytest.mark.slow
+def test_a_save_may_take_longer_than_a_step(tmp_path: Path) -> None:
+    """The others wait for the first process, for longer than the 0.7 * LIMIT seconds that a collective may last."""
+    done = launch(tmp_path, "save 6 PAUSE 0", "--trainer.timeout", str(LIMIT))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_the_first_failure_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = Watchdog(tmp_path, 60), Watchdog(tmp_path, 60)
     first.rank, second.rank = 3, 5

@@ -1,8 +1,8 @@
 """Ends a training at a chosen place, and compares what it leaves with an uninterrupted one.
 
 As a script: `SEQ2SEQ_STOP="PLACE STEP SIGNAL RANK" python tests/training/stopping.py ARGUMENTS` trains and sends itself the
-signal, or raises an error for RAISE, sleeps for SLEEP, finds its time used up for TIME; PLACE is before (a step),
-within (one, between its micro-batches), validation or test.
+signal, or raises an error for RAISE, sleeps for SLEEP, for a while for PAUSE, finds its time used up for TIME; PLACE is
+before (a step), within (one, between its micro-batches), save, validation or test.
 """
 
 import csv
@@ -63,6 +63,8 @@ def strike(place: str, step: int, number: int | str, rank: int) -> Callable[[Any
                 raise ArithmeticError("out of order")
             if number == "SLEEP":
                 time.sleep(600)
+            if number == "PAUSE":
+                return time.sleep(30)
             if number == "TIME":
                 for callback in trainer.callbacks:
                     if isinstance(callback, StepBoundary):
@@ -76,6 +78,7 @@ def strike(place: str, step: int, number: int | str, rank: int) -> Callable[[Any
 def arm(here: Callable[[Any, str], None], patch: Callable[[Any, str, Any], None] = setattr) -> None:
     """Call `here` at every place of a training."""
     training_step, loss, collect = Learner.training_step, Learner.loss, Learner.collect
+    on_save = Learner.on_save_checkpoint
 
     def stepping(self: Learner, batch: Any, index: int) -> Any:
         here(self, "before")
@@ -90,6 +93,11 @@ def arm(here: Callable[[Any, str], None], patch: Callable[[Any, str, Any], None]
         here(self, "test" if self.trainer.state.fn == "test" else "validation")
         collect(self, batch, decoding)
 
+    def saving(self: Learner, content: Any) -> None:
+        here(self, "save")
+        on_save(self, content)
+
+    patch(Learner, "on_save_checkpoint", saving)
     patch(Learner, "training_step", stepping)
     patch(Learner, "loss", losing)
     patch(Learner, "collect", collecting)

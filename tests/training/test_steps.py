@@ -18,6 +18,7 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.tasks.translation import Translation
+from seq2seq.training import learner as learning
 from seq2seq.training.learner import Learner, step_seed
 from seq2seq.training.options import OptimizerOptions
 from seq2seq.training.schedules import TrainingLength
@@ -125,9 +126,13 @@ def test_the_gradient_that_the_optimiser_gets(
     total = torch.stack([task.loss(batch._replace(seed=step_seed(7, 0))) for batch in step.batches]).sum()
     (total / sum(int((batch.target[:, 1:] > 0).sum()) for batch in step.batches)).backward()
     expected = torch.cat([parameter.grad.flatten() for parameter in task.parameters()])
-    for clip in (None, 0.5 * float(expected.norm())):
+    for clip, scale in ((None, 1.0), (0.5 * float(expected.norm()), 64.0)):  # scaled as for half precision
+        monkeypatch.setattr(learning, "gradient_scale", lambda *_, scale=scale: scale)
         learner = Learner(task, data, split, split, OptimizerOptions(), 7, clip)
-        optimizer, trainer = Recorder(task.parameters()), SimpleNamespace(world_size=1, global_step=0, max_steps=1)
+        optimizer, trainer = (
+            Recorder(task.parameters()),
+            SimpleNamespace(world_size=1, global_step=0, max_steps=1, precision="64-true"),
+        )
         learner.length = TrainingLength(0, 1, None)
         learner._trainer = cast(Any, trainer)
         monkeypatch.setattr(learner, "optimizers", lambda optimizer=optimizer: optimizer)
