@@ -25,7 +25,7 @@ from seq2seq.cluster.processes import Place, joined, place
 from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import predict_texts
+from seq2seq.inference import decoding_rows, predict_texts
 from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Metric
 from seq2seq.report import tables
@@ -266,18 +266,21 @@ def share_rows(
     device = predict_texts.own_device(config.device, at.local, at.per_node)
     task.to(device)
     encoded: Split | None = None
+    memory = decoding_rows.memory_of(device)
 
     def compute() -> list[Predicted]:
         nonlocal encoded
         encoded = data.encode(data.texts(config.split), task.tokenizers, config.split, task.row_format)
-        predict, predicted = Predictor(task, decoding), []
+        fitting = decoding_rows.chosen(task, decoding, memory, int(encoded.source_lengths().max(initial=1)))
+        predict, predicted = Predictor(task, fitting), []
         with tqdm(total=len(encoded), unit="row", leave=False, disable=not processes.first or None) as bar:
-            for batch in predict_texts.batches(encoded, decoding, device, processes.share):
+            for batch in predict_texts.batches(encoded, fitting, device, processes.share):
                 predicted += predict(batch)
                 bar.update(len(batch.rows) * processes.size)
         return predicted
 
     with joined(at, ["-m", "seq2seq.evaluate", *arguments]) as processes:
+        memory = processes.agreed(memory)  # the same batches on unlike GPUs
         shares = processes.gathered(compute)
     if encoded is None:
         raise TypeError("the rows are encoded before they are predicted")

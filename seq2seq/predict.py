@@ -17,7 +17,7 @@ from seq2seq.cluster.processes import Place, Processes, joined, place
 from seq2seq.data.lines import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import predict_texts, token_stream
+from seq2seq.inference import decoding_rows, predict_texts, token_stream
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -95,9 +95,11 @@ def main(arguments: Sequence[str]) -> None:
         if state:
             predictions, state = task.generate_from_prompts(texts, before, state, decoding)
             return predictions
-        return predict_texts.predict(task, texts, decoding, device, max_length, before, processes.share)
+        return predict_texts.predict(task, texts, fitting, device, max_length, before, processes.share)
 
     with joined(at, ["-m", "seq2seq.predict", *arguments]) as processes:
+        memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
+        fitting = decoding_rows.chosen(task, decoding, memory, max_length)
         answer(task, processes, predicted, config)
 
 

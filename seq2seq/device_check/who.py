@@ -31,7 +31,8 @@ def who(device: torch.device) -> Iterator[DeviceCheck]:
     versions = "none"
     if torch.distributed.is_nccl_available():
         versions = ".".join(map(str, nccl.version()))  # type: ignore[no-untyped-call]
-    yield DeviceCheck("cuDNN, NCCL", "", f"{torch.backends.cudnn.version()}, {versions}")
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    yield DeviceCheck("cuDNN, NCCL", "", f"{cudnn}, {versions}")
     for number in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(number)
         free, total = (size / 2**30 for size in torch.cuda.mem_get_info(number))
