@@ -36,8 +36,8 @@ def own_device(name: str, local: int, per_node: int) -> torch.device:
         return choose_device(name)
     if name != "cuda":
         raise InputError(f"--device {name} cannot be shared by {per_node} processes; set --device cuda or --device cpu")
-    if (there := torch.cuda.device_count()) < per_node:
-        raise InputError(f"--devices {per_node}, but there are {there} GPUs here; set --devices {max(1, there)}")
+    if (there := torch.cuda.device_count()) < per_node and there:
+        raise InputError(f"--devices {per_node}, but there are {there} GPUs here; set --devices {there}")
     return choose_device(f"cuda:{local}")
 
 
