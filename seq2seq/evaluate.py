@@ -20,9 +20,12 @@ from seq2seq.analysis.results_files import as_json, publish, without_nan
 from seq2seq.analysis.words import training_counts
 from seq2seq.atomic_files import write_text
 from seq2seq.cli import command
+from seq2seq.cluster import watchdog
+from seq2seq.cluster.processes import Place, joined, place
+from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
-from seq2seq.errors import InputError
-from seq2seq.inference import predict_texts
+from seq2seq.errors import InputError, check_range
+from seq2seq.inference import decoding_rows, predict_texts
 from seq2seq.inference.device import tf32
 from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Metric
@@ -81,6 +84,7 @@ def scoring_parser(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentPa
     parser.add_argument("--output", type=str | None, help="directory for predictions, results.json and report.html")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace what --output holds")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--devices", type=int, default=1, help="processes on this machine that share the rows")
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
     parser.add_class_arguments(DataModule, "data")
     parser.add_class_arguments(Decoding, "decoding")
@@ -103,6 +107,8 @@ def add_comparing(parser: ArgumentParser) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Score or compare as the arguments say; 1 if a score is worse than demanded."""
+    if watchdog.started_by_first():
+        watchdog.die_with_parent()
     if command.options(arguments, COMPARING) or len([one for one in arguments[:2] if not one.startswith("-")]) == 2:
         return compare(arguments)
     return score(command.run_argument(arguments, scoring_parser({}, {})), arguments)
@@ -144,6 +150,11 @@ def score(name: str, arguments: Sequence[str]) -> int:
     config = command.parse(parser, arguments)
     bounds, parts = readable_bounds(config.fail_under), command.instantiate(parser, config)
     refuse_unknown(bounds, [one.name for one in task.metrics])
+    check_range("--devices", config.devices, 1)
+    at = place_of(task, config.devices)
+    if at.rank > 0:
+        share_rows(task, parts.data, parts.decoding, config, at, arguments)
+        return 0
     base = None if config.fail_if_worse_than is None else systems.read_run(config.fail_if_worse_than, config.split)
     run = RunDirectory(Path(config.output)) if config.output else None
     if run is not None:
@@ -151,7 +162,7 @@ def score(name: str, arguments: Sequence[str]) -> int:
             raise InputError(f"--output {run.path} holds the checkpoint itself; choose another directory")
         run.claim(config.overwrite, resume=False)
     known = checkpoint.stored(content, "content")
-    scored, examined = evaluate(task, parts.data, parts.decoding, config.split, config.device, known)
+    scored, examined = evaluate(task, parts.data, parts.decoding, config, at, arguments, known)
     timing = {"evaluate": scored["seconds"]}
     scored |= about_training(path) | {"name": path.parent.parent.name or path.name}
     scored["timing"] = scored.get("timing", {}) | timing
@@ -240,24 +251,60 @@ def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path 
     return int(bool(problems))
 
 
+def place_of(task: Task, devices: int) -> Place:
+    """Which of how many processes this one is; of running text the first one reads all."""
+    at = place(devices)
+    if at.size > 1 and task.row_format.consecutive and not at.rank:
+        print("of running text the state is carried from row to row, so one process does all of it", file=sys.stderr)
+        return Place(0, 1, 0, 1)
+    return at
+
+
+def share_rows(
+    task: Task, data: DataModule, decoding: Decoding, config: Namespace, at: Place, arguments: Sequence[str]
+) -> tuple[Split, list[Predicted]]:
+    """The split, and what all processes predict for its rows; on the first process alone."""
+    device = predict_texts.own_device(config.device, at.local, at.per_node)
+    task.to(device)
+    encoded: Split | None = None
+    memory = decoding_rows.memory_of(device)
+
+    def compute() -> list[Predicted]:
+        nonlocal encoded
+        encoded = data.encode(data.texts(config.split), task.tokenizers, config.split, task.row_format)
+        fitting = decoding_rows.chosen(task, decoding, memory, int(encoded.source_lengths().max(initial=1)))
+        predict, predicted = Predictor(task, fitting), []
+        with tqdm(total=len(encoded), unit="row", leave=False, disable=not processes.first or None) as bar:
+            for batch in predict_texts.batches(encoded, fitting, device, processes.share):
+                predicted += predict(batch)
+                bar.update(len(batch.rows) * processes.size)
+        return predicted
+
+    with joined(at, ["-m", "seq2seq.evaluate", *arguments]) as processes:
+        memory = processes.agreed(memory)  # the same batches on unlike GPUs
+        shares = processes.gathered(compute)
+    if encoded is None:
+        raise TypeError("the rows are encoded before they are predicted")
+    return encoded, [item for share in shares for item in share]
+
+
 @tf32(False)
 def evaluate(
-    task: Task, data: DataModule, decoding: Decoding, split: str, device_name: str, content: str | None
+    task: Task,
+    data: DataModule,
+    decoding: Decoding,
+    config: Namespace,
+    at: Place,
+    arguments: Sequence[str],
+    content: str | None,
 ) -> tuple[dict[str, Any], Examined]:
     """Decode a split and look at it: the plain results, and the predictions with what belongs to each.
 
     content: the checksum of the training rows; words are counted in no others.
     """
-    started = time.monotonic()
-    device = predict_texts.choose_device(device_name)
-    encoded = data.encode(data.texts(split), task.tokenizers, split, task.row_format)
-    task.to(device)
-    predicted: list[Predicted] = []
-    with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:
-        predict = Predictor(task, decoding)
-        for batch in predict_texts.batches(encoded, decoding, device):
-            predicted += predict(batch)
-            bar.update(len(batch.rows))
+    started, split = time.monotonic(), config.split
+    encoded, predicted = share_rows(task, data, decoding, config, at, arguments)
+    device = next(task.parameters()).device
     rows, aligned = in_order(predicted, encoded.texts), task.row_format.aligned
     examined = examine(
         task,

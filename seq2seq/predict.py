@@ -4,7 +4,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -12,10 +12,12 @@ from typing import BinaryIO
 from jsonargparse import ArgumentParser, Namespace
 
 from seq2seq.cli import command
+from seq2seq.cluster import watchdog
+from seq2seq.cluster.processes import Place, Processes, joined, place
 from seq2seq.data.lines import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import predict_texts, token_stream
+from seq2seq.inference import decoding_rows, predict_texts, token_stream
 from seq2seq.inference.device import tf32
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
@@ -45,6 +47,7 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
         parser.add_argument(f"--{name}", **command.SWITCH, help=text)
     parser.add_argument("--state", type=Path | None, help="with --stream: file to resume from, and to write at the end")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--devices", type=int, default=1, help="processes on this machine that share the lines")
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
     parser.add_class_arguments(Decoding, "decoding")
     parser.set_defaults({f"decoding.{name}": value for name, value in decoding.specification()["init_args"].items()})
@@ -54,6 +57,8 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
 @tf32(False)
 def main(arguments: Sequence[str]) -> None:
     """Predict as the arguments say."""
+    if watchdog.started_by_first():
+        watchdog.die_with_parent()
     name = command.run_argument(arguments, parser_for(Decoding()))
     command.import_own_modules(arguments)
     path = checkpoint.find(name)
@@ -63,6 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     config = command.parse(parser, arguments)
     decoding: Decoding = command.instantiate(parser, config).decoding
     check_range("--n_best", config.n_best, 1)
+    check_range("--devices", config.devices, 1)
     if not task.searches or decoding.temperature is not None:
         decoding = replace(decoding, beam_size=config.n_best)
     if config.n_best > decoding.beam_size:
@@ -70,23 +76,57 @@ def main(arguments: Sequence[str]) -> None:
     if config.state is not None and not config.stream:
         raise InputError(f"--state {config.state} is the position of a stream; add --stream, or leave it out")
     max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
-    device = predict_texts.choose_device(config.device)
+    at = place(config.devices)
+    if at.size > 1 and (config.stream or task.first_state(1)):
+        if not at.rank:
+            what = "--stream" if config.stream else "running text (model.running)"
+            print(f"of {what} the state is carried from line to line, so one process does all of it", file=sys.stderr)
+        at = Place(at.rank, 1, 0, 1)
+    if at.rank >= at.size:
+        return None
+    device = predict_texts.own_device(config.device, at.local, at.per_node)
     task.to(device)
     if sys.stdin is None or sys.stdout is None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
         return token_stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
-    number, state = 0, task.first_state(1)
-    for lines in chunks(sys.stdin.buffer):
-        texts, problem = readable(task, lines, number)
-        if task.has_no_source:
-            predictions, state = task.generate_from_prompts(texts, number, state, decoding)
-        else:
-            predictions = predict_texts.predict(task, texts, decoding, device, max_length, number)
-        number += len(lines)
-        answers = [show(task, hypotheses[: config.n_best], config) + "\n" for hypotheses in predictions]
-        sys.stdout.buffer.write("".join(answers).encode())
+    state = task.first_state(1)
+
+    def predicted(texts: Sequence[str], before: int) -> list[list[Hypothesis]]:
+        nonlocal state
+        if state:
+            predictions, state = task.generate_from_prompts(texts, before, state, decoding)
+            return predictions
+        return predict_texts.predict(task, texts, fitting, device, max_length, before, processes.share)
+
+    with joined(at, ["-m", "seq2seq.predict", *arguments]) as processes:
+        memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
+        fitting = decoding_rows.chosen(task, decoding, memory, max_length)
+        answer(task, processes, predicted, config)
+
+
+def answer(
+    task: Task,
+    processes: Processes,
+    predicted: Callable[[Sequence[str], int], list[list[Hypothesis]]],
+    config: Namespace,
+) -> None:
+    """Read, predict and write chunk after chunk; the first process reads and writes."""
+    for texts, number in processes.each(readable_chunks(task, sys.stdin.buffer)):
+        shares = processes.gathered(lambda texts=texts, number=number: predicted(texts, number))  # type: ignore[misc]
+        for several in zip(*shares, strict=True):
+            best: list[Hypothesis] = next(filter(None, several), [])[: config.n_best]
+            sys.stdout.buffer.write(f"{show(task, best, config)}\n".encode())
         sys.stdout.buffer.flush()
+
+
+def readable_chunks(task: Task, stream: BinaryIO) -> Iterator[tuple[list[str], int]]:
+    """The texts of the lines that arrive together, and how many came before; InputError at one that is no text."""
+    number = 0
+    for lines in chunks(stream):
+        texts, problem = readable(task, lines, number)
+        yield texts, number
+        number += len(lines)
         if problem is not None:
             raise problem
 

@@ -69,7 +69,7 @@ def inspect(
                 exposure, attention = replay(task, split, predictions, decoding, device)
                 if attention is not None:
                     aligned = alignments(task, split, predictions, decoding, device, shown)
-            vectors = vectors_of(task, split, min(ROWS, decoding.rows), device)
+            vectors = vectors_of(task, split, min(ROWS, decoding.at_once), device)
     finally:
         task.train(was_training)
     return Inspection(rounded(exposure), rounded(attention), aligned, rounded(vectors))
@@ -107,7 +107,7 @@ def readings(
     """
     texts = [predictions[row].prediction for row in rows.tolist()]
     own, network = Ragged.of(task.tokenizers.target.encode(texts)), network_of(task)
-    for indices in evaluation_batches(split.source_lengths(rows), min(ROWS, decoding.rows)):
+    for indices in evaluation_batches(split.source_lengths(rows), min(ROWS, decoding.at_once)):
         batch = split.batch(rows[indices]).to(device)
         state, (tokens, steps) = network.encode(batch.source, batch.source_lengths), own.pad(indices, PAD, BOS)
         outputs = network.decoder(tokens.to(device), state)

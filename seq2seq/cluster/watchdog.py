@@ -24,6 +24,9 @@ LOST = ("Connection", "Timed out", "timed out", "timeout", "peer", "NCCL", "Gloo
 PATIENCE = 4.0
 """Seconds that the process that failed first has to report its traceback."""
 
+RESUME = "\nall processes end; continue with --resume auto"
+"""What follows the first failure of a training."""
+
 INNERMOST = 15
 """Calls of a stack that are shown."""
 
@@ -53,8 +56,9 @@ class Watchdog:
     A file system that all share is there anyway; a collective would wait for the very process that is missing.
     """
 
-    def __init__(self, folder: Path, timeout: float) -> None:
-        """timeout: seconds within which all processes end after one has failed."""
+    def __init__(self, folder: Path, timeout: float, advice: str = RESUME) -> None:
+        """timeout: seconds within which all processes end after one has failed; advice: what to do then."""
+        self.advice = advice
         self.folder, self.timeout, self.rank, self.machine = folder, timeout, process_rank(), machine()
         self.children: Sequence[subprocess.Popen[bytes]] = ()
         """The local processes that this one has started, in the order of their ranks."""
@@ -136,7 +140,7 @@ class Watchdog:
         if self._done.is_set():
             return
         self._note(why, "")
-        print(f"{self.first()}\nall processes end; continue with --resume auto", file=sys.stderr, flush=True)
+        print(f"{self.first()}{self.advice}", file=sys.stderr, flush=True)
         self.end_peers()
         os._exit(1)
 

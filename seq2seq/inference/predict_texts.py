@@ -11,6 +11,7 @@ from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.errors import InputError
 from seq2seq.inference import device
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -21,31 +22,55 @@ def choose_device(name: str) -> torch.device:
     return device.find(name, f"--device {name}", "--device auto or cpu")
 
 
-def batches(split: Split, decoding: Decoding, device: torch.device) -> Iterator[Batch]:
-    """Every row of a split once, in the same batches as during training; those of running text in order."""
+def own_device(name: str, local: int, per_node: int) -> torch.device:
+    """What `--device` means for one of several processes on this machine: of GPUs each has its own."""
+    if name == "auto" and torch.cuda.is_available():
+        name = "cuda"
+    if per_node == 1 or name == "cpu" or (name == "auto" and not torch.backends.mps.is_available()):
+        return choose_device(name)
+    if name != "cuda":
+        raise InputError(f"--device {name} cannot be shared by {per_node} processes; set --device cuda or --device cpu")
+    if (there := torch.cuda.device_count()) < per_node and there:
+        raise InputError(f"--devices {per_node}, but there are {there} GPUs here; set --devices {there}")
+    return choose_device(f"cuda:{local}")
+
+
+def batches(split: Split, decoding: Decoding, device: torch.device, share: slice = slice(None)) -> Iterator[Batch]:
+    """Every row of a split once, in the same batches as during training; those of running text in order.
+
+    share: which of these batches.
+    """
     order = consecutive(len(split), decoding.sources) if split.row_format.consecutive else None
-    for rows in order or evaluation_batches(split.source_lengths(), decoding.sources):
+    for rows in (order or evaluation_batches(split.source_lengths(), decoding.sources))[share]:
         yield split.batch(rows).to(device)
 
 
 def predict(
-    task: Task, texts: Sequence[str], decoding: Decoding, device: torch.device, max_length: int = 512, before: int = 0
+    task: Task,
+    texts: Sequence[str],
+    decoding: Decoding,
+    device: torch.device,
+    max_length: int = 512,
+    before: int = 0,
+    share: slice = slice(None),
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each text, best first; none for an empty source.
 
     Longer sources are cut to max_length tokens. before: texts that came earlier; sampling depends on the row number.
+    share: which of their batches to decode; the other texts get none.
     """
     if task.has_no_source:
-        return task.generate_from_prompts(texts, before, (), decoding)[0]
+        return task.generate_from_prompts(texts, before, (), decoding, share)[0]
     filled = [row for row, text in enumerate(texts) if text.strip()]
     kept = [texts[row] for row in filled]
     source = Ragged.of(task.tokenizers.source.encode(kept))
     no_tokens = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
     target = Ragged(no_tokens, np.zeros(len(kept) + 1, dtype=np.int64))
     split = Split(Texts(kept, kept), source, target, max_length, fitting(task.row_format, task.tokenizers))
-    split.warn_of_cuts()
+    if share.start in (None, 0):  # once for all processes
+        split.warn_of_cuts()
     result: list[list[Hypothesis]] = [[] for _ in texts]
-    for batch in batches(split, decoding, device):
+    for batch in batches(split, decoding, device, share):
         batch = batch._replace(row_keys=torch.tensor([filled[row] + before for row in batch.rows.tolist()]))
         for row, hypotheses in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
             result[filled[row]] = hypotheses

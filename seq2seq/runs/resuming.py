@@ -10,7 +10,14 @@ from seq2seq.configurable import flatten
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
 
-OF_THE_MACHINE = ("data.path", "data.device_tokens", "data.workers", "data.cache", "distillation.teacher")
+OF_THE_MACHINE = (
+    "data.path",
+    "data.device_tokens",
+    "data.workers",
+    "data.cache",
+    "decoding.rows",
+    "distillation.teacher",
+)
 """Settings that may change in a resumed run; the rows and the teacher that are read must be the same."""
 
 NONE = "(none)"

@@ -112,11 +112,12 @@ class Task(nn.Module, Part):
         return False
 
     def generate_from_prompts(
-        self, prompts: Sequence[str], first_row: int, state: CellState, decoding: Decoding
+        self, prompts: Sequence[str], first_row: int, state: CellState, decoding: Decoding, share: slice = slice(None)
     ) -> tuple[list[list[Hypothesis]], CellState]:
         """The hypotheses of each prompt where there is no source, and the state after them.
 
-        first_row: the number of the first prompt, on which random draws depend; state: as in `predict_and_score`.
+        first_row: the number of the first prompt, on which random draws depend; state: as in `predict_and_score`;
+        share: which batches to decode, unless states are carried; the prompts of the others get no hypotheses.
         """
         raise TypeError(f"{type(self).__name__} reads sources, not prompts")
 

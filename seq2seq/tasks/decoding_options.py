@@ -11,6 +11,9 @@ from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.sampling import Draw
 from seq2seq.errors import InputError, check_range
 
+USUAL_ROWS = 256
+"""decoding.rows where neither settings nor a GPU's memory say otherwise."""
+
 
 @final
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Decoding(Part):
         top_k: draw from the k most likely tokens; null for all.
         top_p: draw from the smallest set of most likely tokens with this probability in sum; null for all.
         seed: of the random draws.
-        rows: hypotheses of all sources computed at once; more are faster and need more memory.
+        rows: hypotheses of all sources computed at once; more are faster and need more memory. null for 256 or, on a
+            GPU, as many as its memory holds, up to 2048.
     """
 
     beam_size: int = 5
@@ -44,11 +48,12 @@ class Decoding(Part):
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 1
-    rows: int = 256
+    rows: int | None = None
 
     def __post_init__(self) -> None:
         check_range("decoding.beam_size", self.beam_size, 1)
-        check_range("decoding.rows", self.rows, 1)
+        if self.rows is not None:
+            check_range("decoding.rows", self.rows, 1)
         check_range("decoding.max_length_ratio", self.max_length_ratio, 0, 1000)
         check_range("decoding.length_penalty", self.length_penalty, 0, 10)
         check_range("decoding.min_length", self.min_length, 0)
@@ -66,9 +71,14 @@ class Decoding(Part):
             raise InputError("decoding.top_k and decoding.top_p draw at random; set decoding.temperature, such as 1.0")
 
     @property
+    def at_once(self) -> int:
+        """Hypotheses decoded at once."""
+        return USUAL_ROWS if self.rows is None else self.rows
+
+    @property
     def sources(self) -> int:
         """Sources decoded at once."""
-        return max(1, self.rows // self.beam_size)
+        return max(1, self.at_once // self.beam_size)
 
     def limits(self, source_lengths: Tensor) -> Tensor:
         """(B,) source lengths to (B,) the most target tokens, the end included."""

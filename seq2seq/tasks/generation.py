@@ -191,7 +191,7 @@ class Generation(RecurrentTask):
         return self.search(step, state, limits, row_keys, decoding)
 
     def generate_from_prompts(
-        self, prompts: Sequence[str], first_row: int, state: CellState, decoding: Decoding
+        self, prompts: Sequence[str], first_row: int, state: CellState, decoding: Decoding, share: slice = slice(None)
     ) -> tuple[list[list[Hypothesis]], CellState]:
         """Equal prompts are decoded together; of running text each row continues from the best one before it."""
         prompts = [prompt or decoding.prefix for prompt in prompts]
@@ -199,14 +199,12 @@ class Generation(RecurrentTask):
             if self.running:
                 return self.generate_in_order(prompts, first_row, state, decoding)
             result: dict[int, list[Hypothesis]] = {}
-            for prompt in dict.fromkeys(prompts):
-                rows = [row for row, other in enumerate(prompts) if other == prompt]
-                for some in (rows[at : at + decoding.sources] for at in range(0, len(rows), decoding.sources)):
-                    nothing = torch.zeros(len(some), 0, dtype=torch.long, device=self.unwritable.device)
-                    start = self.network.start(nothing, torch.zeros(len(some), dtype=torch.long))
-                    keys = torch.tensor(some) + first_row
-                    result |= zip(some, self.generate(start, keys, replace(decoding, prefix=prompt)), strict=True)
-        return [result[row] for row in range(len(prompts))], ()
+            for prompt, rows in batches_of(prompts, decoding.sources)[share]:
+                nothing = torch.zeros(len(rows), 0, dtype=torch.long, device=self.unwritable.device)
+                start = self.network.start(nothing, torch.zeros(len(rows), dtype=torch.long))
+                keys = torch.tensor(rows) + first_row
+                result |= zip(rows, self.generate(start, keys, replace(decoding, prefix=prompt)), strict=True)
+        return [result.get(row, []) for row in range(len(prompts))], ()
 
     def generate_in_order(
         self, prompts: Sequence[str], first_row: int, recurrent: CellState, decoding: Decoding
@@ -218,3 +216,12 @@ class Generation(RecurrentTask):
             tokens = torch.tensor([[EOS, *result[-1][0].tokens]], device=self.unwritable.device)
             _, state = self.network(tokens, state, None)
         return result, state.recurrent
+
+
+def batches_of(prompts: Sequence[str], most: int) -> list[tuple[str, list[int]]]:
+    """Equal prompts with the numbers of at most `most` of their rows."""
+    result = []
+    for prompt in dict.fromkeys(prompts):
+        rows = [row for row, other in enumerate(prompts) if other == prompt]
+        result += [(prompt, rows[at : at + most]) for at in range(0, len(rows), most)]
+    return result

@@ -12,6 +12,7 @@ from seq2seq.errors import InputError, Interrupted
 from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.tasks.decoding_options import USUAL_ROWS
 from seq2seq.training.arithmetic import arithmetic, described
 from seq2seq.training.preparation import Job, begin
 from seq2seq.training.signals import Deadline
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from seq2seq.training.callbacks import Checkpoints, Diagnose, Example
     from seq2seq.training.learner import Learner
+
+
+BUSY = 30_000
+"""Padded tokens of a step, for each GPU, from which on its arithmetic takes longer than the host's launches."""
 
 
 class Hooks(NamedTuple):
@@ -127,9 +132,25 @@ def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory) -> None:
         f"{steps}; writing to {run.path}",
         file=sys.stderr,
     )
+    idle = idle_hint(learner, trainer)
+    if idle:
+        print(idle, file=sys.stderr)
     if trainer.precision == "bf16-mixed" and lacks_bfloat16(trainer.strategy.root_device):
         hint = "--trainer.precision 32-true is faster here"
         print(f"this processor has no bfloat16 arithmetic, so recurrent layers run in 32 bits; {hint}", file=sys.stderr)
+
+
+def idle_hint(learner: "Learner", trainer: "Trainer") -> str:
+    """What leaves a GPU idle, in one line; nothing where none is there or nothing does."""
+    tokens, devices = learner.data.batch_tokens, trainer.world_size
+    if trainer.strategy.root_device.type != "cuda" or tokens >= BUSY * devices:
+        return ""
+    rows = learner.task.decoding.rows
+    small = "" if rows is None or rows > USUAL_ROWS else f"; decoding.rows {rows} likewise: null takes what fits"
+    return (
+        f"data.batch_tokens {tokens:,} keep a GPU busy a quarter of the time or less; --data.batch_tokens "
+        f"{BUSY * devices} is up to ten times as fast, with a learning rate chosen anew (docs/gpu.md){small}"
+    )
 
 
 def test(run: RunDirectory, trainer: "Trainer", learner: "Learner") -> float:

@@ -23,6 +23,7 @@ from seq2seq.data.batching.split import Split, Step
 from seq2seq.data.batching.streaming import StreamedSteps, StreamPosition
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
+from seq2seq.inference import decoding_rows
 from seq2seq.inference.device import out_of_memory, tf32
 from seq2seq.inference.predictor import Predicted, Predictor, in_order, score
 from seq2seq.metrics.base import Prediction
@@ -115,7 +116,13 @@ class Learner(LightningModule):
     def evaluation_batches(self, split: str, decoding: Decoding) -> "DataLoader[Batch]":
         """This device's share of a split, batched for `decoding`."""
         device = (self.trainer.global_rank, self.trainer.world_size)
-        return self.data.evaluation_batches(self.splits[split], decoding.sources, *device)
+        memory: list[Any] = [decoding_rows.memory_of(self.trainer.strategy.root_device)]
+        if decoding.rows is None and memory[0] is not None and self.trainer.world_size > 1:
+            mine, memory = memory[0], memory * self.trainer.world_size
+            dist.all_gather_object(memory, mine)  # the same batches on unlike GPUs
+        longest = int(self.splits[split].source_lengths().max(initial=1))
+        fitting = decoding_rows.chosen(self.task, decoding, min(memory), longest)
+        return self.data.evaluation_batches(self.splits[split], fitting.sources, *device)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         if isinstance(batch, Step):  # micro-batches go to the device one by one, in training_step

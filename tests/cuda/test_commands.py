@@ -406,3 +406,11 @@ def test_a_step_with_a_loss_that_is_not_finite_is_skipped_and_replayed(
     monkeypatch.undo()
     train.main(["--config", str(run.config), "--replay", str(file), "--trainer.accelerator", "cuda"])
     assert "nan" in capsys.readouterr().out
+
+
+def test_what_leaves_a_card_idle_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    given = arguments("classification_cldr", *STEPS, "--trainer.accelerator", "cuda", "--run", str(folder() / "idle"))
+    for tokens, named in (("2000", 1), ("30000", 0)):
+        train.main([*given, "--data.batch_tokens", tokens, "--overwrite", "true"])
+        lines = capsys.readouterr().err.splitlines()
+        assert sum("data.batch_tokens 2,000" in line and "30000" in line for line in lines) == named
