@@ -18,6 +18,7 @@ from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.word_embedding import WordOptions
+from seq2seq.pinned_copy import to_device
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import load_vectors, reader_of
@@ -90,14 +91,12 @@ class Classification(RecurrentTask):
     def loss(self, batch: Batch) -> Tensor:
         logits, labels = self.logits(batch), batch.target - SPECIAL
         if self.multi_label:
-            targets = torch.zeros_like(logits)
-            rows, columns = (labels >= 0).nonzero(as_tuple=True)
-            targets[rows, labels[rows, columns]] = 1.0
+            targets = logits.new_zeros(len(logits), 1 + logits.shape[1])  # in front a column of what is no label
+            targets = targets.scatter_(1, labels.clamp(min=-1) + 1, 1.0)[:, 1:]
             return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
-        real = (batch.target_lengths > 0).to(logits.device)
-        return functional.cross_entropy(
-            logits[real], labels[real, 0].clamp(min=0), reduction="sum", label_smoothing=self.label_smoothing
-        )
+        real = to_device((batch.target_lengths > 0).nonzero().squeeze(1), logits.device)
+        logits, labels = logits.index_select(0, real), labels.index_select(0, real)[:, 0].clamp(min=0)
+        return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.label_smoothing)
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():

@@ -14,7 +14,7 @@ from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
-from seq2seq.models.cells import CellState
+from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.decoder import State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
@@ -133,8 +133,8 @@ class Generation(RecurrentTask):
         """The loss of text that continues from a state, and the state after it."""
         features, after = self.network(batch.target[:, :-1], state, Noise(batch.seed, batch.row_keys))
         labels = batch.target[:, 1:]
-        real = labels != PAD
-        return self.network.decoder.output.loss(features[real], labels[real], 0.0), after
+        real = real_positions(batch.target_lengths - 1, labels)
+        return self.network.decoder.output.loss(picked(features, real), picked(labels, real), 0.0), after
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():
