@@ -88,7 +88,7 @@ def hashed(keys: Tensor, count: int) -> Tensor:
     """(B,) keys to (B, count) 32-bit numbers, uniform and unrelated to their neighbours; products wrap around."""
     numbers = torch.arange(count, dtype=torch.int32, device=keys.device).mul_(-1640531527)  # Knuth's multiplier
     mixed = keys.unsqueeze(1) ^ numbers
-    halves = mixed.view(torch.int16).unflatten(1, (count, 2)).unbind(-1)
+    halves = mixed.view(torch.int16).view(len(keys), count, 2).unbind(-1)
     low, high = halves if sys.byteorder == "little" else halves[::-1]
     low ^= high  # x ^= x >> 16 in one launch
     mixed *= 0x7FEB352D

@@ -9,6 +9,7 @@ from torch.nn import functional
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import SPECIAL
 from seq2seq.data.tokenizers.units import Labels
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
@@ -99,7 +100,7 @@ class Classification(RecurrentTask):
         return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.label_smoothing)
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        with torch.inference_mode():
+        with without_gradients():
             logits = self.logits(batch)
         if self.multi_label:
             return [[several(row)] for row in logits]

@@ -11,6 +11,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
@@ -206,7 +207,7 @@ class Forecasting(RecurrentTask):
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """One forecast for each row; nothing ranks it, so its score is 0."""
-        with torch.inference_mode():
+        with without_gradients():
             forecasts = self(batch).movedim(-1, 1)  # (B, Q, T, D)
         names = [f"{level:g}" for level in self.levels]
         return [[Hypothesis([], 0.0, [], dict(zip(names, row, strict=True)))] for row in forecasts.tolist()]

@@ -10,6 +10,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD
 from seq2seq.data.tokenizers.units import Listed, NoSource
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
@@ -137,7 +138,7 @@ class Generation(RecurrentTask):
         return self.network.decoder.output.loss(picked(features, real), picked(labels, real), 0.0), after
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        with torch.inference_mode():
+        with without_gradients():
             return self.generate(self.start(batch), batch.row_keys, decoding)
 
     def predict_and_score(
@@ -153,7 +154,7 @@ class Generation(RecurrentTask):
     ) -> tuple[list[list[Hypothesis]], list[list[float]], CellState]:
         """The same for running text alone: its rows are read one after the other."""
         before, scores = [], []
-        with torch.inference_mode():
+        with without_gradients():
             state = self.state_from(recurrent)
             for row, length in zip(batch.target, batch.target_lengths.tolist(), strict=True):
                 before.append(state.recurrent)
@@ -166,7 +167,7 @@ class Generation(RecurrentTask):
 
     def reference_scores(self, batch: Batch) -> list[list[float]]:
         """The log-probability in nats of each token of each target."""
-        with torch.inference_mode():
+        with without_gradients():
             features, _ = self.network(batch.target[:, :-1], self.start(batch), None)
             return self.scores(features, batch.target[:, 1:])
 
@@ -195,7 +196,7 @@ class Generation(RecurrentTask):
     ) -> tuple[list[list[Hypothesis]], CellState]:
         """Equal prompts are decoded together; of running text each row continues from the best one before it."""
         prompts = [prompt or decoding.prefix for prompt in prompts]
-        with torch.inference_mode():
+        with without_gradients():
             if self.running:
                 return self.generate_in_order(prompts, first_row, state, decoding)
             result: dict[int, list[Hypothesis]] = {}

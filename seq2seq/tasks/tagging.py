@@ -12,6 +12,7 @@ from seq2seq.data.tokenizers.factored import FIRST, TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.tokenizers.units import Labels, Separated
 from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
@@ -21,6 +22,7 @@ from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
+from seq2seq.pinned_copy import to_device
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
@@ -97,7 +99,7 @@ class Tagging(RecurrentTask):
         return self.labeller.loss(states, batch.target, batch.target_lengths, Noise(batch.seed, batch.row_keys))
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        with torch.inference_mode():
+        with without_gradients():
             encoding, lengths = self.states(batch)
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
@@ -122,7 +124,7 @@ class Tagging(RecurrentTask):
             log_probs[..., EOS] = 0.0
             return log_probs, state
 
-        limits, penalty = (lengths + 1).to(states.device), decoding.length_penalty
+        limits, penalty = to_device(lengths + 1, states.device), decoding.length_penalty
         result = self.search(step, decoder.start(states), limits, batch.row_keys, decoding, Constraints(limits - 1))
 
         def without_end(item: Hypothesis) -> Hypothesis:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import PAD
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
@@ -140,9 +141,9 @@ class Translation(RecurrentTask):
         return vector
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        with torch.inference_mode():
+        with without_gradients():
             state = self.encode(batch)
-        limits = decoding.limits(batch.source_lengths).to(batch.source.device)
+        limits = to_device(decoding.limits(batch.source_lengths), batch.source.device)
         return self.search(self.step, state, limits, batch.row_keys, decoding)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:

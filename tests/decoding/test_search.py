@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seq2seq.decoding import beam
+from seq2seq.decoding import hypotheses
 from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.greedy import greedy
@@ -95,7 +95,7 @@ def test_a_wider_beam_finds_no_worse_a_hypothesis_on_average() -> None:
 
 def test_looking_less_often_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(every: int, seed: int) -> list[list[Hypothesis]]:
-        monkeypatch.setitem(beam.CHECK_EVERY, "cpu", every)
+        monkeypatch.setitem(hypotheses.CHECK_EVERY, "cpu", every)
         return beam_search(Chain(seed).step, Rows(torch.arange(3)), torch.tensor([9, 7, 8]), BEGIN, END, 2)
 
     for seed in range(40):
