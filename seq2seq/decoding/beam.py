@@ -8,7 +8,7 @@ from torch import Tensor
 from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, steps_between_checks
-from seq2seq.pinned_copy import to_device
+from seq2seq.pinned_copy import to_device, to_host
 
 NEVER = -torch.inf
 
@@ -167,10 +167,10 @@ def follow(history: Tensor, order: Tensor) -> Tensor:
 def collect(ended: list[tuple[list[int], Beam]]) -> list[list[Hypothesis]]:
     """The finished hypotheses of beams, each with the numbers of its sources, in the order of all sources."""
     order = [source for sources, _ in ended for source in sources]
-    columns = (torch.cat([getattr(beam, name) for _, beam in ended]).tolist()
-               for name in ("done_ranks", "done_lengths", "done_tokens", "done_scores"))  # fmt: skip
+    names = ("done_ranks", "done_lengths", "done_tokens", "done_scores")
+    together = to_host(*(torch.cat([getattr(beam, name) for _, beam in ended]) for name in names))
     results: list[list[Hypothesis]] = [[] for _ in order]
-    for source, *rows in zip(order, *columns, strict=True):
+    for source, *rows in zip(order, *(column.tolist() for column in together), strict=True):
         results[source] = [
             Hypothesis(tokens[: length - 1], rank, scores[:length])
             for rank, length, tokens, scores in zip(*rows, strict=True)

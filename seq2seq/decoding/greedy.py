@@ -6,6 +6,7 @@ from torch import Tensor
 from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks
+from seq2seq.pinned_copy import to_host
 
 
 @without_gradients()
@@ -45,4 +46,5 @@ def greedy(
                 break
             if len(going) < len(alive):
                 alive, last, state = alive[going[:, 0]], last[going[:, 0]], state.select(going)
+    tokens, scores = to_host(tokens, scores)
     return [[finished(*row, end, length_penalty)] for row in zip(tokens.tolist(), scores.tolist(), strict=True)]

@@ -9,7 +9,7 @@ from torch import Tensor
 from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks
-from seq2seq.pinned_copy import to_device
+from seq2seq.pinned_copy import to_device, to_host
 
 
 class Draw(NamedTuple):
@@ -63,6 +63,7 @@ def sample(
         going &= last != end
         if (position + 1) % every == 0 and not bool(going.any()):
             break
+    tokens, scores = to_host(tokens, scores)
     return [[finished(*one, end) for one in zip(*both, strict=True)]
             for both in zip(tokens.tolist(), scores.tolist(), strict=True)]  # fmt: skip
 

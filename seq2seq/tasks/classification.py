@@ -19,10 +19,10 @@ from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.word_embedding import WordOptions
-from seq2seq.pinned_copy import to_device
+from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
-from seq2seq.tasks.source_embedding import load_vectors, reader_of
+from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
 
 
 @dataclass(eq=False, repr=False)
@@ -81,12 +81,12 @@ class Classification(RecurrentTask):
     def logits(self, batch: Batch) -> Tensor:
         """(B, C), in at least 32 bits."""
         noise = Noise(batch.seed, batch.row_keys)
-        vector = self.reader(batch.source, batch.source_lengths, noise).vector
+        vector = self.reader(readable(batch, self.tokenizers.source), batch.source_lengths, noise).vector
         logits: Tensor = self.output(self.last_dropout(vector.unsqueeze(1), noise).squeeze(1))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def fixed_vector(self, batch: Batch) -> Tensor:
-        vector: Tensor = self.reader(batch.source, batch.source_lengths).vector
+        vector: Tensor = self.reader(readable(batch, self.tokenizers.source), batch.source_lengths).vector
         return vector
 
     def loss(self, batch: Batch) -> Tensor:
@@ -103,11 +103,11 @@ class Classification(RecurrentTask):
         with without_gradients():
             logits = self.logits(batch)
         if self.multi_label:
-            return [[several(row)] for row in logits]
+            return [[several(row)] for row in to_host(logits)[0]]
         log_probs, order = logits.log_softmax(-1).topk(min(decoding.beam_size, logits.shape[1]), dim=-1)
         return [
             [Hypothesis([SPECIAL + label], score, [score]) for label, score in zip(labels, scores, strict=True)]
-            for labels, scores in zip(order.tolist(), log_probs.tolist(), strict=True)
+            for labels, scores in zip(*(column.tolist() for column in to_host(order, log_probs)), strict=True)
         ]
 
 

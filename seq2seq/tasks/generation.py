@@ -21,6 +21,7 @@ from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.language_model import Generator
 from seq2seq.models.recurrent import Stack
+from seq2seq.pinned_copy import to_host
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -161,21 +162,22 @@ class Generation(RecurrentTask):
                 tokens = row[:length].clone().unsqueeze(0)
                 tokens[0, 0] = EOS  # of the row before: the whole text begins as if one had just ended
                 features, state = self.network(tokens[:, :-1], state, None)
-                scores += self.scores(features, tokens[:, 1:])
+                scores.append(self.network.decoder.output.label_log_probs(features[0], tokens[0, 1:]))
             joined = tuple(torch.cat(tensors, dim=1) for tensors in zip(*before, strict=True))
-            return self.generate(self.state_from(joined), batch.row_keys, decoding), scores, state.recurrent
+            references = [row.tolist() for row in to_host(*scores)]  # one wait for all rows
+            return self.generate(self.state_from(joined), batch.row_keys, decoding), references, state.recurrent
 
     def reference_scores(self, batch: Batch) -> list[list[float]]:
         """The log-probability in nats of each token of each target."""
         with without_gradients():
             features, _ = self.network(batch.target[:, :-1], self.start(batch), None)
-            return self.scores(features, batch.target[:, 1:])
+            return self.scores(features, batch.target[:, 1:], batch.target_lengths - 1)
 
-    def scores(self, features: Tensor, labels: Tensor) -> list[list[float]]:
-        """The log-probability in nats of each label (B, T) that is no padding, given features (B, T, R)."""
-        real = labels != PAD
-        flat = self.network.decoder.output.label_log_probs(features[real], labels[real]).tolist()
-        ends = real.sum(1).cumsum(0).tolist()
+    def scores(self, features: Tensor, labels: Tensor, lengths: Tensor) -> list[list[float]]:
+        """The log-probability in nats of the first lengths (B,) of labels (B, T), given features (B, T, R)."""
+        real = real_positions(lengths, labels)
+        flat = self.network.decoder.output.label_log_probs(picked(features, real), picked(labels, real)).tolist()
+        ends = lengths.cumsum(0).tolist()
         return [flat[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True)]
 
     def generate(self, state: State, row_keys: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
