@@ -21,7 +21,7 @@ def test_up_nobody_waits_and_down_once() -> None:
     with counting() as counts:
         there = [to_device(tensor, CUDA) for tensor in tensors]
     assert not counts.waits
-    assert not counts.pageable
+    assert sum(counts.pageable.values()) == 1, "the empty one, which has no memory to pin"
     assert to_device(there[0], CUDA) is there[0]
     with counting() as counts:
         back = to_host(*there)
