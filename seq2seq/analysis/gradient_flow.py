@@ -9,7 +9,7 @@ number is drawn.
 import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -22,7 +22,7 @@ from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.models.cells import RNN, Cell, CellState
+from seq2seq.models.cells import RNN, Cell, CellState, inside
 from seq2seq.models.encoder import Encoder
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.tasks.base import Task
@@ -135,29 +135,38 @@ class LayerRecorder:
         self.layer, self.lengths = layer, torch.zeros(0)
         self.runs: list[list[CellState]] = []
         """For each direction the state tensors (B, H) after each step, in the order in which tokens are read."""
-        self.counts: dict[str, Tensor] = defaultdict(lambda: torch.zeros(3, dtype=torch.double))
-        """For each gate how many values were below LOW, how many above HIGH, and how many there were."""
+        self.counts: dict[str, list[Tensor]] = defaultdict(list)
+        """For each gate and direction how many values were below LOW and how many above HIGH, (2,) on its device."""
+        self.values = 0
+        """How many there were of each gate."""
+        self.shows_state = isinstance(layer, RNN) and layer.nonlinearity == "tanh"
+        """Whether the state is counted instead of gates."""
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
         """As Cell.run."""
         states: list[CellState] = []
-        for time, now in enumerate(inputs.unbind(1)):
+        gates: dict[str, list[Tensor]] = defaultdict(list)
+        for now in inputs.unbind(1):
             before, state = state, self.layer.step(now, state, direction, mask)
             states.append(state)
-            self.count(now, before, state, direction, (self.lengths > time).to(now.device))
+            for name, gate in self.gates(now, before, state, direction).items():
+                gates[name].append(gate)
         self.runs.append(states)
+        self.count(gates, inside(self.lengths, inputs))
         return tuple(torch.stack(tensors, 1) for tensors in zip(*states, strict=True))
 
     @torch.no_grad()
-    def count(self, inputs: Tensor, before: CellState, after: CellState, direction: int, real: Tensor) -> None:
-        """Count the gates of a step, of the rows (B,) that have a token there."""
-        gates, low, high = self.layer.gates(inputs, before, direction), LOW, HIGH
-        if isinstance(self.layer, RNN) and self.layer.nonlinearity == "tanh":
-            gates, low = {"hidden": after[0]}, -HIGH
-        for name, gate in gates.items():
-            values = gate[real]
-            counts = [(values < low).sum(), (values > high).sum(), torch.tensor(values.numel())]
-            self.counts[name] += torch.stack([count.cpu() for count in counts])
+    def gates(self, inputs: Tensor, before: CellState, after: CellState, direction: int) -> dict[str, Tensor]:
+        """What is counted of a step, (B, H)."""
+        return {"hidden": after[0]} if self.shows_state else self.layer.gates(inputs, before, direction)
+
+    def count(self, gates: Mapping[str, Sequence[Tensor]], real: Tensor) -> None:
+        """Count the gates of all steps where a row has a token, real (B, T)."""
+        self.values += int(self.lengths.clamp(max=real.shape[1]).sum()) * self.layer.hidden_size
+        low = -HIGH if self.shows_state else LOW
+        for name, of_steps in gates.items():
+            values, inner = torch.stack(list(of_steps), 1), real.unsqueeze(2)  # (B, T, H)
+            self.counts[name].append(torch.stack([((values < low) & inner).sum(), ((values > HIGH) & inner).sum()]))
 
 
 @contextlib.contextmanager
@@ -195,15 +204,16 @@ def by_tokens_after(run: list[list[Tensor]], lengths: Tensor, tensor: int) -> li
 
 def saturation(recorders: list[LayerRecorder]) -> dict[str, tuple[float, float]]:
     """The shares below LOW and above HIGH of each gate, over all layers."""
-    total: dict[str, Tensor] = {}
-    for recorder in recorders:
-        for name, counts in recorder.counts.items():
-            total[name] = total.get(name, torch.zeros(3, dtype=torch.double)) + counts
-    return {name: (float(low / count), float(high / count)) for name, (low, high, count) in total.items()}
+    names = list(dict.fromkeys(name for recorder in recorders for name in recorder.counts))
+    total = [torch.stack([one for recorder in recorders for one in recorder.counts[name]]).sum(0) for name in names]
+    values = sum(recorder.values for recorder in recorders)
+    counts = torch.stack(total).tolist() if total else []
+    return {name: (low / values, high / values) for name, (low, high) in zip(names, counts, strict=True)}
 
 
 def effective_rank(vectors: Tensor) -> float:
     """exp of the entropy of the singular values' shares (Roy and Vetterli 2007, sec. 2) of centred vectors (B, H)."""
+    vectors = vectors.cpu()
     if not bool(vectors.isfinite().all()):
         return math.nan
     values = torch.linalg.svdvals((vectors - vectors.mean(0)).double())

@@ -26,6 +26,7 @@ from seq2seq.data.tokenizers.base import BOS, EOS, PAD, Tokenizer
 from seq2seq.metrics.base import Prediction
 from seq2seq.models.cells import inside
 from seq2seq.models.decoder import Decoder, DecoderOutputs, SourceMemory, State, present
+from seq2seq.pinned_copy import to_device
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -145,9 +146,10 @@ def replay(
 def nats(decoder: Decoder, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor) -> Tensor:
     """Minus the log-probabilities (B, T) of labels (B, T) by the first T outputs; zero for padding; on the CPU."""
     first = outputs.first(labels.shape[1])
-    real = labels != PAD
+    real = (labels != PAD).cpu()
     result = torch.zeros(labels.shape, dtype=torch.double)
-    result[real.cpu()] = -decoder.label_log_probs(first, source, labels, real).cpu().double()
+    positions = to_device(real.flatten().nonzero().squeeze(1), labels.device)
+    result[real] = -decoder.label_log_probs(first, source, labels, positions).cpu().double()
     return result
 
 

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from seq2seq.decoding.constraints import Constraints
-from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
+from seq2seq.decoding.gradients import without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, steps_between_checks
+from seq2seq.pinned_copy import to_device, to_host
 
 NEVER = -torch.inf
-
-CHECK_EVERY = {"cpu": 1}
-"""Steps between two checks of which sources are done, by device: a check makes an accelerator wait. Others: 8."""
 
 
 class Beam(NamedTuple):
@@ -39,7 +38,7 @@ class Beam(NamedTuple):
         return Beam(*(tensor[sources] for tensor in self))
 
 
-@torch.inference_mode()
+@without_gradients()
 def beam_search(
     step: StepFunction[S],
     state: S,
@@ -58,36 +57,38 @@ def beam_search(
     ended and the best of them ranks no lower than the best living one does now, or when none that lives can enter a
     full list any more.
     """
-    count, device = len(limits), limits.device
-    if not count:
+    known, device, every = limits.tolist(), limits.device, steps_between_checks(limits.device)
+    if not known:
         return []
-    every = CHECK_EVERY.get(device.type, 8)
-    beam = first_beam(limits, begin, beam_size)
-    results: list[list[Hypothesis]] = [[] for _ in range(count)]
-    sources = torch.arange(count, device=device)
+    longest, here = max(known), list(range(len(known)))
+    beam = first_beam(limits, longest, begin, beam_size)
+    ended: list[tuple[list[int], Beam]] = []
+    sources = torch.arange(len(known), device=device)
     state = state.select(sources.unsqueeze(1).expand(-1, beam_size))
-    for position in range(int(limits.max())):
+    for position in range(longest):
         log_probs, state = step(beam.last, state)  # (B, K, V)
         if rules is not None:
             log_probs = rules.forbid(log_probs, beam.tokens, sources, end)
-        forced = limits[sources] <= position + 1
+        forced = limits[sources] <= position + 1 if min(known) <= position + 1 else None
         beam, rows = advance(beam, log_probs, forced, position + 1, end, length_penalty)
         over = complete(beam, limits[sources], position + 1, length_penalty)
         beam = beam._replace(totals=beam.totals.masked_fill(over.unsqueeze(1), NEVER))  # done, whenever that is checked
-        if (position + 1) % every == 0 and bool(over.any()):
-            collect(beam.pick(over.nonzero()[:, 0]), sources[over].tolist(), results)
-            if bool(over.all()):
-                return results
-            stay = (~over).nonzero()[:, 0]
-            beam, sources, rows = beam.pick(stay), sources[stay], rows[stay]
+        done = over.tolist() if (position + 1) % every == 0 else []
+        if done and all(done):
+            break
+        if any(done):
+            leave = [row for row, is_over in enumerate(done) if is_over]
+            stay = [row for row, is_over in enumerate(done) if not is_over]
+            ended.append(([here[row] for row in leave], beam.pick(to_device(torch.tensor(leave), device))))
+            here, staying = [here[row] for row in stay], to_device(torch.tensor(stay), device)
+            beam, sources, rows = beam.pick(staying), sources[staying], rows[staying]
         state = state.select(rows)
-    collect(beam, sources.tolist(), results)
-    return results
+    return collect([*ended, (here, beam)])
 
 
-def first_beam(limits: Tensor, begin: int, size: int) -> Beam:
-    """One living hypothesis, the empty one, for each source."""
-    count, longest, device = len(limits), int(limits.max()), limits.device
+def first_beam(limits: Tensor, longest: int, begin: int, size: int) -> Beam:
+    """One living hypothesis, the empty one, for each source; longest: the most tokens of any."""
+    count, device = len(limits), limits.device
     totals = torch.full((count, size), NEVER, device=device)
     totals[:, 0] = 0.0
     none = torch.zeros(count, size, 0, device=device)
@@ -104,14 +105,14 @@ def first_beam(limits: Tensor, begin: int, size: int) -> Beam:
 
 
 def advance(
-    beam: Beam, log_probs: Tensor, forced: Tensor, length: int, end: int, length_penalty: float
+    beam: Beam, log_probs: Tensor, forced: Tensor | None, length: int, end: int, length_penalty: float
 ) -> tuple[Beam, Tensor]:
     """One step: the next beam, and for each living hypothesis the number (B, K) of the one that it continues.
 
-    log_probs (B, K, V); forced (B,) is true where this token must be the end.
+    log_probs (B, K, V); forced (B,) is true where this token must be the end, None where it is nowhere.
     """
     sources, size, vocabulary = log_probs.shape
-    if bool(forced.any()):
+    if forced is not None:
         ending = log_probs[..., end].clone()
         log_probs = log_probs.masked_fill(forced.view(-1, 1, 1), NEVER)
         log_probs[..., end] = ending
@@ -133,7 +134,7 @@ def advance(
 
 def finish(beam: Beam, totals: Tensor, tokens: Tensor, scores: Tensor, length: int, length_penalty: float) -> Beam:
     """Merge what has just ended (totals (B, 2K), minus infinity where it has not) into the K best finished."""
-    if not bool((totals > NEVER).any()):
+    if totals.device.type == "cpu" and not bool((totals > NEVER).any()):  # elsewhere the question costs more
         return beam
     room = beam.done_tokens.shape[-1] - length
     ranks = torch.cat((beam.done_ranks, totals / length**length_penalty), dim=1)
@@ -163,12 +164,16 @@ def follow(history: Tensor, order: Tensor) -> Tensor:
     return history.gather(1, order.unsqueeze(-1).expand(-1, -1, history.shape[-1]))
 
 
-def collect(beam: Beam, sources: list[int], results: list[list[Hypothesis]]) -> None:
-    """Write the finished hypotheses of a beam into `results`, at the indices `sources`."""
-    columns = (beam.done_ranks, beam.done_lengths, beam.done_tokens, beam.done_scores)
-    for source, *rows in zip(sources, *(column.tolist() for column in columns), strict=True):
+def collect(ended: list[tuple[list[int], Beam]]) -> list[list[Hypothesis]]:
+    """The finished hypotheses of beams, each with the numbers of its sources, in the order of all sources."""
+    order = [source for sources, _ in ended for source in sources]
+    names = ("done_ranks", "done_lengths", "done_tokens", "done_scores")
+    together = to_host(*(torch.cat([getattr(beam, name) for _, beam in ended]) for name in names))
+    results: list[list[Hypothesis]] = [[] for _ in order]
+    for source, *rows in zip(order, *(column.tolist() for column in together), strict=True):
         results[source] = [
             Hypothesis(tokens[: length - 1], rank, scores[:length])
             for rank, length, tokens, scores in zip(*rows, strict=True)
             if rank > NEVER
         ]
+    return results

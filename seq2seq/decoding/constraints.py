@@ -21,9 +21,9 @@ class Constraints(NamedTuple):
         size = self.no_repeat
         if size and tokens.shape[-1] >= size:
             again = repeated(tokens, size)
-            rows, hypotheses, starts = again.nonzero(as_tuple=True)
-            log_probs = log_probs.clone()
-            log_probs[rows, hypotheses, tokens[rows, hypotheses, starts + size - 1]] = -torch.inf
+            nothing = log_probs.shape[-1]  # a column for windows that do not match: how many do is never asked
+            ending_so = tokens[..., size - 1 :].masked_fill(~again, nothing)
+            log_probs = torch.nn.functional.pad(log_probs, (0, 1)).scatter_(-1, ending_so, -torch.inf)[..., :nothing]
         return torch.cat((log_probs[..., :end], ending.unsqueeze(-1), log_probs[..., end + 1 :]), dim=-1)
 
 

@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 
 from seq2seq.decoding.constraints import Constraints
-from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished
+from seq2seq.decoding.gradients import without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks
+from seq2seq.pinned_copy import to_host
 
 
-@torch.inference_mode()
+@without_gradients()
 def greedy(
     step: StepFunction[S],
     state: S,
@@ -19,9 +21,11 @@ def greedy(
 ) -> list[list[Hypothesis]]:
     """One hypothesis for each source, which keeps to the rules.
 
-    limits (B,): the most tokens of each, its end included; the end is forced there. Finished rows leave the batch.
+    limits (B,): the most tokens of each, its end included; the end is forced there. Finished rows leave the batch when
+    they are looked for; what is chosen after an end is never read.
     """
-    count, longest = len(limits), int(limits.max()) if len(limits) else 0
+    count, known, every = len(limits), set(limits.tolist()), steps_between_checks(limits.device)
+    longest = max(known, default=0)
     tokens = torch.full((count, longest), end, device=limits.device)
     scores = torch.zeros(count, longest, device=limits.device)
     alive = torch.arange(count, device=limits.device)
@@ -31,13 +35,16 @@ def greedy(
         if rules is not None:
             log_probs = rules.forbid(log_probs, tokens[alive, :position].unsqueeze(1), alive, end)
         best, last = log_probs.squeeze(1).max(-1, keepdim=True)  # (alive, 1)
-        forced = (limits[alive] == position + 1).unsqueeze(1)
-        last = last.masked_fill(forced, end)
-        tokens[alive, position] = last.squeeze(1)
-        scores[alive, position] = torch.where(forced, log_probs[..., end], best).squeeze(1)
-        going = (last.squeeze(1) != end).nonzero()  # (still alive, 1)
-        if len(going) < len(alive):
+        if position + 1 in known:
+            forced = (limits[alive] == position + 1).unsqueeze(1)
+            last, best = last.masked_fill(forced, end), torch.where(forced, log_probs[..., end], best)
+        tokens[alive, position], scores[alive, position] = last.squeeze(1), best.squeeze(1)
+        if (position + 1) % every == 0:
+            chosen = tokens[alive, position + 1 - every : position + 1]  # since the last look
+            going = (chosen != end).all(1).nonzero()  # (still alive, 1)
             if not len(going):
                 break
-            alive, last, state = alive[going[:, 0]], last[going[:, 0]], state.select(going)
+            if len(going) < len(alive):
+                alive, last, state = alive[going[:, 0]], last[going[:, 0]], state.select(going)
+    tokens, scores = to_host(tokens, scores)
     return [[finished(*row, end, length_penalty)] for row in zip(tokens.tolist(), scores.tolist(), strict=True)]

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor
+
+CHECK_EVERY = {"cpu": 1}
+"""Steps between two checks of which hypotheses are done, by device: a check makes an accelerator wait. Others: 8."""
+
+
+def steps_between_checks(device: torch.device) -> int:
+    """Of a search on a device."""
+    return CHECK_EVERY.get(device.type, 8)
 
 
 class Hypothesis(NamedTuple):

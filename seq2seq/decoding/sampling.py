@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from seq2seq.decoding.constraints import Constraints
-from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished
+from seq2seq.decoding.gradients import without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks
+from seq2seq.pinned_copy import to_device, to_host
 
 
 class Draw(NamedTuple):
@@ -23,7 +25,7 @@ class Draw(NamedTuple):
     """Of the random numbers; each row has its own."""
 
 
-@torch.inference_mode()
+@without_gradients()
 def sample(
     step: StepFunction[S],
     state: S,
@@ -41,10 +43,10 @@ def sample(
     the rows apart: what is drawn for a row depends on the seed and its key alone, not on its neighbours, nor on how
     many are drawn after it. A hypothesis's scores are the network's own log-probabilities.
     """
-    sources, longest = len(limits), int(limits.max()) if len(limits) else 0
-    if not sources:
+    if not len(limits):
         return []
-    numbers = uniform(draw.seed, row_keys, count, longest).to(limits.device)  # (B, K, longest)
+    sources, longest, every = len(limits), int(limits.max()), steps_between_checks(limits.device)
+    numbers = to_device(uniform(draw.seed, row_keys, count, longest), limits.device)  # (B, K, longest)
     rows = torch.arange(sources, device=limits.device)
     state = state.select(rows.unsqueeze(1).expand(-1, count))
     tokens = torch.full((sources, count, longest), end, device=limits.device)
@@ -59,8 +61,9 @@ def sample(
         tokens[..., position] = last
         scores[..., position] = log_probs.gather(-1, last.unsqueeze(-1)).squeeze(-1) * going
         going &= last != end
-        if not bool(going.any()):
+        if (position + 1) % every == 0 and not bool(going.any()):
             break
+    tokens, scores = to_host(tokens, scores)
     return [[finished(*one, end) for one in zip(*both, strict=True)]
             for both in zip(tokens.tolist(), scores.tolist(), strict=True)]  # fmt: skip
 
@@ -72,7 +75,7 @@ def drawn(log_probs: Tensor, numbers: Tensor, draw: Draw) -> Tensor:
     if draw.top_k is not None:
         shares[..., draw.top_k :] = 0
     if draw.top_p is not None:  # a token stays if those before it have less than that
-        shares[(shares.cumsum(-1) - shares) >= draw.top_p] = 0
+        shares.masked_fill_((shares.cumsum(-1) - shares) >= draw.top_p, 0)
     sums = shares.cumsum(-1)
     chosen = (sums <= (numbers * sums[..., -1]).unsqueeze(-1)).sum(-1, keepdim=True)
     last = (shares > 0).sum(-1, keepdim=True) - 1

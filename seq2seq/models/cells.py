@@ -5,17 +5,19 @@ The state of a layer is a tuple of (D, B, H) tensors for its D directions: two t
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.scan import gated_recurrence, gated_step
+from seq2seq.pinned_copy import to_device
 
 CellState = tuple[Tensor, ...]
+Inputs = TypeVar("Inputs", Tensor, PackedSequence)
 
 
 class Cell(NetworkPart):
@@ -68,6 +70,7 @@ class Cell(NetworkPart):
         own last step: in the other direction, after its first token.
         """
         outputs, last = [], []
+        lengths = None if lengths is None else to_device(lengths, inputs.device)
         for direction in range(self.directions):
             first = self.zeros(inputs) if state is None else tuple(tensor[direction] for tensor in state)
             read = turned(inputs, lengths) if direction else inputs
@@ -99,7 +102,21 @@ def at_least_32_bits(values: Tensor) -> Tensor:
 
 def inside(lengths: Tensor, like: Tensor) -> Tensor:
     """(B, T), true where a row of `like` (B, T, ...) has a token; lengths (B,)."""
-    return torch.arange(like.shape[1], device=like.device) < lengths.to(like.device).unsqueeze(1)
+    return torch.arange(like.shape[1], device=like.device) < to_device(lengths, like.device).unsqueeze(1)
+
+
+def real_positions(lengths: Tensor, like: Tensor) -> Tensor:
+    """(N,) which of the B T tokens of `like` (B, T, ...) are the first `lengths` (B,) of their rows, on its device.
+
+    They are counted on the CPU, where lengths are: a device would be waited for.
+    """
+    real = torch.arange(like.shape[1], device=lengths.device) < lengths.unsqueeze(1)
+    return to_device(real.flatten().nonzero().squeeze(1), like.device)
+
+
+def picked(values: Tensor, positions: Tensor) -> Tensor:
+    """(B, T, ...) at positions (N,) of its B T tokens: (N, ...)."""
+    return values.flatten(0, 1).index_select(0, positions)
 
 
 def turned(values: Tensor, lengths: Tensor | None) -> Tensor:
@@ -107,7 +124,7 @@ def turned(values: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return values.flip(1)
     steps = torch.arange(values.shape[1], device=values.device)
-    last = lengths.to(values.device).unsqueeze(1) - 1
+    last = to_device(lengths, values.device).unsqueeze(1) - 1
     reversed_steps = torch.where(steps <= last, last - steps, steps)  # (B, T)
     return values.gather(1, reversed_steps if values.dim() == 2 else reversed_steps.unsqueeze(-1).expand_as(values))
 
@@ -116,7 +133,7 @@ def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:
     """(B, T, H) at each row's own last step, (B, H)."""
     if lengths is None:
         return values[:, -1]
-    return values[torch.arange(len(values), device=values.device), lengths.to(values.device) - 1]
+    return values[torch.arange(len(values), device=values.device), to_device(lengths, values.device) - 1]
 
 
 def lacks_bfloat16(device: torch.device) -> bool:
@@ -126,13 +143,16 @@ def lacks_bfloat16(device: torch.device) -> bool:
     return fused and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+F = TypeVar("F", bound="Fused")
+
+
 class Fused(Cell):
     """A layer of torch, which computes all steps in one call."""
 
     torch: nn.RNNBase
     """With a single layer inside, batch first."""
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self: F, mode: bool = True) -> F:
         """torch's layer stays in training mode, without which cuDNN has no backward; it drops nothing itself."""
         super().train(mode)
         self.torch.train()
@@ -155,14 +175,21 @@ class Fused(Cell):
 
     def fused(self, inputs: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
         """All steps by torch's layer."""
+        if lengths is None:
+            return self.dense(inputs, state)
+        # Torch sorts too, but waits for the device twice to learn an order that was made on the CPU.
+        longest_first, order = lengths.sort(descending=True)
+        order, back = to_device(torch.stack((order, order.argsort())), inputs.device)
+        packed = pack_padded_sequence(inputs.index_select(0, order), longest_first, True)
+        outputs, last = self.dense(packed, None if state is None else reordered(state, order))
+        padded, _ = pad_packed_sequence(outputs, True, total_length=inputs.shape[1])
+        return padded.index_select(0, back), reordered(last, back)
+
+    def dense(self, inputs: Inputs, state: CellState | None) -> tuple[Inputs, CellState]:
+        """All steps of rows of one length, or of rows that are packed."""
         if state is not None:  # cuDNN takes nothing else
             state = tuple(tensor.contiguous() for tensor in state)
-        first = state if state is None or self.states > 1 else state[0]
-        if lengths is None:
-            outputs, last = self.torch(inputs, first)
-        else:
-            packed, last = self.torch(pack_padded_sequence(inputs, lengths, True, enforce_sorted=False), first)
-            outputs = pad_packed_sequence(packed, True, total_length=inputs.shape[1])[0]
+        outputs, last = self.torch(inputs, state if state is None or self.states > 1 else state[0])
         return outputs, ((last,) if self.states == 1 else tuple(last))
 
     def weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -176,6 +203,11 @@ class Fused(Cell):
         """W_ih x + b_ih and W_hh h + b_hh."""
         by_input, by_hidden, input_bias, hidden_bias = self.weights(direction)
         return functional.linear(inputs, by_input, input_bias), functional.linear(hidden, by_hidden, hidden_bias)
+
+
+def reordered(state: CellState, order: Tensor) -> CellState:
+    """Tensors (D, B, H) with their rows in the order (B,)."""
+    return tuple(tensor.index_select(1, order) for tensor in state)
 
 
 class RNN(Fused):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import at_least_32_bits, inside, turned
+from seq2seq.pinned_copy import to_device
 
 SPAN = re.compile("([BIESLU])(?:-(.+))?")
 """A label that begins a span, is inside, or ends it; S and U are whole spans, L ends like E.
@@ -124,8 +125,9 @@ class ConditionalRandomField(nn.Module):
             pointers.append(pointer.flatten(1))
         log_probs, end_index = largest((scores + end.unsqueeze(1)).flatten(1), count)  # (B, K)
         log_probs = log_probs - log_partition.unsqueeze(1)
-        empty = torch.tensor([0.0] + [-math.inf] * (count - 1)).to(log_probs)  # all that has no step
-        log_probs = torch.where((lengths.to(log_probs.device) == 0).unsqueeze(1), empty, log_probs)
+        empty = torch.full_like(log_probs[:1], -math.inf)  # all that has no step
+        empty[:, 0] = 0.0
+        log_probs = torch.where((to_device(lengths, log_probs.device) == 0).unsqueeze(1), empty, log_probs)
         log_probs = log_probs.masked_fill((log_partition == -math.inf).unsqueeze(1), -math.inf)  # nothing is allowed
         paths = traced(end_index, pointers, present, count)
         return paths.masked_fill((log_probs == -math.inf).unsqueeze(2), 0), log_probs

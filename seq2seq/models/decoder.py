@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from seq2seq.configurable import Settings
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.attention import Attention, Memory, Normalizer
-from seq2seq.models.cells import CellState
+from seq2seq.models.cells import CellState, picked
 from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.output import Output, Readout, ReadoutKind, mixed
@@ -318,19 +318,19 @@ class Decoder(nn.Module):
     def loss(
         self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor, real: Tensor, smoothing: float
     ) -> Tensor:
-        """Sum over the tokens of labels (B, T) where real (B, T): minus their log-probability, in nats."""
+        """Sum over the tokens of labels (B, T) at positions real (N,): minus their log-probability, in nats."""
         if outputs.gate is None:
-            return self.output.loss(outputs.features[real], labels[real], smoothing)
+            return self.output.loss(picked(outputs.features, real), picked(labels, real), smoothing)
         return -self.label_log_probs(outputs, source, labels, real).sum()
 
     def label_log_probs(self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor, real: Tensor) -> Tensor:
-        """Log-probabilities (N,) in nats of the N tokens of labels (B, T) where real (B, T)."""
-        log_probs = self.output.label_log_probs(outputs.features[real], labels[real])
+        """Log-probabilities (N,) in nats of the tokens of labels (B, T) at positions real (N,)."""
+        log_probs = self.output.label_log_probs(picked(outputs.features, real), picked(labels, real))
         if outputs.gate is None:
             return log_probs
         same = source.ids.unsqueeze(1) == labels.unsqueeze(-1)  # (B, T, S)
-        copied = (present(outputs.weights) * same).sum(-1)[real]
-        return mixed(log_probs, outputs.gate[real], copied)
+        copied = picked((present(outputs.weights) * same).sum(-1), real)
+        return mixed(log_probs, picked(outputs.gate, real), copied)
 
     def masks(self, noise: Noise | None, steps: int, like: Tensor) -> DropoutMasks:
         """The dropout masks of all steps."""

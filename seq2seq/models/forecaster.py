@@ -12,6 +12,7 @@ from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Projection
 from seq2seq.models.recurrent import Recurrent, Stack
+from seq2seq.pinned_copy import to_device
 
 
 class ForecastInputs(NamedTuple):
@@ -88,6 +89,6 @@ def pinball(forecasts: Tensor, values: Tensor, quantiles: Sequence[float]) -> Te
     q (y - f) where the value y is above the forecast f, (1 - q) (f - y) where it is below; half the absolute error of
     the median.
     """
-    levels = forecasts.new_tensor(quantiles)
+    levels = to_device(torch.tensor(quantiles, dtype=forecasts.dtype), forecasts.device)
     errors = values.unsqueeze(-1) - forecasts
     return torch.maximum(levels * errors, (levels - 1) * errors)

@@ -9,6 +9,7 @@ from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.fixed_vector import Linear, StateShape, Zeros
 from seq2seq.models.recurrent import Stack
+from seq2seq.pinned_copy import to_device
 
 
 class Generator(nn.Module):
@@ -33,6 +34,7 @@ class Generator(nn.Module):
         if self.condition is None:
             vector = self.decoder.embedding.weight.new_zeros(len(source), 0)
         else:
+            lengths = to_device(lengths, source.device)
             vectors = self.condition(source) * inside(lengths, source).unsqueeze(-1)
             vector = vectors.sum(1) / lengths.clamp(min=1).to(vectors).unsqueeze(1)  # (B, E)
         first = self.bridge((vector.unsqueeze(0),) * self.states)

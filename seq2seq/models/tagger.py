@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.cells import CellState, at_least_32_bits, inside
+from seq2seq.models.cells import CellState, at_least_32_bits, inside, picked, real_positions
 from seq2seq.models.crf import SPAN, ConditionalRandomField, constraints
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.recurrent import Recurrent, Stack
+from seq2seq.pinned_copy import to_device
 
 Scheme = Literal["BIO", "BIOES"]
 
@@ -100,14 +101,14 @@ class ColumnTagger(Tagger):
     def loss(self, states: Tensor, labels: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:
         states = self.dropout(states, noise)
         total = states.new_zeros((), dtype=torch.promote_types(states.dtype, torch.float32))
-        real = inside(lengths, states)
+        real, lengths = real_positions(lengths, states), to_device(lengths, states.device)
         for index, ids in enumerate(digits(labels, self.sizes)):
             emissions = at_least_32_bits(self.maps[index](states))
             ids = (ids - self.columns[index].first).clamp(min=0)
             if self.learned:
                 total = total + self.field(index).loss(emissions, ids, lengths)
             else:
-                total = total + functional.cross_entropy(emissions[real], ids[real], reduction="sum")
+                total = total + functional.cross_entropy(picked(emissions, real), picked(ids, real), reduction="sum")
         return total
 
     def field(self, index: int) -> ConditionalRandomField:
@@ -117,7 +118,7 @@ class ColumnTagger(Tagger):
     def tag(self, states: Tensor, lengths: Tensor, count: int) -> Tagged:
         """The `count` best sequences for states (B, S, H); of further columns always the best."""
         ids = scores = tokens = torch.zeros(())
-        scale = 1
+        scale, lengths = 1, to_device(lengths, states.device)
         for index, (column, size) in enumerate(zip(self.columns, self.sizes, strict=True)):
             emissions = at_least_32_bits(self.maps[index](states))
             best = self.tag_column(index, emissions, lengths, count if index == 0 else 1)
@@ -227,9 +228,9 @@ class AutoregressiveTagger(Tagger):
         inputs = torch.cat((self.dropout(states, noise), self.embedding(before)), dim=-1)
         hidden, _ = self.recurrent(inputs, noise=noise)
         logits = at_least_32_bits(self.map(self.last_dropout(hidden, noise)))
-        real = inside(lengths, states)
+        real = real_positions(lengths, states)
         ids = (labels - self.column.first).clamp(min=0)
-        return functional.cross_entropy(logits[real], ids[real], reduction="sum")
+        return functional.cross_entropy(picked(logits, real), picked(ids, real), reduction="sum")
 
     def start(self, states: Tensor) -> TaggerState:
         """Before the first token; a column of zeros follows the last state, for the step that ends a row."""

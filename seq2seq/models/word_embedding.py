@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from seq2seq.configurable import Settings
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import LSTM
 from seq2seq.models.dropout import Dropout, Noise
+from seq2seq.pinned_copy import to_device
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,8 @@ class WordOptions(Settings):
 class Parts(NamedTuple):
     """The ids of a batch taken apart: N words of B rows, the longest of S words."""
 
-    rows: Tensor
-    """(N,) the row of each word."""
-    positions: Tensor
-    """(N,) its position in the row."""
+    places: Tensor
+    """(2, N) the row of each word, and its position in the row."""
     heads: Tensor
     """(N, 1 + others) its own id and those of its shape and ends."""
     letters: Tensor
@@ -82,7 +82,7 @@ def taken_apart(ids: Tensor, words: int, others: int, padding: int) -> Parts:
     inside = steps < lengths.unsqueeze(1)  # (N, W)
     at = (starts.unsqueeze(1) + 1 + others + steps).clamp(max=max(ids.shape[1] - 1, 0))
     letters = ids[rows.unsqueeze(1), at].masked_fill(~inside, padding)
-    return Parts(rows, positions, heads, letters, counts)
+    return Parts(torch.stack((rows, positions)), heads, letters, counts)
 
 
 class WordEmbedding(nn.Module):
@@ -110,42 +110,41 @@ class WordEmbedding(nn.Module):
         for table in self.others:
             weight = table.get_parameter("weight")
             nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
-        starts = torch.tensor([words, shapes, *ends]).cumsum(0)
-        self.register_buffer("starts", starts, persistent=False)
+        self.starts = list(accumulate([words, shapes, *ends]))
+        """The first id of each kind besides the words."""
         self.letters = Letters(signs, options) if letters else None
         self.word_dropout = Dropout(options.word_dropout)
         self.size = embedding_size + sum(size for _, size in others) + options.letters_size * letters
         """Of a whole vector."""
 
-    starts: Tensor
-    """The first id of each kind besides the words."""
-
     def read(self, source: Tensor, lengths: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
         """What an encoder reads of sources (B, F): a vector for each word, and how many there are, (B,) on the CPU."""
         mask = self.word_dropout.mask(noise, source.shape[1], 1, self.own.weight)
         vectors, counts = self(source, None if mask is None else mask.squeeze(-1) == 0)
-        return vectors, counts.cpu()
+        return vectors, counts
 
     def forward(self, ids: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """ids (B, F) to the vectors (B, S, size) of words, at least one, and the number of words (B,).
+        """ids (B, F) to the vectors (B, S, size) of words, at least one, and the number of words (B,), on the CPU.
 
-        hidden (B, S or more): true for a word that is read as unknown.
+        ids are taken apart on the CPU, best where they are already: sizes depend on how many words and letters there
+        are. hidden (B, S or more): true for a word that is read as unknown.
         """
-        words, padding = self.own.num_embeddings, self.padding
-        parts = taken_apart(ids, words, len(self.others), padding)
-        own = parts.heads[:, 0]
+        words, padding, device = self.own.num_embeddings, self.padding, self.own.weight.device
+        parts = taken_apart(ids.cpu(), words, len(self.others), padding)
+        heads, (rows, positions) = to_device(parts.heads, device), to_device(parts.places, device)
+        own = heads[:, 0]
         if hidden is not None:
-            own = own.masked_fill(hidden[parts.rows, parts.positions], self.unknown)
+            own = own.masked_fill(hidden[rows, positions], self.unknown)
         vectors = [self.own(own)]
         for index, table in enumerate(self.others):
-            vectors.append(table(parts.heads[:, 1 + index] - self.starts[index]))
+            vectors.append(table(heads[:, 1 + index] - self.starts[index]))
         if self.letters is not None:
             spelled = (parts.letters - self.starts[-1] + 1).clamp(min=0)  # 0 is padding, 1 unknown
             vectors.append(self.letters(spelled.masked_fill(parts.letters == padding, 0)))
         joined = torch.cat([vector.to(vectors[0].dtype) for vector in vectors], dim=-1)
         steps = max(1, int(parts.counts.max()))
         whole = joined.new_zeros(len(ids), steps, self.size)
-        return whole.index_put((parts.rows, parts.positions), joined), parts.counts
+        return whole.index_put((rows, positions), joined), parts.counts
 
 
 class Letters(nn.Module):
@@ -164,16 +163,18 @@ class Letters(nn.Module):
         self.size = result
 
     def forward(self, letters: Tensor) -> Tensor:
-        """letters (N, W), 0 for padding, to (N, size)."""
+        """letters (N, W) on the CPU, 0 for padding, to (N, size)."""
+        device = self.table.weight.device
         if not letters.numel():
             return self.table.weight.new_zeros(len(letters), self.size)
         unique, which = torch.unique(letters, dim=0, return_inverse=True)
+        lengths = (unique != 0).sum(1).clamp(min=1)
+        unique, which = to_device(unique, device), to_device(which, device)
         vectors = self.table(unique)  # (U, W, letter size)
         if self.filters is not None:
             top = self.filters(vectors.transpose(1, 2)).masked_fill((unique == 0).unsqueeze(1), -torch.inf).amax(-1)
             convolved: Tensor = top.clamp(min=-1e4).tanh()[which]  # words without letters have a maximum of -inf
             return convolved
-        lengths = (unique != 0).sum(1).clamp(min=1).cpu()
         if self.layer is None:
             raise TypeError("letters are read by an LSTM or a CNN")
         _, (last, *_) = self.layer(vectors, None, lengths)  # (2, U, size / 2)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import SPECIAL
 from seq2seq.data.tokenizers.units import Labels
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
@@ -18,9 +19,10 @@ from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.word_embedding import WordOptions
+from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
-from seq2seq.tasks.source_embedding import load_vectors, reader_of
+from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
 
 
 @dataclass(eq=False, repr=False)
@@ -79,35 +81,33 @@ class Classification(RecurrentTask):
     def logits(self, batch: Batch) -> Tensor:
         """(B, C), in at least 32 bits."""
         noise = Noise(batch.seed, batch.row_keys)
-        vector = self.reader(batch.source, batch.source_lengths, noise).vector
+        vector = self.reader(readable(batch, self.tokenizers.source), batch.source_lengths, noise).vector
         logits: Tensor = self.output(self.last_dropout(vector.unsqueeze(1), noise).squeeze(1))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def fixed_vector(self, batch: Batch) -> Tensor:
-        vector: Tensor = self.reader(batch.source, batch.source_lengths).vector
+        vector: Tensor = self.reader(readable(batch, self.tokenizers.source), batch.source_lengths).vector
         return vector
 
     def loss(self, batch: Batch) -> Tensor:
         logits, labels = self.logits(batch), batch.target - SPECIAL
         if self.multi_label:
-            targets = torch.zeros_like(logits)
-            rows, columns = (labels >= 0).nonzero(as_tuple=True)
-            targets[rows, labels[rows, columns]] = 1.0
+            targets = logits.new_zeros(len(logits), 1 + logits.shape[1])  # in front a column of what is no label
+            targets = targets.scatter_(1, labels.clamp(min=-1) + 1, 1.0)[:, 1:]
             return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
-        real = (batch.target_lengths > 0).to(logits.device)
-        return functional.cross_entropy(
-            logits[real], labels[real, 0].clamp(min=0), reduction="sum", label_smoothing=self.label_smoothing
-        )
+        real = to_device((batch.target_lengths > 0).nonzero().squeeze(1), logits.device)
+        logits, labels = logits.index_select(0, real), labels.index_select(0, real)[:, 0].clamp(min=0)
+        return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.label_smoothing)
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        with torch.inference_mode():
+        with without_gradients():
             logits = self.logits(batch)
         if self.multi_label:
-            return [[several(row)] for row in logits]
+            return [[several(row)] for row in to_host(logits)[0]]
         log_probs, order = logits.log_softmax(-1).topk(min(decoding.beam_size, logits.shape[1]), dim=-1)
         return [
             [Hypothesis([SPECIAL + label], score, [score]) for label, score in zip(labels, scores, strict=True)]
-            for labels, scores in zip(order.tolist(), log_probs.tolist(), strict=True)
+            for labels, scores in zip(*(column.tolist() for column in to_host(order, log_probs)), strict=True)
         ]
 
 

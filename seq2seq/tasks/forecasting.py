@@ -11,6 +11,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
@@ -21,13 +22,14 @@ from seq2seq.metrics.forecast_errors import (
     RootMeanSquaredError,
 )
 from seq2seq.models.attention import Attention
-from seq2seq.models.cells import GRU, Cell, inside
+from seq2seq.models.cells import GRU, Cell, inside, picked, real_positions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.fixed_vector import Bridge, Linear, StateShape
 from seq2seq.models.forecaster import Forecaster, ForecastInputs, pinball
 from seq2seq.models.recurrent import Stack
+from seq2seq.pinned_copy import to_device
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -154,7 +156,7 @@ class Forecasting(RecurrentTask):
 
     def newest(self, batch: Batch) -> Tensor:
         """(B, 1, D) the last value of each history."""
-        last = (batch.source_lengths - 1).to(batch.source.device)
+        last = to_device(batch.source_lengths - 1, batch.source.device)
         return batch.source[torch.arange(len(last), device=last.device), last].unsqueeze(1)
 
     def last_season(self, batch: Batch) -> Tensor:
@@ -163,7 +165,7 @@ class Forecasting(RecurrentTask):
         if shortest < self.season:
             raise InputError(f"a history of {shortest} steps is shorter than model.season {self.season}")
         steps = torch.arange(self.horizon) % self.season - self.season
-        steps = (batch.source_lengths.unsqueeze(1) + steps).to(source.device)  # (B, T)
+        steps = to_device(batch.source_lengths.unsqueeze(1) + steps, source.device)  # (B, T)
         return source.gather(1, steps.unsqueeze(-1).expand(-1, -1, source.shape[2]))
 
     def spread(self, batch: Batch) -> Tensor:
@@ -193,8 +195,8 @@ class Forecasting(RecurrentTask):
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum over steps, numbers and quantiles of the pinball loss, or over steps and numbers of the squared error."""
-        real = inside(batch.target_lengths, batch.target)  # (B, T)
-        forecasts, target = self(batch)[real], batch.target[real]
+        real = real_positions(batch.target_lengths, batch.target)
+        forecasts, target = picked(self(batch), real), picked(batch.target, real)
         if self.quantiles is None:
             return torch.sum(torch.square(forecasts.squeeze(-1) - target))
         return pinball(forecasts, target, self.quantiles).sum()
@@ -205,7 +207,7 @@ class Forecasting(RecurrentTask):
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """One forecast for each row; nothing ranks it, so its score is 0."""
-        with torch.inference_mode():
+        with without_gradients():
             forecasts = self(batch).movedim(-1, 1)  # (B, Q, T, D)
         names = [f"{level:g}" for level in self.levels]
         return [[Hypothesis([], 0.0, [], dict(zip(names, row, strict=True)))] for row in forecasts.tolist()]

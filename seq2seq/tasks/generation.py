@@ -10,16 +10,18 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD
 from seq2seq.data.tokenizers.units import Listed, NoSource
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
-from seq2seq.models.cells import CellState
+from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.decoder import State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.language_model import Generator
 from seq2seq.models.recurrent import Stack
+from seq2seq.pinned_copy import to_host
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -133,11 +135,11 @@ class Generation(RecurrentTask):
         """The loss of text that continues from a state, and the state after it."""
         features, after = self.network(batch.target[:, :-1], state, Noise(batch.seed, batch.row_keys))
         labels = batch.target[:, 1:]
-        real = labels != PAD
-        return self.network.decoder.output.loss(features[real], labels[real], 0.0), after
+        real = real_positions(batch.target_lengths - 1, labels)
+        return self.network.decoder.output.loss(picked(features, real), picked(labels, real), 0.0), after
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        with torch.inference_mode():
+        with without_gradients():
             return self.generate(self.start(batch), batch.row_keys, decoding)
 
     def predict_and_score(
@@ -153,28 +155,29 @@ class Generation(RecurrentTask):
     ) -> tuple[list[list[Hypothesis]], list[list[float]], CellState]:
         """The same for running text alone: its rows are read one after the other."""
         before, scores = [], []
-        with torch.inference_mode():
+        with without_gradients():
             state = self.state_from(recurrent)
             for row, length in zip(batch.target, batch.target_lengths.tolist(), strict=True):
                 before.append(state.recurrent)
                 tokens = row[:length].clone().unsqueeze(0)
                 tokens[0, 0] = EOS  # of the row before: the whole text begins as if one had just ended
                 features, state = self.network(tokens[:, :-1], state, None)
-                scores += self.scores(features, tokens[:, 1:])
+                scores.append(self.network.decoder.output.label_log_probs(features[0], tokens[0, 1:]))
             joined = tuple(torch.cat(tensors, dim=1) for tensors in zip(*before, strict=True))
-            return self.generate(self.state_from(joined), batch.row_keys, decoding), scores, state.recurrent
+            references = [row.tolist() for row in to_host(*scores)]  # one wait for all rows
+            return self.generate(self.state_from(joined), batch.row_keys, decoding), references, state.recurrent
 
     def reference_scores(self, batch: Batch) -> list[list[float]]:
         """The log-probability in nats of each token of each target."""
-        with torch.inference_mode():
+        with without_gradients():
             features, _ = self.network(batch.target[:, :-1], self.start(batch), None)
-            return self.scores(features, batch.target[:, 1:])
+            return self.scores(features, batch.target[:, 1:], batch.target_lengths - 1)
 
-    def scores(self, features: Tensor, labels: Tensor) -> list[list[float]]:
-        """The log-probability in nats of each label (B, T) that is no padding, given features (B, T, R)."""
-        real = labels != PAD
-        flat = self.network.decoder.output.label_log_probs(features[real], labels[real]).tolist()
-        ends = real.sum(1).cumsum(0).tolist()
+    def scores(self, features: Tensor, labels: Tensor, lengths: Tensor) -> list[list[float]]:
+        """The log-probability in nats of the first lengths (B,) of labels (B, T), given features (B, T, R)."""
+        real = real_positions(lengths, labels)
+        flat = self.network.decoder.output.label_log_probs(picked(features, real), picked(labels, real)).tolist()
+        ends = lengths.cumsum(0).tolist()
         return [flat[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True)]
 
     def generate(self, state: State, row_keys: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
@@ -195,7 +198,7 @@ class Generation(RecurrentTask):
     ) -> tuple[list[list[Hypothesis]], CellState]:
         """Equal prompts are decoded together; of running text each row continues from the best one before it."""
         prompts = [prompt or decoding.prefix for prompt in prompts]
-        with torch.inference_mode():
+        with without_gradients():
             if self.running:
                 return self.generate_in_order(prompts, first_row, state, decoding)
             result: dict[int, list[Hypothesis]] = {}

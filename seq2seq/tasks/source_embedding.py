@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import PAD, UNK, Tokenizer
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.errors import InputError
@@ -20,6 +21,11 @@ def reader_of(tokenizer: Tokenizer, embedding_size: int, feature_size: int, word
     if tokenizer.width is not None:
         return Projection(tokenizer.width, embedding_size)
     return Embedding(tokenizer.sizes, embedding_size, feature_size, PAD)
+
+
+def readable(batch: Batch, tokenizer: Tokenizer) -> Tensor:
+    """What an encoder reads of a batch: its sources; spelled words are taken apart on the CPU, where they were."""
+    return batch.source if batch.ids is None or not isinstance(tokenizer, Spelled) else batch.ids
 
 
 def load_vectors(reader: nn.Module, tokenizer: Tokenizer) -> None:

@@ -12,6 +12,7 @@ from seq2seq.data.tokenizers.factored import FIRST, TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.tokenizers.units import Labels, Separated
 from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
@@ -21,10 +22,11 @@ from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
+from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
-from seq2seq.tasks.source_embedding import load_vectors, reader_of
+from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
 
 WORDS = (Spelled, Separated, TokenFeatures)
 """Tokenizers whose tokens are what is labelled."""
@@ -85,10 +87,11 @@ class Tagging(RecurrentTask):
 
     def states(self, batch: Batch) -> tuple[Encoding, Tensor]:
         """The encoder's result, and the number of tokens of each row (B,), on the CPU."""
-        encoding: Encoding = self.reader(batch.source, batch.source_lengths, Noise(batch.seed, batch.row_keys))
+        source = readable(batch, self.tokenizers.source)
+        encoding: Encoding = self.reader(source, batch.source_lengths, Noise(batch.seed, batch.row_keys))
         if isinstance(self.tokenizers.source, Spelled):
             words = self.tokenizers.source.sections.words
-            return encoding, ((batch.source < words) & (batch.source != PAD)).sum(1).cpu()
+            return encoding, ((source < words) & (source != PAD)).sum(1).cpu()
         return encoding, batch.source_lengths
 
     def loss(self, batch: Batch) -> Tensor:
@@ -97,12 +100,12 @@ class Tagging(RecurrentTask):
         return self.labeller.loss(states, batch.target, batch.target_lengths, Noise(batch.seed, batch.row_keys))
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        with torch.inference_mode():
+        with without_gradients():
             encoding, lengths = self.states(batch)
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
             tagged = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
-        rows = zip(tagged.ids.tolist(), tagged.scores.tolist(), tagged.tokens.tolist(), lengths.tolist(), strict=True)
+        rows = zip(*(column.tolist() for column in (*to_host(*tagged), lengths)), strict=True)
         return [
             [
                 Hypothesis(labels[:length], score / max(length, 1) ** decoding.length_penalty, log_probs[:length])
@@ -122,7 +125,7 @@ class Tagging(RecurrentTask):
             log_probs[..., EOS] = 0.0
             return log_probs, state
 
-        limits, penalty = (lengths + 1).to(states.device), decoding.length_penalty
+        limits, penalty = to_device(lengths + 1, states.device), decoding.length_penalty
         result = self.search(step, decoder.start(states), limits, batch.row_keys, decoding, Constraints(limits - 1))
 
         def without_end(item: Hypothesis) -> Hypothesis:

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import PAD
+from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention, Normalizer
+from seq2seq.models.cells import picked, real_positions
 from seq2seq.models.decoder import DecoderOptions, DecoderOutputs, SourceMemory, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
@@ -20,6 +22,7 @@ from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies
 from seq2seq.models.fixed_vector import Bridge, Copy
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
+from seq2seq.pinned_copy import to_device
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -108,10 +111,10 @@ class Translation(RecurrentTask):
     def loss_of(self, batch: Batch, outputs: DecoderOutputs, source: SourceMemory) -> Tensor:
         """The loss of what the decoder has computed."""
         labels = batch.target[:, 1:]
-        real = labels != PAD  # padding never reaches the vocabulary product
+        real = real_positions(batch.target_lengths - 1, labels)  # padding never reaches the vocabulary product
         loss = self.network.decoder.loss(outputs, source, labels, real, self.label_smoothing)
         if self.coverage_loss and outputs.weights is not None:
-            loss = loss + self.coverage_loss * repeated(outputs.weights)[real].sum()
+            loss = loss + self.coverage_loss * picked(repeated(outputs.weights), real).sum()
         return loss
 
     def own_tokens(self, batch: Batch, noise: Noise) -> Tensor | None:
@@ -119,7 +122,8 @@ class Translation(RecurrentTask):
         if self.scheduled_sampling is None or not self.training:
             return None
         share = 1 - self.scheduled_sampling.reference_share(batch.step)
-        return drawn(share, noise, batch.target.shape[1] - 1).to(batch.target.device) if share > 0 else None
+        own = drawn(share, noise, batch.target.shape[1] - 1) if share > 0 else None
+        return None if own is None else to_device(own, batch.target.device)
 
     def check_student(self, token_weight: float) -> None:
         if token_weight and self.output != "softmax":
@@ -137,9 +141,9 @@ class Translation(RecurrentTask):
         return vector
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        with torch.inference_mode():
+        with without_gradients():
             state = self.encode(batch)
-        limits = decoding.limits(batch.source_lengths).to(batch.source.device)
+        limits = to_device(decoding.limits(batch.source_lengths), batch.source.device)
         return self.search(self.step, state, limits, batch.row_keys, decoding)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.models.cells import CellState
+from seq2seq.pinned_copy import to_device
 from seq2seq.tasks.base import Task
 
 
@@ -29,8 +30,9 @@ class CarriedState:
         """The loss of segments, which continue from the states of their streams and leave new ones."""
         loss, after = loss_and_state(self.task, batch, self.before)
         if bool((batch.target_lengths > 0).all()):  # else the batch only keeps this device in step with the others
+            streams = to_device(batch.row_keys, batch.target.device)
             for tensor, new in zip(self.after, after, strict=True):
-                tensor[:, batch.row_keys.to(tensor.device)] = new.detach().to(tensor.dtype)
+                tensor[:, streams] = new.detach().to(tensor.dtype)
         return loss
 
     def end_step(self, step: int, finite: bool, devices: int) -> None:
@@ -44,5 +46,5 @@ class CarriedState:
 
 def loss_and_state(task: Task, batch: Batch, states: CellState) -> tuple[Tensor, CellState]:
     """The loss of segments, and their states after it; states: of all streams, of which row keys are the numbers."""
-    streams = batch.row_keys.to(batch.target.device)
+    streams = to_device(batch.row_keys, batch.target.device)
     return task.loss_and_state(batch, tuple(tensor.index_select(1, streams) for tensor in states))

@@ -13,11 +13,12 @@ from seq2seq.data.batching.batch import Batch
 from seq2seq.data.cache import Cache, checksum
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Row, Texts
-from seq2seq.data.tokenizers.base import PAD, Tokenizers
+from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts
 from seq2seq.inference.device import tf32
 from seq2seq.inference.predictor import Predictor
+from seq2seq.models.cells import picked, real_positions
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.training.options import DistillationOptions
@@ -87,13 +88,13 @@ class Teacher:
         weight, temperature = self.options.weight, self.options.temperature
         if not weight:
             return student.loss(batch)
-        real = batch.target[:, 1:] != PAD
+        real = real_positions(batch.target_lengths - 1, batch.target[:, 1:])
         with torch.no_grad():
-            theirs = self.task.forward(batch)[real]
+            theirs = picked(self.task.forward(batch), real)
         if weight == 1:
-            return temperature**2 * divergence(theirs, student.forward(batch)[real], temperature)
+            return temperature**2 * divergence(theirs, picked(student.forward(batch), real), temperature)
         loss, ours = student.loss_and_log_probs(batch)
-        return (1 - weight) * loss + weight * temperature**2 * divergence(theirs, ours[real], temperature)
+        return (1 - weight) * loss + weight * temperature**2 * divergence(theirs, picked(ours, real), temperature)
 
     def texts(self, texts: Texts, data: DataModule, device: torch.device) -> Texts:
         """The training rows with the teacher's lines as targets (Kim and Rush 2016, sec. 3.2).

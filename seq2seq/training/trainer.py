@@ -76,6 +76,7 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            inference_mode=False,  # each search chooses: `without_gradients`
             use_distributed_sampler=False,
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as problem:

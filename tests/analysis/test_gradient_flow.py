@@ -51,7 +51,7 @@ def test_the_gradient_is_what_a_nudge_of_the_state_does(tokenizers: Tokenizers, 
         first = task.network.decoder.start(task.network.bridge(last), task.encode(one).source)
         outputs = task.network.decoder(one.target[:, :-1], first)
         labels = one.target[:, 1:]
-        loss = task.network.decoder.loss(outputs, first.source, labels, labels > 0, 0.0)
+        loss = task.network.decoder.loss(outputs, first.source, labels, (labels > 0).flatten().nonzero()[:, 0], 0.0)
         slopes = torch.autograd.grad(loss, state)
         told = memory_over_time(task, one)
         assert told.gradient_norm["forward"][after] == pytest.approx(float(slopes[0][-1].norm()), rel=1e-6)

@@ -15,11 +15,6 @@ TRANSLATION = "like multi30k, bf16"
 FED = "input feeding, four layers, LocalP"
 
 
-def later(today: str, *values: Any, marks: Any = ()) -> Any:
-    """A bound that is not kept yet."""
-    return failing(f"the host waits more often: {today}", *values, kind=AssertionError, marks=marks)
-
-
 def waits_of(counts: Counts) -> int:
     """All of them; what they are is shown where a bound is not kept."""
     print(counts.summary())
@@ -29,13 +24,15 @@ def waits_of(counts: Counts) -> int:
 @pytest.mark.parametrize(
     "name",
     [
-        later("10", TRANSLATION),
-        later("23", FED, marks=[slow]),
-        later("10", "classification_cldr", marks=[slow]),
-        later("20", "tagging_cldr, Crf", marks=[slow]),
-        later("8", "generation_cldr"),
-        later("14", "forecasting_sunspots", marks=[slow]),
-        later("32", "Adafactor", marks=[slow]),
+        TRANSLATION,
+        pytest.param(FED, marks=slow),
+        pytest.param("classification_cldr", marks=slow),
+        pytest.param("tagging_cldr, Crf", marks=slow),
+        "generation_cldr",
+        pytest.param("forecasting_sunspots", marks=slow),
+        failing(
+            "torch's Adafactor asks for two norms of each parameter", "Adafactor", kind=AssertionError, marks=[slow]
+        ),
     ],
 )
 def test_a_training_step_waits_once(name: str, tmp_path: Path) -> None:
@@ -46,9 +43,9 @@ def test_a_training_step_waits_once(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        later("1.17", TRANSLATION, {"beam_size": 1}),
-        later("2.39", TRANSLATION, {"beam_size": 5}),
-        later("1.15", "generation_cldr", {"beam_size": 1, "temperature": 1.0}),
+        (TRANSLATION, {"beam_size": 1}),
+        (TRANSLATION, {"beam_size": 5}),
+        ("generation_cldr", {"beam_size": 1, "temperature": 1.0}),
     ],
 )
 def test_a_decoding_step_hardly_waits(name: str, settings: dict[str, Any]) -> None:
@@ -58,21 +55,21 @@ def test_a_decoding_step_hardly_waits(name: str, settings: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     "name",
     [
-        later("5", "classification_cldr"),
-        later("16", "tagging_cldr"),
-        later("23", "tagging_cldr, Crf"),
-        later("6", "forecasting_sunspots"),
+        "classification_cldr",
+        "tagging_cldr",
+        "tagging_cldr, Crf",
+        "tagging_cldr, AutoregressiveTagger",
+        "forecasting_sunspots",
     ],
 )
 def test_a_batch_waits_at_most_three_times(name: str) -> None:
     assert waits_of(decoding(WORKLOADS[name], min_length=0, max_length=None)) <= 3
 
 
-@pytest.mark.parametrize("name", [later("262", "MinGRU"), later("1262", FED, marks=[slow])])
+@pytest.mark.parametrize("name", ["MinGRU", pytest.param(FED, marks=slow)])
 def test_the_diagnosis_of_memory_waits_less_than_twenty_times(name: str) -> None:
     assert waits_of(diagnosis(WORKLOADS[name])) < 20
 
 
-@pytest.mark.xfail(strict=True, reason="batches are not pinned", raises=AssertionError)
 def test_no_copy_that_shall_not_block_comes_from_pageable_memory(tmp_path: Path) -> None:
     assert not training(WORKLOADS["generation_cldr"], tmp_path).pageable

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seq2seq.decoding import beam
+from seq2seq.decoding import hypotheses
 from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.decoding.sampling import Draw, sample
 from tests.decoding.chain import BEGIN, END, SIZE, Chain, Rows
 
 
@@ -93,13 +94,33 @@ def test_a_wider_beam_finds_no_worse_a_hypothesis_on_average() -> None:
     assert mean_best(1) < mean_best(2) <= mean_best(4) + 1e-9
 
 
-def test_looking_less_often_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("search", ["greedy", "beam", "sample"])
+def test_looking_less_often_changes_nothing(search: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def found(every: int, seed: int) -> list[list[Hypothesis]]:
-        monkeypatch.setitem(beam.CHECK_EVERY, "cpu", every)
-        return beam_search(Chain(seed).step, Rows(torch.arange(3)), torch.tensor([9, 7, 8]), BEGIN, END, 2)
+        monkeypatch.setitem(hypotheses.CHECK_EVERY, "cpu", every)
+        task = Chain(seed).step, Rows(torch.arange(3)), torch.tensor([9, 7, 8]), BEGIN, END
+        rules = Constraints(torch.tensor([2, 0, 1]), 2)
+        if search == "greedy":
+            return greedy(*task, 1.0, rules)
+        if search == "beam":
+            return beam_search(*task, 2, 1.0, rules)
+        return sample(*task, 2, Draw(seed=seed), torch.arange(3), rules)
 
     for seed in range(40):
-        assert found(1, seed) == found(8, seed)
+        assert found(1, seed) == found(3, seed) == found(8, seed)
+
+
+def test_searching_under_autocast_keeps_the_weights_that_were_cast() -> None:
+    modes = []
+
+    def step(tokens: Tensor, state: Rows) -> tuple[Tensor, Rows]:
+        modes.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+        return Chain(0).step(tokens, state)
+
+    for cast in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cast):
+            greedy(step, Rows(torch.arange(1)), torch.tensor([1]), BEGIN, END)
+    assert modes == [(True, False), (False, False)]
 
 
 def test_greedy_scores_follow_the_length_penalty() -> None:

@@ -1,9 +1,10 @@
 """Dropout: the right share of units, unrelated to each other, and the same however a step is sliced."""
 
+import numpy as np
 import pytest
 import torch
 
-from seq2seq.models.dropout import Dropout, Noise, number_dropouts, number_of
+from seq2seq.models.dropout import Dropout, Noise, hashed, number_dropouts, number_of
 
 
 def dropout(probability: float, name: str = "encoder.dropout", locked: bool = False) -> Dropout:
@@ -31,6 +32,22 @@ def test_the_share_of_zeroed_units(probability: float) -> None:
     dropped = dropout(probability)(ones, Noise(1, torch.arange(100)))
     assert (dropped == 0).float().mean().item() == pytest.approx(probability, abs=4e-3)
     assert dropped.mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_numbers_are_those_of_the_hash_in_plain_numpy() -> None:
+    """They decide what runs that are resumed drop, on any device: x ^= x >> 16, and so on, of unsigned numbers."""
+    keys = torch.tensor([0, 1, -1, 2**31 - 1, -(2**31)], dtype=torch.int32)
+    mixed = keys.numpy().view(np.uint32)[:, None] ^ (np.arange(77, dtype=np.uint32) * np.uint32(2**32 - 1640531527))
+    mixed = (mixed ^ (mixed >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x846CA68B)
+    mixed ^= mixed >> np.uint32(16)
+    assert (hashed(keys, 77).numpy().view(np.uint32) == mixed).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_what_stays_is_scaled_in_the_kind_of_the_values(dtype: torch.dtype) -> None:
+    dropped = dropout(0.3)(torch.ones(3, 5, 7, dtype=dtype), Noise(1, torch.arange(3)))
+    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(1 / 0.7, dtype=dtype).item()}
 
 
 def test_units_are_unrelated() -> None:

@@ -11,7 +11,20 @@ from seq2seq.errors import InputError
 from seq2seq.models import output as loss
 from seq2seq.models import scan
 from seq2seq.models.attention import Additive, Attention, Dot, General, LocalP
-from seq2seq.models.cells import GRU, LSTM, RNN, Cell, Fused, LayerNormLSTM, MinGRU, MinLSTM, turned
+from seq2seq.models.cells import (
+    GRU,
+    LSTM,
+    RNN,
+    Cell,
+    Fused,
+    LayerNormLSTM,
+    MinGRU,
+    MinLSTM,
+    inside,
+    picked,
+    real_positions,
+    turned,
+)
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.fixed_vector import Attentive, Bridge, Copy, Learned, Linear, Pooling, StateShape, Zeros
@@ -45,6 +58,13 @@ def test_encoding_ignores_padding_and_neighbours(cell: Cell, bidirectional: bool
         torch.testing.assert_close(together.states[index, : len(row)], alone.states[0])
         for both, single in zip(together.final, alone.final, strict=True):
             torch.testing.assert_close(both[:, index], single[:, 0])
+
+
+def test_real_positions_are_those_of_a_mask() -> None:
+    values, lengths = torch.randn(4, 5, 3), torch.tensor([5, 0, 2, -1])
+    mask = inside(lengths, values)
+    assert picked(values, real_positions(lengths, values)).equal(values[mask])
+    assert picked(values[..., 0], real_positions(lengths, values)).equal(values[..., 0][mask])
 
 
 def test_reversal_is_the_encoding_of_the_reversed_source() -> None:

@@ -148,7 +148,7 @@ def test_one_pass_finds_what_two_find(tokenizers: Tokenizers, more: dict[str, An
 def test_a_row_of_padding_weighs_nothing(tokenizers: Tokenizers, tmp_path: Path) -> None:
     teacher, student = teacher_of(task_of(tokenizers, 1), tmp_path), task_of(tokenizers, 2)
     batch = batch_of(PAIRS[:1], tokenizers)
-    empty = batch._replace(target=torch.full_like(batch.target, PAD))
+    empty = batch._replace(target=torch.full_like(batch.target, PAD), target_lengths=batch.target_lengths * 0)
     loss = teacher.loss(student, empty)
     assert float(loss.detach()) == 0
     assert all(not one.any() for one in gradients(loss, student).values())

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seq2seq.pinned_copy import to_device
+
 
 class RowFormat(NamedTuple):
     """What a task puts around the sequences of a row, and what its loss is a sum over."""
@@ -58,11 +60,13 @@ class Batch(NamedTuple):
     """Of all that is random in the optimiser step."""
     step: int = 0
     """Number of the optimiser step, from 0."""
+    ids: Tensor | None = None
+    """The source before it went to a device."""
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch with its ids on `device`."""
-        source = self.source.to(device, non_blocking=True)
-        return self._replace(source=source, target=self.target.to(device, non_blocking=True))
+        """The same batch with its ids on `device`; what says how many there are stays on the CPU, where it is read."""
+        source, target = to_device(self.source, device), to_device(self.target, device)
+        return self._replace(source=source, target=target, ids=self.source)
 
     def part(self, rows: slice) -> "Batch":
         """Some of the rows, with the padding of all."""
