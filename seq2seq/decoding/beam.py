@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.constraints import LEAST, Constraints
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 
 NEVER = -torch.inf
@@ -112,7 +112,8 @@ def advance(
     """
     sources, size, vocabulary = log_probs.shape
     if bool(forced.any()):
-        ending = log_probs[..., end].clone()
+        ending = log_probs[..., end]
+        ending = torch.where(forced.unsqueeze(1), ending.clamp(min=LEAST), ending)
         log_probs = log_probs.masked_fill(forced.view(-1, 1, 1), NEVER)
         log_probs[..., end] = ending
     each = min(2 * size, vocabulary)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.constraints import LEAST, Constraints
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished
 
 
@@ -34,7 +34,7 @@ def greedy(
         forced = (limits[alive] == position + 1).unsqueeze(1)
         last = last.masked_fill(forced, end)
         tokens[alive, position] = last.squeeze(1)
-        scores[alive, position] = torch.where(forced, log_probs[..., end], best).squeeze(1)
+        scores[alive, position] = torch.where(forced, log_probs[..., end].clamp(min=LEAST), best).squeeze(1)
         going = (last.squeeze(1) != end).nonzero()  # (still alive, 1)
         if len(going) < len(alive):
             if not len(going):
