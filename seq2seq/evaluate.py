@@ -247,6 +247,7 @@ def evaluate(
     content: the checksum of the training rows; words are counted in no others.
     """
     started = time.monotonic()
+    task.check_decoding(decoding)
     device = predict_texts.choose_device(device_name)
     encoded = data.encode(data.texts(split), task.tokenizers, split, task.row_format)
     task.to(device)

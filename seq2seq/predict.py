@@ -1,6 +1,7 @@
 """python -m seq2seq.predict RUN < in.txt > out.txt: one line out for each line in, always, in order."""
 
 import json
+import logging
 import math
 import os
 import sys
@@ -19,12 +20,18 @@ from seq2seq.inference import predict_texts, token_stream
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.length_limits import remedy
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1 << 17
 """Bytes read at once: bounds what is held in memory, and what waits for its neighbours."""
 
 LONGEST = 1 << 24
 """Bytes of the longest line that is read."""
+
+LONGEST_WHOLE = 100_000
+"""Characters of the longest line that a task reads whole; others cut sources to data.max_length."""
 
 
 def parser_for(decoding: Decoding) -> ArgumentParser:
@@ -61,10 +68,15 @@ def main(arguments: Sequence[str]) -> None:
     config = command.parse(parser, arguments)
     decoding: Decoding = command.instantiate(parser, config).decoding
     check_range("--n_best", config.n_best, 1)
+    task.check_decoding(decoding)
+    if config.n_best > 1 and task.predicts_once:
+        raise InputError(f"--n_best {config.n_best}: this {type(task).__name__} predicts once for a line; leave it out")
     if not task.searches or decoding.temperature is not None:
         decoding = replace(decoding, beam_size=config.n_best)
     if config.n_best > decoding.beam_size:
         raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
+    if config.stream and (config.n_best > 1 or decoding.prefix):
+        raise InputError("--stream labels each token once, as it arrives; leave out --n_best and --decoding.prefix")
     if config.state is not None and not config.stream:
         raise InputError(f"--state {config.state} is the position of a stream; add --stream, or leave it out")
     max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
@@ -74,7 +86,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
         return token_stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
-    number, state = 0, task.first_state(1)
+    number, ended, state = 0, 0, task.first_state(1)
     for lines in chunks(sys.stdin.buffer):
         texts, problem = readable(task, lines, number)
         if task.has_no_source:
@@ -82,11 +94,17 @@ def main(arguments: Sequence[str]) -> None:
         else:
             predictions = predict_texts.predict(task, texts, decoding, device, max_length, number)
         number += len(lines)
+        ended += sum(any(one.at_limit for one in hypotheses[: config.n_best]) for hypotheses in predictions)
         answers = [show(task, hypotheses[: config.n_best], config) + "\n" for hypotheses in predictions]
         sys.stdout.buffer.write("".join(answers).encode())
         sys.stdout.buffer.flush()
         if problem is not None:
             raise problem
+    if ended:
+        limit = task.limit_in_words(decoding)
+        log.warning(
+            "%d of %d lines have a prediction as long as allowed: %s; %s", ended, number, limit, remedy(decoding)
+        )
 
 
 def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str], InputError | None]:
@@ -98,12 +116,24 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
         except InputError as problem:
             return texts, problem
         try:
+            refuse_long(task, text)
             if text and (text.strip() or task.has_no_source):
                 task.check(text)
         except InputError as problem:
             return texts, InputError(f"standard input:{number}: {problem}")
         texts.append(text)
     return texts, None
+
+
+def refuse_long(task: Task, text: str) -> None:
+    """Refuse a line that would be read whole, however long it is."""
+    if len(text) <= LONGEST_WHOLE or not (task.row_format.aligned or task.has_no_source):
+        return
+    aligned = " or, where the network reads forwards only, label it with --stream" * task.row_format.aligned
+    raise InputError(
+        f"{len(text):,} characters, and {type(task).__name__} reads at most {LONGEST_WHOLE:,} at once; break the line "
+        f"into shorter ones{aligned}"
+    )
 
 
 def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:

@@ -139,7 +139,7 @@ class Translation(RecurrentTask):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():
             state = self.encode(batch)
-        limits = decoding.limits(batch.source_lengths).to(batch.source.device)
+        limits = self.limits(batch.source_lengths, decoding).to(batch.source.device)
         return self.search(self.step, state, limits, batch.row_keys, decoding)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
