@@ -23,7 +23,7 @@ from seq2seq.decoding.sampling import sample
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
 from seq2seq.models.cells import LSTM, Cell, CellState
-from seq2seq.models.dropout import Noise, number_dropouts
+from seq2seq.models.dropout import number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks import length_limits
@@ -285,11 +285,6 @@ class RecurrentTask(Task):
     def usual_metrics(self) -> list[Metric]:
         """The metrics where the settings name none."""
         raise TypeError(f"{type(self).__name__} does not name its metrics")
-
-
-def noise_of(batch: Batch) -> Noise:
-    """What the dropout masks of a batch depend on."""
-    return Noise(batch.seed, batch.row_keys)
 
 
 def pack_task(task: Task) -> dict[str, Any]:

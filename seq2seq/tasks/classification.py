@@ -14,11 +14,11 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.calibration import CalibrationError
-from seq2seq.models.dropout import Dropout
+from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.word_embedding import WordOptions
-from seq2seq.tasks.base import RecurrentTask, noise_of
+from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import load_vectors, reader_of
 
@@ -82,7 +82,7 @@ class Classification(RecurrentTask):
 
     def logits(self, batch: Batch) -> Tensor:
         """(B, C), in at least 32 bits."""
-        noise = noise_of(batch)
+        noise = Noise(batch.seed, batch.row_keys)
         vector = self.reader(batch.source, batch.source_lengths, noise).vector
         logits: Tensor = self.output(self.last_dropout(vector.unsqueeze(1), noise).squeeze(1))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))

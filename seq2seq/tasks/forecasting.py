@@ -28,7 +28,7 @@ from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.fixed_vector import Bridge, Linear, StateShape
 from seq2seq.models.forecaster import Forecaster, ForecastInputs, pinball
 from seq2seq.models.recurrent import Stack
-from seq2seq.tasks.base import RecurrentTask, noise_of
+from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 
 MEDIAN = 0.5
@@ -183,7 +183,7 @@ class Forecasting(RecurrentTask):
 
     def forward(self, batch: Batch) -> Tensor:
         """The forecasts (B, T, D, Q) of each quantile, or of the mean alone, normalised as the target is."""
-        noise = noise_of(batch)
+        noise = Noise(batch.seed, batch.row_keys)
         forecasts: Tensor = self.forecaster(self.known(batch, noise), noise)
         forecasts = forecasts.to(torch.promote_types(forecasts.dtype, torch.float32))
         if self.relative == "none":

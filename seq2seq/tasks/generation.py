@@ -16,10 +16,11 @@ from seq2seq.metrics.base import Metric
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
 from seq2seq.models.cells import CellState
 from seq2seq.models.decoder import State
+from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.language_model import Generator
 from seq2seq.models.recurrent import Stack
-from seq2seq.tasks.base import RecurrentTask, noise_of
+from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 
 
@@ -116,7 +117,7 @@ class Generation(RecurrentTask):
 
     def forward(self, batch: Batch) -> Tensor:
         state, decoder = self.start(batch), self.network.decoder
-        return decoder.log_probs(decoder(batch.target[:, :-1], state, noise_of(batch)), state.source)
+        return decoder.log_probs(decoder(batch.target[:, :-1], state, Noise(batch.seed, batch.row_keys)), state.source)
 
     def loss(self, batch: Batch) -> Tensor:
         return self.loss_after(batch, self.start(batch))[0]
@@ -127,7 +128,7 @@ class Generation(RecurrentTask):
 
     def loss_after(self, batch: Batch, state: State) -> tuple[Tensor, State]:
         """The loss of text that continues from a state, and the state after it."""
-        features, after = self.network(batch.target[:, :-1], state, noise_of(batch))
+        features, after = self.network(batch.target[:, :-1], state, Noise(batch.seed, batch.row_keys))
         labels = batch.target[:, 1:]
         real = labels != PAD
         return self.network.decoder.output.loss(features[real], labels[real], 0.0), after

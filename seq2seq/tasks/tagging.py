@@ -16,11 +16,12 @@ from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
+from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
-from seq2seq.tasks.base import RecurrentTask, noise_of
+from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
 from seq2seq.tasks.source_embedding import load_vectors, reader_of
@@ -84,7 +85,7 @@ class Tagging(RecurrentTask):
 
     def states(self, batch: Batch) -> tuple[Encoding, Tensor]:
         """The encoder's result, and the number of tokens of each row (B,), on the CPU."""
-        encoding: Encoding = self.reader(batch.source, batch.source_lengths, noise_of(batch))
+        encoding: Encoding = self.reader(batch.source, batch.source_lengths, Noise(batch.seed, batch.row_keys))
         if isinstance(self.tokenizers.source, Spelled):
             words = self.tokenizers.source.sections.words
             return encoding, ((batch.source < words) & (batch.source != PAD)).sum(1).cpu()
@@ -93,7 +94,7 @@ class Tagging(RecurrentTask):
     def loss(self, batch: Batch) -> Tensor:
         encoding, _ = self.states(batch)
         states = encoding.states[:, : batch.target.shape[1]]
-        return self.labeller.loss(states, batch.target, batch.target_lengths, noise_of(batch))
+        return self.labeller.loss(states, batch.target, batch.target_lengths, Noise(batch.seed, batch.row_keys))
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with torch.inference_mode():

@@ -20,7 +20,7 @@ from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies
 from seq2seq.models.fixed_vector import Bridge, Copy
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
-from seq2seq.tasks.base import RecurrentTask, noise_of
+from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 
 
@@ -86,7 +86,7 @@ class Translation(RecurrentTask):
         return state
 
     def forward(self, batch: Batch) -> Tensor:
-        noise = noise_of(batch)
+        noise = Noise(batch.seed, batch.row_keys)
         state, decoder = self.encode(batch, noise), self.network.decoder
         return decoder.log_probs(decoder(batch.target[:, :-1], state, noise), state.source)
 
@@ -101,7 +101,7 @@ class Translation(RecurrentTask):
 
     def outputs(self, batch: Batch) -> tuple[DecoderOutputs, SourceMemory]:
         """What the decoder computes at each step of the target, and what it knows of the source."""
-        noise = noise_of(batch)
+        noise = Noise(batch.seed, batch.row_keys)
         state, own = self.encode(batch, noise), self.own_tokens(batch, noise)
         return self.network.decoder(batch.target[:, :-1], state, noise, own), state.source
 

@@ -9,10 +9,11 @@ from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.forecast_errors import MeanAbsoluteError
+from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.word_embedding import WordOptions
-from seq2seq.tasks.base import RecurrentTask, noise_of
+from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import reader_of
 
@@ -41,7 +42,7 @@ class Counting(RecurrentTask):
         return [MeanAbsoluteError()]
 
     def fixed_vector(self, batch: Batch) -> Tensor:
-        return self.reader(batch.source, batch.source_lengths, noise_of(batch)).vector
+        return self.reader(batch.source, batch.source_lengths, Noise(batch.seed, batch.row_keys)).vector
 
     def loss(self, batch: Batch) -> Tensor:
         real = batch.target_lengths > 0
