@@ -303,6 +303,7 @@ def evaluate(
     content: the checksum of the training rows; words are counted in no others.
     """
     started, split = time.monotonic(), config.split
+    task.check_decoding(decoding)
     encoded, predicted = share_rows(task, data, decoding, config, at, arguments)
     device = next(task.parameters()).device
     rows, aligned = in_order(predicted, encoded.texts), task.row_format.aligned

@@ -13,12 +13,15 @@ from jsonargparse import ArgumentParser
 from seq2seq.cli import command
 from seq2seq.data.batching.batch import RowFormat
 from seq2seq.data.checks import checks
+from seq2seq.data.checks.checks import over_limit
 from seq2seq.data.checks.findings import SEVERITIES, Encoded, Finding
 from seq2seq.data.checks.tag_schemes import scheme_of
 from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
+from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.length_limits import in_words, learnt, longer
 
 WIDTH = 100
 """Columns of the terminal that the table keeps to."""
@@ -42,8 +45,9 @@ def main(arguments: Sequence[str]) -> int:
     config = command.parse(parser, arguments)
     if not command.options(arguments, ("--config",)):
         raise InputError("give a configuration: python -m seq2seq.lint --config configs/translation_cldr.yaml")
-    data: DataModule = command.instantiate(parser, config).data
-    header, findings = check(data, kind.row_format)
+    parts = command.instantiate(parser, config)
+    data: DataModule = parts.data
+    header, findings = check(data, kind.row_format, parts.decoding)
     if config.json:
         plain = [finding._asdict() | {"examples": [row._asdict() for row in finding.examples]} for finding in findings]
         print(json.dumps({"header": header, "findings": plain, "verdict": verdict(findings)}, ensure_ascii=False))
@@ -53,21 +57,30 @@ def main(arguments: Sequence[str]) -> int:
     return int(any(finding.severity == "error" for finding in findings))
 
 
-def check(data: DataModule, row_format: RowFormat | None = None) -> tuple[dict[str, Any], list[Finding]]:
+def check(
+    data: DataModule, row_format: RowFormat | None = None, decoding: Decoding | None = None
+) -> tuple[dict[str, Any], list[Finding]]:
     """The sizes of all splits, and the findings, worst first; row_format: None for that of a translation."""
+    decoding = decoding or Decoding()
     texts = [data.texts(split) for split in SPLITS]
     tokenizers = data.train_tokenizers(texts[0])
     encoded = [
         Encoded(split, data.encode(rows, tokenizers, split, row_format), tokenizers)
         for split, rows in zip(SPLITS, texts, strict=True)
     ]
+    bound = learnt(encoded[0].split, tokenizers.target)
     header: dict[str, Any] = {
         "extent": {side: tokenizer.extent() for side, _, tokenizer, _ in encoded[0].sides()},
         "labels": scheme_of(encoded[0]),
+        "limit": bound and in_words(encoded[0].split.row_format, bound, decoding),
         "streamed": data.window is not None,
         "splits": {split.name: sizes(split) for split in encoded},
     }
-    return header, checks.thorough(encoded)
+    findings = checks.thorough(encoded)
+    if bound is not None:
+        findings += [item for one in encoded
+                     for item in over_limit(one, longer(one.split, bound, decoding), header["limit"])]  # fmt: skip
+    return header, sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def sizes(encoded: Encoded) -> dict[str, Any]:
@@ -106,6 +119,7 @@ def head(header: dict[str, Any], folder: str | None) -> list[str]:
     return [
         *([f"locations are in {folder}"] if folder else []),
         extent + labels,
+        *([f"longest prediction: {header['limit']}"] if header["limit"] else []),
         *(["of train only the first rows, as data.window streams it"] if header["streamed"] else []),
         "",
         *(cut("  ".join([*map(str.ljust, row[:2], widths), *map(str.rjust, row[2:-1], widths[2:]), row[-1]]), WIDTH)

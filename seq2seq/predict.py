@@ -1,6 +1,7 @@
 """python -m seq2seq.predict RUN < in.txt > out.txt: one line out for each line in, always, in order."""
 
 import json
+import logging
 import math
 import os
 import sys
@@ -22,12 +23,18 @@ from seq2seq.inference.device import tf32
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.length_limits import remedy
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1 << 17
 """Bytes read at once: bounds what is held in memory, and what waits for its neighbours."""
 
 LONGEST = 1 << 24
 """Bytes of the longest line that is read."""
+
+LONGEST_WHOLE = 100_000
+"""Characters of the longest line that a task reads whole; others cut sources to data.max_length."""
 
 
 def parser_for(decoding: Decoding) -> ArgumentParser:
@@ -69,10 +76,15 @@ def main(arguments: Sequence[str]) -> None:
     decoding: Decoding = command.instantiate(parser, config).decoding
     check_range("--n_best", config.n_best, 1)
     check_range("--devices", config.devices, 1)
+    task.check_decoding(decoding)
+    if config.n_best > 1 and task.predicts_once:
+        raise InputError(f"--n_best {config.n_best}: this {type(task).__name__} predicts once for a line; leave it out")
     if not task.searches or decoding.temperature is not None:
         decoding = replace(decoding, beam_size=config.n_best)
     if config.n_best > decoding.beam_size:
         raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
+    if config.stream and (config.n_best > 1 or decoding.prefix):
+        raise InputError("--stream labels each token once, as it arrives; leave out --n_best and --decoding.prefix")
     if config.state is not None and not config.stream:
         raise InputError(f"--state {config.state} is the position of a stream; add --stream, or leave it out")
     max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
@@ -102,7 +114,7 @@ def main(arguments: Sequence[str]) -> None:
     with joined(at, ["-m", "seq2seq.predict", *arguments]) as processes:
         memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
         fitting = decoding_rows.chosen(task, decoding, memory, max_length)
-        answer(task, processes, predicted, config)
+        answer(task, processes, predicted, config, decoding)
 
 
 def answer(
@@ -110,14 +122,21 @@ def answer(
     processes: Processes,
     predicted: Callable[[Sequence[str], int], list[list[Hypothesis]]],
     config: Namespace,
+    decoding: Decoding,
 ) -> None:
     """Read, predict and write chunk after chunk; the first process reads and writes."""
+    read = ended = 0
     for texts, number in processes.each(readable_chunks(task, sys.stdin.buffer)):
+        read = number + len(texts)
         shares = processes.gathered(lambda texts=texts, number=number: predicted(texts, number))  # type: ignore[misc]
         for several in zip(*shares, strict=True):
             best: list[Hypothesis] = next(filter(None, several), [])[: config.n_best]
+            ended += any(one.at_limit for one in best)
             sys.stdout.buffer.write(f"{show(task, best, config)}\n".encode())
         sys.stdout.buffer.flush()
+    if ended:
+        limit = task.limit_in_words(decoding)
+        log.warning("%d of %d lines have a prediction as long as allowed: %s; %s", ended, read, limit, remedy(decoding))
 
 
 def readable_chunks(task: Task, stream: BinaryIO) -> Iterator[tuple[list[str], int]]:
@@ -140,12 +159,24 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
         except InputError as problem:
             return texts, problem
         try:
+            refuse_long(task, text)
             if text and (text.strip() or task.has_no_source):
                 task.check(text)
         except InputError as problem:
             return texts, InputError(f"standard input:{number}: {problem}")
         texts.append(text)
     return texts, None
+
+
+def refuse_long(task: Task, text: str) -> None:
+    """Refuse a line that would be read whole, however long it is."""
+    if len(text) <= LONGEST_WHOLE or not (task.row_format.aligned or task.has_no_source):
+        return
+    aligned = " or, where the network reads forwards only, label it with --stream" * task.row_format.aligned
+    raise InputError(
+        f"{len(text):,} characters, and {type(task).__name__} reads at most {LONGEST_WHOLE:,} at once; break the line "
+        f"into shorter ones{aligned}"
+    )
 
 
 def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:

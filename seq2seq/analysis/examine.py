@@ -1,5 +1,6 @@
 """From hypotheses to results.json: predictions, scores, examples, environment; plain JSON that the report shows."""
 
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,8 +15,12 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.report.terminal import lined_up
+from seq2seq.report.wording import limit_sentence
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.length_limits import longer, remedy
+
+log = logging.getLogger(__name__)
 
 
 class Examined(NamedTuple):
@@ -79,8 +84,25 @@ def examine(
         "examples": {name: [shown_row(predictions[row], each[row], metric, task.tokenizers) for row in rows]
                      for name, rows in chosen.items()},
         "decoding": decoding.specification()["init_args"],
+        "length_limit": length_limit(task, split, predictions, decoding),
     }  # fmt: skip
     return Examined(predictions, results, each, metric.name, seen.alignments or [])
+
+
+def length_limit(
+    task: Task, split: Split, predictions: Sequence[Prediction], decoding: Decoding
+) -> dict[str, Any] | None:
+    """How long predictions may be, how many end there, and how many references are longer, which is warned of."""
+    if not split.row_format.target_ends:
+        return None
+    ended, cut = (
+        sum(row.at_limit or False for row in predictions),
+        int(longer(split, task.length_bound, decoding).sum()),
+    )
+    found = {"limit": task.limit_in_words(decoding), "ended": ended, "longer": cut, "rows": len(predictions)}
+    if ended or cut:
+        log.warning("%s; %s", limit_sentence(found), remedy(decoding))
+    return found
 
 
 def about_metric(metric: Metric) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def read_predictions(file: Path) -> list[Prediction]:
 def prediction_of(content: Mapping[str, Any], row: int, texts: Sequence[str]) -> Prediction:
     """A line of predictions as it was before it was written; a missing score is NaN."""
     score, scores = content.get("score"), content.get("token_scores") or []
-    more = content.get("reference_scores"), content.get("quantiles")
+    more = content.get("reference_scores"), content.get("quantiles"), content.get("at_limit")
     return Prediction(row, texts[0], texts[1], texts[2], math.nan if score is None else score, scores, *more)
 
 
@@ -97,7 +97,7 @@ def read_texts(file: Path, truth: Sequence[Prediction], truth_name: str) -> Syst
     """The lines of a text file as predictions for rows whose sources and references are known."""
     texts = list(lines(file))
     refuse_other_count(file, len(texts), truth_name, len(truth))
-    rows = [row._replace(prediction=text, score=math.nan, token_scores=[], reference_scores=None, quantiles=None)
+    rows = [Prediction(row.id, row.source, row.reference, text, math.nan, [])
             for row, text in zip(truth, texts, strict=True)]  # fmt: skip
     return SystemOutput(file, rows, {})
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.constraints import LEAST, Constraints
 from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, steps_between_checks
 from seq2seq.pinned_copy import to_device, to_host
@@ -113,7 +113,8 @@ def advance(
     """
     sources, size, vocabulary = log_probs.shape
     if forced is not None:
-        ending = log_probs[..., end].clone()
+        ending = log_probs[..., end]
+        ending = torch.where(forced.unsqueeze(1), ending.clamp(min=LEAST), ending)
         log_probs = log_probs.masked_fill(forced.view(-1, 1, 1), NEVER)
         log_probs[..., end] = ending
     each = min(2 * size, vocabulary)

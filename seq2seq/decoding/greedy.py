@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.constraints import LEAST, Constraints
 from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks
 from seq2seq.pinned_copy import to_host
@@ -37,7 +37,7 @@ def greedy(
         best, last = log_probs.squeeze(1).max(-1, keepdim=True)  # (alive, 1)
         if position + 1 in known:
             forced = (limits[alive] == position + 1).unsqueeze(1)
-            last, best = last.masked_fill(forced, end), torch.where(forced, log_probs[..., end], best)
+            last, best = last.masked_fill(forced, end), torch.where(forced, log_probs[..., end].clamp(min=LEAST), best)
         tokens[alive, position], scores[alive, position] = last.squeeze(1), best.squeeze(1)
         if (position + 1) % every == 0:
             chosen = tokens[alive, position + 1 - every : position + 1]  # since the last look

@@ -26,6 +26,8 @@ class Hypothesis(NamedTuple):
     """Log-probability of each token in nats, the end of the sequence included."""
     values: Mapping[str, list[list[float]]] | None = None
     """In place of tokens, by tasks that forecast: of each quantile the vectors (steps, numbers)."""
+    at_limit: bool | None = None
+    """Whether it is as long as the limit lets it be, where there is one."""
 
 
 def finished(tokens: list[int], scores: list[float], end: int, length_penalty: float = 1.0) -> Hypothesis:

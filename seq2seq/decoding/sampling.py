@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.constraints import LEAST, Constraints
 from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks
 from seq2seq.pinned_copy import to_device, to_host
@@ -59,7 +59,7 @@ def sample(
         last = drawn(allowed, numbers[..., position], draw)
         last = torch.where(going & (limits.unsqueeze(1) > position + 1), last, end)
         tokens[..., position] = last
-        scores[..., position] = log_probs.gather(-1, last.unsqueeze(-1)).squeeze(-1) * going
+        scores[..., position] = log_probs.gather(-1, last.unsqueeze(-1)).squeeze(-1).clamp(min=LEAST) * going
         going &= last != end
         if (position + 1) % every == 0 and not bool(going.any()):
             break

@@ -22,6 +22,7 @@ class Predicted(NamedTuple):
     token_scores: list[float]
     reference_scores: list[float] | None
     quantiles: dict[str, str] | None
+    at_limit: bool | None
 
 
 class Predictor:
@@ -48,8 +49,8 @@ def best_texts(task: Task, rows: Sequence[int], hypotheses: Sequence[list[Hypoth
     if lost:
         raise InputError(f"row {lost[0]} has no prediction: the network's output is non-finite; train it anew")
     return [
-        Predicted(row, task.text(best[0]), best[0].score, best[0].token_scores, None, task.quantile_texts(best[0]))
-        for row, best in zip(rows, hypotheses, strict=True)
+        Predicted(row, task.text(one), one.score, one.token_scores, None, task.quantile_texts(one), one.at_limit)
+        for row, (one, *_) in zip(rows, hypotheses, strict=True)
     ]
 
 

@@ -34,6 +34,8 @@ class Prediction(NamedTuple):
     """The same of each token of the reference, by tasks that look at them."""
     quantiles: dict[str, str] | None = None
     """The forecast of each quantile, by tasks that make several."""
+    at_limit: bool | None = None
+    """Whether it is as long as the limit of length lets it be, by tasks that have one."""
 
 
 class Score(NamedTuple):

@@ -29,6 +29,7 @@ from seq2seq.report.wording import (
     heading,
     is_number,
     label,
+    limit_sentence,
     number,
     part,
     parts,
@@ -54,6 +55,7 @@ class Scores(NamedTuple):
     rows: str
     scores: list[ScoreLine]
     decoding: str
+    limit: str
 
 
 def write_run(folder: Path, path: Path | None = None) -> Path:
@@ -173,7 +175,8 @@ def scores_of(name: str, main: Mapping[str, Any]) -> Scores:
     metrics = part(main, "metrics")
     settings = {key: value for key, value in part(main, "decoding").items() if value not in (None, "")}
     lines = [score(key, part(metrics, key)) for key in metrics]
-    return Scores(name, count(main.get("rows"), "row"), lines, phrase(settings))
+    limit = limit_sentence(part(main, "length_limit"))
+    return Scores(name, count(main.get("rows"), "row"), lines, phrase(settings), limit)
 
 
 # The run card

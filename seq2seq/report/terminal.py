@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seq2seq.report.wording import shortened
+from seq2seq.report.wording import limit_sentence, part, shortened
 
 
 def lined_up(texts: Sequence[str], width: int = 160) -> list[str]:
@@ -25,8 +25,9 @@ def summary(results: Mapping[str, Any], split: str) -> str:
 
 
 def shown(results: Mapping[str, Any], split: str) -> str:
-    """Five examples, for the terminal."""
-    lines = []
+    """What the limit of length has done, and five examples, for the terminal."""
+    limit = part(results["splits"][split], "length_limit")
+    lines = ["", limit_sentence(limit)] if limit.get("ended") or limit.get("longer") else []
     for row in results["splits"][split]["examples"]["random"][:5]:
         source, reference, prediction = lined_up([row[name] for name in ("source", "reference", "prediction")])
         lines += ["", *([f"  source      {source}"] if source else [])]

@@ -87,6 +87,17 @@ def phrase(value: object) -> str:
     return str(value)
 
 
+def limit_sentence(limit: Mapping[str, Any]) -> str:
+    """How many predictions the limit of length has ended; empty where nothing is known of it."""
+    ended, cut, rows = (limit.get(key) for key in ("ended", "longer", "rows"))
+    if not all(is_number(one) for one in (ended, cut, rows)):
+        return ""
+    return (
+        f"longest prediction {limit.get('limit')}: {number(ended)} of {number(rows)} predictions end there, "
+        f"{number(cut)} references are longer"
+    )
+
+
 def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from seq2seq.configurable import Part, build, plain, stored_name
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, Tokenizer, Tokenizers
+from seq2seq.decoding import length_bound
 from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
+from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.decoding.sampling import sample
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
@@ -24,6 +26,7 @@ from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.dropout import number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
+from seq2seq.tasks import length_limits
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
 
@@ -45,6 +48,8 @@ class Task(nn.Module, Part):
         self.tokenizers = tokenizers
         self.decoding = Decoding()
         """How to search by default; part of the checkpoint, not of the network."""
+        self.length_bound: LengthBound | None = None
+        """The most target tokens as training has learnt it, where nothing in `decoding` says otherwise."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Settings are no part of the network, even where they are a module that has not been built."""
@@ -100,6 +105,25 @@ class Task(nn.Module, Part):
         state: after the rows before, where rows are consecutive; returned is the one after these.
         """
         return self.predict(batch, decoding), None, state
+
+    def limits(self, source_lengths: Tensor, decoding: Decoding) -> Tensor:
+        """(B,) source tokens, on the CPU, to (B,) the most target tokens, the end included, where targets have one."""
+        return length_limits.limits(source_lengths, self.row_format, self.length_bound, decoding)
+
+    def limit_in_words(self, decoding: Decoding) -> str:
+        """What `limits` follows, and where that comes from."""
+        return length_limits.in_words(self.row_format, self.length_bound, decoding)
+
+    def check_decoding(self, decoding: Decoding) -> None:
+        """Raise InputError for what this task cannot do."""
+        if decoding.prefix and not self.searches:
+            kind = type(self).__name__
+            raise InputError(f"decoding.prefix is {decoding.prefix!r}, but this {kind} does not search; leave it out")
+
+    @property
+    def predicts_once(self) -> bool:
+        """Whether a row has one prediction, however many are asked for."""
+        return False
 
     @property
     def searches(self) -> bool:
@@ -168,11 +192,15 @@ class Task(nn.Module, Part):
         ends, penalty = (BOS, EOS), decoding.length_penalty
         rules = rules or decoding.rules(limits)
         if decoding.temperature is not None:
-            return sample(step, state, limits, *ends, decoding.beam_size, decoding.draw(), row_keys, rules)
-        if decoding.beam_size == 1:
-            return greedy(step, state, limits, *ends, penalty, rules)
-        return beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules)
+            found = sample(step, state, limits, *ends, decoding.beam_size, decoding.draw(), row_keys, rules)
+        elif decoding.beam_size == 1:
+            found = greedy(step, state, limits, *ends, penalty, rules)
+        else:
+            found = beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules)
+        pairs = zip(found, limits.tolist(), strict=True)
+        return [[item._replace(at_limit=len(item.tokens) + 1 >= most) for item in row] for row, most in pairs]
 
+    @torch.inference_mode()
     def search_after_prefix(
         self, step: StepFunction[S], state: S, limits: Tensor, row_keys: Tensor, decoding: Decoding
     ) -> list[list[Hypothesis]]:
@@ -184,7 +212,8 @@ class Task(nn.Module, Part):
         def after(tokens: Tensor, state: S) -> tuple[Tensor, S]:
             return step(tokens.masked_fill(tokens == BOS, prefix[-1]), state)
 
-        result = self.search(after, state, limits, row_keys, replace(decoding, prefix=""))
+        rules = decoding.rules(limits, prefix)
+        result = self.search(after, state, limits, row_keys, replace(decoding, prefix=""), rules)
         return [[item._replace(tokens=[*prefix, *item.tokens]) for item in row] for row in result]
 
     def prefix_tokens(self, prefix: str) -> list[int]:
@@ -266,6 +295,7 @@ def pack_task(task: Task) -> dict[str, Any]:
     return {
         "task": json.dumps(task.specification()),
         "decoding": json.dumps(task.decoding.specification()),
+        "length_bound": json.dumps(task.length_bound),
         "tokenizers": json.dumps([tokenizer.specification() for tokenizer in tokenizers]),
         "tokenizer_states": [as_tensor(tokenizer.state) for tokenizer in tokenizers],
     }
@@ -280,6 +310,7 @@ def unpack_task(packed: dict[str, Any]) -> Task:
         tokenizers.append(tokenizer)
     task = build(Task, json.loads(packed["task"]), tokenizers=Tokenizers(tokenizers[0], tokenizers[-1]))
     task.decoding = build(Decoding, json.loads(packed["decoding"]))
+    task.length_bound = length_bound.read(json.loads(packed.get("length_bound", "null")))
     return task
 
 

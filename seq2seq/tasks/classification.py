@@ -78,6 +78,10 @@ class Classification(RecurrentTask):
     def searches(self) -> bool:
         return False
 
+    @property
+    def predicts_once(self) -> bool:
+        return self.multi_label
+
     def logits(self, batch: Batch) -> Tensor:
         """(B, C), in at least 32 bits."""
         noise = Noise(batch.seed, batch.row_keys)

@@ -1,5 +1,6 @@
 """The settings of decoding: how a task searches for its output."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -8,11 +9,15 @@ from torch import Tensor
 
 from seq2seq.configurable import Part
 from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.decoding.sampling import Draw
 from seq2seq.errors import InputError, check_range
 
 USUAL_ROWS = 256
 """decoding.rows where neither settings nor a GPU's memory say otherwise."""
+
+USUAL_RATIO = 2.0
+"""Target tokens for each source token in runs that have learnt no limit."""
 
 
 @final
@@ -23,11 +28,13 @@ class Decoding(Part):
     Args:
         beam_size: hypotheses kept for each source; 1 is greedy search.
         length_penalty: hypotheses are ranked by log-probability / length ** length_penalty.
-        max_length_ratio: the most target tokens for each source token (10 more are always allowed).
-        max_length: the most target tokens of all, the end not counted; null for no such limit.
-        min_length: the fewest target tokens, the end not counted.
+        max_length_ratio: the most target tokens for each source token (10 more are always allowed); null for max_length
+            or, without it, for a limit learnt from the training targets, all of which it has room for.
+        max_length: the most target tokens of all, the end and prefix not counted; null for no such limit.
+        min_length: the fewest target tokens, the end and prefix not counted.
         prefix: text that every prediction begins with.
-        no_repeat_ngram: no sequence of n tokens occurs twice in a prediction; 0 allows all.
+        no_repeat_ngram: no sequence of n tokens occurs twice in a prediction, prefix included; 0 allows all. A
+            prediction to which nothing may be added ends, even below min_length.
         temperature: draw beam_size predictions at random, with log-probabilities divided by this, instead of searching
             for the best; null to search.
         top_k: draw from the k most likely tokens; null for all.
@@ -39,7 +46,7 @@ class Decoding(Part):
 
     beam_size: int = 5
     length_penalty: float = 1.0
-    max_length_ratio: float = 2.0
+    max_length_ratio: float | None = None
     max_length: int | None = None
     min_length: int = 0
     prefix: str = ""
@@ -54,11 +61,12 @@ class Decoding(Part):
         check_range("decoding.beam_size", self.beam_size, 1)
         if self.rows is not None:
             check_range("decoding.rows", self.rows, 1)
-        check_range("decoding.max_length_ratio", self.max_length_ratio, 0, 1000)
         check_range("decoding.length_penalty", self.length_penalty, 0, 10)
         check_range("decoding.min_length", self.min_length, 0)
         check_range("decoding.no_repeat_ngram", self.no_repeat_ngram, 0)
         check_range("decoding.seed", self.seed, 0)
+        if self.max_length_ratio is not None:
+            check_range("decoding.max_length_ratio", self.max_length_ratio, 0, 1000)
         if self.max_length is not None:
             check_range("decoding.max_length", self.max_length, max(1, self.min_length))
         if self.top_k is not None:
@@ -80,16 +88,34 @@ class Decoding(Part):
         """Sources decoded at once."""
         return max(1, self.at_once // self.beam_size)
 
-    def limits(self, source_lengths: Tensor) -> Tensor:
-        """(B,) source lengths to (B,) the most target tokens, the end included."""
-        limits = ((source_lengths * self.max_length_ratio).long() + 10).clamp(min=self.min_length + 1)
+    def limits(self, source_lengths: Tensor, learnt: LengthBound | None = None) -> Tensor:
+        """(B,) source lengths, on the CPU, to (B,) the most target tokens, the end included.
+
+        learnt: what the training targets say, None for a run made before they were asked.
+        """
+        if self.max_length_ratio is None and self.max_length is not None:
+            return torch.full_like(source_lengths, self.max_length + 1)
+        if self.max_length_ratio is None and learnt is not None:
+            limits = learnt.of(source_lengths)
+        else:
+            ratio = USUAL_RATIO if self.max_length_ratio is None else self.max_length_ratio
+            limits = (source_lengths * ratio).long() + 10
+        limits = limits.clamp(min=self.min_length + 1)
         return limits if self.max_length is None else limits.clamp(max=self.max_length + 1)
 
-    def rules(self, limits: Tensor) -> Constraints | None:
-        """Further constraints on predictions; None for none. limits (B,) as above."""
+    def limit_in_words(self, learnt: LengthBound | None = None) -> str:
+        """The most target tokens, and which setting says so."""
+        given = {"max_length_ratio": self.max_length_ratio, "max_length": self.max_length}
+        named = " and ".join(f"decoding.{name} {value:g}" for name, value in given.items() if value is not None)
+        if named or learnt is None:
+            return named or f"{USUAL_RATIO:g} x source tokens + 10"
+        return f"{learnt} (from the training targets)"
+
+    def rules(self, limits: Tensor, prefix: Sequence[int] = ()) -> Constraints | None:
+        """Further constraints on predictions; None for none. limits (B,) as above; prefix: tokens before them."""
         if not self.min_length and not self.no_repeat_ngram:
             return None
-        return Constraints(torch.full_like(limits, self.min_length), self.no_repeat_ngram)
+        return Constraints(torch.full_like(limits, self.min_length), self.no_repeat_ngram, tuple(prefix))
 
     def draw(self) -> Draw:
         """The distribution that tokens are drawn from."""

@@ -205,6 +205,10 @@ class Forecasting(RecurrentTask):
     def searches(self) -> bool:
         return False
 
+    @property
+    def predicts_once(self) -> bool:
+        return True
+
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """One forecast for each row; nothing ranks it, so its score is 0."""
         with without_gradients():

@@ -25,9 +25,6 @@ from seq2seq.pinned_copy import to_host
 from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 
-LONGEST = 200
-"""Tokens of a text, its end not counted, where decoding.max_length is null."""
-
 
 @dataclass(eq=False, repr=False)
 class Generation(RecurrentTask):
@@ -189,8 +186,7 @@ class Generation(RecurrentTask):
             log_probs[..., self.unwritable] = -torch.inf
             return log_probs, state
 
-        most = LONGEST if decoding.max_length is None else decoding.max_length
-        limits = torch.full((len(row_keys),), max(most, decoding.min_length) + 1, device=self.unwritable.device)
+        limits = self.limits(torch.zeros(len(row_keys), dtype=torch.long), decoding).to(self.unwritable.device)
         return self.search(step, state, limits, row_keys, decoding)
 
     def generate_from_prompts(

@@ -1,6 +1,6 @@
 """Tagging: one label for each token (synchronous many-to-many)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -120,8 +120,15 @@ class Tagging(RecurrentTask):
     ) -> list[list[Hypothesis]]:
         """The best sequences of as many labels as there are tokens; an end that costs nothing follows the last."""
 
+        prefix = self.prefix_tokens(decoding.prefix) if decoding.prefix else []
+        decoding = replace(decoding, prefix="")
+
         def step(before: Tensor, state: TaggerState) -> tuple[Tensor, TaggerState]:
+            place = state.time
             log_probs, state = decoder.step(before.masked_fill(before == BOS, PAD), state)
+            if place < len(prefix):
+                others = torch.arange(log_probs.shape[-1], device=log_probs.device) != prefix[place]
+                log_probs = log_probs.masked_fill(others, -torch.inf)
             log_probs[..., EOS] = 0.0
             return log_probs, state
 
@@ -130,7 +137,8 @@ class Tagging(RecurrentTask):
 
         def without_end(item: Hypothesis) -> Hypothesis:
             scores = item.token_scores[:-1]
-            return item._replace(token_scores=scores, score=sum(scores) / max(len(item.tokens), 1) ** penalty)
+            score = sum(scores) / max(len(item.tokens), 1) ** penalty
+            return item._replace(token_scores=scores, score=score, at_limit=None)
 
         return [[without_end(item) for item in row] for row in result]
 

@@ -143,7 +143,7 @@ class Translation(RecurrentTask):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
             state = self.encode(batch)
-        limits = to_device(decoding.limits(batch.source_lengths), batch.source.device)
+        limits = to_device(self.limits(batch.source_lengths, decoding), batch.source.device)
         return self.search(self.step, state, limits, batch.row_keys, decoding)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:

@@ -1,5 +1,6 @@
 """Knowledge distillation: a student learns from a stronger run, from its probabilities token by token or its lines."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from seq2seq.models.cells import picked, real_positions
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.training.options import DistillationOptions
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 """Of the cached lines of teachers; a new version leaves the old ones unused."""
@@ -112,12 +115,15 @@ class Teacher:
         count = len(texts.source)
         print(f"{self.path} predicts {count:,} training rows; they are kept for other runs", file=sys.stderr)
         split, task = data.encode(texts, self.task.tokenizers, "train"), self.task.to(device)
-        lines, predict = [""] * count, Predictor(task, task.decoding)
+        lines, predict, ended = [""] * count, Predictor(task, task.decoding), 0
         with tqdm(total=count, desc="predicting", unit="row", leave=False, disable=None) as bar:
             for batch in predict_texts.batches(split, task.decoding, device):
-                for row, line, *_ in predict(batch):
-                    lines[row] = line
+                for one in predict(batch):
+                    lines[one.row] = one.text
+                    ended += bool(one.at_limit)
                 bar.update(len(batch.rows))
+        if ended:
+            log.warning("%d of %d predictions of %s are as long as they may be: cut off", ended, count, self.path)
         rows.write((Row(*pair, row) for row, pair in enumerate(zip(texts.source, lines, strict=True), 1)), folder)
 
 

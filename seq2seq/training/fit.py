@@ -13,6 +13,7 @@ from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.decoding_options import USUAL_ROWS
+from seq2seq.tasks.length_limits import longer, remedy
 from seq2seq.training.arithmetic import arithmetic, described
 from seq2seq.training.preparation import Job, begin
 from seq2seq.training.signals import Deadline
@@ -55,7 +56,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary])
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
     if process_rank() == 0:
-        begin(job, learner.task.tokenizers)
+        begin(job, learner.task)
         describe(learner, trainer, job.run)
     prepared = time.monotonic() - job.started
     try:
@@ -130,6 +131,8 @@ def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory) -> None:
         f"{' and '.join(tokenizer.extent() for tokenizer in learner.task.tokenizers)}; "
         f"{learner.task.parameter_counts()['total']:,} parameters\n"
         f"{steps}; writing to {run.path}",
+        *limits_in_words(learner),
+        sep="\n",
         file=sys.stderr,
     )
     idle = idle_hint(learner, trainer)
@@ -151,6 +154,19 @@ def idle_hint(learner: "Learner", trainer: "Trainer") -> str:
         f"data.batch_tokens {tokens:,} keep a GPU busy a quarter of the time or less; --data.batch_tokens "
         f"{BUSY * devices} is up to ten times as fast, with a learning rate chosen anew (docs/gpu.md){small}"
     )
+
+
+def limits_in_words(learner: "Learner") -> list[str]:
+    """How long predictions may be, and the share of targets that are longer; nothing where none has an end."""
+    task = learner.task
+    if not task.row_format.target_ends:
+        return []
+    cut = {
+        name: float(longer(split, task.length_bound, task.decoding).mean()) for name, split in learner.splits.items()
+    }
+    listed = " and ".join(f"{100 * share:.1f} % of the {name} targets" for name, share in cut.items() if share)
+    warning = f"; {listed} are longer and cannot be predicted: {remedy(task.decoding)}" if listed else ""
+    return [f"longest prediction: {task.limit_in_words(task.decoding)}{warning}"]
 
 
 def test(run: RunDirectory, trainer: "Trainer", learner: "Learner") -> float:

@@ -15,11 +15,14 @@ from seq2seq.data.checks import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.decoding import length_bound
+from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.errors import InputError, Stopped
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
+from seq2seq.tasks.length_limits import learnt
 from seq2seq.training.signals import Requests
 from seq2seq.training.trainer import own_device, refuse_compromised
 
@@ -97,10 +100,11 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     teacher = read_teacher(job)
     train_texts, validation_texts = data.texts("train"), data.texts("validation")
     content = train_texts.content
-    tokenizers = vocabularies(job, kind, train_texts, validation_texts, teacher)
+    tokenizers, bound = vocabularies(job, kind, train_texts, validation_texts, teacher)
     torch.manual_seed(job.parts.seed)
     task = kind(tokenizers, **vars(job.parts.model))
-    task.decoding = job.parts.decoding
+    task.decoding, task.length_bound = job.parts.decoding, bound
+    task.check_decoding(task.decoding)
     if not job.resume:
         task.initialise()
     if teacher is not None:
@@ -108,6 +112,9 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         if job.parts.distillation.sequences:
             train_texts = teacher.texts(train_texts, data, own_device(job.parts.trainer))
     train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.row_format)
+    if process_rank() == 0 and not job.resume and task.row_format.target_ends:
+        first = data.encode(train_texts, tokenizers, "train", task.row_format) if train is None else train
+        task.length_bound = learnt(first, tokenizers.target)
     validation = data.encode(validation_texts, tokenizers, "validation", task.row_format)
 
     refuse_compromised()
@@ -133,33 +140,39 @@ def read_teacher(job: Job) -> "Teacher | None":
     return teacher
 
 
-def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, teacher: "Teacher | None") -> Tokenizers:
-    """Those of the resumed run, of the teacher, or learned from the training rows."""
+def vocabularies(
+    job: Job, kind: type[Task], train: Texts, validation: Texts, teacher: "Teacher | None"
+) -> tuple[Tokenizers, LengthBound | None]:
+    """Those of the resumed run, of the teacher, or learned from the training rows.
+
+    With them the bound of the resumed run, or that of the first process; None where it is still to be learnt.
+    """
     data: DataModule = job.parts.data
     if process_rank() != 0:
-        job.run.wait(launch_id(), "ready")
-        return read_tokenizers(data, job.run)
+        bound = length_bound.read(job.run.wait(launch_id(), "ready"))
+        return read_tokenizers(data, job.run), bound
     if job.resume:
         content = checkpoint.read(job.run.last)
         now = {"content": train.content, "validation": validation.content, "teacher": teacher and teacher.content}
         changes = resuming.origins(content, now)
         job.allowed.extend(resuming.refuse_or_allow(changes, job.run.last, job.parts.allow_change))
-        return checkpoint.restore(content, job.run.last).tokenizers
+        before = checkpoint.restore(content, job.run.last)
+        return before.tokenizers, before.length_bound
     findings = checks.cheap(train, validation, kind.row_format.conditions)
     print(checks.two_lines(findings, job.arguments), file=sys.stderr)
-    return data.train_tokenizers(train) if teacher is None else teacher.tokenizers
+    return data.train_tokenizers(train) if teacher is None else teacher.tokenizers, None
 
 
-def begin(job: Job, tokenizers: Tokenizers) -> None:
+def begin(job: Job, task: Task) -> None:
     """The first process's first writing: everything that could be refused has been accepted."""
     if not job.resume:
         job.run.clear()
     write_text(job.run.config, to_yaml(job.settings))
-    keep_tokenizers(tokenizers, job.run)
+    keep_tokenizers(task.tokenizers, job.run)
     job.run.clear([job.run.processes.name])
     if scheduled_job() is not None:
         job.run.begun_by(str(scheduled_job()))
-    job.run.announce(launch_id(), resume=job.resume, ready=True)
+    job.run.announce(launch_id(), resume=job.resume, ready=task.length_bound)
 
 
 def keep_tokenizers(tokenizers: Tokenizers, run: RunDirectory) -> None:

@@ -61,6 +61,7 @@ def test_a_run_holds_what_it_promises(run: RunDirectory) -> None:
         "token_scores",
         "reference_scores",
         "quantiles",
+        "at_limit",
         "metric",
         "chrf",
     }

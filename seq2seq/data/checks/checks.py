@@ -325,6 +325,17 @@ def too_long(encoded: Encoded) -> list[Finding]:
     return noted(encoded, "too long", severity, rows, text, examples=examples)
 
 
+def over_limit(encoded: Encoded, cut: np.ndarray, limit: str) -> list[Finding]:
+    """Targets that are longer than predictions may be; cut (rows,) says which, `limit` in words how long that is."""
+    rows = np.flatnonzero(cut)
+    severity: Severity = "warning" if len(rows) > 0.01 * len(cut) else "note"
+    lengths, texts = encoded.split.target.lengths, encoded.split.texts.target
+    examples = [encoded.example(row, f"{lengths[row]:,} tokens: {shown(texts[int(row)])}") for row in rows[:EXAMPLES]]
+    return noted(
+        encoded, "over limit", severity, rows, f"target longer than any prediction ({limit})", examples=examples
+    )
+
+
 # All together
 
 
