@@ -21,7 +21,7 @@ from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.training.options import DistillationOptions
 
-VERSION = 1
+VERSION = 2
 """Of the cached lines of teachers; a new version leaves the old ones unused."""
 
 CHUNK = 1 << 24

@@ -21,6 +21,7 @@ from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
+from seq2seq.training import tried_metrics
 from seq2seq.training.signals import Requests
 from seq2seq.training.trainer import refuse_compromised
 
@@ -110,6 +111,9 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
             train_texts = teacher.texts(train_texts, data, decoding_device(job))
     train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.row_format)
     validation = data.encode(validation_texts, tokenizers, "validation", task.row_format)
+    tried_metrics.settle(task, validation)
+    if process_rank() == 0:
+        tried_metrics.try_all(task, validation)
 
     refuse_compromised()
     from seq2seq.training.learner import Learner
