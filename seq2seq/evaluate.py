@@ -4,6 +4,7 @@ With several runs, or with plain text files of anybody's predictions (--system n
 predictions: which is better, by how much, and is the difference significant.
 """
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ from seq2seq.runs.run_directory import REPORTED, RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 
-COMPARING = ("--system", "--references", "--sources", "--metrics")
+COMPARING = ("--system", "--references", "--sources", *command.METRICS)
 """Options that compare what has been written instead of decoding anew."""
 
 OF_TRAINING = (
@@ -100,7 +101,10 @@ def add_comparing(parser: ArgumentParser) -> None:
         "--system", type=str, action="append", default=[], metavar="NAME=PATH",
         help="a file of predictions, one a line, or a run, under a name of your own; the same name again is a seed",
     )  # fmt: skip
-    parser.add_argument("--references", type=Path | None, help="file of references for --system, one a line")
+    parser.add_argument(
+        "--references", type=str, action="append", default=[], metavar="FILE",
+        help="file of references for --system, one a line; given several times, rows have several references",
+    )  # fmt: skip
     parser.add_argument("--sources", type=Path | None, help="file of sources for --system, one a line")
     parser.add_argument("--metrics", type=list[Metric] | None, help="scores to compare by, such as [Bleu, Chrf, Ter]")
 
@@ -109,6 +113,7 @@ def main(arguments: Sequence[str]) -> int:
     """Score or compare as the arguments say; 1 if a score is worse than demanded."""
     if watchdog.started_by_first():
         watchdog.die_with_parent()
+    arguments = command.with_metrics(arguments, "--metrics")
     if command.options(arguments, COMPARING) or len([one for one in arguments[:2] if not one.startswith("-")]) == 2:
         return compare(arguments)
     return score(command.run_argument(arguments, scoring_parser({}, {})), arguments)
@@ -124,9 +129,9 @@ def compare(arguments: Sequence[str]) -> int:
     named = [(None, path) for path in [*first, *map(Path, config.run)]] + systems.named(config.system)
     if not named:
         raise InputError(f"there is nothing to score; give a run, or --system NAME=FILE: {parser.prog} RUN [RUN ...]")
-    if config.sources is not None and config.references is None:
+    if config.sources is not None and not config.references:
         raise InputError("--sources needs --references FILE beside it")
-    truth = None if config.references is None else systems.read_truth(config.references, config.sources)
+    truth = systems.read_truth([*map(Path, config.references)], config.sources) if config.references else None
     gathered = systems.gather(named, truth, config.split)
     chosen = metrics or systems.metrics_of(gathered, config.split)
     compared = comparison(gathered, chosen, config.split, asked_for=bool(metrics))
@@ -217,9 +222,12 @@ def readable_bounds(texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         name, _, value = text.partition("=")
         try:
-            bounds[name.strip()] = float(value)
+            bound = float(value)
         except ValueError:
-            raise InputError(f"--fail_under {text} must be METRIC=VALUE, such as bleu=35") from None
+            bound = math.nan
+        if not math.isfinite(bound):
+            raise InputError(f"--fail_under {text} must be METRIC=VALUE with a number, such as bleu=35")
+        bounds[name.strip()] = bound
     return bounds
 
 
@@ -239,6 +247,8 @@ def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path 
         metric = known[name]
         side = "under" if metric["higher_is_better"] else "over"
         for score in metric["scores"][base is not None :]:
+            if not math.isfinite(score["value"]):
+                raise InputError(f"--fail_under {name}: {score['system']} has no such score, it is n/a")
             if not (score["value"] >= bound if metric["higher_is_better"] else score["value"] <= bound):
                 problems.append(f"{score['system']}: {name} {score['value']:.4g} is {side} {bound:g}")
     if base is not None:

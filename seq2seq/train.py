@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests) -> None:
     """Read the arguments, take the run directory, and train."""
+    arguments = command.with_metrics(arguments, "--model.metrics")
     kind = command.task_class(arguments)
     parser = command.training_parser(kind)
     config = command.parse(parser, arguments)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from seq2seq.analysis.words import WordCounts, WordList, WordMatches, frequencies, match, units_of_sides, word_list
-from seq2seq.metrics.base import Metric, Prediction, resampled
+from seq2seq.metrics.base import Metric, Prediction, percentiles, resampled
 from seq2seq.metrics.ratios import divided, f1
 
 LENGTHS = (1, 6, 11, 16, 21, 31, 51)
@@ -25,7 +25,7 @@ FIFTHS = ("first fifth", "second fifth", "third fifth", "fourth fifth", "last fi
 Breakdown = dict[str, Any]
 """by, title, axis, metric, unit, what is counted (rows or words) and groups: {"label", "rows", "value", "low", "high"}.
 
-The interval of a group is None where there is but one row.
+The interval of a group is None where there is but one row; the value is NaN where a group has nothing to score.
 """
 
 
@@ -79,7 +79,7 @@ def by_length(side: str, lengths: Sequence[int], metric: Metric, statistics: np.
 def by_unknown_words(sources: WordList, counts: WordCounts, metric: Metric, statistics: np.ndarray) -> Breakdown:
     """The metric by the share of source words that training lacks."""
     unknown = frequencies(sources.words, counts.source) == 0
-    rates = divided(np.bincount(sources.rows, unknown, len(sources.lengths)), sources.lengths)
+    rates = divided(np.bincount(sources.rows, unknown, len(sources.lengths)), sources.lengths, 0.0)
     described = {
         "by": "unknown_rate",
         "title": "Unknown source words",
@@ -150,7 +150,7 @@ def words_grouped(table: np.ndarray, value: Callable[[np.ndarray], np.ndarray], 
     drawn = value(resampled(table.reshape(rows, -1)).reshape(-1, groups, kinds)) if rows > 1 else None
     results = []
     for group in np.flatnonzero(totals[:, -1]).tolist():
-        low, high = (None, None) if drawn is None else np.percentile(drawn[:, group], [2.5, 97.5]).tolist()
+        low, high = (None, None) if drawn is None else percentiles(drawn[:, group])
         numbers = {"value": float(value(totals[group])), "low": low, "high": high}
         results.append({"label": labels[group], "rows": int(totals[group, -1]), **numbers})
     return {"unit": "percent", "counted": "words", "groups": results}

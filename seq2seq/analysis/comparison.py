@@ -9,7 +9,7 @@ from seq2seq.analysis.breakdown import breakdowns
 from seq2seq.analysis.systems import System
 from seq2seq.configurable import flatten
 from seq2seq.errors import InputError
-from seq2seq.metrics.base import TOLERANCE, Metric, Prediction
+from seq2seq.metrics.base import TOLERANCE, Metric, Prediction, settled
 from seq2seq.metrics.significance import Difference, Scored, adjusted, compare, scored
 
 LEVEL = 0.05
@@ -29,6 +29,7 @@ def comparison(
 
     asked_for: whether the user chose the metrics; else those that not all systems have are left out, with a note.
     """
+    metrics = settled(metrics, [row.references for row in systems[0].outputs[0].rows])
     kept, statistics, notes = measured(systems, metrics, asked_for)
     return {
         "format": 1,

@@ -1,6 +1,7 @@
 """From hypotheses to results.json: predictions, scores, examples, environment; plain JSON that the report shows."""
 
 import logging
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from seq2seq.analysis.repetition import repetition
 from seq2seq.analysis.words import WordCounts
 from seq2seq.data.batching.split import Split
 from seq2seq.data.tokenizers.base import Tokenizers
-from seq2seq.metrics.base import Metric, Prediction
+from seq2seq.metrics.base import Metric, Prediction, settled
 from seq2seq.report.terminal import lined_up
 from seq2seq.report.wording import limit_sentence
 from seq2seq.tasks.base import Task
@@ -39,7 +40,12 @@ class Examined(NamedTuple):
     def rows(self) -> list[dict[str, Any]]:
         """Predictions with their scores, as they are written."""
         more = ({"metric": self.metric, self.metric: score} for score in self.scores)
-        return [{**row._asdict(), **score} for row, score in zip(self.predictions, more, strict=True)]
+        return [{**as_line(row), **score} for row, score in zip(self.predictions, more, strict=True)]
+
+
+def as_line(row: Prediction) -> dict[str, Any]:
+    """A prediction as it is written; further references only where there are any."""
+    return {name: value for name, value in row._asdict().items() if name != "more_references" or value}
 
 
 def examine(
@@ -54,21 +60,22 @@ def examine(
 
     count: counts the words of the training rows, where that is possible; its argument: whether targets are sentences.
     """
-    statistics = {metric.name: metric.statistics(predictions) for metric in task.metrics}
-    metric = next((one for one in task.metrics if one.name == "chrf"), task.metrics[0])
+    metrics = settled(task.metrics, [row.references for row in predictions])
+    statistics = {metric.name: metric.statistics(predictions) for metric in metrics}
+    metric = next((one for one in metrics if one.name == "chrf"), metrics[0])
     each = metric.each_of(statistics[metric.name]) if predictions else []
     chosen = examples(predictions, each, metric)
     shown = sorted({row for rows in chosen.values() for row in rows})
     seen = inspect(task, split, predictions, decoding, device, shown)
-    first, row_format, (source, target) = task.metrics[0], task.row_format, task.tokenizers
+    first, row_format, (source, target) = metrics[0], task.row_format, task.tokenizers
     sentences = not row_format.labels and target.width is None
     results = {
         "rows": len(predictions),
         "metrics": {
             one.name: {**one.scored(statistics[one.name], interval=True)._asdict(), **about_metric(one)}
-            for one in task.metrics
+            for one in metrics
         },
-        "details": {one.name: details for one in task.metrics if (details := one.details(predictions))},
+        "details": {one.name: details for one in metrics if (details := one.details(predictions))},
         "breakdowns": breakdowns(
             predictions,
             first,
@@ -113,10 +120,11 @@ def about_metric(metric: Metric) -> dict[str, Any]:
 def examples(
     predictions: Sequence[Prediction], scores: Sequence[float], metric: Metric, count: int = 8
 ) -> dict[str, list[int]]:
-    """The best, worst, median, longest and some random rows, by their scores."""
+    """The best, worst, median, longest and some random rows, by their scores where they have one."""
     rows = range(len(predictions))
     # Longer rows first among equals: a long sentence that is right says more than a short one.
-    ranked = sorted(rows, key=lambda row: (-metric.rank(scores[row]), -len(predictions[row].source), row))
+    ranked = [row for row in rows if not math.isnan(scores[row])]
+    ranked.sort(key=lambda row: (-metric.rank(scores[row]), -len(predictions[row].source), row))
     middle = max(0, (len(ranked) - count) // 2)
     longest = sorted(rows, key=lambda row: (-len(predictions[row].source or predictions[row].reference), row))
     drawn = random.Random(1).sample(rows, min(count, len(rows)))

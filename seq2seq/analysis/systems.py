@@ -89,7 +89,8 @@ def read_predictions(file: Path) -> list[Prediction]:
 def prediction_of(content: Mapping[str, Any], row: int, texts: Sequence[str]) -> Prediction:
     """A line of predictions as it was before it was written; a missing score is NaN."""
     score, scores = content.get("score"), content.get("token_scores") or []
-    more = content.get("reference_scores"), content.get("quantiles"), content.get("at_limit")
+    names = ("reference_scores", "quantiles", "more_references", "at_limit")
+    more = (content.get(name) for name in names)
     return Prediction(row, texts[0], texts[1], texts[2], math.nan if score is None else score, scores, *more)
 
 
@@ -108,16 +109,21 @@ def refuse_other_count(file: Path, count: int, truth_name: str, wanted: int) -> 
         raise InputError(f"{file} has {count:,} lines but {truth_name} has {wanted:,}; line n must belong to line n")
 
 
-def read_truth(references: Path, sources: Path | None) -> list[Prediction]:
-    """References, and sources if there are any, as rows without predictions."""
-    wanted = list(lines(references))
+def read_truth(references: Sequence[Path], sources: Path | None) -> list[Prediction]:
+    """References, one or several of each row, and sources if there are any, as rows without predictions."""
+    first, *others = references
+    wanted, *more = [list(lines(file)) for file in references]
     if not wanted:
-        raise InputError(f"{references} is empty; there is nothing to score")
+        raise InputError(f"{first} is empty; there is nothing to score")
+    for file, texts in zip(others, more, strict=True):
+        refuse_other_count(file, len(texts), str(first), len(wanted))
     given = [""] * len(wanted) if sources is None else list(lines(sources))
     if sources is not None:
-        refuse_other_count(sources, len(given), str(references), len(wanted))
-    return [Prediction(row, source, reference, "", math.nan, [])
-            for row, (source, reference) in enumerate(zip(given, wanted, strict=True))]  # fmt: skip
+        refuse_other_count(sources, len(given), str(first), len(wanted))
+    return [
+        Prediction(row, source, reference, "", math.nan, [], more_references=list(several) or None)
+        for row, (source, reference, *several) in enumerate(zip(given, wanted, *more, strict=True))
+    ]
 
 
 def gather(named: Sequence[tuple[str | None, Path]], truth: Sequence[Prediction] | None, split: str) -> list[System]:
@@ -136,7 +142,7 @@ def gather(named: Sequence[tuple[str | None, Path]], truth: Sequence[Prediction]
     read = [output or read_texts(path, rows, whose) for output, (_, path) in zip(outputs, named, strict=True)]
     for output in read:
         refuse_other_rows(output, rows, whose)
-    return pooled([name for name, _ in named], read)
+    return pooled([name for name, _ in named], [with_references(output, rows) for output in read])
 
 
 def refuse_other_rows(output: SystemOutput, truth: Sequence[Prediction], whose: str) -> None:
@@ -150,6 +156,12 @@ def refuse_other_rows(output: SystemOutput, truth: Sequence[Prediction], whose: 
                     f"{output.path} and {whose} have different {side}s: row {row.id} is {shortened(mine, 60)!r} and "
                     f"{shortened(theirs, 60)!r}; only systems for the same test set can be compared"
                 )
+
+
+def with_references(output: SystemOutput, truth: Sequence[Prediction]) -> SystemOutput:
+    """An output with all references of the rows."""
+    rows = [row._replace(more_references=other.more_references) for row, other in zip(output.rows, truth, strict=True)]
+    return output._replace(rows=rows)
 
 
 def pooled(names: Sequence[str | None], outputs: Sequence[SystemOutput]) -> list[System]:

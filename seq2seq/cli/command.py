@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -48,6 +49,15 @@ SWITCH: dict[str, Any] = {"type": bool, "default": False, "nargs": "?", "const":
 """An option that needs no value: --option, --option true or --option false."""
 
 
+METRICS = ("--metrics", "--model.metrics")
+"""The names of the option that chooses metrics, which every command takes: the short one, and that of the file."""
+
+
+def with_metrics(arguments: Sequence[str], name: str) -> list[str]:
+    """The arguments with the option that chooses metrics under the name that a command's parser has."""
+    return [re.sub(rf"^({'|'.join(METRICS)})(?=$|=|\.|\+)", name, one) for one in arguments]
+
+
 def parser_for(name: str, description: str) -> ArgumentParser:
     """The parser of `python -m seq2seq.NAME`, with the option that every command has."""
     program = f"python -m seq2seq.{name}"
@@ -82,7 +92,9 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
         "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
-    parser.add_argument("--patience", type=int | None, help="validations without a better score before stopping early")
+    parser.add_argument(
+        "--patience", type=int | None, help="validations without a better score or loss before stopping early"
+    )
     parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
     parser.add_class_arguments(TrainerOptions, "trainer")
     parser.add_class_arguments(OptimizerOptions, "optimizer")

@@ -19,10 +19,12 @@ CHUNK = 20_000
 LINE_BITS = 40
 """Bits of a location that hold the line; those above them hold the index of the file."""
 
-SCHEMA = pa.schema([("source", pa.string()), ("target", pa.string()), ("location", pa.int64())])
+SCHEMA = pa.schema(
+    [("source", pa.string()), ("target", pa.string()), ("location", pa.int64()), ("more", pa.list_(pa.string()))]
+)
 
 
-T = TypeVar("T", str, int)
+T = TypeVar("T", str, int, list[str] | None)
 
 
 class Row(NamedTuple):
@@ -36,6 +38,8 @@ class Row(NamedTuple):
     """The name of that file."""
     corpus: int = 0
     """The number of its corpus in a mixture."""
+    more_references: Sequence[str] = ()
+    """Further targets that are as good, by which predictions are scored; training learns `target`."""
 
 
 class Origin(NamedTuple):
@@ -63,6 +67,14 @@ class Texts(NamedTuple):
     """Rows of each corpus of a mixture, which follow one another."""
     origins: Sequence[Origin] = ()
     """Every file that the rows were read from, as it was then."""
+    more_references: Sequence[list[str] | None] = ()
+    """Of each row the references beside `target`; empty where no row has any."""
+
+    def references(self) -> list[list[str]]:
+        """All references of each row."""
+        if not len(self.more_references):
+            return [[text] for text in self.target]
+        return [[text, *(more or ())] for text, more in zip(self.target, self.more_references, strict=True)]
 
     def location(self, row: int) -> str:
         """Where a row comes from, as file:line."""
@@ -104,19 +116,26 @@ def tables(rows: Iterable[Row], described: dict[str, object]) -> Iterator[pa.Rec
     """Rows as pieces of a table; `described` gets what belongs to them after the last."""
     content, corpora = hashlib.sha256(), np.zeros(1, dtype=np.int64)
     files: dict[str, int] = {}
+    several = False
     stream = iter(rows)
     while chunk := list(itertools.islice(stream, CHUNK)):
-        sources, targets, lines, names, numbers = zip(*chunk, strict=True)
+        sources, targets, lines, names, numbers, more = zip(*chunk, strict=True)
         for texts in (sources, targets):
             content.update(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)).tobytes())
             content.update("".join(texts).encode())
+        if any(more):
+            content.update(json.dumps(more).encode())
+            several = True
         counts = np.bincount(numbers, minlength=len(corpora))
         counts[: len(corpora)] += corpora
         corpora = counts
         file = np.array([files.setdefault(name, len(files)) for name in names], dtype=np.int64)
         locations = file << LINE_BITS | np.array(lines, dtype=np.int64)
-        yield pa.record_batch([pa.array(sources), pa.array(targets), pa.array(locations)], schema=SCHEMA)
-    described |= {"content": content.hexdigest(), "corpora": corpora.tolist(), "files": list(files)}
+        columns = [pa.array(sources), pa.array(targets), pa.array(locations)]
+        yield pa.record_batch(
+            [*columns, pa.array([list(one) or None for one in more], SCHEMA.field("more").type)], schema=SCHEMA
+        )
+    described |= {"several": several, "content": content.hexdigest(), "corpora": corpora.tolist(), "files": list(files)}
 
 
 def write(rows: Iterable[Row], folder: Path) -> None:
@@ -149,6 +168,7 @@ def texts_of(table: pa.Table, described: dict[str, object]) -> Texts:
     files, corpora = described["files"], described["corpora"]
     if not isinstance(files, list) or not isinstance(corpora, list):
         raise InputError("the description of stored rows is damaged")
-    source, target, locations = (table.column(name) for name in SCHEMA.names)
+    source, target, locations, more = (table.column(name) for name in SCHEMA.names)
     columns = ArrowColumn[str](source), ArrowColumn[str](target)
-    return Texts(*columns, str(described["content"]), ArrowColumn[int](locations), files, corpora)
+    texts = Texts(*columns, str(described["content"]), ArrowColumn[int](locations), files, corpora)
+    return texts._replace(more_references=ArrowColumn[list[str] | None](more)) if described["several"] else texts

@@ -1,5 +1,6 @@
 """Batches to predictions in row order, and their scores."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -25,18 +26,42 @@ class Predicted(NamedTuple):
     at_limit: bool | None
 
 
+class MeasuredLoss(NamedTuple):
+    """The loss of some rows with teacher forcing."""
+
+    total: float
+    """In nats, of a forecast in the units of its loss."""
+    tokens: int
+    """What it is a sum over."""
+
+
+def mean_loss(losses: Sequence[MeasuredLoss]) -> float:
+    """The loss of a token, whichever way the rows were cut into batches; NaN of no tokens."""
+    tokens = sum(one.tokens for one in losses)
+    return math.fsum(one.total for one in losses) / tokens if tokens else math.nan
+
+
 class Predictor:
     """Predicts batch after batch; of running text the state is carried over from one to the next."""
 
-    def __init__(self, task: Task, decoding: Decoding) -> None:
+    def __init__(self, task: Task, decoding: Decoding, measured: bool = False) -> None:
+        """measured: whether the loss of the references is taken too."""
         self.task, self.decoding = task, decoding if task.searches else decoding.greedy()
+        self.measured = measured
+        self.losses: list[MeasuredLoss] = []
+        """Of each batch."""
         self.state: CellState = ()
 
     def __call__(self, batch: Batch) -> list[Predicted]:
         """The best hypothesis of each row of a batch as text, and the task's scores of its reference."""
         if not len(batch.rows):
             return []
-        hypotheses, scores, self.state = self.task.predict_and_score(batch, self.state, self.decoding)
+        if self.measured:
+            hypotheses, scores, self.state, loss = self.task.predict_and_measure(batch, self.state, self.decoding)
+            tokens = self.task.row_format.loss_denominator(batch.target_lengths.numpy())
+            self.losses.append(MeasuredLoss(loss, tokens))
+        else:
+            hypotheses, scores, self.state = self.task.predict_and_score(batch, self.state, self.decoding)
         predicted = best_texts(self.task, batch.rows.tolist(), hypotheses)
         if scores is None:
             return predicted
@@ -59,7 +84,14 @@ def in_order(predicted: Iterable[Predicted], texts: Texts) -> list[Prediction]:
     by_row = sorted(predicted, key=lambda item: item.row)
     if [item.row for item in by_row] != list(range(len(texts.source))):
         raise RuntimeError(f"{len(by_row)} predictions for {len(texts.source)} rows: some are missing or double")
-    return [Prediction(item.row, texts.source[item.row], texts.target[item.row], *item[1:]) for item in by_row]
+    return [with_texts(item, texts) for item in by_row]
+
+
+def with_texts(item: Predicted, texts: Texts) -> Prediction:
+    """A prediction with its source and references."""
+    row, more = item.row, texts.more_references
+    references = (more[row] or None) if len(more) else None
+    return Prediction(row, texts.source[row], texts.target[row], *item[1:6], references, item.at_limit)
 
 
 def score(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> dict[str, Score]:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from seq2seq.errors import check_range
-from seq2seq.metrics.base import Prediction
+from seq2seq.metrics.base import Metric, Prediction, changed
 from seq2seq.metrics.labels import check_separator, described, in_column, labels_of
-from seq2seq.metrics.ratios import F1, Ratio, by_label, divided, f1
+from seq2seq.metrics.ratios import F1, MacroAverage, Ratio, by_label, f1
 
 SHOWN = 30
 """Labels of a confusion matrix; rarer ones are pooled."""
@@ -19,17 +19,38 @@ OTHER = "other"
 
 
 class ExactMatch(Ratio):
-    """Percent of rows equal to their reference, both without outer whitespace."""
+    """Percent of rows equal to their reference, or to one of several, without outer whitespace."""
 
     name = "exact_match"
 
+    def __init__(self, sets: bool | None = None, separator: str | None = None) -> None:
+        """What is compared.
+
+        Args:
+            sets: whether a row is a set of labels in no order; null for what the task is about: yes where
+                model.multi_label is true.
+            separator: between the labels of a set; null for tabs where a reference has any, else whitespace.
+        """
+        check_separator(separator)
+        self.sets, self.separator = sets, separator
+
+    def of_sets(self) -> Metric:
+        return changed(self, sets=True) if self.sets is None else self
+
     def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
         """(N, 2): whether it is right, and 1."""
-        right = [row.prediction.strip() == row.reference.strip() for row in rows]
+        right = [any(self.same(row._replace(reference=one)) for one in row.references) for row in rows]
         return np.stack([np.array(right, dtype=float), np.ones(len(rows))], axis=1)
 
+    def same(self, row: Prediction) -> bool:
+        """Whether a prediction is its reference."""
+        if self.sets:
+            predicted, reference = map(set, labels_of(row, self.separator))
+            return predicted == reference
+        return row.prediction.strip() == row.reference.strip()
+
     def settings(self) -> str:
-        return f"{self.name}|strip:yes"
+        return f"{self.name}|sets:yes|{described(self.separator)}" if self.sets else f"{self.name}|strip:yes"
 
 
 class Accuracy(Ratio):
@@ -68,7 +89,7 @@ class Accuracy(Ratio):
         return f"accuracy|column:{self.column or 'all'}|{described(self.separator)}"
 
 
-class MacroF1(F1):
+class MacroF1(MacroAverage):
     """The mean of the F1 of each label that occurs in the references, all labels weighing the same, percent.
 
     A label that is only ever predicted is not in the mean; its predictions still count against the labels of the
@@ -76,25 +97,29 @@ class MacroF1(F1):
     """
 
     name = "macro_f1"
+    kinds = 3
 
-    def __init__(self, sets: bool = False, separator: str | None = None) -> None:
+    def __init__(self, sets: bool | None = None, separator: str | None = None) -> None:
         """What is compared.
 
         Args:
             sets: whether a row has any number of labels in no order; else they are compared position by position.
+                null for what the task is about: yes where model.multi_label is true.
             separator: between labels; null for tabs where a reference has any, else whitespace.
         """
         check_separator(separator)
         self.sets, self.separator = sets, separator
 
+    def of_sets(self) -> Metric:
+        return changed(self, sets=True) if self.sets is None else self
+
     def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
         """(N, 3 * labels): of each label that occurs in these rows, in order, right, predicted and reference."""
         return self.counts(rows)[1].reshape(len(rows), -1) if rows else np.zeros((0, 0))
 
-    def value(self, totals: np.ndarray) -> np.ndarray:
-        counts = totals.reshape(*totals.shape[:-1], totals.shape[-1] // 3, 3)
-        occurs = counts[..., 2] > 0
-        return divided((f1(counts) * occurs).sum(-1), occurs.sum(-1))
+    def parts(self, totals: np.ndarray) -> np.ndarray:
+        """(..., labels, 3) to the F1 of each label (..., labels); NaN for those that no reference has."""
+        return np.where(totals[..., 2] > 0, f1(totals), np.nan)
 
     def settings(self) -> str:
         return f"{self.name}|labels:reference|sets:{'yes' if self.sets else 'no'}|{described(self.separator)}"

@@ -1,7 +1,10 @@
 """Metric: predictions and references to a score with its interval and signature."""
 
+import copy
+import inspect
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -34,16 +37,24 @@ class Prediction(NamedTuple):
     """The same of each token of the reference, by tasks that look at them."""
     quantiles: dict[str, str] | None = None
     """The forecast of each quantile, by tasks that make several."""
+    more_references: list[str] | None = None
+    """Further references of the row, beside `reference`; None for none."""
     at_limit: bool | None = None
     """Whether it is as long as the limit of length lets it be, by tasks that have one."""
+
+    @property
+    def references(self) -> list[str]:
+        """All references."""
+        return [self.reference, *(self.more_references or ())]
 
 
 class Score(NamedTuple):
     """A number that can be quoted."""
 
     value: float
+    """NaN where there is nothing to score."""
     low: float | None
-    """Lower end of the 95 % bootstrap interval; None when it was not asked for."""
+    """Lower end of the 95 % bootstrap interval; None when it was not asked for, or there is none."""
     high: float | None
     signature: str
     """Everything that changes the number."""
@@ -56,6 +67,10 @@ class Metric(Part):
     """
 
     name: str = ""
+    kind_name: str = ""
+    """The name without what `distinct` has added; empty where that is nothing."""
+    decided: tuple[str, ...] = ()
+    """Settings that were left open and that `settled` has decided."""
     higher_is_better: ClassVar[bool] = True
     unit: ClassVar[str] = "percent"
 
@@ -64,33 +79,46 @@ class Metric(Part):
         raise TypeError(f"{type(self).__name__} does not say what it counts")
 
     def value(self, totals: np.ndarray) -> np.ndarray:
-        """Sums (..., K) to scores (...)."""
+        """Sums (..., K) to scores (...); NaN where there is nothing to score."""
         raise TypeError(f"{type(self).__name__} does not say what its counts mean")
 
     def settings(self) -> str:
         """The signature without what belongs to the bootstrap."""
         return self.name
 
+    def settled(self, references: Sequence[Sequence[str]]) -> "Metric":
+        """The metric for rows with these references, with settings decided that were left open; mostly itself."""
+        return self
+
+    def of_sets(self) -> "Metric":
+        """The metric for rows that are sets of labels, in no order; itself where the order plays no part."""
+        return self
+
     def rank(self, value: float) -> float:
-        """The value, or minus it where a lower one is better: what to compare checkpoints and rows by."""
-        return value if self.higher_is_better else -value
+        """What to compare checkpoints and rows by: higher is better, and what has no score comes last."""
+        return -np.inf if np.isnan(value) else value if self.higher_is_better else -value
 
     def score(self, rows: Sequence[Prediction], interval: bool = False) -> Score:
         """Score the rows of a split; `interval` adds the bootstrap."""
-        return self.scored(self.statistics(rows), interval)
+        metric = self.settled([row.references for row in rows])
+        return metric.scored(metric.statistics(rows), interval)
 
     def scored(self, counts: np.ndarray, interval: bool) -> Score:
         """The score of statistics (N, K); the interval spans the middle 95 % of the values of resampled rows."""
         value = float(self.value(counts.sum(axis=0)))
-        if not interval or len(counts) < 2:
+        if not interval or len(counts) < 2 or np.isnan(value):
             return Score(value, None, None, self.settings())
-        low, high = self.interval(self.value(resampled(counts)))
+        low, high = self.interval(self.of_resamples(counts))
         return Score(value, low, high, self.signature_of_bootstrap())
+
+    def of_resamples(self, counts: np.ndarray) -> np.ndarray:
+        """The values (RESAMPLES,) of rows drawn with replacement from those with statistics (N, K)."""
+        return self.value(resampled(counts))
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
         """The 95 % interval that the values of resamples (R,) make: their 2.5th and 97.5th percentile."""
-        low, high = np.percentile(values, [2.5, 97.5])
-        return float(low), float(high)
+        low, high = percentiles(values)
+        return low, high
 
     def extreme(self, distances: np.ndarray, observed: float) -> np.ndarray:
         """Which distances (R,) between exchanged systems speak against the observed one as strongly as it is.
@@ -115,6 +143,72 @@ class Metric(Part):
     def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
         """What lies behind the score, plain values for results.json: scores by label, confusions."""
         return {}
+
+
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile of values (R,), without those of resamples that have nothing to score."""
+    known = values[~np.isnan(values)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+M = TypeVar("M", bound=Metric)
+
+
+def changed(metric: M, **attributes: Any) -> M:
+    """The same metric with other values of these attributes."""
+    other = copy.copy(metric)
+    vars(other).update(attributes)
+    return other
+
+
+def decide(metric: M, **settings: Any) -> M:
+    """The same metric with settings that were left open."""
+    return changed(metric, decided=(*metric.decided, *settings), **settings)
+
+
+def distinct(metrics: Sequence[Metric]) -> list[Metric]:
+    """Metrics of one name get names that say how they differ, such as bleu_char, or else a number."""
+    kinds = [metric.kind_name or metric.name for metric in metrics]
+    counts = Counter(kinds)
+    named: list[Metric] = []
+    for kind, metric in zip(kinds, metrics, strict=True):
+        base = name = kind
+        if counts[kind] > 1:
+            others = [other for other, same in zip(metrics, kinds, strict=True) if same == kind and other is not metric]
+            base = name = "_".join([kind, *differences(metric, others)])
+        number = 1
+        while name in {one.name for one in named}:
+            number += 1
+            name = f"{base}_{number}"
+        named.append(metric if name == metric.name else changed(metric, name=name, kind_name=kind))
+    return named
+
+
+def settled(metrics: Sequence[Metric], references: Sequence[Sequence[str]]) -> list[Metric]:
+    """The metrics for rows with these references, under names that differ."""
+    return distinct([metric.settled(references) for metric in metrics])
+
+
+def differences(metric: Metric, others: Sequence[Metric]) -> list[str]:
+    """Words for the settings in which a metric differs from others and from the defaults."""
+    defaults = inspect.signature(type(metric)).parameters
+    words = [] if all(type(one) is type(metric) for one in others) else [type(metric).__name__]
+    for name, parameter in defaults.items():
+        value = getattr(metric, name)
+        if value == parameter.default or all(getattr(one, name, None) == value for one in others):
+            continue
+        if isinstance(value, bool):
+            words.append(name if value else f"no_{name}")
+        elif isinstance(value, str) and value.replace("-", "").isalnum():
+            words.append(value)
+        else:
+            words.append(f"{name}_{NAMED.get(value, value)}")
+    return words
+
+
+NAMED = {"\t": "tab", " ": "space"}
+"""Values of settings that are no word."""
 
 
 def draws(rows: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:

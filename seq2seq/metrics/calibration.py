@@ -69,7 +69,7 @@ class CalibrationError(Metric):
     def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
         """The reliability table: of each bin its ends, labels, mean confidence and share of right ones, all in 0..1."""
         counts = self.statistics(rows).sum(axis=0).reshape(self.bins, 3)
-        confidence, accuracy = (divided(counts[:, index], counts[:, 0]) for index in (1, 2))
+        confidence, accuracy = (divided(counts[:, index], counts[:, 0], 0.0) for index in (1, 2))
         table = [
             {
                 "low": index / self.bins,

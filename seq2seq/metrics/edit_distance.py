@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from seq2seq.errors import InputError
-from seq2seq.metrics.base import Metric, Prediction
-from seq2seq.metrics.ratios import Ratio, divided
+from seq2seq.metrics.base import Prediction
+from seq2seq.metrics.ratios import MacroAverage, Ratio, divided
 
 
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
@@ -34,10 +34,11 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
     return distance
 
 
-class ErrorRate(Metric):
+class ErrorRate(MacroAverage):
     """Errors over what could be wrong, percent; or the mean of that over groups of rows, each weighing the same."""
 
     higher_is_better: ClassVar[bool] = False
+    kinds = 2
 
     def __init__(self, grouped: bool = False) -> None:
         """grouped: take the mean over groups of rows that share the source before its first tab, such as languages."""
@@ -68,10 +69,9 @@ class ErrorRate(Metric):
             counts[index, index_of[group]] = self.errors(row)
         return counts.reshape(len(rows), 2 * len(index_of))
 
-    def value(self, totals: np.ndarray) -> np.ndarray:
-        counts = totals.reshape(*totals.shape[:-1], totals.shape[-1] // 2, 2)
-        occurs = counts.any(-1)  # a resample may lack a group
-        return divided(rates(counts).sum(-1), occurs.sum(-1))
+    def parts(self, totals: np.ndarray) -> np.ndarray:
+        """(..., groups, 2) to percent (..., groups); NaN where nothing can be wrong."""
+        return 100.0 * divided(totals[..., 0], totals[..., 1])
 
     def settings(self) -> str:
         return f"{self.name}|mean:{'groups' if self.grouped else 'all'}"
@@ -81,13 +81,8 @@ class ErrorRate(Metric):
         if not self.grouped:
             return {}
         names, totals = sorted({*self.groups(rows)}), self.statistics(rows).sum(axis=0)
-        values = rates(totals.reshape(len(names), 2)).tolist()
+        values = self.parts(totals.reshape(len(names), 2)).tolist()
         return {"groups": dict(zip(names, values, strict=True))}
-
-
-def rates(counts: np.ndarray) -> np.ndarray:
-    """(..., 2) errors and what they are divided by to percent (...); nothing to be divided by counts as one."""
-    return np.asarray(100.0 * counts[..., 0] / np.maximum(counts[..., 1], 1))
 
 
 class SequenceErrorRate(ErrorRate):

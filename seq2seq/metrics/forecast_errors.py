@@ -99,7 +99,7 @@ class MeanAbsoluteScaledError(Metric):
         naive = season - numbers(row.reference, row.id, "reference")
         usable = scale > 0
         own, other = (
-            float(divided(np.abs(one).mean(axis=0), np.where(usable, scale, 0)).sum()) for one in (errors, naive)
+            float(divided(np.abs(one).mean(axis=0), np.where(usable, scale, 0), 0.0).sum()) for one in (errors, naive)
         )
         return own, other, int(usable.sum()), int((~usable).sum())
 

@@ -16,6 +16,11 @@ LARGEST = 700.0
 """Nats a token at which a perplexity is clipped, so that it and its interval stay finite, in JSON too."""
 
 
+def perplexity_of(loss: float) -> float:
+    """Of a mean negative log-probability in nats."""
+    return float(np.exp(np.minimum(loss, LARGEST)))
+
+
 def surprise(row: Prediction, name: str) -> float:
     """Minus the log-probability of a row's reference, in nats."""
     if row.reference_scores is None:
@@ -27,7 +32,7 @@ def surprise(row: Prediction, name: str) -> float:
 
 
 class Perplexity(Ratio):
-    """The exponential of the mean negative log-probability of a reference's token, its end included; 1 of nothing.
+    """The exponential of the mean negative log-probability of a reference's token, its end included.
 
     It depends on what a token is: only models with the same tokenizer compare.
     """

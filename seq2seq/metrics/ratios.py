@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from seq2seq.metrics.base import Metric
+from seq2seq.metrics.base import Metric, resampled
 
 
-def divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Elementwise above / below, both of one shape; 0 where `below` is 0, so that nothing scores nothing."""
-    result = np.zeros(np.shape(below))
+def divided(above: np.ndarray, below: np.ndarray, otherwise: float = np.nan) -> np.ndarray:
+    """Elementwise above / below, both of one shape; `otherwise` where `below` is 0: NaN, since there is no score."""
+    result = np.full(np.shape(below), otherwise)
     np.divide(above, below, out=result, where=np.asarray(below) != 0)
     return result
 
@@ -28,6 +28,8 @@ class Ratio(Metric):
 def f1(counts: np.ndarray) -> np.ndarray:
     """F1 in percent (...) of (..., 3) numbers of right, predicted and reference things: 2 right / (the other two).
 
+    NaN where nothing was predicted and nothing is in the references.
+
     That is the harmonic mean of precision, right / predicted, and recall, right / reference (van Rijsbergen 1979).
     """
     return 200.0 * divided(counts[..., 0], counts[..., 1] + counts[..., 2])
@@ -37,16 +39,37 @@ class F1(Metric):
     """F1 of the sums of (right, predicted, reference), percent."""
 
     def value(self, totals: np.ndarray) -> np.ndarray:
-        """(..., 3) to (...)."""
+        """(..., 3) to (...); NaN where there is nothing to find and nothing was found."""
         return f1(totals)
 
-    def each_of(self, counts: np.ndarray) -> list[float]:
-        """The score of each row by itself; 100 where there was nothing to find and nothing was found.
 
-        Such rows are right, so they must not stand among the worst examples.
-        """
-        scores: list[float] = np.where(counts.any(axis=1), self.value(counts), 100.0).tolist()
-        return scores
+class MacroAverage(Metric):
+    """The mean of the scores of several parts, such as labels or groups of rows, which weigh the same."""
+
+    kinds: ClassVar[int]
+    """Numbers of each part in the statistics (N, parts * kinds), the last of which tells whether there is any."""
+
+    def parts(self, totals: np.ndarray) -> np.ndarray:
+        """(..., kinds) to the score of each part (...); NaN for one that does not occur."""
+        raise TypeError(f"{type(self).__name__} does not say how a part is scored")
+
+    def split(self, totals: np.ndarray) -> np.ndarray:
+        """(..., parts * kinds) to (..., parts, kinds)."""
+        return totals.reshape(*totals.shape[:-1], totals.shape[-1] // self.kinds, self.kinds)
+
+    def value(self, totals: np.ndarray) -> np.ndarray:
+        return mean_of(self.parts(self.split(totals)))
+
+    def of_resamples(self, counts: np.ndarray) -> np.ndarray:
+        """A part that a resample lacks has its score in all rows, or else the mean would jump by leaving it out."""
+        scores, whole = self.parts(self.split(resampled(counts))), self.parts(self.split(counts.sum(axis=0)))
+        return mean_of(np.where(np.isnan(scores), whole, scores))
+
+
+def mean_of(scores: np.ndarray) -> np.ndarray:
+    """The mean (...) of those scores (..., parts) that are known."""
+    known = ~np.isnan(scores)
+    return divided(np.where(known, scores, 0.0).sum(-1), known.sum(-1))
 
 
 def by_label(names: Sequence[str], counts: np.ndarray) -> dict[str, dict[str, float]]:

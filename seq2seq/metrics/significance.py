@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.metrics.base import SEED, Metric, resampled
+from seq2seq.metrics.base import SEED, Metric, percentiles
 
 TRIALS = 10_000
 """Of approximate randomisation."""
@@ -45,17 +45,18 @@ class Scored(NamedTuple):
 def scored(metric: Metric, seeds: Sequence[np.ndarray]) -> Scored:
     """The score of a system, and what it might have been with other rows."""
     value = float(mean(metric, [one.sum(axis=0) for one in seeds]))
-    return Scored(seeds, value, mean(metric, [resampled(one) for one in seeds]))
+    resamples = [metric.of_resamples(one) for one in seeds]
+    return Scored(seeds, value, np.asarray(sum(resamples) / len(resamples)))
 
 
 def compare(metric: Metric, system: Scored, other: Scored) -> Difference:
     """How `system` differs from `other`; all statistics have the same rows and columns."""
     observed = system.value - other.value
-    low, high = np.percentile(system.resampled - other.resampled, [2.5, 97.5])
+    low, high = percentiles(system.resampled - other.resampled)
     return Difference(
         observed,
-        float(low),
-        float(high),
+        low,
+        high,
         randomised(metric, system.seeds, other.seeds),
         bootstrap_p(system.resampled, other.resampled, abs(observed)),
     )

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from seq2seq.report import plots
 from seq2seq.report.plots import Marks, Point
-from seq2seq.report.wording import NAMES, SCORES, finite, is_number, label, number, part
+from seq2seq.report.wording import SCORES, finite, is_number, label, metric_of, number, part
 
 OF_MEMORY = {"effective_rank", "gradient_arriving", "saturated_gates"}
 """Curves that have a chapter of their own."""
@@ -34,7 +34,7 @@ def training(results: Mapping[str, Any]) -> TrainingCurves:
     measured = {key: points_of(rows) for key, rows in part(results, "curves").items() if rows}
     drawn = {key: points for key, points in measured.items() if points and key not in OF_MEMORY}
     losses = {key: points for key, points in drawn.items() if key.endswith("loss")}
-    scores = {key: points for key, points in drawn.items() if key.removeprefix("validation_") in SCORES}
+    scores = {key: points for key, points in drawn.items() if metric_of(key.removeprefix("validation_")) in SCORES}
     first = [("Loss", "nats per token", losses), ("Validation score", "score", scores)]
     others = [(label(key), label(key), {key: drawn[key]}) for key in drawn if key not in losses and key not in scores]
     resumed = [step for step in results.get("resumed") or () if is_number(step)]
@@ -81,7 +81,7 @@ def in_numbers(key: str, points: Sequence[Point]) -> list[str]:
 def curve_name(key: str) -> str:
     """`validation_bleu` reads `validation BLEU`."""
     head, _, metric = key.partition("_")
-    return f"{head} {label(metric)}" if metric in NAMES else label(key)
+    return f"{head} {label(metric)}" if metric_of(metric) else label(key)
 
 
 def best_checkpoint(best: Mapping[str, Any]) -> str:

@@ -55,13 +55,22 @@ def duration(seconds: object) -> str:
 
 
 def label(key: object) -> str:
-    """A key as words: `max_length_ratio` reads `max length ratio`, `bleu` reads `BLEU`."""
-    return NAMES.get(str(key), str(key).replace("_", " ").strip())
+    """A key as words: `max_length_ratio` reads `max length ratio`, `bleu` and `bleu_char` read `BLEU`, `BLEU char`."""
+    known = metric_of(str(key))
+    name = NAMES.get(known, known.replace("_", " "))
+    return f"{name} {str(key)[len(known) :].replace('_', ' ').strip()}".strip()
+
+
+def metric_of(key: str) -> str:
+    """The metric that a key begins with, which settings may follow as in `bleu_char`; nothing for none."""
+    names = (name for name in {*NAMES, *SCORES} if key == name or key.startswith(f"{name}_"))
+    return max(names, key=len, default="")
 
 
 def heading(key: object) -> str:
     """A key at the start of a line: `exact_match` reads `Exact match`, `chrf` still reads `chrF`."""
-    return NAMES.get(str(key)) or label(key)[:1].upper() + label(key)[1:]
+    text = label(key)
+    return text if metric_of(str(key)) in NAMES else text[:1].upper() + text[1:]
 
 
 def phrase(value: object) -> str:

@@ -2,9 +2,10 @@
 
 import inspect
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.decoding.sampling import sample
 from seq2seq.errors import InputError, check_range
-from seq2seq.metrics.base import Metric
+from seq2seq.metrics.base import Metric, distinct
 from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.dropout import number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
@@ -29,6 +30,17 @@ from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks import length_limits
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
+
+
+class Validated(NamedTuple):
+    """What a validation learns of a batch."""
+
+    hypotheses: list[list[Hypothesis]]
+    reference_scores: list[list[float]] | None
+    state: CellState
+    """As in `predict_and_score`."""
+    loss: float
+    """`validation_loss`, summed."""
 
 
 class Task(nn.Module, Part):
@@ -69,6 +81,15 @@ class Task(nn.Module, Part):
         """Sum over the batch's real target tokens, in nats."""
         raise TypeError(f"{type(self).__name__} does not define its loss")
 
+    def validation_loss(self, batch: Batch) -> Tensor:
+        """`loss` without what belongs to training alone, such as smoothing; in nats where `loss_is_likelihood`."""
+        return self.loss(batch)
+
+    @property
+    def loss_is_likelihood(self) -> bool:
+        """Whether `validation_loss` is minus a log-probability, so that it makes a perplexity."""
+        return True
+
     def forward(self, batch: Batch) -> Tensor:
         """Log-probabilities (B, T - 1, V) in nats of the batch's target, each token given those before it."""
         raise TypeError(f"{type(self).__name__} does not define the probability of a token")
@@ -105,6 +126,14 @@ class Task(nn.Module, Part):
         state: after the rows before, where rows are consecutive; returned is the one after these.
         """
         return self.predict(batch, decoding), None, state
+
+    def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
+        """`predict_and_score` with `validation_loss`; a subclass may read the sources once for both."""
+        hypotheses, scores, state = self.predict_and_score(batch, state, decoding)
+        if scores is not None:
+            return Validated(hypotheses, scores, state, -math.fsum(score for row in scores for score in row))
+        with torch.no_grad():
+            return Validated(hypotheses, None, state, float(self.validation_loss(batch)))
 
     def limits(self, source_lengths: Tensor, decoding: Decoding) -> Tensor:
         """(B,) source tokens, on the CPU, to (B,) the most target tokens, the end included, where targets have one."""
@@ -278,7 +307,7 @@ class RecurrentTask(Task):
         for name in ("dropout", "recurrent_dropout"):
             check_range(f"model.{name}", getattr(self, name), 0, 1)
         self.refuse_wrong_settings()
-        self.metrics = self.metrics or self.usual_metrics()
+        self.metrics = distinct(self.metrics or self.usual_metrics())
 
     def refuse_wrong_settings(self) -> None:
         """Raise InputError for settings out of range or that contradict each other or the tokenizers."""

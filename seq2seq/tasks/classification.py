@@ -13,14 +13,15 @@ from seq2seq.decoding.gradients import without_gradients
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
-from seq2seq.metrics.base import Metric
+from seq2seq.metrics.base import Metric, distinct
 from seq2seq.metrics.calibration import CalibrationError
+from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
-from seq2seq.tasks.base import RecurrentTask
+from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
 
@@ -49,6 +50,8 @@ class Classification(RecurrentTask):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.row_format = self.row_format._replace(single_token_target=not self.multi_label)
+        if self.multi_label:
+            self.metrics = distinct([metric.of_sets() for metric in self.metrics or ()])
         source, target = self.tokenizers
         reader = reader_of(source, self.embedding_size, self.encoder.feature_size, self.words)
         self.reader = Encoder(reader, Stack.of(self), self.encoder)
@@ -57,7 +60,7 @@ class Classification(RecurrentTask):
 
     def usual_metrics(self) -> list[Metric]:
         if self.multi_label:
-            return [MacroF1(sets=True), MicroF1(), ExactMatch()]
+            return [MacroF1(sets=True), MicroF1(), ExactMatch(sets=True)]
         return [Accuracy(), MacroF1(), CalibrationError()]
 
     def refuse_wrong_settings(self) -> None:
@@ -94,18 +97,33 @@ class Classification(RecurrentTask):
         return vector
 
     def loss(self, batch: Batch) -> Tensor:
-        logits, labels = self.logits(batch), batch.target - SPECIAL
+        return self.loss_of(self.logits(batch), batch, self.label_smoothing)
+
+    def validation_loss(self, batch: Batch) -> Tensor:
+        return self.loss_of(self.logits(batch), batch, 0.0)
+
+    def loss_of(self, logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
+        """The loss of logits (B, C)."""
+        labels = batch.target - SPECIAL
         if self.multi_label:
             targets = logits.new_zeros(len(logits), 1 + logits.shape[1])  # in front a column of what is no label
             targets = targets.scatter_(1, labels.clamp(min=-1) + 1, 1.0)[:, 1:]
             return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
         real = to_device((batch.target_lengths > 0).nonzero().squeeze(1), logits.device)
         logits, labels = logits.index_select(0, real), labels.index_select(0, real)[:, 0].clamp(min=0)
-        return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.label_smoothing)
+        return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
+            return self.chosen(self.logits(batch), decoding)
+
+    def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
+        with without_gradients():
             logits = self.logits(batch)
+            return Validated(self.chosen(logits, decoding), None, state, float(self.loss_of(logits, batch, 0.0)))
+
+    def chosen(self, logits: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
+        """The likeliest labels of each row of logits (B, C)."""
         if self.multi_label:
             return [[several(row)] for row in to_host(logits)[0]]
         log_probs, order = logits.log_softmax(-1).topk(min(decoding.beam_size, logits.shape[1]), dim=-1)

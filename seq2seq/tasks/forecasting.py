@@ -22,7 +22,7 @@ from seq2seq.metrics.forecast_errors import (
     RootMeanSquaredError,
 )
 from seq2seq.models.attention import Attention
-from seq2seq.models.cells import GRU, Cell, inside, picked, real_positions
+from seq2seq.models.cells import GRU, Cell, CellState, inside, picked, real_positions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
@@ -30,7 +30,7 @@ from seq2seq.models.fixed_vector import Bridge, Linear, StateShape
 from seq2seq.models.forecaster import Forecaster, ForecastInputs, pinball
 from seq2seq.models.recurrent import Stack
 from seq2seq.pinned_copy import to_device
-from seq2seq.tasks.base import RecurrentTask
+from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
 
 MEDIAN = 0.5
@@ -195,8 +195,12 @@ class Forecasting(RecurrentTask):
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum over steps, numbers and quantiles of the pinball loss, or over steps and numbers of the squared error."""
+        return self.loss_of(self(batch), batch)
+
+    def loss_of(self, forecasts: Tensor, batch: Batch) -> Tensor:
+        """The loss of forecasts (B, T, D, Q)."""
         real = real_positions(batch.target_lengths, batch.target)
-        forecasts, target = picked(self(batch), real), picked(batch.target, real)
+        forecasts, target = picked(forecasts, real), picked(batch.target, real)
         if self.quantiles is None:
             return torch.sum(torch.square(forecasts.squeeze(-1) - target))
         return pinball(forecasts, target, self.quantiles).sum()
@@ -212,7 +216,20 @@ class Forecasting(RecurrentTask):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """One forecast for each row; nothing ranks it, so its score is 0."""
         with without_gradients():
-            forecasts = self(batch).movedim(-1, 1)  # (B, Q, T, D)
+            return self.hypotheses(self(batch))
+
+    def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
+        with without_gradients():
+            forecasts = self(batch)
+            return Validated(self.hypotheses(forecasts), None, state, float(self.loss_of(forecasts, batch)))
+
+    @property
+    def loss_is_likelihood(self) -> bool:
+        return False
+
+    def hypotheses(self, forecasts: Tensor) -> list[list[Hypothesis]]:
+        """Forecasts (B, T, D, Q), one for each row."""
+        forecasts = forecasts.movedim(-1, 1)  # (B, Q, T, D)
         names = [f"{level:g}" for level in self.levels]
         return [[Hypothesis([], 0.0, [], dict(zip(names, row, strict=True)))] for row in forecasts.tolist()]
 

@@ -17,13 +17,14 @@ from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
+from seq2seq.models.cells import CellState
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
-from seq2seq.tasks.base import RecurrentTask
+from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
@@ -95,13 +96,26 @@ class Tagging(RecurrentTask):
         return encoding, batch.source_lengths
 
     def loss(self, batch: Batch) -> Tensor:
-        encoding, _ = self.states(batch)
+        return self.loss_of(self.states(batch)[0], batch)
+
+    def loss_of(self, encoding: Encoding, batch: Batch) -> Tensor:
+        """The loss of sources that have been encoded."""
         states = encoding.states[:, : batch.target.shape[1]]
         return self.labeller.loss(states, batch.target, batch.target_lengths, Noise(batch.seed, batch.row_keys))
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
+            return self.tagged(*self.states(batch), batch, decoding)
+
+    def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
+        with without_gradients():
             encoding, lengths = self.states(batch)
+            loss = float(self.loss_of(encoding, batch))
+            return Validated(self.tagged(encoding, lengths, batch, decoding), None, state, loss)
+
+    def tagged(self, encoding: Encoding, lengths: Tensor, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        """The best labels of sources that have been encoded, with as many tokens as `lengths` (B,) says."""
+        with without_gradients():
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
             tagged = self.labeller.tag(encoding.states, lengths, decoding.beam_size)

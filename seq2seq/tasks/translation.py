@@ -14,7 +14,7 @@ from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models.attention import Attention, Normalizer
-from seq2seq.models.cells import picked, real_positions
+from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.decoder import DecoderOptions, DecoderOutputs, SourceMemory, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
@@ -23,7 +23,7 @@ from seq2seq.models.fixed_vector import Bridge, Copy
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.pinned_copy import to_device
-from seq2seq.tasks.base import RecurrentTask
+from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
 
 
@@ -143,8 +143,33 @@ class Translation(RecurrentTask):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
             state = self.encode(batch)
+        return self.search_from(state, batch, decoding)
+
+    def search_from(self, state: State, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        """The best hypotheses of sources that have been encoded."""
         limits = to_device(self.limits(batch.source_lengths, decoding), batch.source.device)
         return self.search(self.step, state, limits, batch.row_keys, decoding)
+
+    def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
+        with without_gradients():
+            encoded = self.encode(batch)
+            loss = float(self.reference_loss(batch, encoded))
+        return Validated(self.search_from(encoded, batch, decoding), None, state, loss)
+
+    def validation_loss(self, batch: Batch) -> Tensor:
+        return self.reference_loss(batch, self.encode(batch))
+
+    def reference_loss(self, batch: Batch, state: State) -> Tensor:
+        """Minus the log-probability of the targets after a state, or the loss that goes with a sparse output."""
+        labels, decoder = batch.target[:, 1:], self.network.decoder
+        outputs, real = decoder(batch.target[:, :-1], state), labels != PAD
+        if self.loss_is_likelihood:
+            return -decoder.label_log_probs(outputs, state.source, labels, real).double().sum()
+        return decoder.loss(outputs, state.source, labels, real, 0.0)
+
+    @property
+    def loss_is_likelihood(self) -> bool:
+        return self.output == "softmax"
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """One step of the search; tokens that are no text are never chosen."""

@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +18,12 @@ from seq2seq.atomic_files import write_text
 from seq2seq.data.batching.split import Split
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import Interrupted, Stopped
-from seq2seq.metrics.base import Prediction
+from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.training.device_budget import device_tokens
 from seq2seq.training.learner import Learner
+from seq2seq.training.schedules import lower
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +113,9 @@ class Curves(Callback):
         self.add(trainer.global_step, {name: value for name, value in values.items() if math.isfinite(value)})
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        scores = learner_of(pl_module).scores
-        self.add(trainer.global_step, {f"validation_{name}": value for name, value in scores.items()})
+        measured = learner_of(pl_module).measured()
+        known = {f"validation_{name}": value for name, value in measured.items() if math.isfinite(value)}
+        self.add(trainer.global_step, known)
         self.flush(trainer)
         self._mark, self._tokens = time.monotonic(), 0
 
@@ -168,37 +170,42 @@ class Budget(Callback):
 
 
 class Checkpoints(Callback):
-    """Saves `best` and `last` after each validation, and stops when the score has not risen for a while."""
+    """Saves `best` and `last` after each validation, and stops when validations have not improved for a while.
+
+    The best one has the best score of the first metric and, of equal ones, the lowest validation loss: so a score that
+    has never moved selects nothing.
+    """
 
     def __init__(self, run: RunDirectory, patience: int | None, average: int | None = None) -> None:
-        """patience: validations without a better score after which training stops; None for never.
+        """patience: validations without a better score or loss after which training stops; None for never.
 
         average: of how many validations the parameters are kept for their mean.
         """
         self.run, self.patience, self.average = run, patience, average
         self.best: dict[str, Any] | None = None
+        self.lowest: float | None = None
+        """The lowest validation loss that counted as progress."""
+        self.moved = False
+        """Whether two validations had different scores."""
         self.waited = self.validated = 0
         self.kept: list[int] = []
         self.saved, self.took, self.cost = time.monotonic(), 0.0, 0.0
         """When `last` was written, and the seconds that it took: this time, and at most."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited, "validated": self.validated, "kept": self.kept}
+        own = {"best": self.best, "waited": self.waited, "validated": self.validated, "kept": self.kept}
+        return own | {"lowest": self.lowest, "moved": self.moved}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.waited, self.validated, self.kept = (
             state_dict[name] for name in ("best", "waited", "validated", "kept")
         )
+        # Runs that were begun before the loss was looked at have seen their score move, for all that is known.
+        self.lowest, self.moved = state_dict.get("lowest"), state_dict.get("moved", self.best is not None)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         learner = learner_of(pl_module)
-        metric = learner.task.metrics[0]
-        name, value = metric.name, learner.scores[metric.name]
-        better = self.best is None or metric.rank(value) > metric.rank(self.best["value"])
-        self.waited = 0 if better else self.waited + 1
-        self.validated = trainer.global_step
-        if better:
-            self.best = {"step": trainer.global_step, "metric": f"validation_{name}", "value": value}
+        better = self.observe(learner, trainer.global_step)
         with learner.averaged():
             if better:
                 learner.save(self.run.best, parameters_only=True)
@@ -207,6 +214,21 @@ class Checkpoints(Callback):
             self.save(learner)
             self.forget(trainer, self.kept)
         self.stop_early(trainer)
+
+    def observe(self, learner: Learner, step: int) -> bool:
+        """Whether the validation after a step is the best so far; counts those without progress."""
+        metric, loss = learner.task.metrics[0], learner.validation_loss
+        value = learner.scores[metric.name]
+        before = None if self.best is None else metric.rank(self.best["value"])
+        risen, fallen = before is None or metric.rank(value) > before, lower(loss, self.lowest)
+        self.moved |= before is not None and metric.rank(value) != before
+        self.waited = 0 if risen or fallen else self.waited + 1
+        self.lowest = loss if fallen else self.lowest
+        self.validated = step
+        if not is_better(metric, value, loss, self.best):
+            return False
+        self.best = {"step": step, "metric": f"validation_{metric.name}", "value": value, "loss": loss}
+        return True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.stop_early(trainer)  # the training may have been stopped after its last validation
@@ -239,6 +261,15 @@ class Checkpoints(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.validated < trainer.global_step:  # steps after the last validation; they are validated next
             self.save(learner_of(pl_module))
+
+
+def is_better(metric: Metric, value: float, loss: float, best: Mapping[str, Any] | None) -> bool:
+    """Whether a validation is better than the best one: by its score, and of equal scores by its loss."""
+    if best is None:
+        return True
+    rank, highest = metric.rank(value), metric.rank(best["value"])
+    lowest = best.get("loss", math.inf)
+    return rank > highest or (rank == highest and (loss < lowest or not math.isfinite(lowest)))
 
 
 class EncoderMemory(Callback):
@@ -284,16 +315,17 @@ class EncoderMemory(Callback):
 
 
 class Progress(Callback):
-    """A bar with loss, tokens/s and the last validation score; lines instead where there is no terminal."""
+    """A bar with loss, tokens/s and the last validation; lines instead where there is no terminal."""
 
-    def __init__(self, curves: Curves, metric: str, example: Example) -> None:
-        """metric: the validation score to show; example: a validated row as it is shown."""
-        self.curves, self.metric, self.example = curves, metric, example
+    def __init__(self, curves: Curves, example: Example) -> None:
+        """example: a validated row as it is shown."""
+        self.curves, self.example, self.metric = curves, example, ""
         self._bar: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             total = learner_of(pl_module).training_length(trainer).total
+            self.metric = learner_of(pl_module).task.metrics[0].name
             terminal = sys.stderr.isatty()
             if trainer.global_step:
                 print(f"resuming at step {trainer.global_step:,}", file=sys.stderr)
@@ -333,6 +365,7 @@ class Progress(Callback):
     def now(self) -> str:
         """The newest value of each curve that people watch."""
         shown = {"train_loss": "loss {:.3f}", "tokens_per_second": "{:,.0f} tokens/s"}
+        shown |= {"validation_loss": "validation loss {:.4g}", "validation_perplexity": "perplexity {:.4g}"}
         shown[f"validation_{self.metric}"] = f"validation {self.metric} {{:.4g}}"
         points = self.curves.points
         return " | ".join(form.format(points[name][-1][2]) for name, form in shown.items() if name in points)

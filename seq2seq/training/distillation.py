@@ -26,7 +26,7 @@ from seq2seq.training.options import DistillationOptions
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Of the cached lines of teachers; a new version leaves the old ones unused."""
 
 CHUNK = 1 << 24

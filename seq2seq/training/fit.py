@@ -22,7 +22,7 @@ from seq2seq.training.trainer import make_trainer
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from seq2seq.training.callbacks import Checkpoints, Diagnose, Example
+    from seq2seq.training.callbacks import Checkpoints, Curves, Diagnose, Example
     from seq2seq.training.learner import Learner
 
 
@@ -46,10 +46,10 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Progress
     from seq2seq.training.step_boundaries import StepBoundary
 
-    options, first = job.parts.trainer, learner.task.metrics[0].name
+    options = job.parts.trainer
     curves = Curves(job.run, options.log_every_n_steps)
     curves.changes = job.allowed
-    progress = Progress(curves, first, hooks.example)
+    progress = Progress(curves, hooks.example)
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     memory = EncoderMemory(curves, hooks.diagnose, checkpoints)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
@@ -64,6 +64,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
             trainer.fit(learner, ckpt_path=str(job.run.last) if job.resume else None, weights_only=True)
             if checkpoints.validated < trainer.global_step:
                 trainer.validate(learner, verbose=False)
+            tell_of_constant_score(trainer, checkpoints, curves)
             average = validate_average(job.run, trainer, learner, checkpoints)
             tested = test(job.run, trainer, learner)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
@@ -90,11 +91,23 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     }
 
 
+def tell_of_constant_score(trainer: "Trainer", checkpoints: "Checkpoints", curves: "Curves") -> None:
+    """One line where the score that selects checkpoints has been the same in all validations."""
+    count, best = len(curves.points.get("validation_loss", ())), checkpoints.best
+    if trainer.is_global_zero and best is not None and not checkpoints.moved and count > 1:
+        print(
+            f"{best['metric']} was {best['value']:.4g} in all {count} validations, so the validation loss alone has "
+            f"chosen step {best['step']:,}; another metric may see more (model.metrics)",
+            file=sys.stderr,
+        )
+
+
 def validate_average(
     run: RunDirectory, trainer: "Trainer", learner: "Learner", checkpoints: "Checkpoints"
 ) -> dict[str, Any] | None:
     """Score the mean of the parameters of the last validations; the best checkpoint if it is not worse."""
     from seq2seq.training.averaging import mean
+    from seq2seq.training.callbacks import is_better
 
     steps, best = checkpoints.kept, checkpoints.best
     if len(steps) < 2 or best is None:
@@ -102,8 +115,8 @@ def validate_average(
     learner.load_state_dict(mean([run.at_step(step) for step in steps]))
     trainer.predict(learner, learner.val_dataloader(), return_predictions=False)
     metric = learner.task.metrics[0]
-    value = learner.scores[metric.name]
-    chosen = metric.rank(value) >= metric.rank(best["value"])
+    value, loss = learner.scores[metric.name], learner.validation_loss
+    chosen = is_better(metric, value, loss, best) or (value, loss) == (best["value"], best.get("loss"))
     if trainer.is_global_zero:
         verdict = "it is the best checkpoint" if chosen else f"that of step {best['step']:,} stays the best"
         print(
@@ -113,7 +126,7 @@ def validate_average(
         )
     if chosen:
         learner.save(run.best, parameters_only=True)
-        checkpoints.best = {"step": steps[-1], "metric": best["metric"], "value": value}
+        checkpoints.best = {"step": steps[-1], "metric": best["metric"], "value": value, "loss": loss}
     return {"steps": steps, "metric": best["metric"], "value": value, "chosen": chosen}
 
 

@@ -1,6 +1,7 @@
 """Learner: a task inside Lightning's loop. Everything that needs Lightning and is no callback is here."""
 
 import contextlib
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,9 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.inference import decoding_rows
 from seq2seq.inference.device import out_of_memory, tf32
-from seq2seq.inference.predictor import Predicted, Predictor, in_order, score
+from seq2seq.inference.predictor import MeasuredLoss, Predicted, Predictor, in_order, mean_loss, score
 from seq2seq.metrics.base import Prediction
+from seq2seq.metrics.likelihood import perplexity_of
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -38,6 +40,7 @@ from seq2seq.training.lightning_private import loops_at
 from seq2seq.training.options import OptimizerOptions
 from seq2seq.training.schedules import PlateauState, TrainingLength
 from seq2seq.training.skipped_steps import SkippedSteps, StepRecord
+from seq2seq.training.tried_metrics import as_stored
 
 
 class Learner(LightningModule):
@@ -82,6 +85,8 @@ class Learner(LightningModule):
         self.predictor: Predictor | None = None
         self.predictions: list[Prediction] = []
         self.scores: dict[str, float] = {}
+        self.validation_loss = math.nan
+        """With teacher forcing, of a target token."""
         self.plateau = PlateauState()
         self.teacher = teacher
         self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
@@ -228,7 +233,7 @@ class Learner(LightningModule):
             self.moving.swap()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collect(batch, self.task.decoding.greedy())
+        self.collect(batch, self.task.decoding.greedy(), measured=True)
 
     def on_validation_epoch_end(self) -> None:
         if self.moving is not None:
@@ -236,7 +241,8 @@ class Learner(LightningModule):
         self.gather_validation()
         if self.trainer.state.fn == "fit":
             metric = self.task.metrics[0]
-            self.plateau = self.options.schedule.observe(self.plateau, metric.rank(self.scores[metric.name]))
+            rank = metric.rank(self.scores[metric.name])
+            self.plateau = self.options.schedule.observe(self.plateau, rank, self.validation_loss)
 
     def leave_validation(self) -> None:
         """Undo what the beginning of a validation has done, to save the training as it stood before."""
@@ -245,13 +251,14 @@ class Learner(LightningModule):
             self.moving.swap()
 
     def gather_validation(self) -> None:
-        """The predictions of the validation split and their scores."""
-        self.predictions = self.gather("validation")
+        """The predictions of the validation split, their scores, and the loss of the references."""
+        self.predictions, losses = self.gather("validation")
+        self.validation_loss = mean_loss(losses)
         self.scores = {name: value.value for name, value in score(self.predictions, self.task.metrics).items()}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Validate parameters that belong to no step, so that no callback takes them for the newest."""
-        self.collect(batch, self.task.decoding.greedy())
+        self.collect(batch, self.task.decoding.greedy(), measured=True)
 
     def on_predict_epoch_end(self) -> None:
         self.gather_validation()
@@ -261,12 +268,12 @@ class Learner(LightningModule):
             self.collect(batch, self.task.decoding)
 
     def on_test_epoch_end(self) -> None:
-        self.predictions = self.gather("test")
+        self.predictions, _ = self.gather("test")
 
-    def collect(self, batch: Batch, decoding: Decoding) -> None:
+    def collect(self, batch: Batch, decoding: Decoding, measured: bool = False) -> None:
         """Predict a batch; an empty one only keeps this device in step with the others."""
         if self.predictor is None:  # the first batch of a split
-            self.predictor = Predictor(self.task, decoding)
+            self.predictor = Predictor(self.task, decoding, measured)
         self.predicted += self.predictor(batch)
 
     def wait_for_all(self) -> None:
@@ -283,15 +290,22 @@ class Learner(LightningModule):
         finally:
             del own["barrier"]
 
-    def gather(self, split: str) -> list[Prediction]:
-        """The predictions of all devices in row order, the same list on each."""
-        mine, self.predicted, self.predictor = self.predicted, [], None
-        shares: list[list[Predicted] | None] = [mine]
+    def gather(self, split: str) -> tuple[list[Prediction], list[MeasuredLoss]]:
+        """The predictions of all devices in row order and their losses, the same on each."""
+        mine = self.predicted, self.predictor.losses if self.predictor else []
+        self.predicted, self.predictor = [], None
+        shares: list[Any] = [mine]
         if self.trainer.world_size > 1:
             shares = [None] * self.trainer.world_size
             dist.all_gather_object(shares, mine, self.evaluation_group)
-        predicted = [row for share in shares if share for row in share]
-        return in_order(predicted, self.splits[split].texts)
+        predicted = [row for rows, _ in shares for row in rows]
+        return in_order(predicted, self.splits[split].texts), [loss for _, losses in shares for loss in losses]
+
+    def measured(self) -> dict[str, float]:
+        """What the last validation has measured: the scores, the loss and, of likelihoods, the perplexity."""
+        loss = self.validation_loss
+        values = {"loss": loss} | ({"perplexity": perplexity_of(loss)} if self.task.loss_is_likelihood else {})
+        return values | self.scores
 
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.plateau}
@@ -328,6 +342,7 @@ class Learner(LightningModule):
         self.refuse_other_network(checkpoint_content)
         self.place = checkpoint.stored(checkpoint_content, "place")
         self.plateau = PlateauState(*checkpoint.stored(checkpoint_content, "watch"))
+        self.task.metrics = as_stored(self.task.metrics, checkpoint_content["seq2seq"])
         if self.carried is not None:
             self.carried.before = tuple(checkpoint_content.get("carried", ()))
         self.skipped_steps.restore(checkpoint.stored(checkpoint_content, "skipped"))

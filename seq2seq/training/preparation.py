@@ -23,6 +23,7 @@ from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.length_limits import learnt
+from seq2seq.training import tried_metrics
 from seq2seq.training.signals import Requests
 from seq2seq.training.trainer import own_device, refuse_compromised
 
@@ -116,6 +117,9 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         first = data.encode(train_texts, tokenizers, "train", task.row_format) if train is None else train
         task.length_bound = learnt(first, tokenizers.target)
     validation = data.encode(validation_texts, tokenizers, "validation", task.row_format)
+    tried_metrics.settle(task, validation)
+    if process_rank() == 0:
+        tried_metrics.try_all(task, validation)
 
     refuse_compromised()
     from seq2seq.training.learner import Learner

@@ -26,6 +26,17 @@ class PlateauState(NamedTuple):
     """Validations since the best one, or since the rate was lowered last."""
     share: float = 1.0
     """Of the highest learning rate, as lowered so far."""
+    loss: float | None = None
+    """The lowest validation loss."""
+
+
+NOTICEABLE = 1e-3
+"""Share of the lowest validation loss by which another one must be lower to count as progress."""
+
+
+def lower(loss: float, lowest: float | None) -> bool:
+    """Whether a validation loss is noticeably lower than the lowest one so far; a non-finite one never is."""
+    return math.isfinite(loss) and (lowest is None or loss < lowest - NOTICEABLE * abs(lowest))
 
 
 class Schedule(Part):
@@ -49,8 +60,8 @@ class Schedule(Part):
         """Share of the highest learning rate at an optimiser step (from 0) after the warm-up."""
         return 1.0
 
-    def observe(self, plateau: PlateauState, value: float) -> PlateauState:
-        """The state after one more validation; `value`: its score, higher is better."""
+    def observe(self, plateau: PlateauState, value: float, loss: float) -> PlateauState:
+        """The state after one more validation; `value`: its score, higher is better; `loss`: the validation loss."""
         return plateau
 
 
@@ -87,7 +98,8 @@ class Plateau(Schedule):
 
         Args:
             decay: the rate is multiplied by it ...
-            plateau_patience: ... after this number of validations without a better score of the first metric.
+            plateau_patience: ... after this number of validations without a better score of the first metric or a
+                lower validation loss.
             least: the smallest share of the learning rate.
         """
         check_range("optimizer.schedule.decay", decay, 0, 1)
@@ -95,12 +107,14 @@ class Plateau(Schedule):
         check_range("optimizer.schedule.least", least, 0, 1)
         self.decay, self.plateau_patience, self.least = decay, plateau_patience, least
 
-    def observe(self, plateau: PlateauState, value: float) -> PlateauState:
-        if plateau.best is None or value > plateau.best:
-            return PlateauState(value, 0, plateau.share)
+    def observe(self, plateau: PlateauState, value: float, loss: float) -> PlateauState:
+        risen, fallen = plateau.best is None or value > plateau.best, lower(loss, plateau.loss)
+        best, lowest = value if risen else plateau.best, loss if fallen else plateau.loss
+        if risen or fallen:
+            return PlateauState(best, 0, plateau.share, lowest)
         if plateau.waited + 1 < self.plateau_patience:
             return plateau._replace(waited=plateau.waited + 1)
-        return PlateauState(plateau.best, 0, max(self.least, plateau.share * self.decay))
+        return PlateauState(best, 0, max(self.least, plateau.share * self.decay), lowest)
 
 
 @final

@@ -165,6 +165,49 @@ def test_a_gate_for_somebodys_ci(runs: list[Path], capsys: pytest.CaptureFixture
     assert call("--system", f"x={good}", "--fail_if_worse_than", good) == 0
     assert call(good, bad, "--fail_under", "bleu=1") == 2
     assert call(good, bad, "--fail_under", "exact_match") == 2
+    assert call(good, bad, "--fail_under", "exact_match=nan") == 2
+
+
+def test_a_score_that_there_is_not_is_null_and_no_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = write_lines(tmp_path / "empty.txt", ["", ""])
+    asked = ["--references", empty, "--system", f"a={empty}", "--metrics", "[MacroF1, ExactMatch]"]
+    assert call(*asked) == 0
+    assert "n/a" in capsys.readouterr().out
+    assert call(*asked, "--json") == 0
+    score = json.loads(capsys.readouterr().out)["metrics"][0]["scores"][0]
+    assert (score["value"], score["low"], score["high"]) == (None, None, None)
+    assert call(*asked, "--fail_under", "macro_f1=0") == 2
+    assert "macro_f1" in capsys.readouterr().err
+
+
+def test_several_files_of_references(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = write_lines(tmp_path / "1", ["a b", "c d e f g"]), write_lines(tmp_path / "2", ["x y", "c d e f h"])
+    texts = write_lines(tmp_path / "out", ["x y", "c d e f g"])
+    asked = ["--references", one, "--references", other, "--system", f"s={texts}", "--system", f"t={one}"]
+    assert call(*asked, "--metrics", "[ExactMatch, Bleu, Chrf, Ter, Rouge]", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    for metric in found["metrics"]:
+        assert metric["scores"][0]["value"] == pytest.approx(0 if metric["name"] == "ter" else 100)
+        assert ("nrefs:2" in metric["signature"]) == (metric["name"] in ("bleu", "chrf", "ter"))
+    assert (
+        call(
+            "--references", one, "--system", f"s={texts}", "--metrics", "[ExactMatch]", "--fail_under", "exact_match=51"
+        )
+        == 1
+    )
+    short = write_lines(tmp_path / "3", ["x y"])
+    assert call("--references", one, "--references", short, "--system", f"s={texts}") == 2
+    assert f"{short} has 1 lines" in capsys.readouterr().err
+
+
+def test_one_metric_twice_has_two_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = write_lines(tmp_path / "1", ["a b c d e", "c d e f g"])
+    twice = "[{class_path: Bleu, init_args: {tokenize: char}}, Bleu]"
+    for option in ("--metrics", "--model.metrics"):
+        assert call("--references", one, "--system", f"s={one}", option, twice) == 0
+        told = capsys.readouterr().out
+        assert "BLEU char" in told
+        assert "BLEU 13a" in told
 
 
 def test_what_cannot_be_compared_is_refused_with_the_file(

@@ -133,3 +133,33 @@ def test_vocabularies_and_ids_are_kept_by_content(tmp_path: Path, monkeypatch: p
     prepare(TEXTS, 60)  # texts without a checksum are kept nowhere
     prepare(TEXTS, 60)
     assert (len(learnt), len(encoded)) == (10, 10)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_several_references_of_a_row(tmp_path: Path, form: str) -> None:
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from seq2seq.data.corpora.json_rows import Jsonl, Parquet
+
+    rows = [{"source": "a", "target": ["b c", "d"]}, {"source": "e", "target": ["f"]}]
+    for split in ("train", "validation", "test"):
+        file = tmp_path / f"{split}.{form}"
+        if form == "jsonl":
+            file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        else:
+            pq.write_table(pa.Table.from_pylist(rows), file)
+    kind = Jsonl if form == "jsonl" else Parquet
+    texts = DataModule(kind(several_references=True), str(tmp_path), cache=str(tmp_path / "cache")).texts("test")
+    assert list(texts.target) == ["b c", "f"], "training learns the first"
+    assert texts.references() == [["b c", "d"], ["f"]]
+    assert texts.content != DataModule(kind(), str(tmp_path), cache=str(tmp_path / "cache")).texts("test").content
+    joined = DataModule(kind(), str(tmp_path), cache=str(tmp_path / "cache")).texts("test")
+    assert (list(joined.target), joined.references()) == (["b c\td", "f"], [["b c\td"], ["f"]])
+    for wrong in ([], ["a", 1]):
+        (tmp_path / "test.jsonl").write_text(json.dumps({"source": "a", "target": wrong}) + "\n")
+        if form == "jsonl":
+            with pytest.raises(InputError, match=r"test\.jsonl:1: target .*several_references"):
+                DataModule(Jsonl(several_references=True), str(tmp_path), cache=str(tmp_path / "c")).texts("test")

@@ -47,10 +47,12 @@ def test_details_equal_scikit_learn(found: list[list[tuple[str, str]]]) -> None:
     rows, guesses, references = tokens(found)
     details = MacroF1().details(rows)
     names = list(details["labels"])
-    table = truth.precision_recall_fscore_support(references, guesses, labels=names, zero_division=0)
+    table = truth.precision_recall_fscore_support(references, guesses, labels=names, zero_division=np.nan)
     for name, precision, recall, f1, support in zip(names, *table, strict=True):
         one = details["labels"][name]
-        assert [one["precision"], one["recall"], one["f1"]] == pytest.approx([100 * precision, 100 * recall, 100 * f1])
+        assert [one["precision"], one["recall"], one["f1"]] == pytest.approx(
+            [100 * precision, 100 * recall, 100 * f1], nan_ok=True
+        )
         assert one["support"] == support
     supports = [one["support"] for one in details["labels"].values()]
     assert supports == sorted(supports, reverse=True)
@@ -66,19 +68,29 @@ def test_sets_of_labels_score_as_in_scikit_learn(found: list[tuple[set[str], set
     every = sorted(set("abcdef"))
     binary = MultiLabelBinarizer(classes=every)
     guesses, references = (binary.fit_transform([pair[side] for pair in found]) for side in (0, 1))
-    micro = truth.f1_score(references, guesses, average="micro", zero_division=0)
-    assert MicroF1().score(rows).value == pytest.approx(100 * micro)
+    micro = truth.f1_score(references, guesses, average="micro", zero_division=np.nan)
+    assert MicroF1().score(rows).value == pytest.approx(100 * micro, nan_ok=True)
+    assert ExactMatch(sets=True).score(rows).value == pytest.approx(100 * truth.accuracy_score(references, guesses))
     places = [every.index(label) for label in known]
-    macro = truth.f1_score(references, guesses, labels=places, average="macro", zero_division=0) if known else 0.0
-    assert MacroF1(sets=True).score(rows).value == pytest.approx(100 * macro)
+    macro = truth.f1_score(references, guesses, labels=places, average="macro", zero_division=0) if known else np.nan
+    assert MacroF1(sets=True).score(rows).value == pytest.approx(100 * macro, nan_ok=True)
     assert "confusion" not in MacroF1(sets=True).details(rows)
 
 
-def test_rows_in_which_nothing_was_to_be_found_are_right() -> None:
+def test_rows_in_which_nothing_was_to_be_found_have_no_score() -> None:
     rows = paired([("", ""), ("a", ""), ("", "a")])
+    assert MicroF1().each(rows) == pytest.approx([np.nan, 0, 0], nan_ok=True)
+    assert MacroF1(sets=True).each(rows) == pytest.approx([np.nan, np.nan, 0], nan_ok=True)
     for metric in (MacroF1(sets=True), MicroF1()):
-        assert metric.each(rows) == [100, 0, 0]
         assert metric.score(rows).value == 0
+
+
+def test_the_order_of_labels_plays_no_part_where_rows_are_sets() -> None:
+    rows = paired([("art sport", "sport art"), ("food", "food"), ("", ""), ("art", "art sport")])
+    assert ExactMatch().score(rows).value == 50
+    assert ExactMatch().of_sets().score(rows).value == 75
+    assert ExactMatch(sets=False).of_sets().score(rows).value == 50, "a setting that was given rules"
+    assert "sets:yes" in ExactMatch().of_sets().settings()
 
 
 def test_a_prediction_of_another_length_misses_what_it_lacks() -> None:
@@ -91,7 +103,9 @@ def test_a_prediction_of_another_length_misses_what_it_lacks() -> None:
 def test_labels_only_predicted_take_no_part_in_the_mean() -> None:
     rows = paired([("z", "a"), ("b", "b")])
     assert MacroF1().score(rows).value == pytest.approx(50)
-    assert MacroF1().details(rows)["labels"]["z"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    assert MacroF1().details(rows)["labels"]["z"] == pytest.approx(
+        {"precision": 0, "recall": np.nan, "f1": 0, "support": 0}, nan_ok=True
+    )
 
 
 def test_labels_may_hold_blanks_where_tabs_divide_them() -> None:

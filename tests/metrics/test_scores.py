@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from seq2seq.configurable import build
 from seq2seq.data.tokenizers.units import Characters
 from seq2seq.errors import InputError
+from seq2seq.metrics import bleu
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
-from seq2seq.metrics.base import RESAMPLES, Metric, Prediction, draws, resampled
+from seq2seq.metrics.base import RESAMPLES, Metric, Prediction, distinct, draws, resampled
 from seq2seq.metrics.bleu import Bleu, Chrf, SacreBleuMetric, Ter
 from seq2seq.metrics.calibration import CalibrationError
 from seq2seq.metrics.edit_distance import EditDistance, SequenceErrorRate, SymbolErrorRate
@@ -47,13 +48,131 @@ WORDS = st.lists(st.sampled_from(["a", "b", "the", "House", "house", "ü", "..."
 @given(pairs=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=8))
 def test_corpora_and_sentences_score_as_in_sacrebleu(metric: SacreBleuMetric, pairs: list[tuple[str, str]]) -> None:
     texts, truths = [list(side) for side in zip(*pairs, strict=True)]
-    found, theirs = metric.score(rows_of(texts, truths)), metric.scorer()
+    rows = rows_of(texts, truths)
+    metric = metric.settled([[truth] for truth in truths])  # type: ignore[assignment]
+    found, theirs = metric.score(rows), metric.scorer()
+    if math.isnan(found.value):
+        assert not any(text.strip() for text in ([] if metric.name == "chrf" else texts) + truths)
+        return
     assert found.value == pytest.approx(theirs.corpus_score(texts, [truths]).score, abs=1e-9)
     assert found.signature == str(theirs.get_signature())
     if isinstance(metric, Bleu):
         theirs = sacrebleu.BLEU(lowercase=metric.lowercase, tokenize=metric.tokenize, effective_order=True)
-    alone = [theirs.sentence_score(text, [truth]).score for text, truth in pairs]
-    assert metric.each(rows_of(texts, truths)) == pytest.approx(alone, abs=1e-9)
+    alone = [theirs.sentence_score(text, [truth]).score if truth or (text and metric.name != "chrf") else math.nan
+             for text, truth in pairs]  # fmt: skip
+    assert metric.each(rows) == pytest.approx(alone, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("metric", SACREBLEU, ids=repr)
+@given(rows=st.lists(st.tuples(WORDS, st.lists(WORDS.filter(bool), min_size=1, max_size=3)), min_size=2, max_size=6))
+def test_several_references_score_as_in_sacrebleu(metric: SacreBleuMetric, rows: list[tuple[str, list[str]]]) -> None:
+    texts, several = [text for text, _ in rows], [references for _, references in rows]
+    streams = [[one[place] if place < len(one) else None for one in several] for place in range(3)]
+    streams = [stream for stream in streams if any(one is not None for one in stream)]
+    found = metric.score([row._replace(reference=one[0], more_references=one[1:])
+                          for row, one in zip(rows_of(texts, texts), several, strict=True)], interval=True)  # fmt: skip
+    theirs = metric.settled(several).scorer()  # type: ignore[attr-defined]
+    assert found.value == pytest.approx(theirs.corpus_score(texts, streams).score, abs=1e-9)
+    if metric.name == "chrf":  # sacreBLEU's interval fails where some resamples are 0
+        return
+    score = theirs.corpus_score(texts, streams, n_bootstrap=RESAMPLES)
+    assert (found.low, found.high) == pytest.approx((score._mean - score._ci, score._mean + score._ci), abs=1e-3)
+    assert found.signature == str(theirs.get_signature())
+
+
+def test_the_best_of_several_references_counts() -> None:
+    rows = rows_of(["a b", "c d"], ["x", "c d"])
+    rows[0] = rows[0]._replace(more_references=["a b", "y"])
+    for metric in (ExactMatch(), Rouge("1")):
+        assert metric.score(rows).value == 100
+        assert metric.score([rows[0]._replace(more_references=None), rows[1]]).value == 50
+
+
+LANGUAGES = {
+    "红色的猫坐在垫子上。": "zh",
+    "その赤い猫はマットの上に座った。": "ja-mecab",
+    "빨간 고양이가 매트 위에 앉았다.": "ko-mecab",
+    "แมวสีแดงนั่งบนเสื่อ": "char",
+    "แมวสีแดง นั่งบน เสื่อ ABC": "char",
+    "ແມວສີແດງນັ່ງຢູ່ເທິງເສື່ອ": "char",
+    "ឆ្មាក្រហមអង្គុយលើកន្ទេល": "char",
+    "ကြောင်နီလေးသည်ဖျာပေါ်တွင်ထိုင်သည်": "char",
+    "བྱི་ལ་དམར་པོ་": "char",
+    "Die rote Katze saß auf der Matte.": "13a",
+    "Красная кошка сидела на коврике.": "13a",
+    "लाल बिल्ली चटाई पर बैठी": "13a",
+    "القطة الحمراء جلست على الحصيرة": "13a",
+    "123 4,5": "13a",
+    "": "13a",
+}
+
+
+@pytest.mark.parametrize(("text", "tokenize"), LANGUAGES.items())
+@pytest.mark.parametrize("there", [True, False])
+def test_bleu_splits_by_the_script_of_the_references(
+    text: str, tokenize: str, there: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bleu, "installed", lambda name: there or "mecab" not in name)
+    found = Bleu().settled([[text]] * 3)
+    expected = tokenize if there or "mecab" not in tokenize else "char"
+    assert found.specification()["init_args"]["tokenize"] == expected
+    assert ("sacrebleu[" in caplog.text) == (expected != tokenize), "what to install is said, and nothing else"
+    if "mecab" not in expected and text.strip("123 4,5"):
+        assert f"tok:{expected}" in found.settings()
+        whole = rows_of([text] * 3, [text] * 3)
+        assert Bleu(expected).score(whole).value == pytest.approx(100)
+        for metric in (Rouge(), Ter(), Chrf()):
+            assert metric.score(whole).value == pytest.approx(0 if metric.name == "ter" else 100)
+    assert Bleu("intl").settled([[text]]).specification()["init_args"]["tokenize"] == "intl"
+
+
+def test_an_error_in_a_sentence_without_spaces_is_not_the_whole_sentence() -> None:
+    rows = rows_of(["红色的猫坐在垫子上吃鱼"], ["红色的狗坐在垫子上吃鱼"])
+    assert 30 < Bleu().score(rows).value < 100
+    assert Ter().score(rows).value == pytest.approx(100 / 11)
+    assert "tok:char" in Ter().score(rows).signature
+    assert Ter(characters=False).score(rows).value == 100
+    assert Rouge().score(rows).value == pytest.approx(100 * 10 / 11)
+
+
+def test_a_tokenizer_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows_of(["a"], ["a"])
+    with pytest.raises(InputError, match=r"jieba.*13a.*zh"):
+        Bleu("jieba").score(rows)
+    monkeypatch.setattr(bleu, "installed", lambda name: False)
+    with pytest.raises(InputError, match=r"ja-mecab.*sacrebleu\[ja\]"):
+        Bleu("ja-mecab").score(rows)
+
+
+def test_metrics_of_one_name_get_names_that_differ() -> None:
+    def names(*metrics: Metric) -> list[str]:
+        return [metric.name for metric in distinct(metrics)]
+
+    assert names(Bleu("char"), Bleu("13a"), Chrf()) == ["bleu_char", "bleu_13a", "chrf"]
+    assert names(Bleu(lowercase=True), Bleu()) == ["bleu_lowercase", "bleu"]
+    assert names(Rouge("1"), Rouge("1", stem=False), Rouge()) == ["rouge1", "rouge1_no_stem", "rougeL"]
+    assert names(SymbolErrorRate(grouped=True), SymbolErrorRate()) == ["per_grouped", "per"]
+    assert names(Accuracy(), Accuracy(separator="\t"), Accuracy(2)) == [
+        "accuracy",
+        "accuracy_separator_tab",
+        "accuracy_2",
+    ]
+    assert names(MeanAbsoluteScaledError(12), MeanAbsoluteScaledError()) == ["mase_season_12", "mase"]
+    assert names(Bleu(), Bleu(), Bleu()) == ["bleu", "bleu_2", "bleu_3"]
+    again = distinct(distinct([Bleu("char"), Bleu("zh")]))
+    assert [one.name for one in again] == ["bleu_char", "bleu_zh"], "names are given anew, not longer"
+    assert names(again[0]) == ["bleu"]
+
+
+@pytest.mark.parametrize("rare", [1, 2])
+def test_intervals_of_macro_averages_do_not_jump_where_a_resample_lacks_a_label(rare: int) -> None:
+    rows = rows_of(["a"] * (40 + rare), ["a"] * 40 + ["b"] * rare)
+    score = MacroF1().score(rows, interval=True)
+    assert score.value == pytest.approx(50, abs=2)
+    assert score.high < 51, "without b the mean would be 100"  # type: ignore[operator]
+    groups = [Prediction(row, f"{'xy'[row < rare]}\tw", "a", "z" if row < rare else "a", 0.0, []) for row in range(40)]
+    score = SymbolErrorRate(grouped=True).score(groups, interval=True)
+    assert (score.low, score.value, score.high) == (50, 50, 50)
 
 
 @pytest.mark.parametrize("metric", SACREBLEU, ids=repr)
@@ -171,19 +290,32 @@ def test_counts_add_up_over_devices_and_rows_are_scored_as_if_alone(metric: Metr
 
 
 @pytest.mark.parametrize("metric", EVERY, ids=repr)
-def test_nothing_and_empty_texts_have_a_score(metric: Metric) -> None:
+def test_nothing_has_no_score_and_empty_texts_have_one_where_rows_count(metric: Metric) -> None:
     empty = Prediction(0, "a\t", "", "", 0.0, [], [])
-    nothing = 1.0 if metric.name == "perplexity" else 100.0 if metric.name == "exact_match" else 0.0
-    assert metric.score([], interval=True).value in (0.0, 1.0)
+    assert math.isnan(metric.score([], interval=True).value)
     assert metric.each([]) == []
     metric.details([])
     score = metric.score([empty] * 3, interval=True)
-    assert (score.value, score.low, score.high) == (nothing,) * 3
-    assert len(metric.each([empty] * 3)) == 3
+    if metric.name in ("exact_match", "edit_distance", "wer", "bits_per_character"):
+        assert (score.value, score.low, score.high) == (100.0 if metric.name == "exact_match" else 0.0,) * 3
+    else:
+        assert math.isnan(score.value)
+        assert (score.low, score.high) == (None, None)
+        assert all(map(math.isnan, metric.each([empty] * 3)))
     metric.details([empty])
     if metric not in ON_NUMBERS:
-        assert math.isfinite(metric.score([empty._replace(reference="O", reference_scores=[-1.0])]).value)
-        assert math.isfinite(metric.score([empty._replace(prediction="O", token_scores=[-1.0])]).value)
+        label = "S-x" if metric.name == "span_f1" else "O"
+        known = [empty._replace(prediction=label, reference=label, token_scores=[-1.0], reference_scores=[-1.0]), empty]
+        assert math.isfinite(metric.score(known).value), "a row without anything to score spoils nothing"
+        interval = metric.score(known, interval=True)
+        assert math.isfinite(interval.low), "nor an interval"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("metric", [Bleu(), Chrf(), Ter()], ids=repr)
+def test_texts_without_words_on_either_side_have_no_score(metric: Metric) -> None:
+    assert math.isnan(metric.score(rows_of(["", ""], ["", " "])).value)
+    assert metric.score(rows_of(["", ""], ["a b", "c"])).value == (100 if metric.name == "ter" else 0)
+    assert metric.rank(math.nan) == -math.inf, "no checkpoint is chosen for it"
 
 
 @pytest.mark.parametrize("metric", EVERY, ids=repr)
@@ -225,14 +357,18 @@ SENTENCES = [
 @pytest.mark.parametrize("stem", [True, False])
 @pytest.mark.parametrize("kind", ["1", "2", "L"])
 def test_rouge_equals_rouge_score(kind: Any, stem: bool) -> None:
-    metric = Rouge(kind, stem)
+    metric = Rouge(kind, stem, tokens="latin")
+    every = Rouge(kind, stem, tokens="any")
     scorer = RougeScorer([f"rouge{kind}"], use_stemmer=stem)
     expected = [100 * scorer.score(target, guess)[f"rouge{kind}"].fmeasure for guess, target in SENTENCES]
     rows = [prediction(guess, target) for guess, target in SENTENCES]
     assert metric.name == f"rouge{kind}"
     assert metric.each(rows) == pytest.approx(expected)
+    assert every.each(rows)[:-1] == pytest.approx(expected[:-1])
+    assert Rouge(kind, stem).score(rows[:-1]).signature == metric.score(rows[:-1]).signature
     assert metric.score(rows).value == pytest.approx(float(np.mean(expected)))
     assert expected[-1] == 0, "the library knows no letters but a to z"
+    assert Rouge(kind, stem).score(rows[-1:]).value == 100, "which is not to be left at that"
     assert f"stem:{'yes' if stem else 'no'}" in metric.score(rows).signature
     assert "rouge_score:" in metric.score(rows).signature
 

@@ -195,3 +195,13 @@ def test_target_tokenizers_that_do_not_fit() -> None:
         tiny(made)
     with pytest.raises(InputError, match=r"model\.label_smoothing .*model\.multi_label"):
         tiny(learnt(SEVERAL), multi_label=True, label_smoothing=0.1)
+
+
+def test_rows_of_several_labels_are_compared_as_sets_whatever_the_metrics() -> None:
+    from seq2seq.metrics.accuracy import ExactMatch, MacroF1
+
+    tokenizers = learnt([("x y", "sport art"), ("z", "food"), ("y", "")] * 3)
+    for metrics in (None, [ExactMatch(), MacroF1()]):
+        task = tiny(tokenizers, multi_label=True, metrics=metrics)
+        right = support.rows_of(["art sport", "food"], ["sport art", "food"])
+        assert [metric.score(right).value for metric in task.metrics] == [100] * len(task.metrics)

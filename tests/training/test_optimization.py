@@ -173,5 +173,15 @@ def test_a_plateau_is_that_of_torch(values: list[int], patience: int, decay: flo
     schedule, plateau = Plateau(decay, patience, 0.05), PlateauState()
     for value in values:
         theirs.step(value)
-        plateau = schedule.observe(plateau, float(value))
+        plateau = schedule.observe(plateau, float(value), math.nan)
         assert plateau.share == optimizer.param_groups[0]["lr"]
+
+
+def test_a_falling_loss_is_no_plateau_though_the_score_stays() -> None:
+    schedule, plateau = Plateau(0.5, 1, 0.01), PlateauState()
+    for step in range(5):
+        plateau = schedule.observe(plateau, 0.0, 5.0 - step)
+    assert plateau.share == 1
+    for _ in range(2):
+        plateau = schedule.observe(plateau, 0.0, 1.0)
+    assert plateau.share == 0.25

@@ -13,7 +13,7 @@ from seq2seq.errors import InputError
 
 SPLITS = ("train", "validation", "test")
 
-VERSION = 2
+VERSION = 3
 """Of what is kept about rows; a new one leaves the old ones unused."""
 
 

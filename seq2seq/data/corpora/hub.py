@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.data.corpora.corpus import Corpus
-from seq2seq.data.corpora.json_rows import columns_of, joined
+from seq2seq.data.corpora.json_rows import columns_of, joined, references_of
 from seq2seq.data.lines import as_list
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
@@ -22,11 +22,15 @@ class Hub(Corpus):
         target: str | list[str] = "target",
         configuration: str | None = None,
         splits: dict[str, str | None] | None = None,
+        several_references: bool = False,
     ) -> None:
         """name, configuration: the data set. source, target: columns, with dots into inner ones; several are joined.
 
         splits: what train, validation and test are called there, where it differs; null for one that is missing.
+        several_references: a target that is a list of texts holds references that are equally good: training learns
+            the first, metrics look at all; else a list is one target, whose tokens it holds.
         """
+        self.several_references = several_references
         self.name, self.source, self.target = name, source, target
         self.configuration, self.splits = configuration, splits
 
@@ -37,8 +41,8 @@ class Hub(Corpus):
         dataset = self.dataset(split, path)
         text = self._reader(dataset.column_names, dataset.features)
         for number, content in enumerate(dataset.select_columns(text.columns), 1):
-            pair = text(content, f"{self.name} {split}:{number}")
-            yield Row(pair["source"], pair["target"], number, f"{self.name} {split}")
+            source, target, *more = text.texts(content, f"{self.name} {split}:{number}")
+            yield Row(source, target, number, f"{self.name} {split}", more_references=more)
 
     def stream(self, split: str, path: str | None, order: Sequence[int] | None) -> Any:
         dataset = self.dataset(split, path, streaming=True)
@@ -70,7 +74,8 @@ class Hub(Corpus):
             for side in (self.source, self.target)
         ]
         labels = {name: feature.int2str for name, feature in features.items() if hasattr(feature, "int2str")}
-        return RowReader(sides, columns_of([*sides[0], *sides[1]], existing, repr(self.name)), labels)
+        return RowReader(sides, columns_of([*sides[0], *sides[1]], existing, repr(self.name)), labels,
+                         self.several_references)  # fmt: skip
 
     def _ask(self, question: Any) -> Any:
         """Ask the Hub, with its failures as one line."""
@@ -96,19 +101,30 @@ def split_names(name: str, configuration: str | None) -> list[str]:
 class RowReader:
     """A row of the Hub to its two texts; numbers of classes become the classes' names."""
 
-    def __init__(self, sides: list[list[str]], columns: list[str], labels: Mapping[str, Callable[[int], str]]) -> None:
+    def __init__(
+        self,
+        sides: list[list[str]],
+        columns: list[str],
+        labels: Mapping[str, Callable[[int], str]],
+        several: bool = False,
+    ) -> None:
         """sides: names of the values of source and target, with dots into inner ones; columns: those that hold them.
 
-        labels: of columns that hold classes, a class's number to its name.
+        labels: of columns that hold classes, a class's number to its name. several: lists hold several references.
         """
-        self.sides, self.columns, self.labels = sides, columns, labels
+        self.sides, self.columns, self.labels, self.several = sides, columns, labels, several
 
     def __call__(self, content: dict[str, Any], location: str) -> dict[str, str]:
+        source, target, *_ = self.texts(content, location)
+        return {"source": source, "target": target}
+
+    def texts(self, content: dict[str, Any], location: str) -> list[str]:
+        """The source and the references of a row."""
         values = dict(content)
         for name in self.labels.keys() & content.keys():
             try:
                 values[name] = self.labels[name](content[name])
             except (ValueError, TypeError) as problem:
                 raise InputError(f"{location}: {name} is {content[name]!r}, not a class ({problem})") from problem
-        source, target = (joined(values, names, location) for names in self.sides)
-        return {"source": source, "target": target}
+        source, target = self.sides
+        return [joined(values, source, location), *references_of(values, target, location, self.several)]

@@ -24,12 +24,16 @@ class Jsonl(Files):
         source: str | list[str] = "source",
         target: str | list[str] = "target",
         files: dict[str, str | list[str]] | None = None,
+        several_references: bool = False,
     ) -> None:
         """source, target: names of values, with dots into inner objects (translation.en); several are joined by tabs.
 
         files: the files of each split in the folder data.path; patterns may match many.
+        several_references: a target that is a list of texts holds references that are equally good: training learns
+            the first, metrics look at all; else a list is one target, whose tokens it holds.
         """
         self.source, self.target, self.files = source, target, files
+        self.several_references = several_references
 
     def read(self, shard: Shard) -> Iterator[Row]:
         [file] = shard
@@ -43,8 +47,9 @@ class Jsonl(Files):
     def row(self, content: Any, file: Path, number: int) -> Row:
         """Two values of an object."""
         location = f"{file}:{number}"
-        source, target = (joined(content, as_list(side), location) for side in (self.source, self.target))
-        return Row(source, target, number, str(file))
+        source = joined(content, as_list(self.source), location)
+        target, *more = references_of(content, as_list(self.target), location, self.several_references)
+        return Row(source, target, number, str(file), more_references=more)
 
 
 class Parquet(Jsonl):
@@ -81,6 +86,16 @@ def columns_of(names: Sequence[str], existing: Sequence[str], owner: str) -> lis
     if missing:
         raise InputError(f"{owner} has no column {missing[0]!r}, only {', '.join(existing)}")
     return columns
+
+
+def references_of(content: Any, names: Sequence[str], location: str, several: bool) -> list[str]:
+    """The targets of a row: one or, with several, each text of a list."""
+    value = pick(content, names[0], location) if several and len(names) == 1 else None
+    if not isinstance(value, list):
+        return [joined(content, names, location)]
+    if not value or not all(isinstance(item, str) for item in value):
+        raise InputError(f"{location}: {names[0]} is {reprlib.repr(value)}; data.corpus.several_references needs texts")
+    return [text_of(item, location, names[0]) for item in value]
 
 
 def joined(content: Any, names: Sequence[str], location: str) -> str:
