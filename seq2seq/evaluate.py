@@ -21,13 +21,14 @@ from seq2seq.analysis.words import training_counts
 from seq2seq.atomic_files import write_text
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts
 from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Metric
 from seq2seq.report import tables
 from seq2seq.report.terminal import shown
-from seq2seq.runs import checkpoint, run_card
+from seq2seq.runs import checkpoint, run_card, scored_rows
 from seq2seq.runs.run_directory import REPORTED, RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -121,6 +122,7 @@ def compare(arguments: Sequence[str]) -> int:
         raise InputError("--sources needs --references FILE beside it")
     truth = None if config.references is None else systems.read_truth(config.references, config.sources)
     gathered = systems.gather(named, truth, config.split)
+    refuse_trained_systems(gathered, config.split)
     chosen = metrics or systems.metrics_of(gathered, config.split)
     compared = comparison(gathered, chosen, config.split, asked_for=bool(metrics))
     if config.report is not None:
@@ -128,7 +130,26 @@ def compare(arguments: Sequence[str]) -> int:
 
         page.write(compared, config.report)
     answer(config, compared, tables.systems(compared))
+    print(f"compared {len(gathered[0].outputs[0].rows):,} rows of the {config.split} split", file=sys.stderr)
     return failed(bounds, compared, config.fail_if_worse_than)
+
+
+def refuse_trained_systems(gathered: Sequence[systems.System], split: str) -> None:
+    """Raise InputError for a run that was trained on the rows by which systems are compared."""
+    for output in (output for system in gathered for output in system.outputs):
+        run = RunDirectory(output.path)
+        if split == "train" or not run.best.is_file():
+            continue
+        try:
+            trained = checkpoint.trained_rows(checkpoint.read(run.best))
+            if trained is None:
+                scored_rows.say_unknown(run.best, split)
+            else:
+                trained.refuse(
+                    split, Texts([row.source for row in output.rows], [row.reference for row in output.rows])
+                )
+        except InputError as problem:
+            raise InputError(f"{output.path}: {problem}") from problem
 
 
 def score(name: str, arguments: Sequence[str]) -> int:
@@ -149,8 +170,12 @@ def score(name: str, arguments: Sequence[str]) -> int:
         if run.path.resolve() in path.resolve().parents:
             raise InputError(f"--output {run.path} holds the checkpoint itself; choose another directory")
         run.claim(config.overwrite, resume=False)
+    trained = scored_rows.trained_on(content, path, config.split)
+    asked_for = bool(command.options(arguments, ("--data.path",)))
+    texts = scored_rows.rows_to_score(parts.data, config.split, trained, asked_for)
     known = checkpoint.stored(content, "content")
-    scored, examined = evaluate(task, parts.data, parts.decoding, config.split, config.device, known)
+    scored, examined = evaluate(task, parts.data, parts.decoding, config.split, texts, config.device, known)
+    print(f"scored {len(texts.source):,} rows of the {config.split} split", file=sys.stderr)
     timing = {"evaluate": scored["seconds"]}
     scored |= about_training(path) | {"name": path.parent.parent.name or path.name}
     scored["timing"] = scored.get("timing", {}) | timing
@@ -240,15 +265,21 @@ def failed(bounds: Mapping[str, float], compared: Mapping[str, Any], base: Path 
 
 
 def evaluate(
-    task: Task, data: DataModule, decoding: Decoding, split: str, device_name: str, content: str | None
+    task: Task,
+    data: DataModule,
+    decoding: Decoding,
+    split: str,
+    texts: Texts,
+    device_name: str,
+    content: str | None,
 ) -> tuple[dict[str, Any], Examined]:
     """Decode a split and look at it: the plain results, and the predictions with what belongs to each.
 
-    content: the checksum of the training rows; words are counted in no others.
+    texts: its rows. content: the checksum of the training rows; words are counted in no others.
     """
     started = time.monotonic()
     device = predict_texts.choose_device(device_name)
-    encoded = data.encode(data.texts(split), task.tokenizers, split, task.row_format)
+    encoded = data.encode(texts, task.tokenizers, split, task.row_format)
     task.to(device)
     predicted: list[Predicted] = []
     with tqdm(total=len(encoded), unit="row", leave=False, disable=None) as bar:

@@ -12,14 +12,17 @@ from seq2seq.atomic_files import write_text
 from seq2seq.cluster.environment import launch_id, process_rank, restarted_job, scheduled_job, started_together
 from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.data.checks import checks
+from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.trained_rows import trained_rows
 from seq2seq.errors import InputError, Stopped
 from seq2seq.inference import predict_texts
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.runs.scored_rows import refuse_trained
 from seq2seq.tasks.base import Task
 from seq2seq.training.signals import Requests
 from seq2seq.training.trainer import refuse_compromised
@@ -44,6 +47,14 @@ class Job(NamedTuple):
     resume: bool
     allowed: list[dict[str, Any]]
     """What was allowed to change since the run was stopped."""
+
+
+class Read(NamedTuple):
+    """The rows of all splits."""
+
+    train: Texts
+    validation: Texts
+    test: Texts
 
 
 @contextlib.contextmanager
@@ -96,12 +107,18 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     if process_rank() == 0 and job.resume:
         job.allowed.extend(same_settings(job))
     teacher = read_teacher(job)
-    train_texts, validation_texts = data.texts("train"), data.texts("validation")
+    train_texts, validation_texts, test_texts = (data.texts(split) for split in SPLITS)
     content = train_texts.content
-    tokenizers = vocabularies(job, kind, train_texts, validation_texts, teacher)
+    others, selected = {"validation": validation_texts, "test": test_texts}, data.selection("train")
+    trained = trained_rows(selected.low, selected.high, train_texts, others)
+    read = Read(train_texts, validation_texts, test_texts)
+    tokenizers = vocabularies(job, read, teacher)
     torch.manual_seed(job.parts.seed)
     task = kind(tokenizers, **vars(job.parts.model))
     task.decoding = job.parts.decoding
+    if process_rank() == 0 and not job.resume:
+        findings = checks.cheap(read._asdict(), task.row_format)
+        print(checks.two_lines(findings, job.arguments), file=sys.stderr)
     if not job.resume:
         task.initialise()
     if teacher is not None:
@@ -119,6 +136,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     clip, dumps = options.gradient_clip_val, job.run.dumps
     learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
     learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
+    learner.trained = trained
     return learner
 
 
@@ -139,7 +157,7 @@ def decoding_device(job: Job) -> torch.device:
     return predict_texts.choose_device("cpu" if job.parts.trainer.accelerator == "cpu" else "auto")
 
 
-def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, teacher: "Teacher | None") -> Tokenizers:
+def vocabularies(job: Job, read: Read, teacher: "Teacher | None") -> Tokenizers:
     """Those of the resumed run, of the teacher, or learned from the training rows."""
     data: DataModule = job.parts.data
     if process_rank() != 0:
@@ -147,13 +165,15 @@ def vocabularies(job: Job, kind: type[Task], train: Texts, validation: Texts, te
         return read_tokenizers(data, job.run)
     if job.resume:
         content = checkpoint.read(job.run.last)
-        now = {"content": train.content, "validation": validation.content, "teacher": teacher and teacher.content}
+        refuse_trained(checkpoint.trained_rows(content), data, "test", read.test)
+        now = {"content": read.train.content, "teacher": teacher and teacher.content}
+        now |= {"validation": read.validation.content, "test": read.test.content}
         changes = resuming.origins(content, now)
         job.allowed.extend(resuming.refuse_or_allow(changes, job.run.last, job.parts.allow_change))
         return checkpoint.restore(content, job.run.last).tokenizers
-    findings = checks.cheap(train, validation, kind.row_format.conditions)
-    print(checks.two_lines(findings, job.arguments), file=sys.stderr)
-    return data.train_tokenizers(train) if teacher is None else teacher.tokenizers
+    if read.test.content == read.train.content:
+        raise InputError(f"the test split has the very rows of train, from {read.test.location(0)} on; give others")
+    return data.train_tokenizers(read.train) if teacher is None else teacher.tokenizers
 
 
 def begin(job: Job, tokenizers: Tokenizers) -> None:
