@@ -46,7 +46,7 @@ RATIO = 9.0
 UNKNOWN = {"source": 0.5, "target": 0.1}
 """A larger share of unknown tokens is an error. Words of a source are often rare names; an unknown target is wrong."""
 
-FEW_STEPS = 1_000
+FEW_STEPS = 400
 """Optimiser steps, below which hardly any network has learnt what it can."""
 
 LONG = 40

@@ -8,7 +8,7 @@ from seq2seq.data.checks.findings import Example, Finding, Scan, Severity, examp
 from seq2seq.data.checks.scanning import SHINGLE
 from seq2seq.data.checks.text_marks import EMPTY, canonical, letters
 
-ALIKE = 0.7
+ALIKE = 0.6
 """The share of shingles, of those in one or both, that near-duplicates have in common."""
 
 SHORTEST = 40
