@@ -165,6 +165,8 @@ def score(name: str, arguments: Sequence[str]) -> int:
     bounds, parts = readable_bounds(config.fail_under), command.instantiate(parser, config)
     refuse_unknown(bounds, [one.name for one in task.metrics])
     base = None if config.fail_if_worse_than is None else systems.read_run(config.fail_if_worse_than, config.split)
+    if base is not None:
+        refuse_trained_systems([systems.System(str(base.path), [base])], config.split)
     run = RunDirectory(Path(config.output)) if config.output else None
     if run is not None:
         if run.path.resolve() in path.resolve().parents:

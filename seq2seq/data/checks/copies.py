@@ -14,6 +14,12 @@ ALIKE = 0.6
 SHORTEST = 40
 """Letters and digits of a row, below which nothing is called a near-duplicate."""
 
+AGREEING = 2
+"""Orders in which the least shingles of two rows must be the same, before they are compared."""
+
+LETTERS = 2_000
+"""Of a row, which are compared; the first ones."""
+
 COMPARED = 20_000
 """Pairs of rows that are compared letter by letter, at most."""
 
@@ -132,7 +138,8 @@ def pairs_alike(train: Scan, other: Scan) -> Iterator[tuple[int, int]]:
     left, compared = np.flatnonzero(new), 0
     for mine, theirs in zip(other.least, train.least, strict=True):
         candidates, found = first_equal(theirs, mine[left]), []
-        same = candidates >= 0
+        agreeing = (other.least[:, left] == train.least[:, candidates]).sum(axis=0)
+        same = (candidates >= 0) & (agreeing >= AGREEING)
         for row, known in zip(left[same].tolist(), candidates[same].tolist(), strict=True):
             compared += 1
             if compared > COMPARED:
@@ -145,7 +152,7 @@ def pairs_alike(train: Scan, other: Scan) -> Iterator[tuple[int, int]]:
 
 def shingles(split: Scan, row: int) -> set[bytes]:
     """The pieces of a row's letters; none of a short row."""
-    text = b"\t".join(letters(canonical([side[row] for side in split.texts[:2]])))
+    text = b"\t".join(letters(canonical([side[row] for side in split.texts[:2]])))[:LETTERS]
     return {text[at : at + SHINGLE] for at in range(len(text) - SHINGLE + 1)} if len(text) > SHORTEST else set()
 
 

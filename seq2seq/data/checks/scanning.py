@@ -15,7 +15,14 @@ CHUNK = 5_000
 SHINGLE = 8
 """Bytes of a shingle, a piece of the letters of a row: near-duplicates share most of them."""
 
-FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
+FACTORS = (
+    0x9E3779B97F4A7C15,
+    0xC2B2AE3D27D4EB4F,
+    0xD6E8FEB86659FD93,
+    0xA0761D6478BD642F,
+    0xE7037ED1A0B428DB,
+    0x8EBC6AF09C88C6E3,
+)
 """Odd numbers, each of which makes another order of the shingles."""
 
 

@@ -81,7 +81,8 @@ SIGNS = (
     Sign("html entity", "warning", "an HTML entity for a character",
          re.compile(r"&(?!apos;|#124;|#9[13];)(?:[A-Za-z][A-Za-z0-9]{1,7}|#[0-9]{2,6}|#[xX][0-9A-Fa-f]{2,6});"), "&"),
     Sign("tokenizer", "warning", "what another tokenizer has left, such as @-@, &apos;, a@@ b, ▁",
-         re.compile(r"&apos;|&#124;|&#9[13];|(?<!\S)@[-,.:/]@(?!\S)|\w@@(?!\S)|▁|(?<!\S)##\w|(?<!\S)-[LR][RSC]B-(?!\S)"),
+         re.compile(r"&apos;|&#124;|&#9[13];|@[-,.:/]@(?<!\S@.@)(?!\S)|@@(?<=\w@@)(?!\S)|▁|##(?<!\S##)\w"
+                    r"|-[LR][RSC]B-(?<!\S-..B-)(?!\S)"),  # each begins with a letter that a search skips to fast
          ("&", "@", "▁", "##", "B-")),
     Sign("special symbol", "warning", "a tokenizer's special symbol as text",
          re.compile(r"</?(?:s|unk|pad|bos|eos|mask|sep|cls)>|\[(?:UNK|PAD|CLS|SEP|MASK|BOS|EOS)\]|<\|endoftext\|>"),
@@ -90,7 +91,7 @@ SIGNS = (
          re.compile("[A-Za-z\u00c0-\u024f][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z\u00c0-\u024f]"), (),
          "\u0400\u0420\u0440\u0460\u0480\u04a0\u04c0\u04e0"),
     Sign("spaces", "note", "runs of spaces, or spaces around a text, which most tokenizers lose",
-         re.compile("  |^ | $", re.MULTILINE), ("  ", "\n ", " \n")),
+         re.compile("  |^ | $"), ("  ", "\n ", " \n")),
 )  # fmt: skip
 """What patterns find."""
 
@@ -120,10 +121,18 @@ def marks_of(chunk: Sequence[str], lengths: np.ndarray, side: int) -> np.ndarray
         marks[[row for row, text in enumerate(chunk) if not unicodedata.is_normalized("NFC", text)]] |= DECOMPOSED
     ends = np.cumsum(lengths.astype(np.int64) + 1)
     for sign in SIGNS:
-        if sign.may_match(f"\n{joined}\n" if sign.kind == "spaces" else joined, present):
+        if sign.kind == "spaces":  # too many in some texts to find each
+            if sign.may_match(f"\n{joined}\n", present):
+                marks[[row for row, text in enumerate(chunk) if loose(text)]] |= BITS[sign.kind]
+        elif sign.may_match(joined, present):
             matches = [match.start() for match in sign.pattern.finditer(joined)]
             marks[np.searchsorted(ends, matches, side="right")] |= BITS[sign.kind]
     return marks
+
+
+def loose(text: str) -> bool:
+    """Whether there are several spaces in a row, or some around the text."""
+    return "  " in text or text[:1] == " " or text[-1:] == " "
 
 
 def signs_in(split: Scan) -> list[Finding]:
