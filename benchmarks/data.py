@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 
 from seq2seq.data.batching.plan import Plan
+from seq2seq.data.checks.checks import thorough
+from seq2seq.data.checks.findings import Encoded
+from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
@@ -129,11 +132,29 @@ def synthetic(rows: int, folder: Path) -> Path:
     return folder
 
 
+def lint(folder: str, cache: str) -> dict[str, Any]:
+    """All checks of the data, after reading and encoding."""
+    data = data_of(folder, cache)
+    texts = {split: data.texts(split) for split in SPLITS}
+    tokenizers = data.train_tokenizers(texts["train"])
+    encoded = [Encoded(name, data.encode_unchecked(rows, tokenizers), tokenizers) for name, rows in texts.items()]
+    started, worked = time.perf_counter(), time.process_time()
+    findings = thorough(encoded)
+    return {
+        "rows": len(encoded[0].split),
+        "findings": len(findings),
+        "lint_s": round(time.perf_counter() - started, 1),
+        "lint_cpu_s": round(time.process_time() - worked, 1),
+        "peak_mb": megabytes(),
+    }
+
+
 MEASURED: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "prepare": prepare,
     "loader": loader,
     "plan": plan,
     "stream": stream,
+    "lint": lint,
 }
 
 
@@ -166,6 +187,7 @@ def main() -> None:
         folder = synthetic(given.rows, root / "pairs")
         for way in ("cold", "warm"):
             print(f"synthetic {way}:", json.dumps(measured("prepare", folder, root / "cache")), flush=True)
+        print("lint:", json.dumps(measured("lint", folder, root / "cache")), flush=True)
         print("plan:", json.dumps(measured("plan", given.planned, root)), flush=True)
         folder = synthetic(2 * given.rows, root / "stream")
         print("stream:", json.dumps(measured("stream", folder, root / "cache")), flush=True)

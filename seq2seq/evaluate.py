@@ -25,6 +25,7 @@ from seq2seq.cluster import watchdog
 from seq2seq.cluster.processes import Place, joined, place
 from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import decoding_rows, predict_texts
 from seq2seq.inference.device import tf32
@@ -32,7 +33,7 @@ from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Metric
 from seq2seq.report import tables
 from seq2seq.report.terminal import shown
-from seq2seq.runs import checkpoint, run_card
+from seq2seq.runs import checkpoint, run_card, scored_rows
 from seq2seq.runs.run_directory import REPORTED, RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -133,6 +134,7 @@ def compare(arguments: Sequence[str]) -> int:
         raise InputError("--sources needs --references FILE beside it")
     truth = systems.read_truth([*map(Path, config.references)], config.sources) if config.references else None
     gathered = systems.gather(named, truth, config.split)
+    refuse_trained_systems(gathered, config.split)
     chosen = metrics or systems.metrics_of(gathered, config.split)
     compared = comparison(gathered, chosen, config.split, asked_for=bool(metrics))
     if config.report is not None:
@@ -140,7 +142,26 @@ def compare(arguments: Sequence[str]) -> int:
 
         page.write(compared, config.report)
     answer(config, compared, tables.systems(compared))
+    print(f"compared {len(gathered[0].outputs[0].rows):,} rows of the {config.split} split", file=sys.stderr)
     return failed(bounds, compared, config.fail_if_worse_than)
+
+
+def refuse_trained_systems(gathered: Sequence[systems.System], split: str) -> None:
+    """Raise InputError for a run that was trained on the rows by which systems are compared."""
+    for output in (output for system in gathered for output in system.outputs):
+        run = RunDirectory(output.path)
+        if split == "train" or not run.best.is_file():
+            continue
+        try:
+            trained = checkpoint.trained_rows(checkpoint.read(run.best))
+            if trained is None:
+                scored_rows.say_unknown(run.best, split)
+            else:
+                trained.refuse(
+                    split, Texts([row.source for row in output.rows], [row.reference for row in output.rows])
+                )
+        except InputError as problem:
+            raise InputError(f"{output.path}: {problem}") from problem
 
 
 def score(name: str, arguments: Sequence[str]) -> int:
@@ -156,18 +177,24 @@ def score(name: str, arguments: Sequence[str]) -> int:
     bounds, parts = readable_bounds(config.fail_under), command.instantiate(parser, config)
     refuse_unknown(bounds, [one.name for one in task.metrics])
     check_range("--devices", config.devices, 1)
+    trained = scored_rows.trained_on(content, path, config.split)
+    asked_for = bool(command.options(arguments, ("--data.path",)))
+    texts = scored_rows.rows_to_score(parts.data, config.split, trained, asked_for)
     at = place_of(task, config.devices)
     if at.rank > 0:
-        share_rows(task, parts.data, parts.decoding, config, at, arguments)
+        share_rows(task, parts.data, texts, parts.decoding, config, at, arguments)
         return 0
     base = None if config.fail_if_worse_than is None else systems.read_run(config.fail_if_worse_than, config.split)
+    if base is not None:
+        refuse_trained_systems([systems.System(str(base.path), [base])], config.split)
     run = RunDirectory(Path(config.output)) if config.output else None
     if run is not None:
         if run.path.resolve() in path.resolve().parents:
             raise InputError(f"--output {run.path} holds the checkpoint itself; choose another directory")
         run.claim(config.overwrite, resume=False)
     known = checkpoint.stored(content, "content")
-    scored, examined = evaluate(task, parts.data, parts.decoding, config, at, arguments, known)
+    scored, examined = evaluate(task, parts.data, texts, parts.decoding, config, at, arguments, known)
+    print(f"scored {len(texts.source):,} rows of the {config.split} split", file=sys.stderr)
     timing = {"evaluate": scored["seconds"]}
     scored |= about_training(path) | {"name": path.parent.parent.name or path.name}
     scored["timing"] = scored.get("timing", {}) | timing
@@ -271,7 +298,13 @@ def place_of(task: Task, devices: int) -> Place:
 
 
 def share_rows(
-    task: Task, data: DataModule, decoding: Decoding, config: Namespace, at: Place, arguments: Sequence[str]
+    task: Task,
+    data: DataModule,
+    texts: Texts,
+    decoding: Decoding,
+    config: Namespace,
+    at: Place,
+    arguments: Sequence[str],
 ) -> tuple[Split, list[Predicted]]:
     """The split, and what all processes predict for its rows; on the first process alone."""
     device = predict_texts.own_device(config.device, at.local, at.per_node)
@@ -281,7 +314,7 @@ def share_rows(
 
     def compute() -> list[Predicted]:
         nonlocal encoded
-        encoded = data.encode(data.texts(config.split), task.tokenizers, config.split, task.row_format)
+        encoded = data.encode(texts, task.tokenizers, config.split, task.row_format)
         fitting = decoding_rows.chosen(task, decoding, memory, int(encoded.source_lengths().max(initial=1)))
         predict, predicted = Predictor(task, fitting), []
         with tqdm(total=len(encoded), unit="row", leave=False, disable=not processes.first or None) as bar:
@@ -302,6 +335,7 @@ def share_rows(
 def evaluate(
     task: Task,
     data: DataModule,
+    texts: Texts,
     decoding: Decoding,
     config: Namespace,
     at: Place,
@@ -310,11 +344,11 @@ def evaluate(
 ) -> tuple[dict[str, Any], Examined]:
     """Decode a split and look at it: the plain results, and the predictions with what belongs to each.
 
-    content: the checksum of the training rows; words are counted in no others.
+    texts: its rows. content: the checksum of the training rows; words are counted in no others.
     """
     started, split = time.monotonic(), config.split
     task.check_decoding(decoding)
-    encoded, predicted = share_rows(task, data, decoding, config, at, arguments)
+    encoded, predicted = share_rows(task, data, texts, decoding, config, at, arguments)
     device = next(task.parameters()).device
     rows, aligned = in_order(predicted, encoded.texts), task.row_format.aligned
     examined = examine(

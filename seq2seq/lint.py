@@ -5,10 +5,10 @@ import os
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from seq2seq.cli import command
 from seq2seq.data.batching.batch import RowFormat
@@ -18,6 +18,7 @@ from seq2seq.data.checks.findings import SEVERITIES, Encoded, Finding
 from seq2seq.data.checks.tag_schemes import scheme_of
 from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("give a configuration: python -m seq2seq.lint --config configs/translation_cldr.yaml")
     parts = command.instantiate(parser, config)
     data: DataModule = parts.data
-    header, findings = check(data, kind.row_format, parts.decoding)
+    header, findings = check(data, lambda tokenizers: kind(tokenizers, **vars(parts.model)).row_format, parts)
     if config.json:
         plain = [finding._asdict() | {"examples": [row._asdict() for row in finding.examples]} for finding in findings]
         print(json.dumps({"header": header, "findings": plain, "verdict": verdict(findings)}, ensure_ascii=False))
@@ -58,14 +59,19 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def check(
-    data: DataModule, row_format: RowFormat | None = None, decoding: Decoding | None = None
+    data: DataModule, of_task: Callable[[Tokenizers], RowFormat] | None = None, parts: Namespace | None = None
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """The sizes of all splits, and the findings, worst first; row_format: None for that of a translation."""
-    decoding = decoding or Decoding()
+    """The sizes of all splits, and the findings, worst first.
+
+    of_task: the row format of the task with these tokenizers; None for that of a translation. parts: the whole
+    configuration, if the length of the training is to be checked.
+    """
+    decoding = parts.decoding if parts is not None else Decoding()
     texts = [data.texts(split) for split in SPLITS]
     tokenizers = data.train_tokenizers(texts[0])
+    row_format = of_task(tokenizers) if of_task else None
     encoded = [
-        Encoded(split, data.encode(rows, tokenizers, split, row_format), tokenizers)
+        Encoded(split, data.encode_unchecked(rows, tokenizers, row_format), tokenizers)
         for split, rows in zip(SPLITS, texts, strict=True)
     ]
     bound = learnt(encoded[0].split, tokenizers.target)
@@ -80,18 +86,29 @@ def check(
     if bound is not None:
         findings += [item for one in encoded
                      for item in over_limit(one, longer(one.split, bound, decoding), header["limit"])]  # fmt: skip
-    return header, sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+    if parts is not None and data.window is None:
+        findings += steps_of(encoded[0], data, parts)
+    return header, checks.worst_first(findings)
+
+
+def steps_of(train: Encoded, data: DataModule, parts: Namespace) -> list[Finding]:
+    """Whether a training of this configuration has steps enough."""
+    options = parts.trainer
+    epoch = len(data.plan(train.split, parts.seed))
+    steps = min(limit for limit in (options.max_steps, options.max_epochs * epoch) if limit > 0)
+    return checks.few_steps(steps, parts.optimizer.warmup_steps, len(train.split))
 
 
 def sizes(encoded: Encoded) -> dict[str, Any]:
     """Rows, tokens, unknown tokens and the longest row of a split."""
     numbers: dict[str, Any] = {"rows": len(encoded.split)}
     for side, ids, tokenizer, _ in encoded.sides():
-        longest = int(ids.lengths.argmax())
+        lengths = tokenizer.units(ids)
+        longest = int(lengths.argmax())
         numbers[side] = {
-            "tokens": int(ids.starts[-1]),
+            "tokens": int(lengths.sum()),
             "unknown": checks.unknown_rate(ids, tokenizer),
-            "longest": {"tokens": int(ids.lengths[longest]), "location": encoded.split.texts.location(longest)},
+            "longest": {"tokens": int(lengths[longest]), "location": encoded.split.texts.location(longest)},
         }
     return numbers
 

@@ -122,7 +122,7 @@ class DataModule(Part):
 
     def texts(self, split: str) -> Texts:
         """The raw rows of a split, of a streamed corpus its first rows; an empty split is an error."""
-        wanted = self._selection(split)
+        wanted = self.selection(split)
         if split == "train" and self.window is not None:
             rows = self.corpus.streamed(wanted, self.path, [0, 0]).take(VOCABULARY_ROWS)
             return in_memory(Row(row["source"], row["target"], number) for number, row in enumerate(rows, 1))
@@ -132,7 +132,19 @@ class DataModule(Part):
             raise InputError(f"the {split} split is empty; {remedy}")
         return texts
 
-    def _selection(self, split: str) -> SplitSelection:
+    def whole_file(self, split: str) -> Texts:
+        """All rows of the file data.path, which is this split and no other."""
+        corpus = self.corpus.of_one_file()
+        if corpus is None:
+            return self.texts(split)
+        wanted = SplitSelection("train", limit=(self.max_rows or {}).get(split))
+        texts = load(corpus, wanted, self.path, Cache(self.cache))
+        if not len(texts.source):
+            raise InputError(f"data.path {self.path} holds no rows")
+        return texts
+
+    def selection(self, split: str) -> SplitSelection:
+        """Which rows of the corpus make up a split."""
         return select_split(self.corpus, split, self.path, self.holdout, (self.max_rows or {}).get(split))
 
     def held_out(self) -> list[str]:
@@ -185,19 +197,23 @@ class DataModule(Part):
 
         Sources to predict that will be cut are counted in a warning, and so are labels that can never be predicted.
         """
-        cache = Cache(self.cache)
-        with locating(tokenizers, texts[:2], texts):
-            source, target = (
-                encode(column, texts.content, tokenizer, cache, side)
-                for column, tokenizer, side in zip(texts[:2], tokenizers, SIDES, strict=True)
-            )
-        split = Split(texts, source, target, self.max_length, fitting(row_format, tokenizers), self.cut_sources)
+        split = self.encode_unchecked(texts, tokenizers, row_format)
         refuse_wrong_lengths(split, tokenizers)
         if name != "train":
             split.warn_of_cuts()
             if split.row_format.labels:
                 warn_of_labels(split, tokenizers.target, name)
         return split
+
+    def encode_unchecked(self, texts: Texts, tokenizers: Tokenizers, row_format: RowFormat | None = None) -> Split:
+        """The same, whether or not a task can use the rows."""
+        cache = Cache(self.cache)
+        with locating(tokenizers, texts[:2], texts):
+            source, target = (
+                encode(column, texts.content, tokenizer, cache, side)
+                for column, tokenizer, side in zip(texts[:2], tokenizers, SIDES, strict=True)
+            )
+        return Split(texts, source, target, self.max_length, fitting(row_format, tokenizers), self.cut_sources)
 
     def running_plan(self, train: Split, seed: int) -> BpttStreams:
         """The optimiser steps over a training split of running text, which is cut into BPTT streams."""
@@ -272,7 +288,7 @@ class DataModule(Part):
         """The same of a corpus that is streamed; position: after the last step, None at the beginning."""
         if self.window is None:
             raise TypeError("a corpus is streamed only if there is a data.window")
-        stream = partial(self.corpus.streamed, self._selection("train"), self.path)
+        stream = partial(self.corpus.streamed, self.selection("train"), self.path)
         windows = Windows(stream, tokenizers, self.window, self.max_length, seed, position or BEGINNING)
         device = (rank, world_size, device_tokens)
         return StreamedSteps(windows, self.workers, self.batch_tokens, *device, row_format, self.cut_sources)

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seq2seq.atomic_files import replacing
 from seq2seq.configurable import build
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.trained_rows import TrainedRows, restored
 from seq2seq.errors import InputError
 from seq2seq.runs import safe_load
 from seq2seq.tasks.base import Task, pack_task, unpack_task
@@ -21,19 +23,38 @@ from seq2seq.tasks.base import Task, pack_task, unpack_task
 FORMAT = 1
 """Version of what `packed` holds."""
 
+TRAINED = "trained"
+"""Where a checkpoint keeps the checksums of its training rows."""
+
 DIGEST = "sha256"
 """Where a checkpoint keeps the checksum of all the rest."""
 
 
-def packed(task: Task, data: DataModule, run: dict[str, Any] | None = None) -> dict[str, Any]:
+def packed(
+    task: Task, data: DataModule, run: dict[str, Any] | None = None, trained: TrainedRows | None = None
+) -> dict[str, Any]:
     """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from.
 
     run: what is needed to resume, as plain values: content and validation (the checksums of the rows), version, place
     (the position in a streamed corpus), device_tokens (of a micro-batch), watch (the plateau state of the schedule),
-    teacher (the checksum of its checkpoint).
+    teacher (the checksum of its checkpoint). trained: which rows the task was trained on.
     """
-    described = {"format": FORMAT, "data": json.dumps(data.specification()), "run": json.dumps(run or {})}
-    return {**described, **pack_task(task)}
+    described = {"format": FORMAT, "data": json.dumps(data.specification())}
+    rows = {}
+    if trained is not None:
+        run = {**(run or {}), "trained": trained.described}
+        rows = {TRAINED: torch.from_numpy(trained.sums.view(np.int32).copy())}
+    return {**described, "run": json.dumps(run or {}), **rows, **pack_task(task)}
+
+
+def trained_rows(content: dict[str, Any]) -> TrainedRows | None:
+    """Which rows a checkpoint was trained on; None where an older version wrote it, which kept no record."""
+    described, sums = stored(content, "trained"), content["seq2seq"].get(TRAINED)
+    if described is None and sums is None:
+        return None
+    if not isinstance(sums, Tensor) or sums.dtype is not torch.int32 or sums.dim() != 1:
+        raise InputError("the checkpoint's record of its training rows is damaged; bring it back from a copy")
+    return restored(described, np.unique(sums.numpy().view(np.uint32)))
 
 
 def stored(content: dict[str, Any], name: str) -> Any:

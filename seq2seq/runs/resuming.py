@@ -83,6 +83,7 @@ def origins(content: dict[str, Any], now: dict[str, Any]) -> list[Change]:
     names = {
         "content": "the checksum of the training rows",
         "validation": "the checksum of the validation rows",
+        "test": "the checksum of the test rows",
         "teacher": "the checksum of distillation.teacher",
     }
     changes = []

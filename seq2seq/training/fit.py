@@ -8,6 +8,7 @@ import torch
 
 from seq2seq.cluster.environment import process_rank
 from seq2seq.cluster.watchdog import Watchdog
+from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.runs import checkpoint, run_card
@@ -192,9 +193,20 @@ def test(run: RunDirectory, trainer: "Trainer", learner: "Learner") -> float:
         )
     task, data = learner.task, learner.data
     task.load_state_dict(checkpoint.load(run.best).state_dict())
-    learner.splits["test"] = data.encode(data.texts("test"), task.tokenizers, "test", task.row_format)
+    learner.splits["test"] = data.encode(test_rows(learner, run), task.tokenizers, "test", task.row_format)
     trainer.test(learner, learner.evaluation_batches("test", task.decoding), verbose=False)
     return time.monotonic() - started
+
+
+def test_rows(learner: "Learner", run: RunDirectory) -> Texts:
+    """The rows of the test split, which must be those that there were when the training began."""
+    texts, trained = learner.data.texts("test"), learner.trained
+    if trained is not None and texts.content != trained.contents["test"]:
+        raise InputError(
+            f"the test rows of data.path {learner.data.path} have changed since this training began, or their file is "
+            f"gone; bring it back and finish with --resume true; the model is in {run.best}"
+        )
+    return texts
 
 
 def environment(job: Job, trainer: "Trainer") -> dict[str, Any]:

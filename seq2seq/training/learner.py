@@ -23,6 +23,7 @@ from seq2seq.data.batching.running_text import BpttStreams
 from seq2seq.data.batching.split import Split, Step
 from seq2seq.data.batching.streaming import StreamedSteps, StreamPosition
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.trained_rows import TrainedRows
 from seq2seq.errors import InputError
 from seq2seq.inference import decoding_rows
 from seq2seq.inference.device import out_of_memory, tf32
@@ -92,6 +93,9 @@ class Learner(LightningModule):
         self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
         self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
         self.skipped_steps = SkippedSteps()
+        self.trained: TrainedRows | None = None
+        """Which rows have been trained on; of a streamed corpus those that have been read."""
+        self.streamed: StreamedSteps | None = None
 
     def training_length(self, trainer: Trainer) -> TrainingLength:
         """How long this training takes, for the schedule."""
@@ -107,9 +111,10 @@ class Learner(LightningModule):
         device = (self.trainer.global_rank, self.trainer.world_size)
         data, tokenizers = self.data, self.task.tokenizers
         if self.plan is None:
-            return data.streamed_steps(
+            self.streamed = data.streamed_steps(
                 tokenizers, self.seed, self.place, *device, self.device_tokens, self.task.row_format
             )
+            return self.streamed
         train = self.plan if isinstance(self.plan, BpttStreams) else self.splits["train"]
         position = partial(getattr, self.trainer, "global_step")
         return data.training_steps(train, tokenizers, self.plan, position, *device, self.device_tokens)
@@ -310,9 +315,12 @@ class Learner(LightningModule):
     def on_save_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
         run = {"content": self.content, "place": self.place, "device_tokens": self.device_tokens, "watch": self.plateau}
         run |= {"validation": self.splits["validation"].texts.content, "version": seq2seq.__version__}
+        run["test"] = None if self.trained is None else self.trained.contents.get("test")
         run["skipped"] = self.skipped_steps.stored()
         run["teacher"] = None if self.teacher is None else self.teacher.content
-        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run)
+        if self.trained is not None and self.streamed is not None:
+            self.trained = self.trained.add(self.streamed.sums_read())
+        checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run, self.trained)
         length = None if self.plan is None else len(self.plan)
         checkpoint_content["loops"] = loops_at(self.global_step, length, checkpoint_content["loops"])
         if "optimizer_states" in checkpoint_content:  # one to resume from
@@ -343,6 +351,9 @@ class Learner(LightningModule):
         self.place = checkpoint.stored(checkpoint_content, "place")
         self.plateau = PlateauState(*checkpoint.stored(checkpoint_content, "watch"))
         self.task.metrics = as_stored(self.task.metrics, checkpoint_content["seq2seq"])
+        earlier = checkpoint.trained_rows(checkpoint_content)
+        if self.trained is not None and earlier is not None:
+            self.trained = self.trained.before(earlier)
         if self.carried is not None:
             self.carried.before = tuple(checkpoint_content.get("carried", ()))
         self.skipped_steps.restore(checkpoint.stored(checkpoint_content, "skipped"))

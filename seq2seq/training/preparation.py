@@ -12,15 +12,18 @@ from seq2seq.atomic_files import write_text
 from seq2seq.cluster.environment import launch_id, process_rank, restarted_job, scheduled_job, started_together
 from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.data.checks import checks
+from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.trained_rows import trained_rows
 from seq2seq.decoding import length_bound
 from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.errors import InputError, Stopped
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.runs.scored_rows import refuse_trained
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.length_limits import learnt
 from seq2seq.training import tried_metrics
@@ -47,6 +50,14 @@ class Job(NamedTuple):
     resume: bool
     allowed: list[dict[str, Any]]
     """What was allowed to change since the run was stopped."""
+
+
+class Read(NamedTuple):
+    """The rows of all splits."""
+
+    train: Texts
+    validation: Texts
+    test: Texts
 
 
 @contextlib.contextmanager
@@ -99,13 +110,19 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     if process_rank() == 0 and job.resume:
         job.allowed.extend(same_settings(job))
     teacher = read_teacher(job)
-    train_texts, validation_texts = data.texts("train"), data.texts("validation")
+    train_texts, validation_texts, test_texts = (data.texts(split) for split in SPLITS)
     content = train_texts.content
-    tokenizers, bound = vocabularies(job, kind, train_texts, validation_texts, teacher)
+    others, selected = {"validation": validation_texts, "test": test_texts}, data.selection("train")
+    trained = trained_rows(selected.low, selected.high, train_texts, others)
+    read = Read(train_texts, validation_texts, test_texts)
+    tokenizers, bound = vocabularies(job, read, teacher)
     torch.manual_seed(job.parts.seed)
     task = kind(tokenizers, **vars(job.parts.model))
     task.decoding, task.length_bound = job.parts.decoding, bound
     task.check_decoding(task.decoding)
+    if process_rank() == 0 and not job.resume:
+        findings = checks.cheap(read._asdict(), task.row_format)
+        print(checks.two_lines(findings, job.arguments), file=sys.stderr)
     if not job.resume:
         task.initialise()
     if teacher is not None:
@@ -129,6 +146,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     clip, dumps = options.gradient_clip_val, job.run.dumps
     learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
     learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
+    learner.trained = trained
     return learner
 
 
@@ -144,9 +162,7 @@ def read_teacher(job: Job) -> "Teacher | None":
     return teacher
 
 
-def vocabularies(
-    job: Job, kind: type[Task], train: Texts, validation: Texts, teacher: "Teacher | None"
-) -> tuple[Tokenizers, LengthBound | None]:
+def vocabularies(job: Job, read: Read, teacher: "Teacher | None") -> tuple[Tokenizers, LengthBound | None]:
     """Those of the resumed run, of the teacher, or learned from the training rows.
 
     With them the bound of the resumed run, or that of the first process; None where it is still to be learnt.
@@ -157,14 +173,16 @@ def vocabularies(
         return read_tokenizers(data, job.run), bound
     if job.resume:
         content = checkpoint.read(job.run.last)
-        now = {"content": train.content, "validation": validation.content, "teacher": teacher and teacher.content}
+        refuse_trained(checkpoint.trained_rows(content), data, "test", read.test)
+        now = {"content": read.train.content, "teacher": teacher and teacher.content}
+        now |= {"validation": read.validation.content, "test": read.test.content}
         changes = resuming.origins(content, now)
         job.allowed.extend(resuming.refuse_or_allow(changes, job.run.last, job.parts.allow_change))
         before = checkpoint.restore(content, job.run.last)
         return before.tokenizers, before.length_bound
-    findings = checks.cheap(train, validation, kind.row_format.conditions)
-    print(checks.two_lines(findings, job.arguments), file=sys.stderr)
-    return data.train_tokenizers(train) if teacher is None else teacher.tokenizers, None
+    if read.test.content == read.train.content:
+        raise InputError(f"the test split has the very rows of train, from {read.test.location(0)} on; give others")
+    return data.train_tokenizers(read.train) if teacher is None else teacher.tokenizers, None
 
 
 def begin(job: Job, task: Task) -> None:

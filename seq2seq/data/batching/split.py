@@ -111,8 +111,7 @@ def refuse_wrong_lengths(split: Split, tokenizers: Tokenizers) -> None:
         refuse_other_lengths(split, tokenizers.target)
     if not split.row_format.aligned and not split.row_format.single_token_target:
         return
-    labels = tokenizers.target.units(split.target)
-    tokens = tokenizers.source.units(split.source) if split.row_format.aligned else np.ones_like(labels)
+    tokens, labels = tokens_and_labels(split, tokenizers)
     wrong = np.flatnonzero(tokens != labels)
     if len(wrong):
         row = int(wrong[0])
@@ -126,6 +125,13 @@ def refuse_wrong_lengths(split: Split, tokenizers: Tokenizers) -> None:
             f"{split.texts.location(row)}: {tokens[row]} tokens but {labels[row]} labels{more}; give each token one "
             "label, or check the separators of data.tokenizer and data.target_tokenizer"
         )
+
+
+def tokens_and_labels(split: Split, tokenizers: Tokenizers) -> tuple[np.ndarray, np.ndarray]:
+    """(rows,) how many labels each row must have for its row format, and how many it has."""
+    labels = tokenizers.target.units(split.target)
+    tokens = tokenizers.source.units(split.source) if split.row_format.aligned else np.ones_like(labels)
+    return tokens, labels
 
 
 def refuse_other_lengths(split: Split, tokenizer: Tokenizer) -> None:

@@ -18,6 +18,7 @@ from seq2seq.data.batching.split import Loader, Split, Step, TrainingSteps, draw
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.trained_rows import row_sums
 from seq2seq.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Window(NamedTuple):
     """Where it begins."""
     source: Ragged
     target: Ragged
+    sums: np.ndarray
+    """(rows,) checksums of the rows."""
 
 
 class Windows(IterableDataset[Window]):
@@ -87,14 +90,14 @@ class Windows(IterableDataset[Window]):
 
     def encode(self, position: StreamPosition, texts: Sequence[tuple[str, str]]) -> Window:
         """The ids of a window's rows."""
-        sides = []
-        for side, (tokenizer, column) in enumerate(zip(self.tokenizers, zip(*texts, strict=True), strict=True)):
+        columns, sides = list(zip(*texts, strict=True)), []
+        for side, (tokenizer, column) in enumerate(zip(self.tokenizers, columns, strict=True)):
             ids = tokenizer.encode(column)
             if tokenizer.samples:
                 keys = [[self.seed, position["epoch"], position["row"] + row, side] for row in range(len(column))]
                 ids = draw(tokenizer, column, ids, keys, self.longest)
             sides.append(Ragged.of(ids))
-        return Window(position, sides[0], sides[1])
+        return Window(position, sides[0], sides[1], row_sums(columns[0], columns[1]))
 
 
 class StreamedSteps:
@@ -120,10 +123,17 @@ class StreamedSteps:
         self.windows, self.workers, self.batch_tokens = windows, workers, batch_tokens
         self.rank, self.devices, self.device_tokens = rank, devices, device_tokens
         self.left_out = self.warned_of = 0
+        self.sums: list[np.ndarray] = []
+
+    def sums_read(self) -> np.ndarray:
+        """Checksums of the rows of all windows that have been begun since this was asked last."""
+        self.sums, sums = [], self.sums
+        return np.concatenate([np.empty(0, np.uint32), *sums])
 
     def __iter__(self) -> Iterator[Step]:
         start = self.windows.position["step"]
         for window in Loader(self.windows, batch_size=None, num_workers=self.workers):
+            self.sums.append(window.sums)
             yield from self.steps(window, start)
             start = 0
 

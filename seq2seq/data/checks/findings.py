@@ -9,7 +9,9 @@ import numpy as np
 from seq2seq.data.batching.split import Split
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
-from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.base import UNK, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.spelled import Spelled
+from seq2seq.data.tokenizers.units import Listed
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -57,6 +59,8 @@ class Scan(NamedTuple):
     """(rows, 2) characters"""
     marks: np.ndarray
     """(rows,) bits"""
+    least: np.ndarray
+    """(orders, rows) the least shingles of each row in several orders; equal in rows that are nearly the same"""
 
     def marked(self, mark: int) -> np.ndarray:
         """The rows that have a mark."""
@@ -90,6 +94,17 @@ def pieces(ids: Ragged, rows: int = 50_000) -> Iterator[tuple[np.ndarray, np.nda
 def rows_with_unknown(ids: Ragged, tokenizer: Tokenizer) -> np.ndarray:
     """The rows that hold something unknown."""
     return np.unique(rows_at(ids, [np.flatnonzero(tokenizer.unknown_among(flat)) + at for _, flat, at in pieces(ids)]))
+
+
+def unknown_units(tokenizer: Tokenizer, text: str) -> list[str]:
+    """The units of a text that a vocabulary lacks; none of a tokenizer that cannot name them."""
+    if isinstance(tokenizer, Spelled):
+        words, ids = list(tokenizer.words.split(text)), tokenizer.own_ids(text)
+    elif isinstance(tokenizer, Listed):
+        words, ids = list(tokenizer.split(text)), tokenizer.encode([text])[0]
+    else:
+        return []
+    return [word for word, number in zip(words, ids, strict=True) if number == UNK]
 
 
 def rows_at(ids: Ragged, indices: Sequence[np.ndarray]) -> np.ndarray:

@@ -59,6 +59,13 @@ class Corpus(Part):
         arguments = {"corpus": self, "split": split, "path": path}
         return datasets.IterableDataset.from_generator(examples, gen_kwargs=arguments)
 
+    def of_one_file(self) -> "Corpus | None":
+        """The same format for a data.path that is one file, all rows of which are its train split.
+
+        None where the corpus alone knows what is a split.
+        """
+        return None
+
     def proportions(self, rows: Sequence[int]) -> list[float] | None:
         """How much of an epoch each corpus of a mixture shall be, given the rows of each; None for every row once."""
         return None

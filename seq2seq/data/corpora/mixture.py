@@ -42,6 +42,11 @@ class Mixture(Corpus):
     def has(self, split: str, path: str | None) -> bool:
         return all(corpus.has(split, path) for corpus in self.corpora)
 
+    def of_one_file(self) -> Corpus | None:
+        raise InputError(
+            "data.path is a file, but a Mixture is of several corpora; give a folder, or the data.corpus of that file"
+        )
+
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
         return self.selected_rows(SplitSelection(split), path)
 

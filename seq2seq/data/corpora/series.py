@@ -5,6 +5,7 @@ training split. A window belongs to the split in which all the values that it fo
 before, as it would when a forecast is made. So training sees no value that validation or test asks for.
 """
 
+import copy
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -78,6 +79,11 @@ class Series(Corpus):
         for step in range(max(first, self.history), after - self.horizon + 1):
             known, wanted = series.texts[step - self.history : step], series.texts[step : step + self.horizon]
             yield Row(STEP.join(known), STEP.join(wanted), series.lines[step], series.name)
+
+    def of_one_file(self) -> Corpus | None:
+        corpus = copy.copy(self)
+        corpus.validation_share = corpus.test_share = 0.0
+        return corpus
 
     def span(self, split: str, count: int) -> tuple[int, int]:
         """The first value that a split forecasts, and the first after them, of `count` values."""

@@ -1,5 +1,6 @@
 """Corpora in local files: which files make up a split, and plain text, the simplest of their formats."""
 
+import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,11 @@ class Files(Corpus):
 
     def has(self, split: str, path: str | None) -> bool:
         return bool(self.shards(split, path))
+
+    def of_one_file(self) -> Corpus | None:
+        corpus = copy.copy(self)
+        corpus.files = None
+        return corpus
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
         return itertools.chain.from_iterable(map(self.read, self.shards(split, path)))

@@ -153,6 +153,10 @@ class Spelled(Tokenizer):
         words: np.ndarray = np.diff(before[ids.starts])
         return words
 
+    def own_ids(self, text: str) -> list[int]:
+        """The id of each word of a text by itself."""
+        return [number for number in self.encode([text])[0] if number < self.sections.words]
+
     def decode(self, ids: Sequence[int]) -> str:
         words, extra = len(self.words), list(self._extra)
         own = [number for number in ids if number < self.sections.words]
