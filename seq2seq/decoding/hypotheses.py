@@ -1,6 +1,7 @@
 """What search needs from a model (`StepFunction`, `SearchState`) and what it returns (`Hypothesis`)."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -13,6 +14,14 @@ CHECK_EVERY = {"cpu": 1}
 def steps_between_checks(device: torch.device) -> int:
     """Of a search on a device."""
     return CHECK_EVERY.get(device.type, 8)
+
+
+@contextlib.contextmanager
+def without_gradients() -> Iterator[None]:
+    """Inference mode; under autocast `no_grad`, because inference mode casts every weight anew at each step."""
+    cast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    with torch.no_grad() if cast else torch.inference_mode():
+        yield
 
 
 class Hypothesis(NamedTuple):

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.decoding.constraints import LEAST, Constraints
-from seq2seq.decoding.gradients import without_gradients
-from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks, without_gradients
 from seq2seq.pinned_copy import to_device, to_host
 
 

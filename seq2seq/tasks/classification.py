@@ -9,8 +9,7 @@ from torch.nn import functional
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import SPECIAL
 from seq2seq.data.tokenizers.units import Labels
-from seq2seq.decoding.gradients import without_gradients
-from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, MicroF1
 from seq2seq.metrics.base import Metric, distinct

@@ -11,8 +11,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
-from seq2seq.decoding.gradients import without_gradients
-from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.forecast_errors import (

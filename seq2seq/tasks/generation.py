@@ -10,8 +10,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD
 from seq2seq.data.tokenizers.units import Listed, NoSource
-from seq2seq.decoding.gradients import without_gradients
-from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity

@@ -12,8 +12,7 @@ from seq2seq.data.tokenizers.factored import FIRST, TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.tokenizers.units import Labels, Separated
 from seq2seq.decoding.constraints import Constraints
-from seq2seq.decoding.gradients import without_gradients
-from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import PAD
-from seq2seq.decoding.gradients import without_gradients
-from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
