@@ -45,7 +45,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     memory, progress = EncoderMemory(curves, hooks.diagnose), Progress(curves, first, hooks.example)
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
-    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundary])
+    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundary], learner)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)

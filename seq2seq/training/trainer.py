@@ -1,5 +1,6 @@
 """Lightning's trainer without the parts that this project does itself."""
 
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from seq2seq.errors import InputError
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
+    from seq2seq.training.learner import Learner
 
 COMPROMISED = ("2.6.2", "2.6.3")
 """Releases of pytorch-lightning with foreign code inside, which pyproject.toml excludes too."""
@@ -25,21 +27,25 @@ def refuse_compromised() -> None:
         )
 
 
-def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
-    """Lightning's trainer without the parts that this project does itself."""
+def make_trainer(parts: Namespace, callbacks: list[Any], learner: "Learner") -> "Trainer":
+    """Lightning's trainer without the parts that this project does itself.
+
+    learner: what a checkpoint that it reads must fit.
+    """
     import pytorch_lightning as lightning
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from seq2seq.cluster.preflight import Preflight, placed
     from seq2seq.training.learner import AtomicCheckpoints
     from seq2seq.training.lightning_private import leave_to_us
+    from seq2seq.training.resumable import resumable
 
-    options = placed(parts.trainer.arguments)
+    options, checkpoints = placed(parts.trainer.arguments), AtomicCheckpoints()
     try:
         trainer = lightning.Trainer(
             **options,
             callbacks=[Preflight(), *callbacks],
-            plugins=[AtomicCheckpoints()],
+            plugins=[checkpoints],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -52,4 +58,5 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
             f"the trainer's options do not fit this machine: {' '.join(str(problem).split())}"
         ) from problem
     leave_to_us(trainer)
+    checkpoints.check = partial(resumable, learner=learner, trainer=trainer)
     return trainer
