@@ -17,6 +17,7 @@ from seq2seq.cluster import watchdog
 from seq2seq.errors import Finished, InputError, Interrupted, Stopped, check_range
 from seq2seq.report.terminal import summary
 from seq2seq.runs import run_card
+from seq2seq.runs.config_file import to_yaml
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.training.arithmetic import arithmetic
@@ -136,6 +137,12 @@ def report(job: Job, learner: "Learner", records: dict[str, Any]) -> None:
         **records,
     }
     publish(results, examined, job.run, "test")
+    if job.run.mend(to_yaml(job.settings)):
+        print(
+            f"{job.run.path} was removed or emptied during the training; config.yaml and results are there again, "
+            "older checkpoints and curves are not: keep other programs away from it",
+            file=sys.stderr,
+        )
     print(summary(results, "test"))
     print(f"\nreport: {job.run.report}")
 

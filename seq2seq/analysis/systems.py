@@ -12,6 +12,7 @@ from seq2seq.data.lines import lines
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.bleu import Bleu, Chrf, Ter
+from seq2seq.report import reading
 from seq2seq.report.wording import shortened
 from seq2seq.runs.run_directory import RunDirectory
 
@@ -58,40 +59,32 @@ def read_run(path: Path, split: str) -> SystemOutput:
 
 def read_results(file: Path) -> dict[str, Any]:
     """results.json; empty where there is none."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError) as problem:
-        raise InputError(f"{file} is not JSON: {problem}; write it anew with seq2seq.evaluate --output") from problem
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds no results; write it anew with seq2seq.evaluate --output")
-    return content
+    return reading.read_results(file) if file.is_file() else {}
 
 
 def read_predictions(file: Path) -> list[Prediction]:
     """The lines of predictions/<split>.jsonl; fields that an older version did not write are empty."""
-    rows = []
-    for number, line in enumerate(lines(file), 1):
-        try:
-            content = json.loads(line)
-            texts = [content[name] for name in ("source", "reference", "prediction")]
-            if not all(isinstance(text, str) for text in texts):
-                raise ValueError("source, reference and prediction must be texts")
-        except (ValueError, KeyError, TypeError, RecursionError) as problem:
-            raise InputError(f"{file}:{number}: no prediction ({problem!r}); write the file anew") from problem
-        rows.append(prediction_of(content, number - 1, texts))
+    rows = [
+        prediction_of(reading.row_of(line, file, number, reading.StoredRow), number - 1)
+        for number, line in enumerate(lines(file), 1)
+    ]
     if not rows:
         raise InputError(f"{file} is empty; there is nothing to score")
     return rows
 
 
-def prediction_of(content: Mapping[str, Any], row: int, texts: Sequence[str]) -> Prediction:
+def prediction_of(content: Mapping[str, Any], row: int) -> Prediction:
     """A line of predictions as it was before it was written; a missing score is NaN."""
-    score, scores = content.get("score"), content.get("token_scores") or []
-    names = ("reference_scores", "quantiles", "more_references", "at_limit")
-    more = (content.get(name) for name in names)
-    return Prediction(row, texts[0], texts[1], texts[2], math.nan if score is None else score, scores, *more)
+    texts = content["source"], content["reference"], content["prediction"]
+    score, reference = content.get("score"), content.get("reference_scores")
+    more = known(content.get("token_scores") or []), None if reference is None else known(reference)
+    rest = (content.get(name) for name in ("quantiles", "more_references", "at_limit"))
+    return Prediction(row, *texts, math.nan if score is None else score, *more, *rest)
+
+
+def known(scores: Sequence[float | None]) -> list[float]:
+    """Scores as they were before they were written: null was no number."""
+    return [math.nan if score is None else score for score in scores]
 
 
 def read_texts(file: Path, truth: Sequence[Prediction], truth_name: str) -> SystemOutput:

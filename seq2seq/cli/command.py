@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_loader, set_parsing_settings
 
-from seq2seq.cli.messages import explain
+from seq2seq.cli.messages import explain, refuse_empty
 from seq2seq.configurable import Part, Settings, descendants, named, with_short_names
 from seq2seq.errors import InputError, Stopped
-from seq2seq.runs.config_file import read_yaml
+from seq2seq.runs.config_file import load_yaml, read_yaml
 
 if TYPE_CHECKING:
     from seq2seq.tasks.base import Task
@@ -30,13 +30,12 @@ if TYPE_CHECKING:
 set_parsing_settings(subclasses_disabled=[Settings])
 
 
-def load_yaml(text: str) -> Any:
+def load_settings(text: str) -> Any:
     """YAML as plain values; our own classes by name alone, also in the configuration of a run made before a move."""
-    return with_short_names(yaml_loader(text))
+    return with_short_names(load_yaml(text))
 
 
-yaml_loader = get_loader("yaml")
-set_loader("yaml", load_yaml, (yaml.YAMLError,))
+set_loader("yaml", load_settings, (yaml.YAMLError,))
 
 
 ONCE = ("run", "overwrite", "resume", "allow_change", "replay", "debug", "config", "output", "device", "import")
@@ -167,28 +166,40 @@ def import_module(name: str, wanted_by: str) -> None:
     """Import a module that the user has named."""
     try:
         importlib.import_module(name)
-    except ImportError as problem:
+    except (ImportError, TypeError, ValueError) as problem:  # the last two for what cannot be a name of a module
         raise InputError(f"{wanted_by}: {problem}; is its folder in PYTHONPATH?") from problem
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """Parse, with every mistake as an InputError that names the legal choices."""
     try:
-        return parser.parse_args(list(arguments))
+        config = parser.parse_args(list(arguments))
     except Exception as problem:  # ArgumentError for most; TypeError and ValueError come from types
         if isinstance(problem, InputError) or not str(problem):
             raise
         raise InputError(explain(str(problem), parser)) from problem
+    refuse_no_group(config, parser)
+    refuse_empty(config, parser)
+    return config
+
+
+def refuse_no_group(config: Namespace, parser: ArgumentParser) -> None:
+    """Raise InputError for a group that holds something else than settings."""
+    settings = [action.dest for action in parser._actions if not action.dest.endswith(".help")]
+    for name in sorted({name.partition(".")[0] for name in settings if "." in name}):
+        if not isinstance(config.get(name), Namespace):
+            raise InputError(f"{name} is {config.get(name)!r}; it must hold settings, see --help")
 
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
-    """The configuration as objects; a group that is no group of settings is refused."""
-    settings = [action.dest for action in parser._actions if not action.dest.endswith(".help")]
-    groups = {name.partition(".")[0] for name in settings if "." in name}
-    for name in sorted(groups):
-        if not isinstance(config.get(name), Namespace):
-            raise InputError(f"{name} is {config.get(name)!r}; it must hold settings, see --help")
-    objects: Namespace = parser.instantiate(config)
+    """The configuration as objects."""
+    try:
+        objects: Namespace = parser.instantiate(config)
+    except InputError:
+        raise
+    except ValueError as problem:  # a part that may be null: what it says is one reason among several
+        reason = re.search(r"Errors:\s+- (.*)", str(problem))
+        raise InputError(reason[1] if reason else " ".join(str(problem).split())[:600]) from problem
     return objects
 
 
@@ -202,6 +213,8 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
     """Run a command's main function: a user's mistake becomes one line on stderr and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = any(value.lower() in ("true", "1", "yes") for _, value in options(arguments, ("--debug",)))
+    if sys.stderr is None:  # closed, as some daemons start us: messages go nowhere, and into no file of ours
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     quiet_libraries()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -219,7 +232,17 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
     except OSError as problem:  # a full disk, a directory without permission: the message names the file
         if debug:
             raise
-        print(f"error: {problem}", file=sys.stderr)
+        remedy = "make room or mend the directory, and give the same command again"
+        print(f"error: {problem}; {remedy}", file=sys.stderr)
+        code = 2
+    except (MemoryError, RuntimeError) as problem:
+        if debug or not (isinstance(problem, MemoryError) or "DefaultCPUAllocator" in str(problem)):
+            raise
+        print(
+            "error: the memory of this machine, or the limit on it (ulimit -v), is not enough; lower data.batch_tokens "
+            "or model.hidden_size, or set data.window for a large corpus",
+            file=sys.stderr,
+        )
         code = 2
     except Stopped as stopped:
         if str(stopped):  # of several processes the first one says it

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from jsonargparse import ArgumentParser
 
 from seq2seq.configurable import Part, descendants, named
+from seq2seq.errors import InputError
 
 UNKNOWN = (
     r"Group '(?P<group>[\w.]+)' does not accept option '(?P<name>[\w.]+)'",
@@ -27,7 +28,36 @@ ONE_OF_SEVERAL = (
 def explain(message: str, parser: ArgumentParser) -> str:
     """A message of the parser that says what to write instead."""
     text = " ".join(message.split())
-    return wrong_setting_of_a_class(text) or wrong_class(text, parser) or unknown_setting(text, parser) or plainer(text)
+    found = wrong_setting_of_a_class(text) or wrong_class(text, parser) or unknown_setting(text, parser)
+    return found or no_text(text) or plainer(text)
+
+
+def no_text(text: str) -> str | None:
+    """A text was wanted, and YAML has made something else of it: `no`, the language, is false."""
+    key, empty = re.search(r'key "([\w.]+)"', text), re.search(r"arguments are required: ([\w, ]+?)(?= -|$)", text)
+    if key and empty:
+        return f"{key[1]}: {empty[1]} must be given, and is missing or empty"
+    match = re.search(r"(\w+)\"?: Expected a (?:<class ')?str(?:'>)?\. Got value: ([\w.-]+)", text)
+    if not match and "[str]" in text:
+        match = re.search(r"'(\w+)': \[(?:[^\]]*\W)?(True|False)\b", text)
+    if not match:
+        return None
+    name = f"{key[1]}.{match[1]}" if key and not key[1].endswith(match[1]) else match[1]
+    return (
+        f'{name} holds {match[2]}, where text is meant: put it in quotation marks, such as "no"; YAML takes no, yes, '
+        "on and off for true and false"
+    )
+
+
+def refuse_empty(config: Any, parser: ArgumentParser) -> None:
+    """Raise InputError for a setting that has been left empty and may not be."""
+    for action in parser._actions:
+        hint, name = getattr(action, "_typehint", None), action.dest
+        kinds = list(inner(hint))
+        if hint is None or name not in config or config[name] is not None or action.default is None:
+            continue
+        if type(None) not in kinds and Any not in kinds:
+            raise InputError(f"{name} is empty (null); give it a value, or leave the key out for its default")
 
 
 def wrong_setting_of_a_class(text: str) -> str | None:

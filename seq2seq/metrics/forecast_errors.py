@@ -151,10 +151,13 @@ def counts_of(row: Prediction) -> tuple[int, int]:
     """How many numbers of a reference lie inside, and all."""
     if not row.quantiles:
         raise InputError("the metric coverage needs forecasts of several quantiles; set model.quantiles")
-    lowest, highest = min(row.quantiles, key=float), max(row.quantiles, key=float)
+    try:
+        lowest, highest = min(row.quantiles, key=float), max(row.quantiles, key=float)
+    except ValueError as problem:
+        raise InputError(f"row {row.id}: the names of quantiles must be numbers: {problem}") from problem
+    texts = {f"quantile {lowest}": row.quantiles[lowest], f"quantile {highest}": row.quantiles[highest]}
     low, high, values = (
-        np.array(text.split(), dtype=np.float64)
-        for text in (row.quantiles[lowest], row.quantiles[highest], row.reference)
+        numbers(text, row.id, side).reshape(-1) for side, text in [*texts.items(), ("reference", row.reference)]
     )
     if not len(low) == len(high) == len(values):
         raise InputError(f"row {row.id} has {len(values)} numbers, but its forecast has {len(low)}")

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from seq2seq.errors import InputError
 from seq2seq.report import page
 
 
@@ -15,6 +16,9 @@ def main() -> None:
     options = parser.parse_args()
     try:
         print(f"report: {page.write_run(options.run, options.report)}")
+    except InputError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
     except (OSError, ValueError, RecursionError) as problem:
         print(f"error: {options.run} has no results that can be read: {problem}", file=sys.stderr)
         sys.exit(2)

@@ -7,7 +7,6 @@ reads "n/a". Everything from the results is escaped by the template; only our ow
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import yaml
 from seq2seq.atomic_files import write_text
 from seq2seq.report import examples, layout, network
 from seq2seq.report.panels import Panel, Section, behind, dependence
+from seq2seq.report.reading import StoredAlignment, StoredRow, read_results, read_rows
 from seq2seq.report.training import best_checkpoint, training
 from seq2seq.report.wording import (
     NOT_AVAILABLE,
@@ -60,18 +60,12 @@ class Scores(NamedTuple):
 
 def write_run(folder: Path, path: Path | None = None) -> Path:
     """Write the page of a run from its files alone; path: where to, if not to its report.html."""
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    results = read_results(folder / "results.json")
     path, name = path or folder / "report.html", folder / "predictions" / main_split(results)
-    rows, alignments = (read_lines(Path(f"{name}.{end}")) for end in ("jsonl", "alignments.jsonl"))
+    rows = read_rows(Path(f"{name}.jsonl"), StoredRow)
+    alignments = read_rows(Path(f"{name}.alignments.jsonl"), StoredAlignment)
     write_text(path, render(results, rows, alignments))
     return path
-
-
-def read_lines(file: Path) -> list[Mapping[str, Any]]:
-    """The objects of a file of JSON lines; none where there is no such file."""
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_bytes().split(b"\n") if line.strip()]
 
 
 def main_split(results: Mapping[str, Any]) -> str:

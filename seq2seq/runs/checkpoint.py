@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import NotRequired, TypedDict
 
 from seq2seq.atomic_files import replacing
 from seq2seq.configurable import build
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.trained_rows import TrainedRows, restored
 from seq2seq.errors import InputError
+from seq2seq.plain_types import refuse_misfit
 from seq2seq.runs import safe_load
 from seq2seq.tasks.base import Task, pack_task, unpack_task
 
@@ -35,9 +37,7 @@ def packed(
 ) -> dict[str, Any]:
     """What a checkpoint holds besides parameters and optimiser: task, tokenizers, and where its data came from.
 
-    run: what is needed to resume, as plain values: content and validation (the checksums of the rows), version, place
-    (the position in a streamed corpus), device_tokens (of a micro-batch), watch (the plateau state of the schedule),
-    teacher (the checksum of its checkpoint). trained: which rows the task was trained on.
+    run: what is needed to resume, as plain values; see `RunState`. trained: which rows the task was trained on.
     """
     described = {"format": FORMAT, "data": json.dumps(data.specification())}
     rows = {}
@@ -57,12 +57,53 @@ def trained_rows(content: dict[str, Any]) -> TrainedRows | None:
     return restored(described, np.unique(sums.numpy().view(np.uint32)))
 
 
+class RunState(TypedDict, total=False):
+    """What a checkpoint keeps about its run besides tensors; older ones lack some of it."""
+
+    content: str | None
+    """The checksum of the training rows as they were read."""
+    validation: str | None
+    """That of the validation rows."""
+    teacher: str | None
+    """That of the checkpoint that was learnt from."""
+    version: str | None
+    place: "StoredPlace | None"
+    device_tokens: int | None
+    """Of a micro-batch."""
+    watch: tuple[float | None, int, float] | None
+    """The plateau state of the schedule."""
+    skipped: "StoredSkips | None"
+
+
+class StoredPlace(TypedDict):
+    """The position in a streamed corpus."""
+
+    epoch: int
+    window: int
+    row: int
+    step: int
+    stream: dict[str, Any] | None
+    """What `datasets` resumes from."""
+
+
+class StoredSkips(TypedDict):
+    """Steps that were skipped, and micro-batches that were split."""
+
+    steps: int
+    in_a_row: int
+    split: int
+    newest: NotRequired[int]
+    parameters: str
+
+
 def stored(content: dict[str, Any], name: str) -> Any:
     """A value that a checkpoint keeps about its run; None if it has none of that name."""
     try:
-        return json.loads(content["seq2seq"].get("run", "{}")).get(name)
+        run = json.loads(content["seq2seq"].get("run", "{}"))
+        refuse_misfit(run, RunState, "run")
     except (ValueError, TypeError, AttributeError, RecursionError) as problem:
         raise InputError(f"the checkpoint lacks the state of its run, or is damaged: {problem}") from problem
+    return run.get(name)
 
 
 def write(content: dict[str, Any], path: Path) -> None:
@@ -92,7 +133,17 @@ def save(content: dict[str, Any], file: Path) -> None:
             raise OSError("what was written reads back differently, the disk may be failing")
     except RuntimeError as problem:  # torch turns a full disk into one about positions
         full = shutil.disk_usage(file.parent).free < 1 << 20
-        raise OSError("No space left on device" if full else first_line(problem)) from problem
+        known = "No space left on device" if full else "File too large, ulimit -f is set" if files_limited() else ""
+        raise OSError(known or first_line(problem)) from problem
+
+
+def files_limited() -> bool:
+    """Whether the shell has a limit on the size of files."""
+    try:
+        import resource
+    except ImportError:  # another kind of operating system
+        return False
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -185,7 +236,10 @@ def restore(content: dict[str, Any], path: Path) -> Task:
         parameters = {key.removeprefix(prefix): value for key, value in content["state_dict"].items()}
         with safe_load.Bounded(parameters.values()):
             task = unpack_task(content["seq2seq"])
-        task.load_state_dict(parameters)
+        state = task.state_dict()
+        if strange := set(parameters) ^ set(state):
+            raise ValueError(f"parameters that are missing or unknown: {', '.join(sorted(map(str, strange)))[:200]}")
+        task.load_state_dict({name: safe_load.laid_out(parameters[name], state[name], name) for name in state})
     except InputError:
         raise
     except Exception as problem:

@@ -4,14 +4,47 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import get_loader
 
 from seq2seq.errors import InputError
+
+plain_yaml = get_loader("yaml")
+"""With 1e-3 as a number, which YAML 1.1 takes for a text."""
+
+
+def load_yaml(text: str) -> Any:
+    """Plain values of YAML; YAMLError for a key that is there twice, of which the first would be lost in silence."""
+    try:
+        refuse_twice(yaml.compose(text, yaml.SafeLoader))
+        return plain_yaml(text)
+    except (RecursionError, ValueError, OverflowError) as problem:  # too deep; a date or number that there is not
+        raise yaml.YAMLError(" ".join(str(problem).split()) or "it is nested too deeply") from problem
+
+
+def refuse_twice(root: yaml.Node | None) -> None:
+    """Raise YAMLError where a key is in a mapping twice, at any depth."""
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in seen:  # an alias means a node that has been looked at
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[Any, int] = {}
+            for key, value in node.value:
+                waiting += [key, value]
+                name, line = (key.tag, str(key.value)), key.start_mark.line + 1
+                if name in lines and key.value != "<<":
+                    raise yaml.YAMLError(f"{key.value} is set in line {lines[name]} and again in line {line}; keep one")
+                lines[name] = line
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
     """A configuration file as plain values."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_yaml(file.read_text(encoding="utf-8"))
     except OSError as problem:
         raise InputError(f"cannot read the configuration {file}: {problem.strerror or problem}") from problem
     except (yaml.YAMLError, UnicodeDecodeError) as problem:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,11 +75,15 @@ class RunDirectory:
         if job is not None and (not overwrite or self._begun_by(job)):
             resume, overwrite = resume or "auto", False
         self._refuse_links(OWNED if resume else ())
+        self._refuse_unwritable_name()
+        if resume == "auto":
+            self._finished()  # before anything is written: the disk of a finished run may be read-only
         if not resume and not self._marker.exists():
             self._refuse_foreign()  # before the lock, whose file is the mark
         try:
-            self._made = not self.path.exists()
+            new = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
+            self._made = new
             self._lock.acquire(timeout=0)
         except Timeout:
             raise InputError(
@@ -91,17 +96,35 @@ class RunDirectory:
         self._ready.unlink(missing_ok=True)
         self._sweep()
         if resume == "auto":
-            resume = self.last.is_file() and not self._finished()
+            self._finished()
+            resume = self.last.is_file()
         elif resume:
             self._refuse_to_resume()
         elif not overwrite:
             self._refuse_used()
         return resume
 
-    def _finished(self) -> bool:
+    def _finished(self) -> None:
+        """Raise Finished where another training has left its results."""
         if self.results.exists():
             raise Finished(f"{self.path} is finished already; there is nothing to resume")
-        return False
+
+    def _refuse_unwritable_name(self) -> None:
+        """Results and reports hold the name."""
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"the name of the run directory {os.fsencode(self.path)!r} is no UTF-8; choose another --run"
+            ) from None
+
+    def mend(self, config: str) -> bool:
+        """Bring back what marks the directory as a run, where somebody has removed it meanwhile; whether it was so."""
+        if self.config.is_file() and self._marker.exists():
+            return False
+        write_text(self.config, config)
+        self._marker.touch()
+        return True
 
     def _begun_by(self, job: str) -> bool:
         return self._job.is_file() and self._job.read_text() == job
@@ -112,7 +135,8 @@ class RunDirectory:
 
     def release(self) -> None:
         """Let others have the directory."""
-        if self._made and [entry.name for entry in self.path.iterdir()] == [self._marker.name]:
+        there = self._made and self.path.is_dir()
+        if there and [entry.name for entry in self.path.iterdir()] == [self._marker.name]:
             self._marker.unlink()  # a refused run leaves nothing behind
             with contextlib.suppress(OSError):
                 self.path.rmdir()

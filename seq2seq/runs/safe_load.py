@@ -53,6 +53,23 @@ def refuse_inflated(content: Any) -> None:
             refuse_inflated(value)
 
 
+def laid_out(given: Any, expected: Tensor, name: str) -> Tensor:
+    """A tensor of the shape, type and order in memory of another, which may be on "meta"; ValueError for any other.
+
+    A kernel that reads memory as it expects it, whatever strides and shape a file claims, leaves the memory.
+    """
+    if not isinstance(given, Tensor) or given.layout is not torch.strided:
+        raise ValueError(f"{name} is no dense tensor")
+    if given.shape != expected.shape or given.dtype != expected.dtype:
+        was, wanted = (f"{str(one.dtype).removeprefix('torch.')} {tuple(one.shape)}" for one in (given, expected))
+        raise ValueError(f"{name} is {was} and must be {wanted}")
+    if given.is_floating_point() and not bool(given.isfinite().all()):
+        raise ValueError(f"{name} holds numbers that are not finite")
+    if given.requires_grad or given.is_conj() or given.is_neg() or given.stride() != expected.stride():
+        return torch.empty_like(expected, device="cpu").copy_(given.detach())
+    return given
+
+
 class Bounded(TorchFunctionMode):
     """Inside, new tensors get no more memory than the known parameters account for."""
 

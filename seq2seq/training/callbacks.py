@@ -13,12 +13,14 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
+from typing_extensions import NotRequired, TypedDict
 
 from seq2seq.atomic_files import write_text
 from seq2seq.data.batching.split import Split
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import Interrupted, Stopped
 from seq2seq.metrics.base import Metric, Prediction
+from seq2seq.plain_types import refuse_misfit
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.training.device_budget import device_tokens
@@ -47,6 +49,38 @@ def learner_of(module: LightningModule) -> Learner:
     return module
 
 
+class StoredCurves(TypedDict):
+    """What a checkpoint keeps of the curves; older ones lack the last two."""
+
+    points: dict[str, list[Point]]
+    seconds: float
+    resumed: NotRequired[list[int]]
+    changes: NotRequired[list[dict[str, Any]]]
+
+
+class BestScore(TypedDict):
+    """The best validation so far."""
+
+    step: int
+    metric: str
+    value: float
+
+
+class StoredValidations(TypedDict):
+    """What a checkpoint keeps of the validations."""
+
+    best: BestScore | None
+    waited: int
+    validated: int
+    kept: list[int]
+
+
+class StoredMemory(TypedDict):
+    """What a checkpoint keeps of the diagnoses of memory."""
+
+    points: list[dict[str, Any]]
+
+
 class Curves(Callback):
     """Points of the training curves: kept in the checkpoint, written to metrics.csv and TensorBoard."""
 
@@ -69,6 +103,7 @@ class Curves(Callback):
         return {**own, "resumed": self.resumed, "changes": self.changes}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        refuse_misfit(state_dict, StoredCurves, f"last.ckpt is damaged: {type(self).__name__}")
         self.points = {name: [tuple(point) for point in points] for name, points in state_dict["points"].items()}
         self.seconds, self.resumed = state_dict["seconds"], list(state_dict.get("resumed", ()))
         self.changes = [*state_dict.get("changes", ()), *self.changes]
@@ -197,6 +232,7 @@ class Checkpoints(Callback):
         return own | {"lowest": self.lowest, "moved": self.moved}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        refuse_misfit(state_dict, StoredValidations, f"last.ckpt is damaged: {type(self).__name__}")
         self.best, self.waited, self.validated, self.kept = (
             state_dict[name] for name in ("best", "waited", "validated", "kept")
         )
@@ -287,6 +323,7 @@ class EncoderMemory(Callback):
         return {"points": self.points}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        refuse_misfit(state_dict, StoredMemory, f"last.ckpt is damaged: {type(self).__name__}")
         self.points = list(state_dict["points"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -54,7 +54,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
     memory = EncoderMemory(curves, hooks.diagnose, checkpoints)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
-    trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary])
+    trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary], learner)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
     if process_rank() == 0:
         begin(job, learner.task)

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -328,7 +328,7 @@ class Learner(LightningModule):
             if self.moving is not None:
                 checkpoint_content["moving_average"] = self.moving.values
 
-    def refuse_other_network(self, content: dict[str, Any]) -> None:
+    def refuse_other_network(self, content: Mapping[str, Any]) -> None:
         """Raise InputError for a checkpoint that this network cannot resume from, whatever is allowed to change."""
         if "optimizer_states" not in content:
             raise InputError(
@@ -337,7 +337,9 @@ class Learner(LightningModule):
             )
         if self.moving is not None and "moving_average" not in content:
             raise InputError("optimizer.ema_decay cannot begin in a resumed run; start another --run")
-        then, now = ({name: tuple(tensor.shape) for name, tensor in state.items()}
+        if not isinstance(content["state_dict"], Mapping):
+            raise InputError("the checkpoint's state_dict holds no parameters; bring last.ckpt back from a copy")
+        then, now = ({name: tuple(getattr(tensor, "shape", ())) for name, tensor in state.items()}
                      for state in (content["state_dict"], self.state_dict()))  # fmt: skip
         for name in [*now, *then]:
             if then.get(name) != now.get(name):
@@ -347,7 +349,6 @@ class Learner(LightningModule):
                 )
 
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
-        self.refuse_other_network(checkpoint_content)
         self.place = checkpoint.stored(checkpoint_content, "place")
         self.plateau = PlateauState(*checkpoint.stored(checkpoint_content, "watch"))
         self.task.metrics = as_stored(self.task.metrics, checkpoint_content["seq2seq"])
@@ -371,11 +372,15 @@ def step_seed(seed: int, step: int) -> int:
 class AtomicCheckpoints(CheckpointIO):
     """Lightning's reading and writing of checkpoints, done by `runs.checkpoint`."""
 
+    def __init__(self) -> None:
+        self.check: Callable[[dict[str, Any]], dict[str, Any]] = dict
+        """What was read to what Lightning may have; see `training.resumable`."""
+
     def save_checkpoint(self, content: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         checkpoint.write(content, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return checkpoint.read(Path(path))
+        return self.check(checkpoint.read(Path(path)))
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)

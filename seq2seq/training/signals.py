@@ -15,8 +15,10 @@ from seq2seq.errors import Interrupted, Stopped
 NOTHING, STOP, INTERRUPT = 0, 1, 2
 """What is asked for; of several processes the highest counts."""
 
-CATCHES = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
-"""Termination, the warning of a scheduler, Ctrl-C."""
+CATCHES = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+"""Termination, the warning of a scheduler, Ctrl-C, a terminal that was closed."""
+
+HANGUP = getattr(signal, "SIGHUP", None)
 
 PATIENCE = 10.0
 """Seconds after which a signal ends a process that has not begun to train and does not listen."""
@@ -44,7 +46,9 @@ class Requests:
         """Receive the signals of this process from now on."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self._before = {number: signal.signal(number, self._receive) for number in CATCHES}
+        ignored = signal.getsignal(HANGUP) == signal.SIG_IGN if HANGUP else False  # by nohup
+        caught = [number for number in CATCHES if not (ignored and number == HANGUP)]
+        self._before = {number: signal.signal(number, self._receive) for number in caught}
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         self._pipe = os.fdopen(reading, "rb", buffering=0), os.fdopen(writing, "wb", buffering=0)

@@ -1,6 +1,7 @@
 """Lightning's trainer without the parts that this project does itself."""
 
 import os
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from seq2seq.training.options import TrainerOptions
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
+    from seq2seq.training.learner import Learner
 
 COMPROMISED = ("2.6.2", "2.6.3")
 """Releases of pytorch-lightning with foreign code inside, which pyproject.toml excludes too."""
@@ -56,21 +58,26 @@ def own_number(devices: int | list[int] | str) -> int:
     return devices[rank] if isinstance(devices, list) and rank < len(devices) else rank
 
 
-def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
-    """Lightning's trainer without the parts that this project does itself."""
+def make_trainer(parts: Namespace, callbacks: list[Any], learner: "Learner") -> "Trainer":
+    """Lightning's trainer without the parts that this project does itself.
+
+    learner: what a checkpoint that it reads must fit.
+    """
     import pytorch_lightning as lightning
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from seq2seq.cluster.preflight import Preflight, placed
     from seq2seq.training.learner import AtomicCheckpoints
     from seq2seq.training.lightning_private import leave_to_us
+    from seq2seq.training.resumable import resumable
 
     options, workspace = placed(parts.trainer.arguments), os.environ.get(WORKSPACE)
+    checkpoints = AtomicCheckpoints()
     try:
         trainer = lightning.Trainer(
             **options,
             callbacks=[Preflight(), *callbacks],
-            plugins=[AtomicCheckpoints()],
+            plugins=[checkpoints],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -86,4 +93,5 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
     if workspace is not None:  # trainer.deterministic has set one with which recurrent layers do not repeat themselves
         os.environ[WORKSPACE] = workspace
     leave_to_us(trainer)
+    checkpoints.check = partial(resumable, learner=learner, trainer=trainer)
     return trainer

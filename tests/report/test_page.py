@@ -431,7 +431,7 @@ def test_a_run_is_shown_from_its_files_alone(results: dict[str, Any], tmp_path: 
     (tmp_path / "results.json").write_text("{")
     done = python("-m", "seq2seq.report", tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {tmp_path} has no results that can be read")
+    assert done.stderr.startswith(f"error: {tmp_path}/results.json ")
 
 
 def test_write_survives_half_characters(tmp_path: Path) -> None:

@@ -7,12 +7,55 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, damaged, log, no_text, one_line
+from seq2seq.data.tokenizers.base import (
+    BOS,
+    EOS,
+    MARKS,
+    PAD,
+    SPECIAL,
+    UNK,
+    Tokenizer,
+    damaged,
+    log,
+    no_text,
+    one_line,
+)
 from seq2seq.data.tokenizers.subword_sampling import BpeDropout, Regularisation
 from seq2seq.errors import InputError, check_range
 
 LEARNT_FROM = 200_000
 """Texts that suffice to learn subwords."""
+
+LONGEST = 1 << 18
+"""Characters of a text that are learnt from together: the library drops those of more than a megabyte."""
+
+MOST = 0.9995
+"""Share of the characters that have a piece of their own where not all of them can."""
+
+ESCAPE = "\uf8f0"
+"""What stands before a private letter that is part of a text."""
+
+HIDDEN = {"\u2581": "\uf8f1", "\u2585": "\uf8f2", "\x00": "\uf8f3"}
+"""Letters that the library drops, or takes for a space, and the private ones that it gets instead."""
+
+NAMES = {PAD: "\uf8f4", UNK: "\uf8f5", BOS: "\uf8f6", EOS: "\uf8f7"}
+"""The names of special tokens in the library, which cuts them out of texts: no escaped text holds these letters."""
+
+RESERVED = re.compile("[\u2581\u2585\x00\uf8f0-\uf8f7]")
+WRITTEN = re.compile("\uf8f0([\uf8f8-\uf8ff])|([\uf8f1-\uf8f3])")
+SHOWN = {letter: other for other, letter in HIDDEN.items()}
+
+
+def escaped(text: str) -> str:
+    """A text without letters that mean something to the library."""
+    if RESERVED.search(text) is None:
+        return text
+    return RESERVED.sub(lambda match: HIDDEN.get(match[0]) or ESCAPE + chr(ord(match[0]) + 8), text)
+
+
+def unescaped(text: str) -> str:
+    """The text again."""
+    return WRITTEN.sub(lambda match: chr(ord(match[1]) - 8) if match[1] else SHOWN[match[2]], text)
 
 
 def spread(texts: Iterable[str], enough: int) -> list[str]:
@@ -29,6 +72,10 @@ def spread(texts: Iterable[str], enough: int) -> list[str]:
 
 class SentencePiece(Tokenizer):
     """Subwords learnt from raw text (Kudo and Richardson 2018); the text itself is not normalised.
+
+    Every text on one line whose characters occur in the training text, or any with `byte_fallback`, comes back from
+    its ids as it was: with runs of blanks, outer blanks, and whatever looks like a special symbol. (Models of older
+    checkpoints squeeze blanks, as they were trained to.)
 
     Of a large corpus 200,000 to 400,000 texts, evenly spread, are learnt from: more change little and take minutes.
     """
@@ -62,28 +109,46 @@ class SentencePiece(Tokenizer):
         self.vocabulary_size, self.model_type = vocabulary_size, model_type
         self.byte_fallback, self.sampling = byte_fallback, sampling
         self._model: Any = None
+        self._whole = True
+        """Whether the model keeps every text whole, as those of older checkpoints do not."""
         self._sampler: BpeDropout | Regularisation | None = None
 
     def train(self, texts: Iterable[str]) -> None:
         texts = spread(texts, LEARNT_FROM)
         if not any(text.strip(" ") for text in texts):
             raise no_text()
-        size, state = self.vocabulary_size, b""
+        texts = [escaped(text[start : start + LONGEST]) for text in texts for start in range(0, len(text), LONGEST)]
+        size, state, coverage = self.vocabulary_size, b"", 1.0
         while not state:
             try:
-                state = self._learn(texts, size)
+                state = self._learn(texts, size, coverage)
             except RuntimeError as problem:
                 supported = re.search(r"value <= (\d+)", str(problem))
-                if not supported or int(supported[1]) >= size:
-                    raise InputError(f"SentencePiece cannot learn {size} pieces from this text: {problem}") from problem
-                size = int(supported[1])
+                if supported and int(supported[1]) < size:
+                    size = int(supported[1])
+                elif self.byte_fallback and coverage == 1 and "required_chars" in str(problem):
+                    coverage = MOST  # the rarest characters are written as bytes
+                else:
+                    raise self._refusal(str(problem), size) from problem
         self.restore(state)
         if len(self) < self.vocabulary_size:
             log.warning(
                 "vocabulary reduced from %d to %d pieces: the text supports no more", self.vocabulary_size, len(self)
             )
 
-    def _learn(self, texts: Sequence[str], size: int) -> bytes:
+    def _refusal(self, problem: str, size: int) -> InputError:
+        """What the library says, in words of this project."""
+        needed = re.search(r"required_chars\. \d+ vs (\d+)", problem)
+        if needed is None:
+            reason = re.sub(r"^\w+: |\S+\.cc\(\d+\) |\[.*?\] ", "", " ".join(problem.split()))
+            return InputError(f"SentencePiece cannot learn {size} pieces from this text: {reason}")
+        others = "" if self.byte_fallback else ", set data.tokenizer.byte_fallback: true for the rare ones"
+        return InputError(
+            f"data.tokenizer.vocabulary_size is {size}, but the training text has so many different characters that "
+            f"{needed[1]} are needed; raise it above {needed[1]}{others}, or choose Characters"
+        )
+
+    def _learn(self, texts: Sequence[str], size: int, coverage: float) -> bytes:
         from sentencepiece import SentencePieceTrainer
 
         model = io.BytesIO()
@@ -93,37 +158,50 @@ class SentencePiece(Tokenizer):
             vocab_size=size,
             model_type=self.model_type,
             byte_fallback=self.byte_fallback,
-            character_coverage=1.0,
+            character_coverage=coverage,
+            remove_extra_whitespaces=False,
             normalization_rule_name="identity",
             hard_vocab_limit=False,
             num_threads=2,  # the result depends on it, so it does not follow the machine
             minloglevel=2,
-            max_sentence_length=1 << 20,
+            max_sentence_length=4 * 2 * LONGEST,
             pad_id=PAD,
             unk_id=UNK,
             bos_id=BOS,
             eos_id=EOS,
+            pad_piece=NAMES[PAD],
+            unk_piece=NAMES[UNK],
+            bos_piece=NAMES[BOS],
+            eos_piece=NAMES[EOS],
         )
         return model.getvalue()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._model.encode(list(texts))
+        ids: list[list[int]] = self._model.encode([self._given(text) for text in texts])
         return ids
 
+    def _given(self, text: str) -> str:
+        """A text as the library gets it."""
+        return escaped(text) if self._whole else text
+
     def decode(self, ids: Sequence[int]) -> str:
-        return one_line(self._model.decode(list(ids)))
+        text = self._model.decode(list(ids))
+        return one_line(unescaped(text) if self._whole else text)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each piece, with ▁ where a word begins."""
         pieces: list[str] = self._model.id_to_piece(list(ids))
-        return pieces
+        if not self._whole:
+            return pieces
+        names = {**MARKS, UNK: "<unk>"}
+        return [names.get(number) or unescaped(piece) for number, piece in zip(ids, pieces, strict=True)]
 
     @property
     def samples(self) -> bool:
         return self.sampling is not None
 
     def sample(self, text: str, random: np.random.Generator) -> list[int]:
-        return self._sampler.sample(text, random) if self._sampler else super().sample(text, random)
+        return self._sampler.sample(self._given(text), random) if self._sampler else super().sample(text, random)
 
     def __len__(self) -> int:
         return int(self._model.get_piece_size())
@@ -142,6 +220,9 @@ class SentencePiece(Tokenizer):
             self._model = SentencePieceProcessor(model_proto=state)
         except RuntimeError as problem:
             raise damaged(self, problem) from problem
+        if len(self) <= SPECIAL:
+            raise damaged(self, f"it has {len(self)} pieces")
+        self._whole = self._model.id_to_piece(UNK) == NAMES[UNK]
         if self.sampling is not None:
             kind = BpeDropout if self.model_type == "bpe" else Regularisation
             self._sampler = kind(self._model, self.sampling)

@@ -76,7 +76,7 @@ class Listed(Tokenizer):
 
 
 class Characters(Listed):
-    """One id for each code point."""
+    """One id for each code point; without `normalization` a text of known characters comes back as it was."""
 
     unknown = "\ufffd"
 
@@ -93,7 +93,7 @@ class Characters(Listed):
 
 
 class Separated(Listed):
-    """Units between separators."""
+    """Units between separators; known ones between single separators come back as they were."""
 
     separator: str
 
