@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from torch import Tensor
+
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.rows import Texts
 from seq2seq.decoding.hypotheses import Hypothesis
@@ -48,9 +50,13 @@ class Predictor:
         """measured: whether the loss of the references is taken too."""
         self.task, self.decoding = task, decoding if task.searches else decoding.greedy()
         self.measured = measured
-        self.losses: list[MeasuredLoss] = []
-        """Of each batch."""
+        self._losses: list[tuple[Tensor | float, int]] = []
         self.state: CellState = ()
+
+    @property
+    def losses(self) -> list[MeasuredLoss]:
+        """Of each batch."""
+        return [MeasuredLoss(float(total), tokens) for total, tokens in self._losses]
 
     def __call__(self, batch: Batch) -> list[Predicted]:
         """The best hypothesis of each row of a batch as text, and the task's scores of its reference."""
@@ -59,7 +65,7 @@ class Predictor:
         if self.measured:
             hypotheses, scores, self.state, loss = self.task.predict_and_measure(batch, self.state, self.decoding)
             tokens = self.task.row_format.loss_denominator(batch.target_lengths.numpy())
-            self.losses.append(MeasuredLoss(loss, tokens))
+            self._losses.append((loss, tokens))
         else:
             hypotheses, scores, self.state = self.task.predict_and_score(batch, self.state, self.decoding)
         predicted = best_texts(self.task, batch.rows.tolist(), hypotheses)

@@ -70,7 +70,7 @@ class RunState(TypedDict, total=False):
     place: "StoredPlace | None"
     device_tokens: int | None
     """Of a micro-batch."""
-    watch: tuple[float | None, int, float] | None
+    watch: tuple[float | None, int, float] | tuple[float | None, int, float, float | None] | None
     """The plateau state of the schedule."""
     skipped: "StoredSkips | None"
 

@@ -39,8 +39,8 @@ class Validated(NamedTuple):
     reference_scores: list[list[float]] | None
     state: CellState
     """As in `predict_and_score`."""
-    loss: float
-    """`validation_loss`, summed."""
+    loss: Tensor | float
+    """`validation_loss`, summed; a tensor is read at the end of the split, so that no batch waits for it."""
 
 
 class Task(nn.Module, Part):
@@ -133,7 +133,7 @@ class Task(nn.Module, Part):
         if scores is not None:
             return Validated(hypotheses, scores, state, -math.fsum(score for row in scores for score in row))
         with torch.no_grad():
-            return Validated(hypotheses, None, state, float(self.validation_loss(batch)))
+            return Validated(hypotheses, None, state, self.validation_loss(batch))
 
     def limits(self, source_lengths: Tensor, decoding: Decoding) -> Tensor:
         """(B,) source tokens, on the CPU, to (B,) the most target tokens, the end included, where targets have one."""

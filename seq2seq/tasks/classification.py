@@ -119,7 +119,7 @@ class Classification(RecurrentTask):
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         with without_gradients():
             logits = self.logits(batch)
-            return Validated(self.chosen(logits, decoding), None, state, float(self.loss_of(logits, batch, 0.0)))
+            return Validated(self.chosen(logits, decoding), None, state, self.loss_of(logits, batch, 0.0))
 
     def chosen(self, logits: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
         """The likeliest labels of each row of logits (B, C)."""

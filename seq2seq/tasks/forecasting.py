@@ -220,7 +220,7 @@ class Forecasting(RecurrentTask):
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         with without_gradients():
             forecasts = self(batch)
-            return Validated(self.hypotheses(forecasts), None, state, float(self.loss_of(forecasts, batch)))
+            return Validated(self.hypotheses(forecasts), None, state, self.loss_of(forecasts, batch))
 
     @property
     def loss_is_likelihood(self) -> bool:

@@ -109,7 +109,7 @@ class Tagging(RecurrentTask):
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         with without_gradients():
             encoding, lengths = self.states(batch)
-            loss = float(self.loss_of(encoding, batch))
+            loss = self.loss_of(encoding, batch)
             return Validated(self.tagged(encoding, lengths, batch, decoding), None, state, loss)
 
     def tagged(self, encoding: Encoding, lengths: Tensor, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:

@@ -152,7 +152,7 @@ class Translation(RecurrentTask):
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         with without_gradients():
             encoded = self.encode(batch)
-            loss = float(self.reference_loss(batch, encoded))
+            loss = self.reference_loss(batch, encoded)
         return Validated(self.search_from(encoded, batch, decoding), None, state, loss)
 
     def validation_loss(self, batch: Batch) -> Tensor:
@@ -161,7 +161,7 @@ class Translation(RecurrentTask):
     def reference_loss(self, batch: Batch, state: State) -> Tensor:
         """Minus the log-probability of the targets after a state, or the loss that goes with a sparse output."""
         labels, decoder = batch.target[:, 1:], self.network.decoder
-        outputs, real = decoder(batch.target[:, :-1], state), labels != PAD
+        outputs, real = decoder(batch.target[:, :-1], state), real_positions(batch.target_lengths - 1, labels)
         if self.loss_is_likelihood:
             return -decoder.label_log_probs(outputs, state.source, labels, real).double().sum()
         return decoder.loss(outputs, state.source, labels, real, 0.0)

@@ -66,7 +66,7 @@ def test_changed_settings_are_named(arguments: str, expected: list[str]) -> None
 
 def test_classes_in_lists_compare_with_their_own_defaults() -> None:
     path = "seq2seq.metrics.bleu.Bleu"
-    bare, whole = {"class_path": path}, {"class_path": path, "init_args": {"tokenize": "13a", "lowercase": False}}
+    bare, whole = {"class_path": path}, {"class_path": path, "init_args": {"tokenize": None, "lowercase": False}}
     other = {"class_path": path, "init_args": {"lowercase": True}}
     half = {"class_path": path, "init_args": {"lowercase": False}}
     assert changed({"metrics": [bare, half]}, {"metrics": [whole, whole]}) == []

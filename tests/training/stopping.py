@@ -89,9 +89,9 @@ def arm(here: Callable[[Any, str], None], patch: Callable[[Any, str, Any], None]
         here(self, "within")
         return value
 
-    def collecting(self: Learner, batch: Any, decoding: Any) -> None:
+    def collecting(self: Learner, batch: Any, decoding: Any, measured: bool = False) -> None:
         here(self, "test" if self.trainer.state.fn == "test" else "validation")
-        collect(self, batch, decoding)
+        collect(self, batch, decoding, measured)
 
     def saving(self: Learner, content: Any) -> None:
         here(self, "save")

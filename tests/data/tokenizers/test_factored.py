@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 
+from seq2seq.data.batching.batch import RowFormat
 from seq2seq.data.checks import checks
 from seq2seq.data.checks.findings import Encoded, rows_with_unknown
 from seq2seq.data.datamodule import DataModule
@@ -434,6 +435,7 @@ def test_a_wrong_row_of_a_corpus_is_named(module: DataModule) -> None:
 def test_each_word_with_features_has_a_label() -> None:
     tokenizers = Tokenizers(LEARNT["tokens"], trained(Labels(), ["X Y Z"]))
     split = split_of([(TOKENS[0], "X Y"), (TOKENS[1], "X Y"), (TOKENS[1], "X Y Z")], tokenizers)
+    split.row_format = RowFormat(aligned=True)
     [finding] = checks.misaligned(Encoded("train", split, tokenizers))
     assert finding.rows == 1
     assert finding.examples[0].excerpt.startswith("3 words, 2 labels")
