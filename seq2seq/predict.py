@@ -73,20 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     task = checkpoint.restore(content, path)
     parser = parser_for(task.decoding)
     config = command.parse(parser, arguments)
-    decoding: Decoding = command.instantiate(parser, config).decoding
-    check_range("--n_best", config.n_best, 1)
-    check_range("--devices", config.devices, 1)
-    task.check_decoding(decoding)
-    if config.n_best > 1 and task.predicts_once:
-        raise InputError(f"--n_best {config.n_best}: this {type(task).__name__} predicts once for a line; leave it out")
-    if not task.searches or decoding.temperature is not None:
-        decoding = replace(decoding, beam_size=config.n_best)
-    if config.n_best > decoding.beam_size:
-        raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
-    if config.stream and (config.n_best > 1 or decoding.prefix):
-        raise InputError("--stream labels each token once, as it arrives; leave out --n_best and --decoding.prefix")
-    if config.state is not None and not config.stream:
-        raise InputError(f"--state {config.state} is the position of a stream; add --stream, or leave it out")
+    decoding = checked(command.instantiate(parser, config).decoding, config, task)
     max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
     at = place(config.devices)
     if at.size > 1 and (config.stream or task.first_state(1)):
@@ -115,6 +102,24 @@ def main(arguments: Sequence[str]) -> None:
         memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
         fitting = decoding_rows.chosen(task, decoding, memory, max_length)
         answer(task, processes, predicted, config, decoding)
+
+
+def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
+    """How to search for so many predictions; InputError for options that contradict each other or the task."""
+    check_range("--n_best", config.n_best, 1)
+    check_range("--devices", config.devices, 1)
+    task.check_decoding(decoding)
+    if config.n_best > 1 and task.predicts_once:
+        raise InputError(f"--n_best {config.n_best}: this {type(task).__name__} predicts once for a line; leave it out")
+    if not task.searches or decoding.temperature is not None:
+        decoding = replace(decoding, beam_size=config.n_best)
+    if config.n_best > decoding.beam_size:
+        raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
+    if config.stream and (config.n_best > 1 or decoding.prefix):
+        raise InputError("--stream labels each token once, as it arrives; leave out --n_best and --decoding.prefix")
+    if config.state is not None and not config.stream:
+        raise InputError(f"--state {config.state} is the position of a stream; add --stream, or leave it out")
+    return decoding
 
 
 def answer(

@@ -120,7 +120,12 @@ def closed(content: Any) -> Any:
     if not isinstance(own, dict):
         return content
     kept = ("format", "tokenizer_states")
-    return {**content, "seq2seq": {name: one if name in kept else json.dumps(one) for name, one in own.items()}}
+    return {
+        **content,
+        "seq2seq": {
+            name: one if name in kept or isinstance(one, torch.Tensor) else json.dumps(one) for name, one in own.items()
+        },
+    }
 
 
 def write_checkpoint(content: Any, path: Path) -> None:
@@ -193,7 +198,7 @@ def prepare(folder: Path, task: str) -> None:
         more = ["--data.path", base / "series.csv"]
     if task == "generation":
         for split in ("train", "validation", "test"):
-            (base / f"{split}.txt").write_text("the cat sat on the mat and so on\n" * 40)
+            (base / f"{split}.txt").write_text(f"the cat sat on the {split} mat and so on\n" * 40)
         more = ["--data.path", base]
     for name, stop in (("half", "before 7 SIGTERM 0"), ("whole", "")):
         if (base / name / "checkpoints").is_dir():

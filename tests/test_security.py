@@ -138,7 +138,7 @@ def test_a_pickle_in_the_cache_is_not_opened(tmp_path: Path, mark: Path) -> None
     table = pa.table(columns, schema=pa.schema(strange))
     with pa.OSFile(str(tmp_path / "rows.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    (tmp_path / "rows.json").write_text('{"content": "", "files": [], "corpora": [1]}')
+    (tmp_path / "rows.json").write_text('{"content": "", "files": [], "corpora": [1], "several": false}')
     assert list(rows.read(tmp_path).source) == ["a"]
     assert not mark.exists()
 

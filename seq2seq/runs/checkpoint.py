@@ -229,8 +229,8 @@ def find(run: str | Path) -> Path:
     raise InputError(f"{path} {where}; give a run directory or a checkpoint that seq2seq.train has written")
 
 
-def restore(content: dict[str, Any], path: Path) -> Task:
-    """The trained task of a checkpoint's content, ready to predict."""
+def restore(content: dict[str, Any], path: Path, finite: bool = True) -> Task:
+    """The trained task of a checkpoint's content, ready to predict; finite: whether its parameters must be."""
     try:
         prefix = "task."
         parameters = {key.removeprefix(prefix): value for key, value in content["state_dict"].items()}
@@ -239,7 +239,7 @@ def restore(content: dict[str, Any], path: Path) -> Task:
         state = task.state_dict()
         if strange := set(parameters) ^ set(state):
             raise ValueError(f"parameters that are missing or unknown: {', '.join(sorted(map(str, strange)))[:200]}")
-        task.load_state_dict({name: safe_load.laid_out(parameters[name], state[name], name) for name in state})
+        task.load_state_dict({name: safe_load.laid_out(parameters[name], state[name], name, finite) for name in state})
     except InputError:
         raise
     except Exception as problem:

@@ -53,8 +53,10 @@ def refuse_inflated(content: Any) -> None:
             refuse_inflated(value)
 
 
-def laid_out(given: Any, expected: Tensor, name: str) -> Tensor:
+def laid_out(given: Any, expected: Tensor, name: str, finite: bool = True) -> Tensor:
     """A tensor of the shape, type and order in memory of another, which may be on "meta"; ValueError for any other.
+
+    finite: whether all its numbers must be.
 
     A kernel that reads memory as it expects it, whatever strides and shape a file claims, leaves the memory.
     """
@@ -63,7 +65,7 @@ def laid_out(given: Any, expected: Tensor, name: str) -> Tensor:
     if given.shape != expected.shape or given.dtype != expected.dtype:
         was, wanted = (f"{str(one.dtype).removeprefix('torch.')} {tuple(one.shape)}" for one in (given, expected))
         raise ValueError(f"{name} is {was} and must be {wanted}")
-    if given.is_floating_point() and not bool(given.isfinite().all()):
+    if finite and given.is_floating_point() and not bool(given.isfinite().all()):
         raise ValueError(f"{name} holds numbers that are not finite")
     if given.requires_grad or given.is_conj() or given.is_neg() or given.stride() != expected.stride():
         return torch.empty_like(expected, device="cpu").copy_(given.detach())

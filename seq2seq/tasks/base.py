@@ -226,6 +226,8 @@ class Task(nn.Module, Part):
             found = greedy(step, state, limits, *ends, penalty, rules)
         else:
             found = beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules)
+        if not self.row_format.target_ends:  # labels have the length of their source
+            return found
         pairs = zip(found, limits.tolist(), strict=True)
         return [[item._replace(at_limit=len(item.tokens) + 1 >= most) for item in row] for row, most in pairs]
 

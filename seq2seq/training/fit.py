@@ -41,8 +41,7 @@ class Hooks(NamedTuple):
 def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) -> dict[str, Any] | None:
     """Train, then predict the test split with the best checkpoint.
 
-    Returns:
-        What results.json says of the training, plain; None but on the first process. `learner` has the predictions.
+    Returned is what results.json says of the training; None but on the first process. `learner` has the predictions.
     """
     from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Progress
     from seq2seq.training.step_boundaries import StepBoundary

@@ -27,7 +27,8 @@ SHOWN = 20
 def replay(file: Path, teacher: Teacher | None, device: torch.device) -> None:
     """Compute a skipped step again and print where its first non-finite value appears."""
     saved = read(file)
-    task = checkpoint.load(file.with_name(Path(saved["parameters"]).name)).train().to(device)
+    parameters = file.with_name(Path(saved["parameters"]).name)
+    task = checkpoint.restore(checkpoint.read(parameters), parameters, finite=False).train().to(device)
     if teacher is not None:
         teacher.to(device)
     content = safe_load.load(file.with_suffix(".pt"))

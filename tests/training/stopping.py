@@ -39,7 +39,7 @@ model:
   attention: Dot
   dropout: 0.2
   scheduled_sampling: {class_path: ScheduledSampling, init_args: {decay_steps: 10}}
-optimizer: {learning_rate: 0.02, schedule: Cosine, warmup_steps: 3, ema_decay: 0.9, average: 2}
+optimizer: {learning_rate: 0.00002, schedule: Cosine, warmup_steps: 3, ema_decay: 0.9, average: 2}
 decoding: {beam_size: 2, rows: 2}
 trainer: {max_epochs: 2, accelerator: cpu, log_every_n_steps: 1, val_check_interval: 6}
 """
