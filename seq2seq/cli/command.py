@@ -82,7 +82,12 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
         "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
-    parser.add_argument("--patience", type=int | None, help="validations without a better score before stopping early")
+    parser.add_argument(
+        "--patience",
+        type=int | None,
+        help="validations without a better score before stopping early; null for 10 where the length of the training "
+        "follows from the data, else for none",
+    )
     parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
     parser.add_class_arguments(TrainerOptions, "trainer")
     parser.add_class_arguments(OptimizerOptions, "optimizer")

@@ -158,7 +158,7 @@ class Budget(Callback):
         train = learner.splits["train"]
         kept, sharers = plan.kept, trainer.num_devices
         learner.device_tokens = device_tokens(
-            learner.task, train, kept, data.batch_tokens, copies, precision, sharers, learner.loss
+            learner.task, train, kept, learner.step_tokens, copies, precision, sharers, learner.loss
         )
         if trainer.is_global_zero:
             print(f"a device holds {learner.device_tokens:,} tokens at once", file=sys.stderr)
@@ -256,7 +256,7 @@ class EncoderMemory(Callback):
         learner = learner_of(pl_module)
         if not trainer.is_global_zero:
             return
-        limit = learner.device_tokens or learner.data.batch_tokens
+        limit = learner.device_tokens or learner.step_tokens
         with learner.averaged():
             diagnosis = self.diagnose(learner.task, learner.splits["validation"], limit)
         if diagnosis is not None:

@@ -12,6 +12,7 @@ from seq2seq.errors import InputError, Interrupted
 from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.training.length import Length, length_of, warn_if_short
 from seq2seq.training.preparation import Job, begin
 from seq2seq.training.signals import Deadline
 from seq2seq.training.trainer import make_trainer
@@ -43,13 +44,14 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     curves = Curves(job.run, options.log_every_n_steps)
     curves.changes = job.allowed
     memory, progress = EncoderMemory(curves, hooks.diagnose), Progress(curves, first, hooks.example)
-    checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
+    length = learner_length(job, learner)
+    checkpoints = Checkpoints(job.run, length.patience, job.parts.optimizer.average)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
-    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundary])
+    trainer = make_trainer(job.parts, [Budget(), memory, curves, progress, checkpoints, boundary], length)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
     if process_rank() == 0:
         begin(job, learner.task.tokenizers)
-        describe(learner, trainer, job.run)
+        describe(learner, trainer, job.run, length)
     prepared = time.monotonic() - job.started
     try:
         with job.requests.noted():
@@ -70,6 +72,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "best": checkpoints.best,
         "average": average,
         "skipped": learner.skipped_steps.counts(),
+        "length": {"epoch_tokens": learner.epoch_tokens, "batch_tokens": learner.step_tokens, **length._asdict()},
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "model": {"parameters": learner.task.parameter_counts()},
         "resumed": curves.resumed,
@@ -79,6 +82,16 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "seconds": seconds,
         "timing": {"prepare": round(prepared, 2), "train": seconds, "evaluate": tested},
     }
+
+
+def learner_length(job: Job, learner: "Learner") -> Length:
+    """How long this training takes; the first process says so where that is hardly enough."""
+    epoch = None if learner.plan is None else len(learner.plan)
+    length = length_of(learner.epoch_tokens, epoch, job.parts.trainer, job.parts.optimizer, job.parts.patience)
+    learner.warmup = length.warmup
+    if process_rank() == 0:
+        warn_if_short(length, learner.epoch_tokens, epoch)
+    return length
 
 
 def validate_average(
@@ -108,7 +121,7 @@ def validate_average(
     return {"steps": steps, "metric": best["metric"], "value": value, "chosen": chosen}
 
 
-def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory) -> None:
+def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory, length: Length) -> None:
     """Some lines before training starts."""
     held = learner.data.held_out()
     if held:
@@ -116,7 +129,11 @@ def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory) -> None:
         print(f"no files for {' and '.join(held)}: held out {share} (data.holdout)", file=sys.stderr)
     card, plan = data_card(learner), learner.plan
     rows = "streamed" if plan is None else f"{card['rows']['train']:,}"
-    steps = "the corpus is streamed" if plan is None else f"{len(plan):,} steps an epoch"
+    epochs = "the corpus is streamed" if plan is None else f"{len(plan):,} an epoch"
+    steps = (
+        f"{length.steps:,} steps {'as the data ask' if length.fitted else 'as set'}, {epochs}, of up to "
+        f"{learner.step_tokens:,} tokens; warm-up {length.warmup:,}"
+    )
     print(
         f"{rows} training rows, {card['rows']['validation']:,} for validation; "
         f"{' and '.join(tokenizer.extent() for tokenizer in learner.task.tokenizers)}; "

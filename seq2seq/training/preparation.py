@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -15,8 +16,10 @@ from seq2seq.data.checks import checks
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.errors import InputError, Stopped
 from seq2seq.inference import predict_texts
+from seq2seq.models.word_embedding import WordOptions
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
@@ -100,7 +103,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     content = train_texts.content
     tokenizers = vocabularies(job, kind, train_texts, validation_texts, teacher)
     torch.manual_seed(job.parts.seed)
-    task = kind(tokenizers, **vars(job.parts.model))
+    task = kind(tokenizers, **model_settings(job, train_texts, tokenizers))
     task.decoding = job.parts.decoding
     if not job.resume:
         task.initialise()
@@ -120,6 +123,15 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
     learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
     return learner
+
+
+def model_settings(job: Job, train: Texts, tokenizers: Tokenizers) -> dict[str, Any]:
+    """The network's settings; what is left open about unknown words follows from the training text."""
+    settings, source = dict(vars(job.parts.model)), tokenizers.source
+    words = settings.get("words")
+    if isinstance(words, WordOptions) and words.word_dropout is None and isinstance(source, Spelled):
+        settings["words"] = replace(words, word_dropout=round(source.words.share_once(train.source), 3))
+    return settings
 
 
 def read_teacher(job: Job) -> "Teacher | None":

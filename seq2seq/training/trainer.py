@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from seq2seq.errors import InputError
+from seq2seq.training.length import Length
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -25,7 +26,7 @@ def refuse_compromised() -> None:
         )
 
 
-def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
+def make_trainer(parts: Namespace, callbacks: list[Any], length: Length) -> "Trainer":
     """Lightning's trainer without the parts that this project does itself."""
     import pytorch_lightning as lightning
     from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -34,7 +35,7 @@ def make_trainer(parts: Namespace, callbacks: list[Any]) -> "Trainer":
     from seq2seq.training.learner import AtomicCheckpoints
     from seq2seq.training.lightning_private import leave_to_us
 
-    options = placed(parts.trainer.arguments)
+    options = placed({**parts.trainer.arguments, **length.limits})
     try:
         trainer = lightning.Trainer(
             **options,
