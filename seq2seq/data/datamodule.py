@@ -92,13 +92,12 @@ class DataModule(Part):
             workers: processes that prepare batches; 0 prepares them in the training process.
             cache: folder for prepared data; null for $SEQ2SEQ_CACHE, else ~/.cache/seq2seq.
         """
-        check_range("data.batch_tokens", LARGEST if batch_tokens is None else batch_tokens, 2)
         check_range("data.max_length", max_length, 3)
         check_range("data.lanes", lanes, 1)
         check_range("data.segment", segment, 1)
         check_range("data.workers", workers, 0)
         check_range("data.holdout", holdout, 0, 0.5)
-        for name, value in (("device_tokens", device_tokens), ("window", window)):
+        for name, value in (("batch_tokens", batch_tokens), ("device_tokens", device_tokens), ("window", window)):
             if isinstance(value, int):
                 check_range(f"data.{name}", value, 2)
         for split, rows in (max_rows or {}).items():
@@ -107,8 +106,7 @@ class DataModule(Part):
             check_range(f"data.max_rows.{split}", rows, 1)
         if window is not None and device_tokens == "auto":
             raise InputError("data.device_tokens auto must know the longest row; with data.window give a number")
-        budget = LARGEST if batch_tokens is None else batch_tokens
-        least = min(budget, device_tokens if isinstance(device_tokens, int) else budget)
+        least = min(batch_tokens or LARGEST, device_tokens if isinstance(device_tokens, int) else 1 << 62)
         if window is not None and 2 * max_length > least:
             raise InputError(
                 f"a streamed row may have {2 * max_length} tokens, twice data.max_length, more than {least} as "
