@@ -96,5 +96,5 @@ def warn_if_short(length: Length, tokens: int, epoch: int | None) -> None:
         open_too = "" if length.fitted else f", or {remedy}"
         text = "optimizer.warmup_steps is %d of the %d steps of the training: lower it%s"
         log.warning(text, length.warmup, length.steps, open_too)
-    elif fitting is not None and 10 * length.steps < fitting:
+    elif fitting is not None and 20 * length.steps < fitting:
         log.warning("%d optimiser steps are few, data like these take %d: %s", length.steps, fitting, remedy)

@@ -83,7 +83,7 @@ def test_a_streamed_corpus_lasts_as_long_as_it_says() -> None:
     [
         (TrainerOptions(max_epochs=15), OptimizerOptions(warmup_steps=100), ["optimizer.warmup_steps", "100", "105"]),
         (TrainerOptions(max_epochs=15), OptimizerOptions(), ["105", "4000", "trainer.max_epochs"]),
-        (TrainerOptions(max_epochs=100), OptimizerOptions(), []),
+        (TrainerOptions(max_epochs=30), OptimizerOptions(), []),
         (TrainerOptions(), OptimizerOptions(warmup_steps=2000), ["optimizer.warmup_steps", "2000", "4000"]),
         (TrainerOptions(), OptimizerOptions(), []),
     ],
