@@ -23,6 +23,7 @@ from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import in_words, learnt, longer
+from seq2seq.training.length import length_of
 
 WIDTH = 100
 """Columns of the terminal that the table keeps to."""
@@ -93,10 +94,9 @@ def check(
 
 def steps_of(train: Encoded, data: DataModule, parts: Namespace) -> list[Finding]:
     """Whether a training of this configuration has steps enough."""
-    options = parts.trainer
-    epoch = len(data.plan(train.split, parts.seed))
-    steps = min(limit for limit in (options.max_steps, options.max_epochs * epoch) if limit > 0)
-    return checks.few_steps(steps, parts.optimizer.warmup_steps, len(train.split))
+    plan = data.plan(train.split, parts.seed)
+    length = length_of(plan.tokens, len(plan), parts.trainer, parts.optimizer, parts.patience)
+    return checks.few_steps(length.steps, length.warmup, len(train.split))
 
 
 def sizes(encoded: Encoded) -> dict[str, Any]:

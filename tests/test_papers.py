@@ -292,7 +292,7 @@ def test_steps_are_those_of_the_paper(name: str, size: float) -> None:
 )
 def test_schedules_are_those_of_the_paper(name: str, rates: dict[float, float]) -> None:
     options = parsed(name)[0].optimizer
-    course = TrainingLength(options.warmup_steps, 12_000, 1000)
+    course = TrainingLength(options.warmup_steps or 0, 12_000, 1000)
     for epoch, share in rates.items():
         assert options.schedule.rate(
             options.learning_rate, round(epoch * 1000), course, PlateauState()
@@ -301,7 +301,7 @@ def test_schedules_are_those_of_the_paper(name: str, rates: dict[float, float]) 
 
 def test_the_schedule_of_rnmt_rises_to_32_times_its_beginning_and_falls() -> None:
     parts, _ = parsed("rnmtplus2018")
-    course = TrainingLength(parts.optimizer.warmup_steps, parts.trainer.max_steps, 1100)
+    course = TrainingLength(parts.optimizer.warmup_steps or 0, parts.trainer.max_steps, 1100)
     rates = [
         parts.optimizer.schedule.rate(parts.optimizer.learning_rate, step, course, PlateauState())
         for step in range(0, 37_500, 100)

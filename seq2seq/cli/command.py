@@ -92,7 +92,10 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
     parser.add_argument(
-        "--patience", type=int | None, help="validations without a better score or loss before stopping early"
+        "--patience",
+        type=int | None,
+        help="validations without a better score or loss before stopping early; null for 10 where the length of "
+        "the training follows from the data, else for none",
     )
     parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
     parser.add_class_arguments(TrainerOptions, "trainer")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from seq2seq.configurable import Part, build
 from seq2seq.data.batching.batch import Batch, RowFormat
-from seq2seq.data.batching.plan import Plan, TrainingSampler, consecutive, evaluation_batches
+from seq2seq.data.batching.plan import LARGEST, Plan, TrainingSampler, consecutive, evaluation_batches
 from seq2seq.data.batching.running_text import BpttStreams
 from seq2seq.data.batching.split import (
     Evaluation,
@@ -59,7 +59,7 @@ class DataModule(Part):
         tokenizer: Tokenizer = SentencePiece(),
         target_tokenizer: Tokenizer | None = None,
         shared_vocabulary: bool = False,
-        batch_tokens: int = 4096,
+        batch_tokens: int | None = None,
         device_tokens: int | Literal["auto"] | None = None,
         lanes: int = 32,
         segment: int = 128,
@@ -80,7 +80,8 @@ class DataModule(Part):
             tokenizer: how text becomes ids.
             target_tokenizer: the same for the target, where it differs.
             shared_vocabulary: one vocabulary for source and target instead of one for each.
-            batch_tokens: padded tokens, source and target together, of one optimiser step over all devices.
+            batch_tokens: padded tokens, source and target together, of one optimiser step over all devices; null for
+                4096 or, of fewer than half a million, a 128th of the training tokens, at least 256 and a row.
             device_tokens: padded tokens that one device holds at once, into which a step is cut; auto for as many as
                 fit into its memory, null for the whole share of a device.
             lanes: of running text (model.running), the BPTT streams that are read side by side, one row of each step.
@@ -91,13 +92,12 @@ class DataModule(Part):
             workers: processes that prepare batches; 0 prepares them in the training process.
             cache: folder for prepared data; null for $SEQ2SEQ_CACHE, else ~/.cache/seq2seq.
         """
-        check_range("data.batch_tokens", batch_tokens, 2)
         check_range("data.max_length", max_length, 3)
         check_range("data.lanes", lanes, 1)
         check_range("data.segment", segment, 1)
         check_range("data.workers", workers, 0)
         check_range("data.holdout", holdout, 0, 0.5)
-        for name, value in (("device_tokens", device_tokens), ("window", window)):
+        for name, value in (("batch_tokens", batch_tokens), ("device_tokens", device_tokens), ("window", window)):
             if isinstance(value, int):
                 check_range(f"data.{name}", value, 2)
         for split, rows in (max_rows or {}).items():
@@ -106,7 +106,7 @@ class DataModule(Part):
             check_range(f"data.max_rows.{split}", rows, 1)
         if window is not None and device_tokens == "auto":
             raise InputError("data.device_tokens auto must know the longest row; with data.window give a number")
-        least = min(batch_tokens, device_tokens if isinstance(device_tokens, int) else batch_tokens)
+        least = min(batch_tokens or LARGEST, device_tokens if isinstance(device_tokens, int) else 1 << 62)
         if window is not None and 2 * max_length > least:
             raise InputError(
                 f"a streamed row may have {2 * max_length} tokens, twice data.max_length, more than {least} as "
@@ -291,7 +291,7 @@ class DataModule(Part):
         stream = partial(self.corpus.streamed, self.selection("train"), self.path)
         windows = Windows(stream, tokenizers, self.window, self.max_length, seed, position or BEGINNING)
         device = (rank, world_size, device_tokens)
-        return StreamedSteps(windows, self.workers, self.batch_tokens, *device, row_format, self.cut_sources)
+        return StreamedSteps(windows, self.workers, self.batch_tokens or LARGEST, *device, row_format, self.cut_sources)
 
     def evaluation_batches(self, split: Split, rows: int, rank: int = 0, world_size: int = 1) -> "DataLoader[Batch]":
         """One device's share of a split, `rows` at once; of running text all of it on the first device, in order."""

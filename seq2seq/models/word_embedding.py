@@ -27,7 +27,8 @@ class WordOptions(Settings):
         letters_size: length of what is made of all letters.
         letters_by: an LSTM in both directions (Lample et al. 2016, sec. 4.1) or a convolution of width three and its
             maximum (Ma and Hovy 2016, sec. 2.1).
-        word_dropout: share of the words of training that are read as unknown, so that unknown ones have a vector.
+        word_dropout: share of the words of training that are read as unknown, so that unknown ones have a vector; null
+            for the share that is expected to be unknown: that of the words of training that occur once (Good 1953).
         freeze_vectors: leave pre-trained vectors as they are.
     """
 
@@ -36,13 +37,13 @@ class WordOptions(Settings):
     letter_size: int = 32
     letters_size: int = 64
     letters_by: Literal["LSTM", "CNN"] = "LSTM"
-    word_dropout: float = 0.0
+    word_dropout: float | None = None
     freeze_vectors: bool = False
 
     def __post_init__(self) -> None:
         for name in ("shape_size", "affix_size", "letter_size", "letters_size"):
             check_range(f"model.words.{name}", getattr(self, name), 2)
-        check_range("model.words.word_dropout", self.word_dropout, 0, 1)
+        check_range("model.words.word_dropout", self.word_dropout or 0, 0, 1)
         if self.letters_by == "LSTM" and self.letters_size % 2:
             raise InputError(
                 f"model.words.letters_size {self.letters_size} is odd; each direction of the LSTM gets half"
@@ -113,7 +114,7 @@ class WordEmbedding(nn.Module):
         self.starts = list(accumulate([words, shapes, *ends]))
         """The first id of each kind besides the words."""
         self.letters = Letters(signs, options) if letters else None
-        self.word_dropout = Dropout(options.word_dropout)
+        self.word_dropout = Dropout(options.word_dropout or 0)
         self.size = embedding_size + sum(size for _, size in others) + options.letters_size * letters
         """Of a whole vector."""
 

@@ -198,7 +198,7 @@ class Budget(Callback):
         train = learner.splits["train"]
         kept, sharers = plan.kept, trainer.num_devices
         learner.device_tokens = device_tokens(
-            learner.task, train, kept, data.batch_tokens, copies, precision, sharers, learner.loss
+            learner.task, train, kept, learner.step_tokens, copies, precision, sharers, learner.loss
         )
         if trainer.is_global_zero:
             print(f"a device holds {learner.device_tokens:,} tokens at once", file=sys.stderr)
@@ -343,7 +343,7 @@ class EncoderMemory(Callback):
 
     def look(self, step: int, learner: Learner) -> None:
         """One diagnosis."""
-        limit = learner.device_tokens or learner.data.batch_tokens
+        limit = learner.device_tokens or learner.step_tokens
         with learner.averaged():
             diagnosis = self.diagnose(learner.task, learner.splits["validation"], limit)
         if diagnosis is not None:

@@ -16,6 +16,7 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.decoding_options import USUAL_ROWS
 from seq2seq.tasks.length_limits import longer, remedy
 from seq2seq.training.arithmetic import arithmetic, described
+from seq2seq.training.length import Length, length_of, warn_if_short
 from seq2seq.training.preparation import Job, begin
 from seq2seq.training.signals import Deadline
 from seq2seq.training.trainer import make_trainer
@@ -50,14 +51,15 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     curves = Curves(job.run, options.log_every_n_steps)
     curves.changes = job.allowed
     progress = Progress(curves, hooks.example)
-    checkpoints = Checkpoints(job.run, job.parts.patience, job.parts.optimizer.average)
+    length = learner_length(job, learner)
+    checkpoints = Checkpoints(job.run, length.patience, job.parts.optimizer.average)
     memory = EncoderMemory(curves, hooks.diagnose, checkpoints)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
-    trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary], learner)
+    trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary], learner, length)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
     if process_rank() == 0:
         begin(job, learner.task)
-        describe(learner, trainer, job.run)
+        describe(learner, trainer, job.run, length)
     prepared = time.monotonic() - job.started
     try:
         with job.requests.noted(), arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic):
@@ -80,6 +82,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "best": checkpoints.best,
         "average": average,
         "skipped": learner.skipped_steps.counts(),
+        "length": {"epoch_tokens": learner.epoch_tokens, "batch_tokens": learner.step_tokens, **length._asdict()},
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "model": {"parameters": learner.task.parameter_counts()},
         "resumed": curves.resumed,
@@ -100,6 +103,16 @@ def tell_of_constant_score(trainer: "Trainer", checkpoints: "Checkpoints", curve
             f"chosen step {best['step']:,}; another metric may see more (model.metrics)",
             file=sys.stderr,
         )
+
+
+def learner_length(job: Job, learner: "Learner") -> Length:
+    """How long this training takes; the first process says so where that is hardly enough."""
+    epoch = None if learner.plan is None else len(learner.plan)
+    length = length_of(learner.epoch_tokens, epoch, job.parts.trainer, job.parts.optimizer, job.parts.patience)
+    learner.warmup = length.warmup
+    if process_rank() == 0:
+        warn_if_short(length, learner.epoch_tokens, epoch)
+    return length
 
 
 def validate_average(
@@ -130,7 +143,7 @@ def validate_average(
     return {"steps": steps, "metric": best["metric"], "value": value, "chosen": chosen}
 
 
-def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory) -> None:
+def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory, length: Length) -> None:
     """Some lines before training starts."""
     held = learner.data.held_out()
     if held:
@@ -138,7 +151,11 @@ def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory) -> None:
         print(f"no files for {' and '.join(held)}: held out {share} (data.holdout)", file=sys.stderr)
     card, plan = data_card(learner), learner.plan
     rows = "streamed" if plan is None else f"{card['rows']['train']:,}"
-    steps = "the corpus is streamed" if plan is None else f"{len(plan):,} steps an epoch"
+    epochs = "the corpus is streamed" if plan is None else f"{len(plan):,} an epoch"
+    steps = (
+        f"{length.steps:,} steps {'as the data ask' if length.fitted else 'as set'}, {epochs}, of up to "
+        f"{learner.step_tokens:,} tokens; warm-up {length.warmup:,}"
+    )
     print(
         f"{rows} training rows, {card['rows']['validation']:,} for validation; "
         f"{' and '.join(tokenizer.extent() for tokenizer in learner.task.tokenizers)}; "
@@ -158,7 +175,7 @@ def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory) -> None:
 
 def idle_hint(learner: "Learner", trainer: "Trainer") -> str:
     """What leaves a GPU idle, in one line; nothing where none is there or nothing does."""
-    tokens, devices = learner.data.batch_tokens, trainer.world_size
+    tokens, devices = learner.step_tokens, trainer.world_size
     if trainer.strategy.root_device.type != "cuda" or tokens >= BUSY * devices:
         return ""
     rows = learner.task.decoding.rows

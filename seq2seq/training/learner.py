@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 import seq2seq
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.batching.plan import Plan
+from seq2seq.data.batching.plan import LARGEST, Plan
 from seq2seq.data.batching.running_text import BpttStreams
 from seq2seq.data.batching.split import Split, Step
 from seq2seq.data.batching.streaming import StreamedSteps, StreamPosition
@@ -89,6 +89,8 @@ class Learner(LightningModule):
         self.validation_loss = math.nan
         """With teacher forcing, of a target token."""
         self.plateau = PlateauState()
+        self.warmup = optimizer.warmup_steps or 0
+        """Optimiser steps in which the learning rate rises."""
         self.teacher = teacher
         self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
         self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
@@ -97,9 +99,20 @@ class Learner(LightningModule):
         """Which rows have been trained on; of a streamed corpus those that have been read."""
         self.streamed: StreamedSteps | None = None
 
+    @property
+    def epoch_tokens(self) -> int:
+        """Those of all training rows, source and target together; 0 of a streamed corpus."""
+        plan = self.plan
+        return 0 if plan is None else plan.tokens
+
+    @property
+    def step_tokens(self) -> int:
+        """The most padded tokens of an optimiser step."""
+        return (self.data.batch_tokens or LARGEST) if self.plan is None else self.plan.batch_tokens
+
     def training_length(self, trainer: Trainer) -> TrainingLength:
         """How long this training takes, for the schedule."""
-        warmup = self.options.warmup_steps
+        warmup = self.warmup
         if self.plan is None:
             return TrainingLength(warmup, trainer.max_steps, None)
         epoch = len(self.plan)

@@ -34,12 +34,12 @@ class TrainerOptions(Part):
         num_nodes: int = 1,
         strategy: str = "auto",
         precision: Literal["32-true", "bf16-mixed"] = "32-true",
-        max_epochs: int = 10,
+        max_epochs: int | None = None,
         max_steps: int = -1,
         max_time: str | int | None = None,
         save_every: float | None = 10.0,
         timeout: float = 60.0,
-        val_check_interval: int | float = 1.0,
+        val_check_interval: int | float | None = None,
         gradient_clip_val: float | None = 1.0,
         log_every_n_steps: int = 10,
         skip_limit: int = 20,
@@ -57,7 +57,8 @@ class TrainerOptions(Part):
             strategy: how devices work together: auto, ddp, ...
             precision: arithmetic of training and validation; the test is always scored in 32 bits. bf16-mixed needs a
                 GPU that computes in bfloat16 (compute capability 8.0, not T4 or V100).
-            max_epochs: passes over the training split.
+            max_epochs: passes over the training split; null for as many as its size asks for, unless max_steps says it:
+                15 over a million tokens, fewer over more, 5 at least, but never fewer than 4,000 optimiser steps.
             max_steps: optimiser steps after which to stop; -1 for no limit.
             max_time: time this process may take, HH:MM:SS or DD:HH:MM:SS; shortly before, the training saves, stops
                 with exit code 75, and can be resumed.
@@ -65,7 +66,9 @@ class TrainerOptions(Part):
                 most 1 % of the time.
             timeout: seconds after which all of several processes have ended when one has failed or hangs; in an
                 evaluation and while one saves they wait longer for each other.
-            val_check_interval: validate after this many optimiser steps, or after this share of an epoch if below 1.0.
+            val_check_interval: validate after this many optimiser steps, or after this share of an epoch if it is 1.0
+                or less; null for 25 times in a training whose length follows from the data, else after each epoch, but
+                25 times at most.
             gradient_clip_val: the largest norm of the gradient (Pascanu et al. 2013); null for no limit.
             log_every_n_steps: optimiser steps between two points of the training curves.
             skip_limit: a step with a non-finite loss or gradient is skipped; the training stops after more than
@@ -76,7 +79,7 @@ class TrainerOptions(Part):
             detect_anomaly: name the operation in which a NaN first appears; slow.
             profiler: simple or advanced prints where the time goes.
         """
-        check_range("trainer.max_epochs", max_epochs, 1)
+        check_range("trainer.max_epochs", 1 if max_epochs is None else max_epochs, 1)
         check_range("trainer.log_every_n_steps", log_every_n_steps, 1)
         check_range("trainer.skip_limit", skip_limit, 0)
         self.accelerator, self.devices, self.num_nodes, self.strategy = accelerator, devices, num_nodes, strategy
@@ -93,11 +96,18 @@ class TrainerOptions(Part):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of Lightning's Trainer; a whole number of steps between validations spans epochs."""
-        every = None if isinstance(self.val_check_interval, int) else 1
-        ours = ("gradient_clip_val", "max_time", "save_every", "timeout", "limit", "skip_limit", "tf32")
-        own = {name: value for name, value in vars(self).items() if name not in ours}
-        return {**own, "check_val_every_n_epoch": every}
+        """Keyword arguments of Lightning's Trainer, besides the time between validations."""
+        ours = (
+            "gradient_clip_val",
+            "max_time",
+            "save_every",
+            "timeout",
+            "limit",
+            "skip_limit",
+            "val_check_interval",
+            "tf32",
+        )
+        return {name: value for name, value in vars(self).items() if name not in ours}
 
 
 @final
@@ -109,7 +119,7 @@ class OptimizerOptions(Part):
         learning_rate: float = 1e-3,
         algorithm: Algorithm = AdamW(),
         schedule: Schedule = Constant(),
-        warmup_steps: int = 0,
+        warmup_steps: int | None = None,
         ema_decay: float | None = None,
         average: int | None = None,
     ) -> None:
@@ -119,7 +129,8 @@ class OptimizerOptions(Part):
             learning_rate: the highest learning rate.
             algorithm: what gradients do (AdamW, Adam, SGD, Adafactor, Adagrad, Adadelta).
             schedule: what follows the warm-up (Constant, Cosine, InverseSqrt, Plateau, WarmupStableDecay, Halving).
-            warmup_steps: optimiser steps in which the rate rises linearly from zero.
+            warmup_steps: optimiser steps in which the rate rises linearly from zero; null for a twentieth of a training
+                whose length follows from the data, 4,000 at most, else 0.
             ema_decay: validate, test and keep as the best an exponential moving average of the parameters that decays
                 by this each step, such as 0.999; costs one more copy of them on the device and in last.ckpt.
             average: n; at the end, take the mean of the parameters of the last n validations, with ema_decay of
@@ -128,7 +139,7 @@ class OptimizerOptions(Part):
         """
         if learning_rate <= 0:
             raise InputError(f"optimizer.learning_rate is {learning_rate}; it must be above 0")
-        check_range("optimizer.warmup_steps", warmup_steps, 0)
+        check_range("optimizer.warmup_steps", warmup_steps or 0, 0)
         if ema_decay is not None:
             check_range("optimizer.ema_decay", ema_decay, 0, 1)
         if average is not None:

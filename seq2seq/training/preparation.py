@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -16,10 +17,12 @@ from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.trained_rows import trained_rows
 from seq2seq.decoding import length_bound
 from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.errors import InputError, Stopped
+from seq2seq.models.word_embedding import WordOptions
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
@@ -117,7 +120,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     read = Read(train_texts, validation_texts, test_texts)
     tokenizers, bound = vocabularies(job, read, teacher)
     torch.manual_seed(job.parts.seed)
-    task = kind(tokenizers, **vars(job.parts.model))
+    task = kind(tokenizers, **model_settings(job, train_texts, tokenizers))
     task.decoding, task.length_bound = job.parts.decoding, bound
     task.check_decoding(task.decoding)
     if process_rank() == 0 and not job.resume:
@@ -148,6 +151,15 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
     learner.trained = trained
     return learner
+
+
+def model_settings(job: Job, train: Texts, tokenizers: Tokenizers) -> dict[str, Any]:
+    """The network's settings; what is left open about unknown words follows from the training text."""
+    settings, source = dict(vars(job.parts.model)), tokenizers.source
+    words = settings.get("words")
+    if isinstance(words, WordOptions) and words.word_dropout is None and isinstance(source, Spelled):
+        settings["words"] = replace(words, word_dropout=round(source.words.share_once(train.source), 3))
+    return settings
 
 
 def read_teacher(job: Job) -> "Teacher | None":

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 
 from seq2seq.errors import InputError
 from seq2seq.inference.device import WORKSPACE, find
+from seq2seq.training.length import Length
 from seq2seq.training.options import TrainerOptions
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def own_number(devices: int | list[int] | str) -> int:
     return devices[rank] if isinstance(devices, list) and rank < len(devices) else rank
 
 
-def make_trainer(parts: Namespace, callbacks: list[Any], learner: "Learner") -> "Trainer":
+def make_trainer(parts: Namespace, callbacks: list[Any], learner: "Learner", length: Length) -> "Trainer":
     """Lightning's trainer without the parts that this project does itself.
 
     learner: what a checkpoint that it reads must fit.
@@ -71,7 +72,7 @@ def make_trainer(parts: Namespace, callbacks: list[Any], learner: "Learner") -> 
     from seq2seq.training.lightning_private import leave_to_us
     from seq2seq.training.resumable import resumable
 
-    options, workspace = placed(parts.trainer.arguments), os.environ.get(WORKSPACE)
+    options, workspace = placed({**parts.trainer.arguments, **length.limits}), os.environ.get(WORKSPACE)
     checkpoints = AtomicCheckpoints()
     try:
         trainer = lightning.Trainer(

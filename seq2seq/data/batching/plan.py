@@ -25,6 +25,21 @@ class Rows(NamedTuple):
     """What tells the rows of an epoch apart, even a row from its repetition: it decides what is random."""
 
 
+LEAST, LARGEST = 256, 4096
+"""Padded tokens of an optimiser step over few and over many rows."""
+
+FEWEST_STEPS = 128
+"""Of an epoch, before its steps have fewer than `LARGEST` tokens."""
+
+
+def fitting_budget(tokens: int) -> int:
+    """Padded tokens of a step over rows that have `tokens` together: a 128th of them, at least 256, at most 4,096.
+
+    Small data need many steps more than large ones: on a few hundred rows, 4,096 tokens are all of them.
+    """
+    return min(LARGEST, max(LEAST, tokens // FEWEST_STEPS))
+
+
 class Plan:
     """The optimiser steps of a training split.
 
@@ -38,7 +53,7 @@ class Plan:
         self,
         source_lengths: np.ndarray,
         target_lengths: np.ndarray,
-        batch_tokens: int,
+        batch_tokens: int | None,
         seed: int,
         kept: np.ndarray | None = None,
         repetitions: Sequence[tuple[int, float]] = (),
@@ -48,7 +63,7 @@ class Plan:
         Args:
             source_lengths: (rows,) tokens as the model sees them.
             target_lengths: likewise.
-            batch_tokens: padded tokens of one step.
+            batch_tokens: padded tokens of one step; None for as many as fit the rows.
             seed: of the order.
             kept: numbers of the rows to train on, rising; None for all.
             repetitions: rows of each corpus of a mixture (of the kept ones, in their order) and how often an epoch
@@ -57,6 +72,11 @@ class Plan:
         self.seed, self._kept, self._count = seed, kept, len(source_lengths)
         sources, targets = (side if kept is None else side[kept] for side in (source_lengths, target_lengths))
         longest = int((sources.astype(np.int32) + targets).max(initial=0))
+        self.tokens = int(sources.sum(dtype=np.int64) + targets.sum(dtype=np.int64))
+        """Of all rows, source and target together."""
+        if batch_tokens is None:
+            batch_tokens = max(longest, fitting_budget(self.tokens))
+        self.batch_tokens = batch_tokens
         if longest > batch_tokens:
             raise InputError(
                 f"a single row has {longest} tokens, more than data.batch_tokens {batch_tokens}; "

@@ -26,6 +26,8 @@ class BpttStreams:
         self.flat = joined(target)
         self.tokens = len(self.flat) - 1
         """Those to predict in an epoch; streams have as many, some of them one more."""
+        self.batch_tokens = streams * (segment + 1)
+        """Of a step, the token before each segment included."""
         if self.tokens < streams:
             raise InputError(f"the training text has {self.tokens} tokens, too few for data.lanes {streams}")
 

@@ -14,8 +14,14 @@ from seq2seq.errors import InputError
 class Columns(Tokenizer):
     """Columns between tabs, each with a tokenizer and ids of its own: a language and a word, features and a lemma."""
 
-    def __init__(self, parts: list[Tokenizer]) -> None:
-        """parts: the tokenizer of each column, from left to right."""
+    def __init__(self, parts: list[Tokenizer], single: bool = False) -> None:
+        """What stands in the columns.
+
+        Args:
+            parts: the tokenizer of each column, from left to right.
+            single: a text without tabs is one of the last column alone: with data.shared_vocabulary the target of a
+                source of features and lemma, whose letters decoder.copy may then copy.
+        """
         if not parts:
             raise InputError("data.tokenizer.parts is empty; name a tokenizer for each column")
         for part in parts:
@@ -25,7 +31,7 @@ class Columns(Tokenizer):
                 raise InputError(
                     f"data.tokenizer.parts holds {part!r}, but no column holds a tab; choose another separator"
                 )
-        self.parts = parts
+        self.parts, self.single = parts, single
 
     def train(self, texts: Iterable[str]) -> None:
         columns = self._columns(texts)
@@ -40,10 +46,13 @@ class Columns(Tokenizer):
 
     def _columns(self, texts: Iterable[str]) -> list[list[str]]:
         rows = [self._row(text) for text in texts]
-        return [[row[index] for row in rows] for index in range(len(self.parts))]
+        last = len(self.parts)
+        return [[row[index - last] for row in rows if len(row) >= last - index] for index in range(last)]
 
     def _row(self, text: str) -> list[str]:
         row = text.split("\t")
+        if self.single and len(row) == 1:
+            return row
         if len(row) != len(self.parts):
             raise InputError(
                 f"{text!r} has {len(row)} columns between tabs, but {len(self.parts)} are expected: "
@@ -52,17 +61,22 @@ class Columns(Tokenizer):
         return row
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        columns = [part.encode(column) for part, column in zip(self.parts, self._columns(texts), strict=True)]
-        return [self._numbered(row) for row in zip(*columns, strict=True)]
+        rows = [self._row(text) for text in texts]
+        columns = [iter(part.encode(column)) for part, column in zip(self.parts, self._columns(texts), strict=True)]
+        return [self._numbered([next(column) for column in columns[-len(row) :]]) for row in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Columns between tabs; an unknown belongs to the column of the token before it."""
         columns: list[list[int]] = [[] for _ in self.parts]
-        starts, index = self._starts, 0
+        starts, last = self._starts, len(self.parts) - 1
+        lone = self.single and all(number < SPECIAL or number >= starts[last] for number in ids)
+        index = last if lone else 0
         for number in ids:
             index = bisect_right(starts, number) - 1 if number >= SPECIAL else index
             columns[index].append(number - starts[index] + SPECIAL if number >= SPECIAL else number)
         texts = [part.decode(column) for part, column in zip(self.parts, columns, strict=True)]
+        if lone:
+            return texts[last]
         return "\t".join(text.replace("\t", " ") for text in texts)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -80,23 +94,24 @@ class Columns(Tokenizer):
         """The first id of each part, and the size of the vocabulary."""
         return list(accumulate((len(part) - SPECIAL for part in self.parts), initial=SPECIAL))
 
-    def _numbered(self, row: Iterable[list[int]]) -> list[int]:
-        """Ids of the parts as ids of the whole."""
-        shifts = [start - SPECIAL for start in self._starts]
-        return [
-            number + shift if number >= SPECIAL else number
-            for ids, shift in zip(row, shifts, strict=False)
-            for number in ids
-        ]
-
     @property
     def samples(self) -> bool:
         return any(part.samples for part in self.parts)
 
     def sample(self, text: str, random: np.random.Generator) -> list[int]:
+        row = self._row(text)
         return self._numbered(
-            [part.sample(column, random) for part, column in zip(self.parts, self._row(text), strict=True)]
+            [part.sample(column, random) for part, column in zip(self.parts[-len(row) :], row, strict=True)]
         )
+
+    def _numbered(self, row: Sequence[list[int]]) -> list[int]:
+        """Ids of the parts, or of the last ones, as ids of the whole."""
+        starts = self._starts[:-1][-len(row) :]
+        return [
+            number + start - SPECIAL if number >= SPECIAL else number
+            for ids, start in zip(row, starts, strict=True)
+            for number in ids
+        ]
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -58,6 +58,21 @@ def unescaped(text: str) -> str:
     return WRITTEN.sub(lambda match: chr(ord(match[1]) - 8) if match[1] else SHOWN[match[2]], text)
 
 
+FEWEST_PIECES, MOST_PIECES = 256, 8000
+"""Pieces of a vocabulary whose size follows from the text."""
+
+OCCURRENCES = 200
+"""Characters of the text for each piece: a piece of four or five letters then occurs some forty times. Sennrich and
+Zhang 2019 (sec. 4) find 2,000 pieces best for 100,000 words, Gowda and May 2020 that pieces should be frequent."""
+
+
+def fitting_size(texts: Sequence[str]) -> int:
+    """How many pieces suit a text: one for each 200 characters; at least 256 and twice the different characters, at
+    most 8,000 unless the latter are more."""
+    letters = set().union(*texts)
+    return max(FEWEST_PIECES, 2 * len(letters) + SPECIAL, min(MOST_PIECES, sum(map(len, texts)) // OCCURRENCES))
+
+
 def spread(texts: Iterable[str], enough: int) -> list[str]:
     """All texts or, of more than twice `enough`, every second, fourth, eighth ... so that `enough` are left."""
     chosen: list[str] = []
@@ -82,7 +97,7 @@ class SentencePiece(Tokenizer):
 
     def __init__(
         self,
-        vocabulary_size: int = 8000,
+        vocabulary_size: int | None = None,
         model_type: Literal["unigram", "bpe"] = "unigram",
         byte_fallback: bool = False,
         sampling: float | None = None,
@@ -90,14 +105,16 @@ class SentencePiece(Tokenizer):
         """How the subwords are learnt.
 
         Args:
-            vocabulary_size: pieces, special tokens included; reduced, with a warning, when the text supports fewer.
+            vocabulary_size: pieces, special tokens included; reduced, with a warning, when the text supports fewer;
+                null for one for each 200 characters of the text: at least 256 and twice its different characters, at
+                most 8,000 unless the latter are more, and 256 besides with byte_fallback.
             model_type: how pieces are found: the most probable (unigram) or the most frequent pairs (bpe).
             byte_fallback: write characters never seen as bytes, 256 pieces more, instead of as unknown.
             sampling: train on random segmentations, for unigram drawn with probability^sampling (Kudo 2018, sec. 3,
                 takes 0.1 to 0.5), for bpe each merge is skipped with this probability (Provilkov et al. 2020 take 0.1).
         """
-        check_range("data.tokenizer.vocabulary_size", vocabulary_size, SPECIAL + 1)
-        if byte_fallback and vocabulary_size <= SPECIAL + 256:
+        check_range("data.tokenizer.vocabulary_size", MOST if vocabulary_size is None else vocabulary_size, SPECIAL + 1)
+        if byte_fallback and vocabulary_size is not None and vocabulary_size <= SPECIAL + 256:
             raise InputError(
                 f"data.tokenizer.vocabulary_size is {vocabulary_size}; with byte_fallback it must exceed 260, "
                 "the 256 bytes and 4 special tokens"
@@ -118,7 +135,8 @@ class SentencePiece(Tokenizer):
         if not any(text.strip(" ") for text in texts):
             raise no_text()
         texts = [escaped(text[start : start + LONGEST]) for text in texts for start in range(0, len(text), LONGEST)]
-        size, state, coverage = self.vocabulary_size, b"", 1.0
+        size = self.vocabulary_size or fitting_size(texts) + 256 * self.byte_fallback
+        state, coverage = b"", 1.0
         while not state:
             try:
                 state = self._learn(texts, size, coverage)
@@ -131,7 +149,7 @@ class SentencePiece(Tokenizer):
                 else:
                     raise self._refusal(str(problem), size) from problem
         self.restore(state)
-        if len(self) < self.vocabulary_size:
+        if self.vocabulary_size is not None and len(self) < self.vocabulary_size:
             log.warning(
                 "vocabulary reduced from %d to %d pieces: the text supports no more", self.vocabulary_size, len(self)
             )

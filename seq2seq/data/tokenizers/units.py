@@ -103,6 +103,13 @@ class Separated(Listed):
     def join(self, units: Iterable[str]) -> str:
         return self.separator.join(units)
 
+    def share_once(self, texts: Iterable[str]) -> float:
+        """Share of the units of a text that occur in it once: about that of unseen ones in another (Good 1953)."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(self.split(text))
+        return sum(times == 1 for times in counts.values()) / max(1, counts.total())
+
     def train(self, texts: Iterable[str]) -> None:
         """Learn the list; texts most of which hold tabs are sentences of tokens, which a space would not separate."""
         rows = tabs = 0

@@ -20,7 +20,7 @@ from seq2seq.configurable import Part, build
 from seq2seq.data.tokenizers import subword_sampling
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.columns import Columns
-from seq2seq.data.tokenizers.sentence_piece import SentencePiece, spread
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece, fitting_size, spread
 from seq2seq.data.tokenizers.subword_sampling import SPACE
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
@@ -64,6 +64,31 @@ def test_round_trip_and_reduction(kind: Literal["unigram", "bpe"], caplog: pytes
         tokenizer = trained(SentencePiece(8000, kind))
     assert f"vocabulary reduced from 8000 to {len(tokenizer)} pieces" in caplog.text
     assert [tokenizer.decode(ids) for ids in tokenizer.encode(TEXTS)] == TEXTS
+
+
+def test_a_vocabulary_fits_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        tokenizer = trained(SentencePiece(), TEXTS)
+        wide = trained(SentencePiece(), ["".join(map(chr, range(0x4E00, 0x4E00 + 300)))] * 3)
+    assert not caplog.messages, "nobody asked for more pieces than there are"
+    assert len(tokenizer) <= fitting_size(TEXTS) == 256
+    assert len(wide) > 300, "every character has a piece"
+    words = ["a translated sentence of some forty signs."] * 20
+    assert [fitting_size(words * times) for times in (1, 100, 1000, 10_000)] == [256, 420, 4200, 8000]
+
+
+def test_a_single_text_is_one_of_the_last_column() -> None:
+    tokenizer = trained(Columns([Labels(separator=";"), Characters()], single=True), ["V;PST\twalk", "walked", "N\tox"])
+    both, alone, unknown = tokenizer.encode(["V;PST\twalk", "walked", "zox"])
+    assert both[2:] == alone[:4], "a letter has one id on both sides, so that it can be copied"
+    assert tokenizer.decode(alone) == "walked"
+    assert tokenizer.decode(both) == "V;PST\twalk"
+    assert tokenizer.decode(unknown)[1:] == "ox"
+    assert reborn(tokenizer).encode(["walked"]) == [alone]
+    with pytest.raises(InputError, match="3 columns"):
+        tokenizer.encode(["a\tb\tc"])
+    with pytest.raises(InputError, match="1 columns"):
+        trained(Columns([Labels(), Characters()]), ["V\twalk"]).encode(["walk"])
 
 
 def test_text_is_not_normalised() -> None:
