@@ -142,7 +142,8 @@ def test_tensors_are_laid_out_as_a_kernel_expects() -> None:
     assert safe_load.laid_out(outside(expected), expected, "x").is_contiguous()
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [3, 1000])
 def test_random_changes_neither_crash_nor_show_a_traceback(tmp_path: Path, count: int) -> None:
     done = python("-m", "tests.fuzz", tmp_path, str(count), cwd=support.ROOT, timeout=200 * count)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -87,6 +87,7 @@ def test_nothing_that_is_learnt_from_is_unknown(text: str) -> None:
     assert learnt("unigram").pieces([0, 1, 2, 3]) == ["<pad>", "<unk>", "<s>", "</s>"]
 
 
+@pytest.mark.slow
 def test_a_long_line_is_learnt_from() -> None:
     """The library drops lines of more than a megabyte: all but the ends of this one."""
     tokenizer = trained(SentencePiece(100), ["x y " * 300_000 + "q", "z"])
