@@ -57,9 +57,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
     trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary], learner, length)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
-    if process_rank() == 0:
-        begin(job, learner.task)
-        describe(learner, trainer, job.run, length)
+    first_words(job, learner, trainer, length)
     prepared = time.monotonic() - job.started
     try:
         with job.requests.noted(), arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic):
@@ -92,6 +90,13 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "seconds": seconds,
         "timing": {"prepare": round(prepared, 2), "train": seconds, "evaluate": tested},
     }
+
+
+def first_words(job: Job, learner: "Learner", trainer: "Trainer", length: Length) -> None:
+    """The first process writes the configuration down and describes the training."""
+    if process_rank() == 0:
+        begin(job, learner.task)
+        describe(learner, trainer, job.run, length)
 
 
 def tell_of_constant_score(trainer: "Trainer", checkpoints: "Checkpoints", curves: "Curves") -> None:

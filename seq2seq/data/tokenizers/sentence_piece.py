@@ -113,7 +113,9 @@ class SentencePiece(Tokenizer):
             sampling: train on random segmentations, for unigram drawn with probability^sampling (Kudo 2018, sec. 3,
                 takes 0.1 to 0.5), for bpe each merge is skipped with this probability (Provilkov et al. 2020 take 0.1).
         """
-        check_range("data.tokenizer.vocabulary_size", MOST if vocabulary_size is None else vocabulary_size, SPECIAL + 1)
+        check_range(
+            "data.tokenizer.vocabulary_size", MOST_PIECES if vocabulary_size is None else vocabulary_size, SPECIAL + 1
+        )
         if byte_fallback and vocabulary_size is not None and vocabulary_size <= SPECIAL + 256:
             raise InputError(
                 f"data.tokenizer.vocabulary_size is {vocabulary_size}; with byte_fallback it must exceed 260, "
