@@ -26,7 +26,7 @@ class LengthBound(NamedTuple):
 
     def of(self, source_lengths: Tensor) -> Tensor:
         """(B,) source tokens, on the CPU, to (B,) the most target tokens."""
-        return (source_lengths.double() * self.ratio).ceil().long() + self.offset
+        return (source_lengths.clamp(min=1).double() * self.ratio).ceil().long() + self.offset
 
     def __str__(self) -> str:
         if not self.ratio:

@@ -44,8 +44,8 @@ def test_one_class_is_read_held_out_checked_and_trained_on(corpus: Corpus, tmp_p
     assert lint.check(data)[0]["splits"]["validation"]["rows"] == len(PAIRS)
     tokenizers = data.train_tokenizers(train)
     split = data.encode(train, tokenizers, "train")
-    step, *_ = data.training_steps(split, tokenizers, data.plan(split, 1), lambda: 0)
-    assert sum(len(batch.rows) for batch in step.batches) == len(train.source)
+    steps = data.training_steps(split, tokenizers, data.plan(split, 1), lambda: 0)
+    assert sum(len(batch.rows) for step in steps for batch in step.batches) == len(train.source)
 
 
 def test_one_class_is_streamed(corpus: Corpus, tmp_path: Path) -> None:
