@@ -164,6 +164,7 @@ def refuse_trained_systems(gathered: Sequence[systems.System], split: str) -> No
             raise InputError(f"{output.path}: {problem}") from problem
 
 
+@tf32(False)
 def score(name: str, arguments: Sequence[str]) -> int:
     """Decode a split with a checkpoint and score it."""
     command.import_own_modules(arguments)
@@ -331,7 +332,6 @@ def share_rows(
     return encoded, [item for share in shares for item in share]
 
 
-@tf32(False)
 def evaluate(
     task: Task,
     data: DataModule,
