@@ -235,7 +235,7 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
     except OSError as problem:  # a full disk, a directory without permission: the message names the file
         if debug:
             raise
-        remedy = "make room or mend the directory, and give the same command again"
+        remedy = "make room or fix the directory, and give the same command again"
         print(f"error: {problem}; {remedy}", file=sys.stderr)
         code = 2
     except (MemoryError, RuntimeError) as problem:
