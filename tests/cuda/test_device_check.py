@@ -22,3 +22,9 @@ def test_two_trainings_are_the_same() -> None:
     lines = list(determinism.determinism(CUDA, 2))
     assert len(lines) == 5
     assert all(line.ok for line in lines)
+
+
+@pytest.mark.slow
+def test_every_cell_attention_and_bridge_is_that_of_the_cpu() -> None:
+    lines = list(parity.parity(CUDA))
+    assert [line for line in lines if line.ok is False] == []
