@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import at_least_32_bits
+from seq2seq.models.exported import exporting
 from seq2seq.models.network_part import NetworkPart
 
 Fit = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -166,7 +167,7 @@ def in_pieces(fit: Fit, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -
     What is large is taken in pieces of T, each of which forgets what it held and computes it again for its gradient.
     """
     limit = CHUNK.get(keys.device.type, LARGE)
-    if mapped.shape[1] * keys.numel() <= limit:
+    if exporting() or mapped.shape[1] * keys.numel() <= limit:
         return fit(mapped, keys, coverage)
     if torch.is_grad_enabled():
         fit = partial(checkpoint, fit, use_reentrant=False, preserve_rng_state=False)
@@ -243,6 +244,11 @@ class Location(Attention):
 
     def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
         size = keys.shape[1]
+        if exporting():  # slices of a size that is not known would keep that of the example
+            places = torch.arange(size)
+            every: Tensor = self.map(queries)
+            known = every.index_select(-1, places.clamp(max=self.longest - 1))
+            return known.masked_fill(places >= self.longest, -torch.inf)
         scores = nn.functional.linear(queries, self.map.weight[:size])
         return nn.functional.pad(scores, (0, size - scores.shape[-1]), value=-torch.inf)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from seq2seq.models.exported import exporting, over_time
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.scan import gated_recurrence, gated_step
 from seq2seq.pinned_copy import to_device
@@ -74,7 +75,8 @@ class Cell(NetworkPart):
         for direction in range(self.directions):
             first = self.zeros(inputs) if state is None else tuple(tensor[direction] for tensor in state)
             read = turned(inputs, lengths) if direction else inputs
-            run = self.run(read, first, direction, None if masks is None else masks[direction])
+            mask = None if masks is None else masks[direction]
+            run = (self.scanned if exporting() else self.run)(read, first, direction, mask)
             last.append(tuple(at_end(tensor, lengths) for tensor in run))
             outputs.append(turned(run[0], lengths) if direction else run[0])
         joined = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
@@ -90,9 +92,18 @@ class Cell(NetworkPart):
             states.append(state)
         return tuple(torch.stack(tensors, 1) for tensors in zip(*states, strict=True))
 
+    def scanned(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
+        """The same as `run` by `step`, however it is written, in a network that is being exported."""
+
+        def step(carried: CellState, now: CellState) -> tuple[CellState, CellState]:
+            after = self.step(now[0], carried, direction, mask)
+            return after, after
+
+        return over_time(step, state, (inputs,))[1]
+
     def zeros(self, inputs: Tensor) -> CellState:
         """A state of zeros for inputs (B, T, I)."""
-        return (inputs.new_zeros(len(inputs), self.hidden_size),) * self.states
+        return (inputs.new_zeros(inputs.shape[0], self.hidden_size),) * self.states
 
 
 def at_least_32_bits(values: Tensor) -> Tensor:
@@ -133,7 +144,7 @@ def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:
     """(B, T, H) at each row's own last step, (B, H)."""
     if lengths is None:
         return values[:, -1]
-    return values[torch.arange(len(values), device=values.device), to_device(lengths, values.device) - 1]
+    return values[torch.arange(values.shape[0], device=values.device), to_device(lengths, values.device) - 1]
 
 
 def lacks_bfloat16(device: torch.device) -> bool:
@@ -166,6 +177,8 @@ class Fused(Cell):
         masks: Tensor | None = None,
     ) -> tuple[Tensor, CellState]:
         """Rows of one length take the dense layer; a mixed batch is packed, so no padding ever enters a state."""
+        if exporting():
+            return self.exported(inputs, state, lengths)
         if masks is not None:
             return super().forward(inputs, state, lengths, masks)
         if torch.is_autocast_enabled(inputs.device.type) and lacks_bfloat16(inputs.device):
@@ -191,6 +204,17 @@ class Fused(Cell):
             state = tuple(tensor.contiguous() for tensor in state)
         outputs, last = self.torch(inputs, state if state is None or self.states > 1 else state[0])
         return outputs, ((last,) if self.states == 1 else tuple(last))
+
+    def exported(self, inputs: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
+        """The same as one operator."""
+        if lengths is None:
+            lengths = torch.full((inputs.shape[0],), inputs.shape[1])
+        state = state or (inputs.new_zeros(self.directions, inputs.shape[0], self.hidden_size),)
+        columns = zip(*(self.weights(direction) for direction in range(self.directions)), strict=True)
+        by_input, by_hidden, *biases = (torch.stack(of) for of in columns)
+        weights = (by_input, by_hidden, torch.cat(biases, 1))
+        outputs, *last = torch.ops.seq2seq.recurrence(inputs, lengths, *weights, state[0], state[-1], self.torch.mode)
+        return outputs, tuple(last[: self.states])
 
     def weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W_ih, W_hh, b_ih, b_hh."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import at_least_32_bits, inside, turned
+from seq2seq.models.exported import Tensors, exporting, over_time
 from seq2seq.pinned_copy import to_device
 
 SPAN = re.compile("([BIESLU])(?:-(.+))?")
@@ -113,6 +114,8 @@ class ConditionalRandomField(nn.Module):
         log_partition = self.log_partition(emissions, lengths)
         emissions, present = prepared(emissions, lengths)
         start, end, transitions = self.scores(-math.inf)
+        if exporting():
+            return scanned_best(emissions, present, start, end, transitions, log_partition)
         rows, steps, tags = emissions.shape
         scores = emissions.new_full((rows, tags, count), -math.inf)  # of the best sequences with this last tag
         scores[:, :, 0] = start + emissions[:, 0] if steps else start
@@ -176,7 +179,13 @@ def log_sum(values: Tensor) -> Tensor:
 
 def arriving(emissions: Tensor, start: Tensor, transitions: Tensor) -> Tensor:
     """log sum exp of the scores of all beginnings that end just before each tag of each step, (B, T, C)."""
-    sums, back = [start.expand(len(emissions), -1)], transitions.t().contiguous()
+    sums, back = [start.expand(emissions.shape[0], -1)], transitions.t().contiguous()
+    if exporting():
+
+        def step(before: Tensors, now: Tensors) -> tuple[Tensors, Tensors]:
+            return (log_sum((before[0] + now[0]).unsqueeze(1) + back),), before
+
+        return over_time(step, (sums[0],), (emissions,))[1][0]
     for emission in emissions[:, :-1].unbind(1):
         sums.append(log_sum((sums[-1] + emission).unsqueeze(1) + back))  # (B, C to, C from)
     return torch.stack(sums, 1)[:, : emissions.shape[1]]
@@ -185,6 +194,28 @@ def arriving(emissions: Tensor, start: Tensor, transitions: Tensor) -> Tensor:
 def at_end(totals: Tensor, present: Tensor) -> Tensor:
     """(B, T) at each row's own last step, (B,); zero for a row without steps."""
     return nn.functional.pad(totals, (1, 0)).gather(1, present.sum(1, keepdim=True)).squeeze(1)
+
+
+def scanned_best(
+    emissions: Tensor, present: Tensor, start: Tensor, end: Tensor, transitions: Tensor, log_partition: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The best sequence, as `best` finds it, in a network that is being exported: tags (B, 1, T), log-probability."""
+    first, own = boundaries(present)[0], torch.arange(emissions.shape[2])
+
+    def ahead(before: Tensors, now: Tensors) -> tuple[Tensors, Tensors]:
+        emission, here, begins = now[0], now[1].unsqueeze(1), now[2].unsqueeze(1)
+        best, pointer = (before[0].unsqueeze(1) + transitions.t()).max(-1)
+        scores = torch.where(begins, start + emission, torch.where(here, best + emission, before[0]))
+        return (scores,), (torch.where(here & ~begins, pointer, own),)
+
+    def back(after: Tensors, now: Tensors) -> tuple[Tensors, Tensors]:
+        return (now[0].gather(1, after[0]),), after
+
+    (scores,), (pointers,) = over_time(ahead, (torch.zeros_like(emissions[:, 0]),), (emissions, present, first))
+    score, tag = (scores + end).max(-1, keepdim=True)
+    _, (path,) = over_time(back, (tag,), (pointers.flip(1),))
+    log_probs = (score - log_partition.unsqueeze(1)).masked_fill((log_partition == -math.inf).unsqueeze(1), -math.inf)
+    return path.flip(1).squeeze(2).masked_fill(~present, 0).unsqueeze(1), log_probs
 
 
 def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:

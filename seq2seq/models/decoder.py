@@ -187,7 +187,7 @@ class Decoder(nn.Module):
 
     def start(self, first: CellState, source: SourceMemory) -> State:
         """first: tensors (L, B, H). Returns the state before the first step, one hypothesis for each source."""
-        count = len(source.ids)
+        count = source.ids.shape[0]
         feeds = self.fed_size and self.options.attend_from != "before"
         fed = first[0].new_zeros(count, self.fed_size) if feeds else None
         coverage = first[0].new_zeros(source.ids.shape) if self.covers else None

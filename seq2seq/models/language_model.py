@@ -32,13 +32,13 @@ class Generator(nn.Module):
     def start(self, source: Tensor, lengths: Tensor) -> State:
         """The state before the first token, of conditions (B, S) or (B, S, D), the mean of whose vectors is taken."""
         if self.condition is None:
-            vector = self.decoder.embedding.weight.new_zeros(len(source), 0)
+            vector = self.decoder.embedding.weight.new_zeros(source.shape[0], 0)
         else:
             lengths = to_device(lengths, source.device)
             vectors = self.condition(source) * inside(lengths, source).unsqueeze(-1)
             vector = vectors.sum(1) / lengths.clamp(min=1).to(vectors).unsqueeze(1)  # (B, E)
         first = self.bridge((vector.unsqueeze(0),) * self.states)
-        return self.decoder.start(first, self.source_memory(len(source), first[0], vector))
+        return self.decoder.start(first, self.source_memory(source.shape[0], first[0], vector))
 
     def resumed(self, recurrent: CellState) -> State:
         """The decoder's state for a recurrent state, tensors (L, B, H), in the middle of running text."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from seq2seq.errors import InputError
 from seq2seq.models.cells import Cell, CellState
 from seq2seq.models.dropout import Dropout, Noise, masked
+from seq2seq.models.exported import exporting
 
 
 class Stack(NamedTuple):
@@ -102,10 +103,10 @@ class Recurrent(nn.Module):
         or None when every step counts. Returns outputs (B, T, directions * H), zero where padded, and the state after
         each row's own last step. No padding ever enters a state.
         """
-        if lengths is not None and bool((lengths == inputs.shape[1]).all()):
+        if lengths is not None and not exporting() and bool((lengths == inputs.shape[1]).all()):
             lengths = None
         if state is None and len(self.first):
-            state = tuple(first.to(inputs.dtype).expand(-1, len(inputs), -1).contiguous() for first in self.first)
+            state = tuple(first.to(inputs.dtype).expand(-1, inputs.shape[0], -1).contiguous() for first in self.first)
         last = []
         for index, layer in enumerate(self.stack):
             if index:

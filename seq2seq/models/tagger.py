@@ -234,7 +234,7 @@ class AutoregressiveTagger(Tagger):
 
     def start(self, states: Tensor) -> TaggerState:
         """Before the first token; a column of zeros follows the last state, for the step that ends a row."""
-        zeros = states.new_zeros(1, len(states), self.recurrent.hidden_size)
+        zeros = states.new_zeros(1, states.shape[0], self.recurrent.hidden_size)
         return TaggerState(functional.pad(states, (0, 0, 0, 1)), (zeros,) * self.tensors, 0)
 
     def step(self, before: Tensor, state: TaggerState) -> tuple[Tensor, TaggerState]:

@@ -13,6 +13,7 @@ from seq2seq.configurable import Settings
 from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import LSTM
 from seq2seq.models.dropout import Dropout, Noise
+from seq2seq.models.exported import exporting
 from seq2seq.pinned_copy import to_device
 
 
@@ -133,19 +134,24 @@ class WordEmbedding(nn.Module):
         words, padding, device = self.own.num_embeddings, self.padding, self.own.weight.device
         parts = taken_apart(ids.cpu(), words, len(self.others), padding)
         heads, (rows, positions) = to_device(parts.heads, device), to_device(parts.places, device)
+        unread = None if hidden is None else hidden[rows, positions]
+        joined = self.joined(heads, parts.letters, unread)
+        steps = max(1, int(parts.counts.max()))
+        whole = joined.new_zeros(len(ids), steps, self.size)
+        return whole.index_put((rows, positions), joined), parts.counts
+
+    def joined(self, heads: Tensor, letters: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """heads (N, 1 + others), letters (N, W) on the CPU and hidden (N,) to vectors (N, size)."""
         own = heads[:, 0]
         if hidden is not None:
-            own = own.masked_fill(hidden[rows, positions], self.unknown)
+            own = own.masked_fill(hidden, self.unknown)
         vectors = [self.own(own)]
         for index, table in enumerate(self.others):
             vectors.append(table(heads[:, 1 + index] - self.starts[index]))
         if self.letters is not None:
-            spelled = (parts.letters - self.starts[-1] + 1).clamp(min=0)  # 0 is padding, 1 unknown
-            vectors.append(self.letters(spelled.masked_fill(parts.letters == padding, 0)))
-        joined = torch.cat([vector.to(vectors[0].dtype) for vector in vectors], dim=-1)
-        steps = max(1, int(parts.counts.max()))
-        whole = joined.new_zeros(len(ids), steps, self.size)
-        return whole.index_put((rows, positions), joined), parts.counts
+            spelled = (letters - self.starts[-1] + 1).clamp(min=0)  # 0 is padding, 1 unknown
+            vectors.append(self.letters(spelled.masked_fill(letters == self.padding, 0)))
+        return torch.cat([vector.to(vectors[0].dtype) for vector in vectors], dim=-1)
 
 
 class Letters(nn.Module):
@@ -166,17 +172,23 @@ class Letters(nn.Module):
     def forward(self, letters: Tensor) -> Tensor:
         """letters (N, W) on the CPU, 0 for padding, to (N, size)."""
         device = self.table.weight.device
+        if exporting():  # how many words differ is not known
+            return self.vectors(letters, (letters != 0).sum(1).clamp(min=1))
         if not letters.numel():
             return self.table.weight.new_zeros(len(letters), self.size)
         unique, which = torch.unique(letters, dim=0, return_inverse=True)
         lengths = (unique != 0).sum(1).clamp(min=1)
         unique, which = to_device(unique, device), to_device(which, device)
-        vectors = self.table(unique)  # (U, W, letter size)
+        return self.vectors(unique, lengths)[which]
+
+    def vectors(self, letters: Tensor, lengths: Tensor) -> Tensor:
+        """letters (U, W) and how many there are of each word, (U,) on the CPU, to (U, size)."""
+        vectors = self.table(letters)  # (U, W, letter size)
         if self.filters is not None:
-            top = self.filters(vectors.transpose(1, 2)).masked_fill((unique == 0).unsqueeze(1), -torch.inf).amax(-1)
-            convolved: Tensor = top.clamp(min=-1e4).tanh()[which]  # words without letters have a maximum of -inf
+            top = self.filters(vectors.transpose(1, 2)).masked_fill((letters == 0).unsqueeze(1), -torch.inf).amax(-1)
+            convolved: Tensor = top.clamp(min=-1e4).tanh()  # words without letters have a maximum of -inf
             return convolved
         if self.layer is None:
             raise TypeError("letters are read by an LSTM or a CNN")
         _, (last, *_) = self.layer(vectors, None, lengths)  # (2, U, size / 2)
-        return torch.cat((last[0], last[1]), dim=-1)[which]
+        return torch.cat((last[0], last[1]), dim=-1)

@@ -25,6 +25,7 @@ from seq2seq.models.cells import GRU, Cell, CellState, inside, picked, real_posi
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
+from seq2seq.models.exported import exporting
 from seq2seq.models.fixed_vector import Bridge, Linear, StateShape
 from seq2seq.models.forecaster import Forecaster, ForecastInputs, pinball
 from seq2seq.models.recurrent import Stack
@@ -145,7 +146,7 @@ class Forecasting(RecurrentTask):
         newest, spread, encoding = self.newest(batch), self.spread(batch), self.encode(batch, noise)
         scorer = self.forecaster.attention
         memory = None if scorer is None else scorer.memory(encoding.states, encoding.padding)
-        first = newest.new_zeros(len(newest), self.forecaster.width)
+        first = newest.new_zeros(newest.shape[0], self.forecaster.width)
         base = first.unsqueeze(1).expand(-1, self.horizon, -1)
         if self.relative == "season":
             base = (self.last_season(batch) - newest) / spread
@@ -156,12 +157,12 @@ class Forecasting(RecurrentTask):
     def newest(self, batch: Batch) -> Tensor:
         """(B, 1, D) the last value of each history."""
         last = to_device(batch.source_lengths - 1, batch.source.device)
-        return batch.source[torch.arange(len(last), device=last.device), last].unsqueeze(1)
+        return batch.source[torch.arange(last.shape[0], device=last.device), last].unsqueeze(1)
 
     def last_season(self, batch: Batch) -> Tensor:
         """(B, T, D) the last value that is known a whole number of seasons before each forecast."""
-        source, shortest = batch.source, int(batch.source_lengths.min())
-        if shortest < self.season:
+        source = batch.source
+        if not exporting() and (shortest := int(batch.source_lengths.min())) < self.season:
             raise InputError(f"a history of {shortest} steps is shorter than model.season {self.season}")
         steps = torch.arange(self.horizon) % self.season - self.season
         steps = to_device(batch.source_lengths.unsqueeze(1) + steps, source.device)  # (B, T)
@@ -171,7 +172,7 @@ class Forecasting(RecurrentTask):
         """(B, 1, D) the standard deviation of each history, by which it is divided, or one."""
         source = batch.source
         if not self.rescale:
-            return source.new_ones(len(source), 1, source.shape[2])
+            return source.new_ones(source.shape[0], 1, source.shape[2])
         real = inside(batch.source_lengths, source).unsqueeze(-1).to(source.dtype)
         lengths = real.sum(1, keepdim=True)
         mean = (source * real).sum(1, keepdim=True) / lengths
