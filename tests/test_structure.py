@@ -47,8 +47,9 @@ RULES: dict[str, set[str]] = {
     "training": TASKS | {"runs", "inference", "cluster", "data/checks"},
     "device_check": TASKS | {"runs", "training", "analysis", "data/corpora/builtin"},
     "cli": TASKS | {"runs", "training/options"},
+    "exporting": TASKS,
 }
-COMMANDS = {"train", "evaluate", "predict", "lint", "launch", "midi", "check_device"}
+COMMANDS = {"train", "evaluate", "predict", "lint", "launch", "midi", "check_device", "export"}
 DOOR = {"": {"runs"}, "data/corpora": {"data/corpora/builtin"}}
 """What the `__init__` of a package may import besides: `seq2seq.load`, when it is used; all corpora."""
 

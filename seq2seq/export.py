@@ -1,0 +1,161 @@
+"""python -m seq2seq.export RUN --to onnx: a run as one file, checked against the run before it is written."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jsonargparse import ArgumentParser
+
+from seq2seq.analysis.systems import read_results
+from seq2seq.atomic_files import replacing
+from seq2seq.cli import command
+from seq2seq.data.batching.batch import Batch
+from seq2seq.data.batching.plan import evaluation_batches
+from seq2seq.data.batching.split import Split
+from seq2seq.data.datamodule import DataModule
+from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.errors import InputError, check_range
+from seq2seq.exporting import agreement, onnx_file
+from seq2seq.exporting.agreement import FileAgreement
+from seq2seq.exporting.description import as_metadata, described
+from seq2seq.exporting.graphs import graph_of
+from seq2seq.exporting.running import Exported
+from seq2seq.inference.predictor import best_texts, with_texts
+from seq2seq.metrics.base import Metric, Prediction
+from seq2seq.metrics.significance import compare, scored
+from seq2seq.runs import checkpoint, scored_rows
+from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.forecasting import Forecasting
+
+ROWS = 1000
+"""Validation rows that are compared."""
+
+
+def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser:
+    """The command's parser, with the data and decoding of a checkpoint as defaults."""
+    parser = command.parser_for("export", "Write a run as one file that runs without torch, search included.")
+    parser.add_argument("run", type=str, help="run directory or checkpoint")
+    parser.add_argument("--to", type=Literal["onnx"], default="onnx", help="the form of the file")
+    parser.add_argument("--int8", **command.SWITCH, help="matrices of 8 bits: smaller, faster and a little inexact")
+    parser.add_argument(
+        "--output", type=Path | None, help="file to write (default: RUN/model.onnx, with --int8 RUN/model.int8.onnx)"
+    )
+    parser.add_argument("--overwrite", **command.SWITCH, help="replace a file that is there")
+    parser.add_argument("--rows", type=int, default=ROWS, help="validation rows to compare, at most")
+    parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
+    parser.add_class_arguments(DataModule, "data")
+    parser.add_class_arguments(Decoding, "decoding")
+    parser.set_defaults({f"data.{name}": value for name, value in data.items()})
+    parser.set_defaults({f"decoding.{name}": value for name, value in decoding.items()})
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Export as the arguments say."""
+    name = command.run_argument(arguments, parser_for({}, {}))
+    command.import_own_modules(arguments)
+    path = checkpoint.find(name)
+    content = checkpoint.read(path)
+    task = checkpoint.restore(content, path)
+    data = checkpoint.data_of(content, path).specification()["init_args"]
+    parser = parser_for(data, task.decoding.specification()["init_args"])
+    config = command.parse(parser, arguments)
+    parts = command.instantiate(parser, config)
+    check_range("--rows", config.rows, 1)
+    run = RunDirectory(path.parent.parent)
+    output = config.output or run.path / ("model.int8.onnx" if config.int8 else "model.onnx")
+    if output.exists() and (output.is_dir() or not config.overwrite):
+        raise InputError(f"{output} is there already; replace it with --overwrite, or choose another --output")
+    onnx_file.refuse_lacking()
+    decoding = parts.decoding if task.searches else parts.decoding.greedy()
+    task.check_decoding(decoding)
+    graph = graph_of(task, decoding)
+    trained = scored_rows.trained_on(content, path, "validation")
+    asked_for = bool(command.options(arguments, ("--data.path",)))
+    texts = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
+    split = parts.data.encode(texts, task.tokenizers, "validation", task.row_format)
+    scores = {part: of.get("metrics") for part, of in (read_results(run.results).get("splits") or {}).items()}
+    fingerprint = content.get(checkpoint.DIGEST)
+    metadata = as_metadata(described(graph, decoding, parts.data.max_length, fingerprint, scores))
+    with replacing(output) as temporary:
+        onnx_file.write(graph, temporary, metadata)
+        whole = check(task, temporary, split, decoding, config.rows)
+        name = "32 bits" if config.int8 else str(output)
+        print(f"{name}: {megabytes(temporary)}, {type(task).__name__}, {searched(task, decoding)}")
+        print(f"{whole.text} ({'all' if whole.rows == len(split) else 'the first'} of {len(split):,} validation rows)")
+        print(agreement.speeds(whole, decoding.sources))
+        if config.int8:
+            smaller(task, temporary, split, decoding, whole)
+            print(f"{output}: {megabytes(temporary)}")
+
+
+def check(task: Task, file: Path, split: Split, decoding: Decoding, rows: int) -> FileAgreement:
+    """Compare the file with the task on validation rows; InputError where they differ."""
+    found = agreement.compare(task, Exported(file, task, decoding), batches(split, decoding, rows), decoding)
+    found.refuse(decoding.temperature is not None)
+    return found
+
+
+def batches(split: Split, decoding: Decoding, rows: int) -> Iterator[Batch]:
+    """The first rows of a split in the batches of an evaluation, and the very first one by itself."""
+    for some in evaluation_batches(split.source_lengths(slice(0, rows)), decoding.sources):
+        yield split.batch(some)
+
+
+def smaller(task: Task, file: Path, split: Split, decoding: Decoding, whole: FileAgreement) -> None:
+    """Make the matrices of the file 8 bits wide, and say what that changes."""
+    other = file.with_name(f"{file.name}.int8")
+    try:
+        onnx_file.quantized(file, other)
+        other.replace(file)
+    finally:
+        other.unlink(missing_ok=True)
+    small = agreement.compare(task, Exported(file, task, decoding), batches(split, decoding, whole.rows), decoding)
+    same = "" if isinstance(task, Forecasting) else f"{small.same:,} of {small.rows:,} rows as before, "
+    print(f"int8: {megabytes(file)}, {same}largest difference {small.largest:.1e}")
+    print(f"int8: {agreement.speeds(small, decoding.sources)}")
+    before, after = (predictions(task, split, [(row, pair[side]) for row, *pair in small.best]) for side in (0, 1))
+    for metric in task.metrics:
+        print(f"int8: {changed(metric, before, after)}")
+
+
+def predictions(task: Task, split: Split, best: Sequence[tuple[int, Hypothesis]]) -> list[Prediction]:
+    """The best hypotheses of rows of a split, ready to be scored."""
+    predicted = best_texts(task, [row for row, _ in best], [[one] for _, one in best])
+    return [with_texts(item, split.texts) for item in predicted]
+
+
+def changed(metric: Metric, before: Sequence[Prediction], after: Sequence[Prediction]) -> str:
+    """What became of a score, and whether that is luck."""
+    metric = metric.settled([row.references for row in before])
+    try:
+        ours, theirs = np.split(metric.statistics([*before, *after]), 2)
+    except InputError as problem:  # of scores that need what a file does not give
+        return f"{metric.name} cannot be compared: {problem}"
+    first, second = scored(metric, [ours]), scored(metric, [theirs])
+    found = compare(metric, second, first)
+    return (
+        f"{metric.name} {first.value:.2f} to {second.value:.2f} ({found.difference:+.2f}, 95 % interval "
+        f"{found.low:+.2f} to {found.high:+.2f}, p = {found.p_randomised:.3f} by approximate randomisation)"
+    )
+
+
+def megabytes(file: Path) -> str:
+    """How large a file is."""
+    return f"{file.stat().st_size / 1e6:.2f} MB"
+
+
+def searched(task: Task, decoding: Decoding) -> str:
+    """How the rows are decoded."""
+    if not task.searches:
+        return "best prediction of each row"
+    if decoding.temperature is not None:
+        return f"{decoding.beam_size} drawn at temperature {decoding.temperature:g}"
+    return "greedy search" if decoding.beam_size == 1 else f"beam of {decoding.beam_size}"
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,146 @@
+"""A graph as an ONNX file."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seq2seq.errors import InputError
+from seq2seq.exporting.graphs import Graph, example_of
+
+OPSET = 20
+
+LEAST_TORCH = (2, 11)
+"""Older ones do not write a loop."""
+
+GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
+"""The order of ONNX, i o f c and z r h, among torch's i f g o and r z n."""
+
+ACTIVATIONS = {"RNN_TANH": "Tanh", "RNN_RELU": "Relu"}
+
+
+def refuse_lacking() -> None:
+    """Raise InputError where torch is too old or a package is missing."""
+    version = torch.__version__.partition("+")[0]
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < LEAST_TORCH:
+        needed = ".".join(map(str, LEAST_TORCH))
+        raise InputError(
+            f"--to onnx needs torch {needed} or newer, and this is {version}; pip install 'torch>={needed}'"
+        )
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(name)
+        except ImportError:
+            raise InputError(f"--to onnx needs {name}, which is not installed; pip install 'seq2seq[export]'") from None
+
+
+def recurrence(
+    inputs: Any, lengths: Any, by_input: Any, by_hidden: Any, bias: Any, hidden: Any, cell: Any, kind: str
+) -> Any:
+    """`models.exported.recurrence` in the operators of ONNX, which know the lengths of rows."""
+    from onnxscript import opset20
+
+    op: Any = opset20
+
+    directions, size = by_input.shape[0], by_hidden.shape[2]
+
+    def ordered(weight: Any) -> Any:
+        order = GATES.get(kind, (0,))
+        if len(order) == 1:
+            return weight
+        parts = op.Split(weight, num_outputs=len(order), axis=1)
+        return op.Concat(*[parts[gate] for gate in order], axis=1)
+
+    input_bias, hidden_bias = op.Split(bias, num_outputs=2, axis=1)
+    biases = op.Concat(ordered(input_bias), ordered(hidden_bias), axis=1)
+    weights = ordered(by_input), ordered(by_hidden), biases
+    common = {"hidden_size": size, "direction": "bidirectional" if directions == 2 else "forward"}
+    arguments = (op.Transpose(inputs, perm=[1, 0, 2]), *weights, op.Cast(lengths, to=6), hidden)
+    if kind == "LSTM":
+        outputs, last, last_cell = op.LSTM(*arguments, cell, **common)
+    elif kind == "GRU":
+        outputs, last = op.GRU(*arguments, linear_before_reset=1, **common)
+    else:
+        outputs, last = op.RNN(*arguments, activations=[ACTIVATIONS[kind]] * directions, **common)
+    if kind != "LSTM":
+        last_cell = op.Identity(last)
+    joined = op.Reshape(op.Transpose(outputs, perm=[2, 0, 1, 3]), op.Constant(value_ints=[0, 0, -1]))  # (B, T, D H)
+    return joined, last, last_cell
+
+
+def write(graph: Graph, file: Path, metadata: Mapping[str, str]) -> None:
+    """Trace a graph and write it with what a reader must know of it."""
+    import onnx
+
+    example, shapes = example_of(graph)
+    translation: dict[Callable[..., Any], Any] = {torch.ops.seq2seq.recurrence.default: recurrence}
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            graph,
+            example,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=[one.name for one in graph.inputs],
+            output_names=list(graph.outputs),
+            opset_version=OPSET,
+            custom_translation_table=translation,
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise TypeError("torch gave no program")
+    model = program.model_proto
+    for one in graph.inputs:
+        if one.name not in {value.name for value in model.graph.input}:
+            raise InputError(f"the file would not read {one.name}")
+    for name, value in metadata.items():
+        model.metadata_props.add(key=name, value=value)
+    plain(model.graph)
+    onnx.checker.check_model(model)
+    file.write_bytes(model.SerializeToString())
+
+
+def plain(graph: Any) -> None:
+    """Remove what the exporter notes about where each node comes from, most of a small file."""
+    del graph.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                plain(attribute.g)
+    for value in graph.value_info:
+        del value.metadata_props[:]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what the exporter tells about its own work."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def quantized(file: Path, small: Path) -> None:
+    """Write a copy whose matrices are of 8 bits, with the same metadata."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with quiet():
+        options = {"EnableSubgraph": True, "MatMulConstBOnly": True}
+        quantize_dynamic(file, small, weight_type=QuantType.QInt8, extra_options=options)
+    model = onnx.load(small)
+    del model.metadata_props[:]
+    model.metadata_props.extend(onnx.load(file).metadata_props)
+    small.write_bytes(model.SerializeToString())
