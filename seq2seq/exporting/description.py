@@ -66,7 +66,7 @@ def of_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
     """A tokenizer: its class, its settings and what it has learnt."""
     return {
         "kind": type(tokenizer).__name__,
-        "settings": plain(tokenizer)["init_args"],
+        "settings": {name: value for name, value in plain(tokenizer)["init_args"].items() if name != "vectors"},
         "sizes": list(tokenizer.sizes) if tokenizer.width is None else [tokenizer.width],
         "state": base64.b64encode(tokenizer.state).decode(),
     }

@@ -13,7 +13,8 @@ from seq2seq.data.tokenizers.base import BOS, EOS, PAD
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.decoding.beam import NEVER
 from seq2seq.errors import InputError
-from seq2seq.exporting.searching import Carried, Chances, Found, Rules, Step, Tensors, beam_search, loop, sample
+from seq2seq.exporting.searching import SMALL, Carried, Chances, Found, Rules, Step, Tensors, beam_search, loop, sample
+from seq2seq.models.attention import Memory
 from seq2seq.models.cells import inside
 from seq2seq.models.decoder import Decoder, State
 from seq2seq.models.dropout import Noise
@@ -92,6 +93,10 @@ def graph_of(task: Task, decoding: Decoding) -> Graph:
     if isinstance(task, Tagging) and not isinstance(task.labeller, AutoregressiveTagger):
         penalty = decoding.length_penalty
         return with_compute(Graph(task, inputs, HYPOTHESES, "hypotheses"), lambda given: labels(task, given, penalty))
+    vocabulary = len(task.tokenizers.target)
+    if SMALL <= vocabulary < 2 * decoding.beam_size:
+        raise InputError(f"decoding.beam_size is {decoding.beam_size}; of {vocabulary} tokens it may be at most "
+                         f"{vocabulary // 2} in a file")  # fmt: skip
     inputs += inputs_of_search(task, decoding)
     graph = Graph(task, inputs, HYPOTHESES, "hypotheses")
     if isinstance(task, Tagging):
@@ -256,13 +261,15 @@ def step_of(decoder: Decoder, state: State, unwritable: Tensor) -> tuple[Carried
     vocabulary = decoder.output.layer.weight.shape[0]
     never = torch.zeros(vocabulary, dtype=torch.bool).index_fill(0, unwritable, True)
     more = [one for one in (state.fed, state.coverage) if one is not None]
-    count = len(state.recurrent)
+    count, source = len(state.recurrent), state.source
+    if source.memory is not None:  # a loop may not see one tensor under two names, as keys and as values
+        source = source._replace(memory=Memory(*(one.clone() for one in source.memory)))
 
     def step(tokens: Tensor, time: Tensor, carried: Tensors) -> tuple[Tensor, Tensors]:
         rest = list(carried[count:])
         fed = rest.pop(0) if state.fed is not None else None
         coverage = rest.pop(0) if state.coverage is not None else None
-        log_probs, after = decoder.step(tokens, State(state.source, carried[:count], fed, coverage))
+        log_probs, after = decoder.step(tokens, State(source, carried[:count], fed, coverage))
         kept = (one for one in (after.fed, after.coverage) if one is not None)
         return log_probs.masked_fill(never, NEVER), (*after.recurrent, *kept)
 

@@ -14,6 +14,9 @@ from torch import Tensor
 from seq2seq.decoding.beam import NEVER, Beam, complete, follow
 from seq2seq.decoding.constraints import LEAST
 
+SMALL = 64
+"""Tokens of a vocabulary that may have fewer than twice the hypotheses."""
+
 Tensors = tuple[Tensor, ...]
 Step = Callable[[Tensor, Tensor, Tensors], tuple[Tensor, Tensors]]
 """Tokens (B, K), t () and the state to log-probabilities (B, K, V) in nats and the next state."""
@@ -107,7 +110,7 @@ def beam_search(step: Step, state: Carried, rules: Rules, begin: Tensor, room: T
         forced = (rules.limits <= time + 1).view(-1, 1, 1)
         ends = torch.arange(log_probs.shape[-1]) == end
         log_probs = torch.where(forced & ends, log_probs.clamp(min=LEAST), log_probs.masked_fill(forced & ~ends, NEVER))
-        best, token = log_probs.topk(2 * size, -1)
+        best, token = most_likely(log_probs, 2 * size)
         totals, index = (beam.totals.unsqueeze(-1) + best).flatten(1).topk(2 * size, -1)  # (B, 2K)
         totals = totals.masked_fill(later, NEVER)
         parent, token = index // (2 * size), token.flatten(1).gather(1, index)
@@ -134,6 +137,16 @@ def beam_search(step: Step, state: Carried, rules: Rules, begin: Tensor, room: T
     first = (torch.zeros((), dtype=torch.long), *first_beam(begin, size, longest, end), *state.repeated(size))
     last = loop(going, body, first)
     return Found(last[7], last[6], last[5], last[8])
+
+
+def most_likely(log_probs: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The best `count` of log_probs (B, K, V) and their tokens; of a small V the missing ones have no chance."""
+    vocabulary = log_probs.shape[-1]
+    if vocabulary < SMALL:
+        nothing = torch.full((*log_probs.shape[:2], count), NEVER)
+        log_probs = torch.cat((log_probs, nothing), -1)
+    best, token = log_probs.topk(count, -1)
+    return best, token.clamp(max=vocabulary - 1)
 
 
 def first_beam(begin: Tensor, size: int, longest: int, end: int) -> Beam:

@@ -265,6 +265,7 @@ def test_a_run_becomes_a_file_that_says_what_it_is(tmp_path: Path, capsys: pytes
         ([str(RUN), "--rows", "0"], "--rows .*0"),
         ([str(RUN), "--output", "there.onnx"], r"there\.onnx.*--overwrite"),
         ([str(RUN), "--output", "new.onnx", "--decoding.prefix", "the"], r"decoding\.prefix"),
+        ([str(RUN), "--output", "new.onnx", "--decoding.beam_size", "900"], r"decoding\.beam_size .*\b900\b"),
         ([str(RUN), "--output", "new.onnx", "--data.path", "elsewhere"], "elsewhere"),
     ],
 )
