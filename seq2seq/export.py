@@ -33,6 +33,9 @@ from seq2seq.tasks.forecasting import Forecasting
 ROWS = 1000
 """Validation rows that are compared."""
 
+FEWEST = 6
+"""Rows that must differ: exchanging the outputs of fewer, all for the worse, cannot give a p-value below 0.05."""
+
 
 def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser:
     """The command's parser, with the data and decoding of a checkpoint as defaults."""
@@ -100,7 +103,7 @@ def check(task: Task, file: Path, split: Split, decoding: Decoding, rows: int) -
 
 
 def batches(split: Split, decoding: Decoding, rows: int) -> Iterator[Batch]:
-    """The first rows of a split in the batches of an evaluation, and the very first one by itself."""
+    """The first rows of a split in the batches of an evaluation."""
     for some in evaluation_batches(split.source_lengths(slice(0, rows)), decoding.sources):
         yield split.batch(some)
 
@@ -136,10 +139,13 @@ def changed(metric: Metric, before: Sequence[Prediction], after: Sequence[Predic
     except InputError as problem:  # of scores that need what a file does not give
         return f"{metric.name} cannot be compared: {problem}"
     first, second = scored(metric, [ours]), scored(metric, [theirs])
-    found = compare(metric, second, first)
+    found, rows = compare(metric, second, first), int((ours != theirs).any(axis=1).sum())
+    luck = f"p = {found.p_randomised:.3f} by approximate randomisation"
+    if rows < FEWEST:
+        luck = f"only {rows} rows count otherwise, too few for a test"
     return (
         f"{metric.name} {first.value:.2f} to {second.value:.2f} ({found.difference:+.2f}, 95 % interval "
-        f"{found.low:+.2f} to {found.high:+.2f}, p = {found.p_randomised:.3f} by approximate randomisation)"
+        f"{found.low:+.2f} to {found.high:+.2f}, {luck})"
     )
 
 

@@ -106,7 +106,7 @@ def compare(task: Task, file: Exported, batches: Iterable[Batch], decoding: Deco
         started = time.perf_counter()
         ours = in_torch(task, batch, decoding)
         between = time.perf_counter()
-        theirs = file.predict(batch)
+        theirs = decoded(file, batch)
         result.file_seconds += time.perf_counter() - between
         result.torch_seconds += between - started
         for row, one, other in zip(batch.rows.tolist(), ours, theirs, strict=True):
@@ -114,6 +114,18 @@ def compare(task: Task, file: Exported, batches: Iterable[Batch], decoding: Deco
                 raise InputError(f"row {row} has no prediction: the network's output is non-finite; train it anew")
             result.add(row, one[0], other[0] if other else one[0]._replace(tokens=[], score=-math.inf), drawn)
     return result
+
+
+def decoded(file: Exported, batch: Batch) -> list[list[Hypothesis]]:
+    """What a file predicts; InputError where it cannot."""
+    try:
+        return file.predict(batch)
+    except Exception as problem:  # onnxruntime has a class for each of its codes
+        said = next(iter(str(problem).strip().splitlines()), "")
+        raise InputError(
+            f"nothing was written: the file cannot decode row {int(batch.rows[0])} ({said[:200]}); a part of "
+            "your own has kept the size of an example, as len() of a tensor does; take shape[0]"
+        ) from problem
 
 
 def speeds(of: FileAgreement, batch: int) -> str:

@@ -78,32 +78,44 @@ def write(graph: Graph, file: Path, metadata: Mapping[str, str]) -> None:
     """Trace a graph and write it with what a reader must know of it."""
     import onnx
 
-    example, shapes = example_of(graph)
-    translation: dict[Callable[..., Any], Any] = {torch.ops.seq2seq.recurrence.default: recurrence}
-    with quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            graph,
-            example,
-            dynamo=True,
-            dynamic_shapes=shapes,
-            input_names=[one.name for one in graph.inputs],
-            output_names=list(graph.outputs),
-            opset_version=OPSET,
-            custom_translation_table=translation,
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise TypeError("torch gave no program")
-    model = program.model_proto
-    for one in graph.inputs:
-        if one.name not in {value.name for value in model.graph.input}:
-            raise InputError(f"the file would not read {one.name}")
+    model = traced(graph)
     for name, value in metadata.items():
         model.metadata_props.add(key=name, value=value)
     plain(model.graph)
     onnx.checker.check_model(model)
     file.write_bytes(model.SerializeToString())
+
+
+def traced(graph: Graph) -> Any:
+    """The model of a graph; InputError where torch cannot follow what a part of somebody's own computes."""
+    example, shapes = example_of(graph)
+    translation: dict[Callable[..., Any], Any] = {torch.ops.seq2seq.recurrence.default: recurrence}
+    try:
+        with quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                graph,
+                example,
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=[one.name for one in graph.inputs],
+                output_names=list(graph.outputs),
+                opset_version=OPSET,
+                custom_translation_table=translation,
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as problem:  # of a dozen kinds, with pages of advice
+        cause: BaseException = problem
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        said = next(iter(str(cause).strip().splitlines()), "")
+        raise InputError(
+            f"torch cannot write this network to a file: {type(cause).__name__}: {said[:200]}; a part of your own must "
+            "compute with tensors of any size, without item(), len() and if on what they hold (--debug shows where)"
+        ) from problem
+    if program is None:
+        raise TypeError("torch gave no program")
+    return program.model_proto
 
 
 def plain(graph: Any) -> None:

@@ -24,11 +24,12 @@ from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.errors import InputError
-from seq2seq.exporting import agreement, onnx_file
+from seq2seq.exporting import agreement, graphs, onnx_file
 from seq2seq.exporting.agreement import FileAgreement
 from seq2seq.exporting.description import KEY, as_metadata, described, limits_of
 from seq2seq.exporting.graphs import graph_of
 from seq2seq.exporting.running import Exported
+from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.models import attention as attentions
 from seq2seq.models import cells
 from seq2seq.models import fixed_vector as vectors
@@ -44,7 +45,7 @@ from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
 from tests.models.networks import PAIRS, task_of
 from tests.runs.old_checkpoint import FOLDER
-from tests.support import SENTENCES, SPANS, Rows, learnt, small, split_of
+from tests.support import SENTENCES, SPANS, Rows, learnt, rows_of, small, split_of
 
 RUN = FOLDER / seq2seq.__version__
 BEAM = Decoding(beam_size=3, max_length=30)
@@ -162,6 +163,26 @@ def test_every_translator(name: str, tmp_path: Path) -> None:
     assert_same(task, letter_rows(), BEAM, tmp_path, others)
 
 
+class Deciding(Leaky):
+    """A cell that looks at a number, which no graph can."""
+
+    def step(
+        self, inputs: torch.Tensor, state: cells.CellState, direction: int = 0, mask: torch.Tensor | None = None
+    ) -> cells.CellState:
+        new = super().step(inputs, state, direction, mask)
+        return new if float(new[0].sum()) > 0 else state
+
+
+@pytest.mark.slow
+def test_a_part_that_cannot_be_traced_is_refused_in_one_line(tmp_path: Path) -> None:
+    rows = [("abc", "odd"), ("ab", "even")]
+    task = small(Classification, learnt(rows, Characters(), Labels()), cell=Deciding())
+    with pytest.raises(InputError, match="item") as problem:
+        assert_same(task, rows, Decoding(beam_size=1), tmp_path)
+    assert len(str(problem.value).splitlines()) == 1
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "decoding",
@@ -249,12 +270,22 @@ def test_a_run_becomes_a_file_that_says_what_it_is(tmp_path: Path, capsys: pytes
     export.main([*arguments, str(small_output), "--int8"])
     shown = capsys.readouterr().out
     assert "int8: bleu" in shown
-    assert "p = " in shown
+    assert "95 % interval" in shown
     assert small_output.stat().st_size < output.stat().st_size
     for file in (output, small_output):
         stored = {one.key: one.value for one in onnx.load(file).metadata_props}
         assert json.loads(stored[KEY])["task"] == "Translation"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "small.onnx"]
+
+
+@pytest.mark.parametrize(("worse", "told"), [(3, "only 3 rows"), (12, "p = 0.0")])
+def test_what_8_bits_change_is_tested_where_enough_rows_differ(worse: int, told: str) -> None:
+    references = [f"the cat number {row} sat" for row in range(40)]
+    before, after = (rows_of(texts, references) for texts in (references, ["a dog"] * worse + references[worse:]))
+    assert export.changed(ExactMatch(), before, before).startswith("exact_match 100.00 to 100.00 (+0.00")
+    text = export.changed(ExactMatch(), before, after)
+    assert f"100.00 to {100 - 2.5 * worse:.2f}" in text
+    assert told in text
 
 
 @pytest.mark.parametrize(
@@ -265,7 +296,6 @@ def test_a_run_becomes_a_file_that_says_what_it_is(tmp_path: Path, capsys: pytes
         ([str(RUN), "--rows", "0"], "--rows .*0"),
         ([str(RUN), "--output", "there.onnx"], r"there\.onnx.*--overwrite"),
         ([str(RUN), "--output", "new.onnx", "--decoding.prefix", "the"], r"decoding\.prefix"),
-        ([str(RUN), "--output", "new.onnx", "--decoding.beam_size", "900"], r"decoding\.beam_size .*\b900\b"),
         ([str(RUN), "--output", "new.onnx", "--data.path", "elsewhere"], "elsewhere"),
     ],
 )
@@ -278,6 +308,15 @@ def test_what_cannot_be_exported(
     with pytest.raises(InputError, match=message):
         export.main(arguments)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("there.onnx", b"mine")]
+
+
+def test_a_beam_wider_than_half_of_a_large_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = seq2seq.load(RUN)
+    monkeypatch.setattr(graphs, "SMALL", 5)
+    size = len(task.tokenizers.target) // 2
+    assert graph_of(task, Decoding(beam_size=size)).inputs
+    with pytest.raises(InputError, match=rf"decoding\.beam_size is {size + 1}\b.*\b{size}\b"):
+        graph_of(task, Decoding(beam_size=size + 1))
 
 
 def test_an_older_torch_and_a_missing_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,9 +34,14 @@ def loops_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def table(seed: int) -> Tensor:
-    """Of each source at each step; the same at all steps would make hypotheses that are as good as each other."""
+    """Of each source at each step; the same at all steps would make hypotheses that are as good as each other.
+
+    One source never ends by itself.
+    """
     random = torch.Generator().manual_seed(seed)
-    return (1.5 * torch.randn(SOURCES * STEPS, VOCABULARY, VOCABULARY, generator=random)).log_softmax(-1)
+    numbers = (1.5 * torch.randn(SOURCES * STEPS, VOCABULARY, VOCABULARY, generator=random)).log_softmax(-1)
+    numbers[::SOURCES, :, END] = -50_000.0
+    return numbers
 
 
 def in_both(seed: int, size: int, penalty: float, least: int, no_repeat: int, draw: Draw | None) -> tuple[Any, Found]:
@@ -82,7 +87,7 @@ def as_hypotheses(found: Found) -> list[list[Hypothesis]]:
 )
 @pytest.mark.parametrize("draw", [None, Draw(0.8), Draw(1.3, top_k=4, top_p=0.8)])
 def test_it_finds_the_same(size: int, penalty: float, least: int, no_repeat: int, draw: Draw | None) -> None:
-    for seed in range(4):
+    for seed in range(2):
         want, found = in_both(seed, size, penalty, least, no_repeat, draw)
         for ours, theirs in zip(want, as_hypotheses(found), strict=True):
             assert [one.tokens for one in ours] == [one.tokens for one in theirs]
