@@ -12,8 +12,9 @@ from seq2seq.analysis.examine import examine, example_lines
 from seq2seq.analysis.gradient_flow import memory_of_split
 from seq2seq.analysis.results_files import publish
 from seq2seq.analysis.words import training_counts
-from seq2seq.cli import command
+from seq2seq.cli import command, inheritance
 from seq2seq.cluster import watchdog
+from seq2seq.cluster.environment import restarted_job
 from seq2seq.errors import Finished, InputError, Interrupted, Stopped, check_range
 from seq2seq.report.terminal import summary
 from seq2seq.runs import run_card
@@ -48,9 +49,11 @@ def main(arguments: Sequence[str]) -> None:
 def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests) -> None:
     """Read the arguments, take the run directory, and train."""
     arguments = command.with_metrics(arguments, "--model.metrics")
-    kind = command.task_class(arguments)
-    parser = command.training_parser(kind)
-    config = command.parse(parser, arguments)
+    command.import_own_modules(arguments)
+    with inheritance.inherited(arguments, restarted_job()) as beneath:
+        kind = command.task_class([*beneath, *arguments])
+        parser = command.training_parser(kind)
+        config = command.parse(parser, [*beneath, *arguments])
     run = run_of(config, arguments)
     refuse_endless(config)
     check_range("seed", config.seed, 0, 1 << 63)
@@ -64,7 +67,7 @@ def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests
             return replay(config.replay, read_teacher(job), device)
     try:
         own_device(objects.trainer)  # refused before the data are read
-        train(job._replace(resume=claim(run, config)), kind)
+        train(job._replace(resume=claim(run, config, settings)), kind)
     except Finished as done:
         announce(run, finished=str(done))
         print(done, file=sys.stderr)

@@ -90,6 +90,24 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
     parser.add_argument(
         "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
     )
+    parser.add_argument(
+        "--start_from", type=str | None,
+        help="run directory or checkpoint whose network, vocabularies and parameters this training begins with",
+    )  # fmt: skip
+    parser.add_argument(
+        "--start_from_partly", type=bool, default=False,
+        help="make anew what does not fit the network or the vocabularies of --start_from, instead of refusing it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--start_from_new_vocabulary", type=bool, default=False,
+        help="learn the vocabularies from the rows of this training; tokens, features and labels that --start_from "
+        "knows keep their rows of embeddings and outputs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--freeze", type=list[str], default=[],
+        help="parts of the network that are not trained, such as [encoder, decoder.embedding]",
+    )  # fmt: skip
+    parser.add_argument("--import", type=str | None, help="a module of your own whose classes --start_from uses")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
     parser.add_argument(
         "--patience",

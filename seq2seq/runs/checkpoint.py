@@ -66,6 +66,10 @@ class RunState(TypedDict, total=False):
     """That of the validation rows."""
     teacher: str | None
     """That of the checkpoint that was learnt from."""
+    parent: dict[str, Any] | None
+    """The run that this one was started from, as results.json has it."""
+    warmup: int | None
+    """Optimiser steps of the warm-up."""
     version: str | None
     place: "StoredPlace | None"
     device_tokens: int | None

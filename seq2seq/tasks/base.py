@@ -30,6 +30,7 @@ from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks import length_limits
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
+from seq2seq.tasks.token_rows import TokenRows
 
 
 class Validated(NamedTuple):
@@ -74,6 +75,11 @@ class Task(nn.Module, Part):
 
     def initialise(self) -> None:
         """Called once, before a new training: loads pre-trained vectors, for example."""
+
+    def token_rows(self) -> dict[str, TokenRows]:
+        """Of each parameter with a row for each token, feature or label what these are, for another vocabulary."""
+        kind = type(self).__name__
+        raise InputError(f"{kind} has no token_rows(), so its parameters fit no other vocabulary; keep the parent's")
 
     # The loss.
 

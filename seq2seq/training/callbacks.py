@@ -224,6 +224,8 @@ class Checkpoints(Callback):
         """Whether two validations had different scores."""
         self.waited = self.validated = 0
         self.kept: list[int] = []
+        self.finished: tuple[int, BestScore] | None = None
+        """The last step of a finished training that is continued, and what was best of all of it."""
         self.saved, self.took, self.cost = time.monotonic(), 0.0, 0.0
         """When `last` was written, and the seconds that it took: this time, and at most."""
 
@@ -267,6 +269,8 @@ class Checkpoints(Callback):
         return True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.finished is not None and self.finished[0] == trainer.global_step:
+            self.best, self.kept = dict(self.finished[1]), []  # the mean, too; its parts are gone
         self.stop_early(trainer)  # the training may have been stopped after its last validation
 
     def stop_early(self, trainer: Trainer) -> None:

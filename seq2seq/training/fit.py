@@ -11,6 +11,7 @@ from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.models.cells import lacks_bfloat16
+from seq2seq.plain_types import refuse_misfit
 from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.decoding_options import USUAL_ROWS
@@ -24,7 +25,7 @@ from seq2seq.training.trainer import make_trainer
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from seq2seq.training.callbacks import Checkpoints, Curves, Diagnose, Example
+    from seq2seq.training.callbacks import BestScore, Checkpoints, Curves, Diagnose, Example
     from seq2seq.training.learner import Learner
 
 
@@ -58,6 +59,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary], learner, length)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
     first_words(job, learner, trainer, length)
+    checkpoints.finished = latest_best(job.run)
     prepared = time.monotonic() - job.started
     try:
         with job.requests.noted(), arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic):
@@ -80,9 +82,12 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "best": checkpoints.best,
         "average": average,
         "skipped": learner.skipped_steps.counts(),
-        "length": {"epoch_tokens": learner.epoch_tokens, "batch_tokens": learner.step_tokens, **length._asdict()},
+        "length": length_record(learner, length),
         "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
         "model": {"parameters": learner.task.parameter_counts()},
+        "parent": learner.parent,
+        "frozen": frozen(learner, job.parts.freeze),
+        "parts": described_parts(job.run),
         "resumed": curves.resumed,
         "allowed_changes": curves.changes,
         "environment": environment(job, trainer),
@@ -95,8 +100,43 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
 def first_words(job: Job, learner: "Learner", trainer: "Trainer", length: Length) -> None:
     """The first process writes the configuration down and describes the training."""
     if process_rank() == 0:
-        begin(job, learner.task)
+        step = reached(job, length) if job.resume and job.run.results.exists() else 0
+        begin(job, learner.task, step)
         describe(learner, trainer, job.run, length)
+
+
+def reached(job: Job, length: Length) -> int:
+    """The optimiser steps of a finished run, which must be fewer than it is to have now."""
+    content = checkpoint.read(job.run.last)
+    step = content.get("global_step")
+    if not isinstance(step, int) or step >= length.steps:
+        raise InputError(
+            f"{job.run.path} is finished after {step} steps and trainer.max_epochs and trainer.max_steps ask for "
+            f"{length.steps}; ask for more to continue it"
+        )
+    return step
+
+
+def latest_best(run: RunDirectory) -> "tuple[int, BestScore] | None":
+    """The last step of the newest finished part of a run that is continued, and its best validation."""
+    from seq2seq.training.callbacks import BestScore
+
+    parts = run.parts()
+    if not parts:
+        return None
+    step, results = [*parts.items()][-1]
+    refuse_misfit(results.get("best"), BestScore, f"the results of {run.path} until step {step}: best")
+    return step, results["best"]
+
+
+def described_parts(run: RunDirectory) -> list[dict[str, Any]]:
+    """What results.json says of the earlier parts of a run that was continued."""
+    described = []
+    for step, results in run.parts().items():
+        metrics = results.get("splits", {}).get("test", {}).get("metrics", {})
+        scores = {name: metric.get("value") for name, metric in metrics.items()}
+        described.append({"until": step, "seconds": results.get("seconds"), "best": results["best"], "test": scores})
+    return described
 
 
 def tell_of_constant_score(trainer: "Trainer", checkpoints: "Checkpoints", curves: "Curves") -> None:
@@ -146,6 +186,18 @@ def validate_average(
         learner.save(run.best, parameters_only=True)
         checkpoints.best = {"step": steps[-1], "metric": best["metric"], "value": value, "loss": loss}
     return {"steps": steps, "metric": best["metric"], "value": value, "chosen": chosen}
+
+
+def length_record(learner: "Learner", length: Length) -> dict[str, Any]:
+    """How long the training was to be, and of what that follows; a continued one keeps its warm-up."""
+    own = {"epoch_tokens": learner.epoch_tokens, "batch_tokens": learner.step_tokens}
+    return own | length._asdict() | {"warmup": learner.warmup}
+
+
+def frozen(learner: "Learner", parts: list[str]) -> dict[str, Any] | None:
+    """The parts that were not trained, and how many parameters they have."""
+    count = sum(one.numel() for one in learner.task.parameters() if not one.requires_grad)
+    return {"parts": parts, "parameters": count} if parts else None
 
 
 def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory, length: Length) -> None:

@@ -126,7 +126,7 @@ class OptimizerOptions(Part):
         """Settings of the optimiser.
 
         Args:
-            learning_rate: the highest learning rate.
+            learning_rate: the highest learning rate; 0 changes nothing, which measures what a start is worth.
             algorithm: what gradients do (AdamW, Adam, SGD, Adafactor, Adagrad, Adadelta).
             schedule: what follows the warm-up (Constant, Cosine, InverseSqrt, Plateau, WarmupStableDecay, Halving).
             warmup_steps: optimiser steps in which the rate rises linearly from zero; null for a twentieth of a training
@@ -137,8 +137,7 @@ class OptimizerOptions(Part):
                 their averages, and keep it as the best if it scores no worse; costs as many files of the parameters
                 during the training, no memory.
         """
-        if learning_rate <= 0:
-            raise InputError(f"optimizer.learning_rate is {learning_rate}; it must be above 0")
+        check_range("optimizer.learning_rate", learning_rate, 0)
         check_range("optimizer.warmup_steps", warmup_steps or 0, 0)
         if ema_decay is not None:
             check_range("optimizer.ema_decay", ema_decay, 0, 1)

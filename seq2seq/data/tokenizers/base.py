@@ -3,7 +3,7 @@
 import base64
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,6 +80,16 @@ class Tokenizer(Part):
         An id is token + V * (f1 + F1 * (f2 + ...)). PAD, UNK, BOS and EOS themselves have feature 0 of each.
         """
         return (len(self),)
+
+    @property
+    def row_names(self) -> list[list[Hashable]]:
+        """What the rows of the tables of vectors stand for: tokens, then the values of each feature.
+
+        By these names the rows of two vocabularies are matched; ids that are no text are named by their number.
+        """
+        if self.width is not None:
+            return []
+        return [[*range(SPECIAL), *self.pieces(range(SPECIAL, len(self)))]]
 
     def units(self, ids: "Ragged") -> np.ndarray:
         """(rows,) how many tokens each row has for a task that labels tokens."""
