@@ -90,6 +90,27 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
     parser.add_argument(
         "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
     )
+    add_start(parser)
+    parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
+    parser.add_argument(
+        "--patience",
+        type=int | None,
+        help="validations without a better score or loss before stopping early; null for 10 where the length of "
+        "the training follows from the data, else for none",
+    )
+    parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
+    parser.add_class_arguments(TrainerOptions, "trainer")
+    parser.add_class_arguments(OptimizerOptions, "optimizer")
+    parser.add_class_arguments(DistillationOptions, "distillation")
+    parser.add_class_arguments(DataModule, "data")
+    parser.add_class_arguments(task or Translation, "model", skip={"tokenizers"}, instantiate=False)
+    parser.set_defaults(default_parts(task or Translation, "model"))
+    parser.add_class_arguments(Decoding, "decoding")
+    return parser
+
+
+def add_start(parser: ArgumentParser) -> None:
+    """What a training begins with besides random numbers."""
     parser.add_argument(
         "--start_from", type=str | None,
         help="run directory or checkpoint whose network, vocabularies and parameters this training begins with",
@@ -108,22 +129,6 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
         help="parts of the network that are not trained, such as [encoder, decoder.embedding]",
     )  # fmt: skip
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes --start_from uses")
-    parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
-    parser.add_argument(
-        "--patience",
-        type=int | None,
-        help="validations without a better score or loss before stopping early; null for 10 where the length of "
-        "the training follows from the data, else for none",
-    )
-    parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
-    parser.add_class_arguments(TrainerOptions, "trainer")
-    parser.add_class_arguments(OptimizerOptions, "optimizer")
-    parser.add_class_arguments(DistillationOptions, "distillation")
-    parser.add_class_arguments(DataModule, "data")
-    parser.add_class_arguments(task or Translation, "model", skip={"tokenizers"}, instantiate=False)
-    parser.set_defaults(default_parts(task or Translation, "model"))
-    parser.add_class_arguments(Decoding, "decoding")
-    return parser
 
 
 def default_parts(kind: type, group: str) -> dict[str, Any]:

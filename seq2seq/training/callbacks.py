@@ -66,6 +66,17 @@ class BestScore(TypedDict):
     value: float
 
 
+class EarlierPart(TypedDict):
+    """What is known of the finished part of a run that is continued."""
+
+    until: int
+    """Its last optimiser step."""
+    best: BestScore
+    seconds: float | None
+    test: dict[str, float | None]
+    """Its scores."""
+
+
 class StoredValidations(TypedDict):
     """What a checkpoint keeps of the validations."""
 
@@ -224,8 +235,8 @@ class Checkpoints(Callback):
         """Whether two validations had different scores."""
         self.waited = self.validated = 0
         self.kept: list[int] = []
-        self.finished: tuple[int, BestScore] | None = None
-        """The last step of a finished training that is continued, and what was best of all of it."""
+        self.parts: list[EarlierPart] = []
+        """Those of a finished training that is continued."""
         self.saved, self.took, self.cost = time.monotonic(), 0.0, 0.0
         """When `last` was written, and the seconds that it took: this time, and at most."""
 
@@ -269,8 +280,8 @@ class Checkpoints(Callback):
         return True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.finished is not None and self.finished[0] == trainer.global_step:
-            self.best, self.kept = dict(self.finished[1]), []  # the mean, too; its parts are gone
+        if self.parts and self.parts[-1]["until"] == trainer.global_step:
+            self.best, self.kept = dict(self.parts[-1]["best"]), []  # of all of it; what a mean was made of is gone
         self.stop_early(trainer)  # the training may have been stopped after its last validation
 
     def stop_early(self, trainer: Trainer) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ from seq2seq.training.trainer import make_trainer
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from seq2seq.training.callbacks import BestScore, Checkpoints, Curves, Diagnose, Example
+    from seq2seq.training.callbacks import Checkpoints, Curves, Diagnose, EarlierPart, Example
     from seq2seq.training.learner import Learner
 
 
@@ -58,8 +59,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
     trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary], learner, length)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
-    first_words(job, learner, trainer, length)
-    checkpoints.finished = latest_best(job.run)
+    checkpoints.parts = first_words(job, learner, trainer, length)
     prepared = time.monotonic() - job.started
     try:
         with job.requests.noted(), arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic):
@@ -83,11 +83,8 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "average": average,
         "skipped": learner.skipped_steps.counts(),
         "length": length_record(learner, length),
-        "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
+        **lineage(job, learner, checkpoints),
         "model": {"parameters": learner.task.parameter_counts()},
-        "parent": learner.parent,
-        "frozen": frozen(learner, job.parts.freeze),
-        "parts": described_parts(job.run),
         "resumed": curves.resumed,
         "allowed_changes": curves.changes,
         "environment": environment(job, trainer),
@@ -97,12 +94,28 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     }
 
 
-def first_words(job: Job, learner: "Learner", trainer: "Trainer", length: Length) -> None:
-    """The first process writes the configuration down and describes the training."""
+def lineage(job: Job, learner: "Learner", checkpoints: "Checkpoints") -> dict[str, Any]:
+    """What the training was started from, learnt from and continued."""
+    teacher, frozen = learner.teacher, job.parts.freeze
+    count = sum(one.numel() for one in learner.task.parameters() if not one.requires_grad)
+    return {
+        "teacher": teacher and {"checkpoint": str(teacher.path), "sha256": teacher.content},
+        "parent": learner.parent,
+        "frozen": {"parts": frozen, "parameters": count} if frozen else None,
+        "parts": checkpoints.parts,
+    }
+
+
+def first_words(job: Job, learner: "Learner", trainer: "Trainer", length: Length) -> "list[EarlierPart]":
+    """The first process writes the configuration down and describes the training.
+
+    Returned is what is known of earlier parts of a run that is continued.
+    """
     if process_rank() == 0:
         step = reached(job, length) if job.resume and job.run.results.exists() else 0
         begin(job, learner.task, step)
         describe(learner, trainer, job.run, length)
+    return earlier_parts(job.run)
 
 
 def reached(job: Job, length: Length) -> int:
@@ -117,26 +130,26 @@ def reached(job: Job, length: Length) -> int:
     return step
 
 
-def latest_best(run: RunDirectory) -> "tuple[int, BestScore] | None":
-    """The last step of the newest finished part of a run that is continued, and its best validation."""
-    from seq2seq.training.callbacks import BestScore
+def earlier_parts(run: RunDirectory) -> "list[EarlierPart]":
+    """What results.json says of the finished parts of a run that is continued, in their order."""
+    from seq2seq.training.callbacks import EarlierPart
 
-    parts = run.parts()
-    if not parts:
-        return None
-    step, results = [*parts.items()][-1]
-    refuse_misfit(results.get("best"), BestScore, f"the results of {run.path} until step {step}: best")
-    return step, results["best"]
-
-
-def described_parts(run: RunDirectory) -> list[dict[str, Any]]:
-    """What results.json says of the earlier parts of a run that was continued."""
-    described = []
+    described: Any = []
     for step, results in run.parts().items():
-        metrics = results.get("splits", {}).get("test", {}).get("metrics", {})
-        scores = {name: metric.get("value") for name, metric in metrics.items()}
-        described.append({"until": step, "seconds": results.get("seconds"), "best": results["best"], "test": scores})
-    return described
+        metrics = inner(results, "splits", "test", "metrics") or {}
+        scores = {name: inner(metrics, name, "value") for name in metrics}
+        own = {name: results.get(name) for name in ("best", "seconds")}
+        described.append({"until": step, **own, "test": scores})
+    refuse_misfit(described, list[EarlierPart], f"{run.path / 'parts'} is damaged")
+    parts: list[EarlierPart] = described
+    return parts
+
+
+def inner(value: Any, *names: str) -> Any:
+    """What stands under names within names; None where nothing does."""
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def tell_of_constant_score(trainer: "Trainer", checkpoints: "Checkpoints", curves: "Curves") -> None:
@@ -192,12 +205,6 @@ def length_record(learner: "Learner", length: Length) -> dict[str, Any]:
     """How long the training was to be, and of what that follows; a continued one keeps its warm-up."""
     own = {"epoch_tokens": learner.epoch_tokens, "batch_tokens": learner.step_tokens}
     return own | length._asdict() | {"warmup": learner.warmup}
-
-
-def frozen(learner: "Learner", parts: list[str]) -> dict[str, Any] | None:
-    """The parts that were not trained, and how many parameters they have."""
-    count = sum(one.numel() for one in learner.task.parameters() if not one.requires_grad)
-    return {"parts": parts, "parameters": count} if parts else None
 
 
 def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory, length: Length) -> None:

@@ -86,6 +86,23 @@ def everything() -> dict[str, Any]:
         "curves": curves,
         "best": {"step": 1200, "metric": "validation_bleu", "value": 14.0},
         "resumed": [700],
+        "parent": {
+            "checkpoint": "runs/ten/best.ckpt",
+            "sha256": "f00d" * 16,
+            "step": 9,
+            "carried": {"table": "3 of 4 rows"},
+            "new": ["encoder.gate"],
+            "left": [],
+        },
+        "frozen": {"parts": ["decoder"], "parameters": 3000},
+        "parts": [
+            {
+                "until": 700,
+                "seconds": 60.0,
+                "best": {"step": 600, "metric": "validation_bleu", "value": 12.0},
+                "test": {"bleu": 77.7},
+            }
+        ],
         "skipped": {"steps": 3, "split": 0},
         "memory": [
             {
