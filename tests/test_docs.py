@@ -74,8 +74,8 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
         program += [] if "--resume" in words else ["--overwrite", "true"]  # another page may have the same run
     if "seq2seq.launch" in words and "--dry_run" not in words:
         program.insert(program.index("--"), "--dry_run")  # where there is a cluster, nothing is submitted
-    if "--resume" in words:
-        (folder / "runs/demo/results.json").unlink()  # as if the run had been stopped before its end
+    if "--resume" in words:  # as if the run had been stopped before its end
+        (folder / words[words.index("--run") + 1] / "results.json").unlink(missing_ok=True)
     reads = re.search(r" < (\S+)", line)
     text = (
         (folder / reads[1]).read_text()

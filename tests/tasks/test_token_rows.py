@@ -129,7 +129,7 @@ def test_without_the_wish_nothing_is_carried_over(tmp_path: Path) -> None:
 
 
 def test_vectors_count_no_tokens() -> None:
-    rows = [("1 2\t3 4\t5 6", "7\t8"), ("2 2\t3 1\t5 7", "6\t8")]
+    rows = [("1 2\t3 4\t5 6", "7 1\t8 1"), ("2 2\t3 1\t5 7", "6 2\t8 1")]
     tokenizers = learnt(rows, Vectors(), Vectors())
     assert small(Forecasting, tokenizers).token_rows() == {}
 
