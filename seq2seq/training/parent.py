@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from seq2seq.data.batching.split import Split
 from seq2seq.data.cache import checksum
 from seq2seq.data.datamodule import DataModule, restored
 from seq2seq.data.rows import Texts
@@ -153,6 +155,22 @@ def say(record: Record, frozen: Sequence[str]) -> None:
     if frozen:
         parts.append(f"frozen: {', '.join(frozen)}")
     print("; ".join(parts), file=sys.stderr)
+
+
+def say_unknown(train: Split, tokenizers: Tokenizers) -> None:
+    """One line about tokens of the training rows that the vocabularies, which are the parent's, lack."""
+    found = []
+    for side, tokenizer, ids in zip(Tokenizers._fields, tokenizers, (train.source, train.target), strict=True):
+        flat = np.asarray(ids.flat)
+        count = 0 if tokenizer.width is not None else int(tokenizer.unknown_among(flat).sum())
+        if count:
+            found.append(f"{count:,} of {len(flat):,} {side} tokens")
+    if found:
+        print(
+            f"unknown to the parent: {' and '.join(found)} of the training rows; "
+            "--start_from_new_vocabulary true learns them",
+            file=sys.stderr,
+        )
 
 
 def shown(names: Sequence[str]) -> str:

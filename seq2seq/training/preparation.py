@@ -150,6 +150,8 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         if job.parts.distillation.sequences:
             train_texts = teacher.texts(train_texts, data, own_device(job.parts.trainer))
     train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.row_format)
+    if process_rank() == 0 and origin is not None and train is not None:
+        parent.say_unknown(train, tokenizers)
     if process_rank() == 0 and not job.resume and task.row_format.target_ends:
         first = data.encode(train_texts, tokenizers, "train", task.row_format) if train is None else train
         task.length_bound = learnt(first, tokenizers.target)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from seq2seq import train
+from seq2seq import lint, train
 from seq2seq.data.cache import checksum
 from seq2seq.errors import InputError
 from seq2seq.report import page
@@ -52,6 +52,7 @@ def test_with_rate_zero_a_child_predicts_as_its_parent_to_the_bit(parent: RunDir
     )
     assert_same_weights(parent.best, child.best)
     assert_same_weights(parent.best, child.last)
+    lint.main(["--config", str(folder / "child.yaml"), "--start_from", str(parent.path)])
     names = [run.predictions / "test.jsonl" for run in (parent, child)]
     assert names[0].read_text() == names[1].read_text()
     scores = [results_of(run)["splits"]["test"]["metrics"]["chrf"]["value"] for run in (parent, child)]
@@ -156,7 +157,10 @@ def test_a_setting_of_the_start_cannot_change_in_a_resumed_run(
         train.main([*arguments, *run, "--freeze", "[encoder]", "--resume", "true"])
 
 
-def test_rows_that_the_parent_was_trained_on_are_no_test(parent: RunDirectory, folder: Path, tmp_path: Path) -> None:
+def test_rows_and_tokens_are_compared_with_those_of_the_parent(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows that it was trained on are no test, and tokens that it lacks are counted."""
     pairs = [(" ".join(f"{row:03d}"), " ".join(reversed(f"{row:03d}"))) for row in range(60)]
     for split, rows in (("train", pairs[:40]), ("validation", pairs[40:50]), ("test", pairs[50:])):
         text = "".join(f"{source}\t{target}\n" for source, target in rows)
@@ -170,6 +174,10 @@ def test_rows_that_the_parent_was_trained_on_are_no_test(parent: RunDirectory, f
     child = [*config, "--start_from", str(tmp_path / "tsv"), "--run", str(tmp_path / "child")]
     with pytest.raises(InputError, match=r"10 of 10 test rows .*parent .*test.tsv"):
         train.main(child)
+    test.write_text("1 1 1\t1 1 1\n")
+    training.write_text("x 1 2\t2 1 y\n" * 20)
+    train.main([*child, "--trainer.max_steps", "1"])
+    assert "unknown to the parent: 20 of 60 source tokens and 20 of 60 target tokens" in capsys.readouterr().err
 
 
 @pytest.mark.slow
