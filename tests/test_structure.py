@@ -49,7 +49,17 @@ RULES: dict[str, set[str]] = {
     "cli": TASKS | {"runs", "training/options"},
     "experiments": TASKS | {"cli", "runs", "inference", "training", "analysis", "report", "cluster"},
 }
-COMMANDS = {"train", "evaluate", "predict", "lint", "launch", "midi", "check_device", "sweep"}
+COMMANDS = {
+    "train",
+    "evaluate",
+    "predict",
+    "lint",
+    "launch",
+    "midi",
+    "check_device",
+    "sweep",
+    "runs/__main__",
+}
 DOOR = {"": {"runs"}, "data/corpora": {"data/corpora/builtin"}}
 """What the `__init__` of a package may import besides: `seq2seq.load`, when it is used; all corpora."""
 
