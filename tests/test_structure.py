@@ -58,6 +58,7 @@ COMMANDS = {
     "midi",
     "check_device",
     "sweep",
+    "reproduce",
     "runs/__main__",
 }
 DOOR = {"": {"runs"}, "data/corpora": {"data/corpora/builtin"}}
