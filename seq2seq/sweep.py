@@ -12,7 +12,7 @@ from seq2seq.cluster.environment import world
 from seq2seq.cluster.slurm import has
 from seq2seq.errors import InputError, check_range
 from seq2seq.experiments import sweeping
-from seq2seq.experiments.space import OURS, SEED, Space, read_space, refuse_misfit_space
+from seq2seq.experiments.space import SEED, Space, read_space, refuse_misfit_space
 from seq2seq.experiments.study import Pruner, Sampler, StudyFolder, SweepPlan
 from seq2seq.report.sweep import table
 
@@ -75,7 +75,7 @@ def check(config: Namespace, space: Space, training: Sequence[str]) -> None:
         raise InputError(f"--trials is missing: how many trainings; only --sampler grid, of {get_args(Sampler)}, knows")
     check_range("--trials", 1 if config.trials is None else config.trials, 1)
     check_range("--seed", config.seed, 0, 1 << 63)
-    for name in OURS[: -len(("model.metrics", "trainer.devices", "trainer.num_nodes"))]:
+    for name in (*command.ONCE, "score"):
         if has(training, f"--{name}"):
             raise InputError(f"leave --{name} out after --: the sweep sets it for each trial")
     if SEED in space.settings and config.pruner != "none":

@@ -140,6 +140,8 @@ def setting_of(where: str, value: Any) -> Choices | Range:
         raise InputError(f"{where}: log is true or false, and goes with a low above 0 and without step")
     if given.low >= given.high or (given.step is not None and given.step <= 0):
         raise InputError(f"{where}: low {given.low} must be below high {given.high}, and step above 0")
+    if given.step is not None and abs((given.high - given.low) / given.step % 1 - 0.5) < 0.5 - 1e-6:
+        raise InputError(f"{where}: high {given.high} must be low {given.low} and a number of steps of {given.step}")
     return given
 
 

@@ -129,8 +129,9 @@ class StudyFolder:
 
     def _begin(self, identity: Mapping[str, Any]) -> None:
         """Note what the study is of; a grid waits in it whole."""
-        if self.plan.sampler == "grid" and not self.study.get_trials(deepcopy=False):
-            for point in self.plan.space.grid():
+        if self.plan.sampler == "grid":
+            there = len(self.study.get_trials(deepcopy=False))  # a process may have been killed right here
+            for point in self.plan.space.grid()[there:]:
                 self.study.enqueue_trial(point)
         self.study.set_user_attr(IDENTITY, dict(identity))
 
@@ -171,7 +172,6 @@ class StudyFolder:
             if len(begun) >= wanted:
                 return None
             self.study.sampler = self._sampler(len(begun))
-            self.study.pruner = self._pruner()
             new = self.study.ask()
             lock = self._locked(new.number)
             if lock is None:
@@ -188,7 +188,7 @@ class StudyFolder:
         return lock
 
     def _taken(self, trial: "optuna.Trial", lock: FileLock) -> Taken:
-        self.study.pruner = self._pruner()
+        self.study.sampler, self.study.pruner = self._sampler(trial.number), self._pruner()
         return Taken(trial, self.plan.space.suggested(trial), self.run(trial.number), lock)
 
     def run(self, number: int) -> RunDirectory:

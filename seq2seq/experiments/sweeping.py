@@ -15,6 +15,7 @@ from seq2seq.experiments.one_run import begin_or_resume
 from seq2seq.experiments.score_run import score_run
 from seq2seq.experiments.space import SEED, options_of
 from seq2seq.experiments.study import REASON, SCORED, Pruned, StudyFolder, Taken
+from seq2seq.inference.device import out_of_memory
 from seq2seq.report import sweep as page
 from seq2seq.report.reading import read_results
 from seq2seq.report.wording import label
@@ -75,9 +76,22 @@ def train_trial(folder: StudyFolder, taken: Taken, base: Sequence[str]) -> str:
             raise InputError(f"trial {number}: {problem}; the same command continues the sweep") from problem
         folder.fail(taken, str(problem))
         return str(problem)
+    except OSError:
+        raise
+    except Exception as problem:
+        reason = "not enough memory" if no_memory(problem) else f"{type(problem).__name__}: {problem}"
+        folder.fail(taken, reason)  # else the next process would stumble over it again
+        if not no_memory(problem):
+            raise
+        return reason
     finally:
         requests.restore()
     return ""
+
+
+def no_memory(problem: Exception) -> bool:
+    """Whether a trial was too large for this machine."""
+    return isinstance(problem, MemoryError) or (isinstance(problem, RuntimeError) and out_of_memory(problem))
 
 
 def in_words(values: Mapping[str, Any]) -> str:

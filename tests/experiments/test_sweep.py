@@ -127,6 +127,7 @@ def test_another_sweep_in_the_folder_is_refused(
         ("optimizer.learning_rate: {low: 0, high: 0.1, log: true}", [], r"learning_rate.*log"),
         ("optimizer.learning_rate: {from: 0.2}", [], r"learning_rate.*low.*high"),
         ("optimizer.learning_rate: 0.1", [], r"learning_rate.*low"),
+        ("model.hidden_size: {low: 16, high: 30, step: 16}", [], r"hidden_size.*30.*16.*16"),
         ("model.cell: [GRU, GRU]", [], r"model\.cell.*once"),
         ("model.cell: []", [], r"model\.cell"),
         ("model.cell: [GRU]\nmodel.cell: [LSTM]", [], r"model\.cell"),
@@ -328,6 +329,25 @@ def test_the_points_of_a_grid(tmp_path: Path) -> None:
     assert made.take(99) is None or made.wanted(99) == 18
     with pytest.raises(InputError, match="10,000"):
         Space({"a": Range(1, 200), "b": Range(1, 200)}).grid()
+
+
+def test_a_grid_whose_process_was_killed_while_it_was_written_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna, written = study.import_optuna(), itertools.count()
+    enqueue = optuna.Study.enqueue_trial
+
+    def killed(self: Any, point: Any) -> None:
+        if next(written) == 2:
+            raise KeyboardInterrupt
+        enqueue(self, point)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(optuna.Study, "enqueue_trial", killed)
+        opened(tmp_path / "sweep", "grid", x=Range(1, 4))
+    made = opened(tmp_path / "sweep", "grid", x=Range(1, 4))
+    taken = [made.take(4) for _ in range(4)]
+    assert [one and one.values["x"] for one in taken] == [1, 2, 3, 4]
 
 
 def test_settings_become_options_as_a_shell_would_give_them() -> None:
