@@ -171,6 +171,10 @@ class StudyFolder:
                     return self._taken(self.optuna.Trial(self.study, trial._trial_id), lock)
             if len(begun) >= wanted:
                 return None
+            if (run := self.run(len(begun)).path).exists():
+                raise InputError(
+                    f"{run} is there and {self.file} does not know it; bring the study back, or choose another --folder"
+                )
             self.study.sampler = self._sampler(len(begun))
             new = self.study.ask()
             lock = self._locked(new.number)

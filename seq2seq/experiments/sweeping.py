@@ -46,9 +46,9 @@ def work(folder: StudyFolder, base: Sequence[str], wanted: int) -> None:
         finally:
             taken.lock.release()
         failures = [*failures, reason] if reason else []
+        publish(folder)
         if len(failures) == HOPELESS:
             raise InputError(f"{HOPELESS} trials in a row have failed, the last with: {reason}")
-        publish(folder)
 
 
 def train_trial(folder: StudyFolder, taken: Taken, base: Sequence[str]) -> str:

@@ -265,6 +265,15 @@ def test_two_studies_in_one_folder_are_refused(tmp_path: Path) -> None:
         opened(tmp_path / "thesis", x=Range(0.0, 1.0))
 
 
+def test_a_run_of_another_study_is_not_taken_for_a_trial(tmp_path: Path) -> None:
+    """Somebody has removed study.jsonl, and the runs are still there."""
+    made = opened(tmp_path / "sweep", x=Range(0.0, 1.0))
+    made.run(0).path.mkdir(parents=True)
+    with pytest.raises(InputError, match=r"trials/0000.*study\.jsonl.*--folder"):
+        made.take(3)
+    assert made.begun() == []
+
+
 def test_a_study_proposes_the_same_in_one_go_and_in_two(tmp_path: Path) -> None:
     """Also what several processes are given, which never is the same trial."""
     ranges = {"x": Range(0.0, 1.0), "y": Choices((1, 2, 3, "a", None, [1, 2]))}
