@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from seq2seq import sweep
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
 from tests.support import ROOT, python, surroundings
@@ -57,7 +58,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_modules(page: Path, folder: Path) -> None:
-    """The files of Python that a page tells to write; each begins with its name."""
+    """The files that a page tells to write: Python begins with its name, YAML that is no training has it as a title."""
+    for name, block in re.findall(r'```yaml title="(\S+)"\n(.*?)```', page.read_text(), re.DOTALL):
+        (folder / name).write_text(block)
     for block in blocks(page, "python"):
         if name := re.match(r"# (\w+\.py)\n", block):
             (folder / name[1]).write_text(block)
@@ -72,6 +75,8 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     if "seq2seq.train" in words and "--help" not in words and "--print_config" not in words:
         program += QUICK + (SMALL_CLDR if "_cldr.yaml" in line else [])
         program += [] if "--resume" in words else ["--overwrite", "true"]  # another page may have the same run
+    if "seq2seq.sweep" in words:
+        program += [*([] if "--" in words else ["--"]), *QUICK[:2], *SMALL_CLDR]
     if "seq2seq.launch" in words and "--dry_run" not in words:
         program.insert(program.index("--"), "--dry_run")  # where there is a cluster, nothing is submitted
     if "--resume" in words:  # as if the run had been stopped before its end
@@ -183,7 +188,9 @@ def test_what_a_cluster_would_start_is_legal() -> None:
         if line.startswith(("srun", "torchrun", "sbatch"))
     ]
     assert {words[0] for words in lines} == {"srun", "torchrun", "sbatch"}
-    assert all(map(legal_training, lines))
+    sweeps = [words for words in lines if "scripts/slurm/sweep.sbatch" in words]
+    assert all(legal_training(words) for words in lines if words not in sweeps)
+    assert all(command.parse(sweep.parser(), words[2:]).trials for words in sweeps)
 
 
 def legal_training(words: list[str]) -> bool:

@@ -47,8 +47,20 @@ RULES: dict[str, set[str]] = {
     "training": TASKS | {"runs", "inference", "cluster", "data/checks"},
     "device_check": TASKS | {"runs", "training", "analysis", "data/corpora/builtin"},
     "cli": TASKS | {"runs", "training/options"},
+    "experiments": TASKS | {"cli", "runs", "inference", "training", "analysis", "report", "cluster"},
 }
-COMMANDS = {"train", "evaluate", "predict", "lint", "launch", "midi", "check_device"}
+COMMANDS = {
+    "train",
+    "evaluate",
+    "predict",
+    "lint",
+    "launch",
+    "midi",
+    "check_device",
+    "sweep",
+    "reproduce",
+    "runs/__main__",
+}
 DOOR = {"": {"runs"}, "data/corpora": {"data/corpora/builtin"}}
 """What the `__init__` of a package may import besides: `seq2seq.load`, when it is used; all corpora."""
 
@@ -79,8 +91,9 @@ def imports_of(path: Path) -> Iterator[str]:
 
 def folder_of(module: str) -> str:
     """The folder whose rule a module follows."""
-    if module in ("data.datamodule", *GROUND, *COMMANDS):
-        return module.replace(".", "/")
+    place = module.replace(".", "/")
+    if place in ("data/datamodule", *GROUND, *COMMANDS):
+        return place
     path = MODULES[module]
     return str(path.parent.relative_to(PACKAGE)).strip(".")
 

@@ -99,6 +99,12 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
         help="validations without a better score or loss before stopping early; null for 10 where the length of "
         "the training follows from the data, else for none",
     )
+    parser.add_argument(
+        "--score",
+        type=Literal["test", "validation"],
+        default="test",
+        help="the split that the best checkpoint is scored on at the end; validation leaves the test split alone",
+    )
     parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
     parser.add_class_arguments(TrainerOptions, "trainer")
     parser.add_class_arguments(OptimizerOptions, "optimizer")

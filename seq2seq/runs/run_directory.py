@@ -18,6 +18,8 @@ OWNED = (
     "metrics.csv",
     "results.json",
     "report.html",
+    "badge.svg",
+    "badge.json",
     "checkpoints",
     "predictions",
     "dumps",

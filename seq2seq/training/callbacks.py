@@ -323,6 +323,20 @@ def is_better(metric: Metric, value: float, loss: float, best: Mapping[str, Any]
     return rank > highest or (rank == highest and (loss < lowest or not math.isfinite(lowest)))
 
 
+class Observer(Callback):
+    """Tells of each validation of a training, once everything about it has been saved; what it raises ends it."""
+
+    def __init__(self, validated: Callable[[int, float], None]) -> None:
+        """validated: takes the optimiser step and the rank of the score."""
+        self.validated = validated
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            learner = learner_of(pl_module)
+            metric = learner.task.metrics[0]
+            self.validated(trainer.global_step, metric.rank(learner.scores[metric.name]))
+
+
 class EncoderMemory(Callback):
     """Looks after each validation at what the encoder remembers; kept in the checkpoint and in results.json.
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -34,11 +34,20 @@ BUSY = 30_000
 """Padded tokens of a step, for each GPU, from which on its arithmetic takes longer than the host's launches."""
 
 
+Validated = Callable[[int, float], None]
+"""Told of a validation: its optimiser step and its rank, the higher the better."""
+
+
+def ignored(step: int, rank: float) -> None:
+    """A validation that nobody waits for."""
+
+
 class Hooks(NamedTuple):
     """What the command adds to a training, which knows neither analysis nor report."""
 
     diagnose: "Diagnose"
     example: "Example"
+    validated: Validated = ignored
 
 
 def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) -> dict[str, Any] | None:
@@ -46,18 +55,18 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
 
     Returned is what results.json says of the training; None but on the first process. `learner` has the predictions.
     """
-    from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Progress
+    from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Observer, Progress
     from seq2seq.training.step_boundaries import StepBoundary
 
     options = job.parts.trainer
     curves = Curves(job.run, options.log_every_n_steps)
     curves.changes = job.allowed
-    progress = Progress(curves, hooks.example)
     length = learner_length(job, learner)
     checkpoints = Checkpoints(job.run, length.patience, job.parts.optimizer.average)
     memory = EncoderMemory(curves, hooks.diagnose, checkpoints)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
-    trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary], learner, length)
+    observed = [curves, Progress(curves, hooks.example), checkpoints, memory, boundary, Observer(hooks.validated)]
+    trainer = make_trainer(job.parts, [Budget(), *observed], learner, length)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
     checkpoints.parts = first_words(job, learner, trainer, length)
     prepared = time.monotonic() - job.started
@@ -68,7 +77,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
                 trainer.validate(learner, verbose=False)
             tell_of_constant_score(trainer, checkpoints, curves)
             average = validate_average(job.run, trainer, learner, checkpoints)
-            tested = test(job.run, trainer, learner)
+            tested = test(job.run, trainer, learner, job.parts.score)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
         raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
@@ -263,8 +272,8 @@ def limits_in_words(learner: "Learner") -> list[str]:
     return [f"longest prediction: {task.limit_in_words(task.decoding)}{warning}"]
 
 
-def test(run: RunDirectory, trainer: "Trainer", learner: "Learner") -> float:
-    """Predict the test split with the best checkpoint; the seconds that it took."""
+def test(run: RunDirectory, trainer: "Trainer", learner: "Learner", split: str) -> float:
+    """Predict a split with the best checkpoint; the seconds that it took."""
     started = time.monotonic()
     if not run.best.is_file():
         raise InputError(
@@ -273,8 +282,10 @@ def test(run: RunDirectory, trainer: "Trainer", learner: "Learner") -> float:
         )
     task, data = learner.task, learner.data
     task.load_state_dict(checkpoint.load(run.best).state_dict())
-    learner.splits["test"] = data.encode(test_rows(learner, run), task.tokenizers, "test", task.row_format)
-    trainer.test(learner, learner.evaluation_batches("test", task.decoding), verbose=False)
+    if split == "test":
+        learner.splits["test"] = data.encode(test_rows(learner, run), task.tokenizers, "test", task.row_format)
+    learner.scored = split
+    trainer.test(learner, learner.evaluation_batches(split, task.decoding), verbose=False)
     return time.monotonic() - started
 
 

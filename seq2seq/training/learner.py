@@ -85,6 +85,8 @@ class Learner(LightningModule):
         self.predicted: list[Predicted] = []
         self.predictor: Predictor | None = None
         self.predictions: list[Prediction] = []
+        self.scored = "test"
+        """The split that the best checkpoint predicts at the end."""
         self.scores: dict[str, float] = {}
         self.validation_loss = math.nan
         """With teacher forcing, of a target token."""
@@ -288,7 +290,7 @@ class Learner(LightningModule):
             self.collect(batch, self.task.decoding)
 
     def on_test_epoch_end(self) -> None:
-        self.predictions, _ = self.gather("test")
+        self.predictions, _ = self.gather(self.scored)
 
     def collect(self, batch: Batch, decoding: Decoding, measured: bool = False) -> None:
         """Predict a batch; an empty one only keeps this device in step with the others."""
