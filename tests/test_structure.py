@@ -47,10 +47,11 @@ RULES: dict[str, set[str]] = {
     "training": TASKS | {"runs", "inference", "cluster", "data/checks"},
     "device_check": TASKS | {"runs", "training", "analysis", "data/corpora/builtin"},
     "cli": TASKS | {"runs", "training/options"},
+    "api": TASKS | {"runs", "inference", "analysis", "training", "train", "evaluate"},  # the other way into these two
 }
 COMMANDS = {"train", "evaluate", "predict", "lint", "launch", "midi", "check_device"}
-DOOR = {"": {"runs"}, "data/corpora": {"data/corpora/builtin"}}
-"""What the `__init__` of a package may import besides: `seq2seq.load`, when it is used; all corpora."""
+DOOR = {"": {"api"}, "data/corpora": {"data/corpora/builtin"}}
+"""What the `__init__` of a package may import besides: the Python interface, when it is used; all corpora."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -89,7 +90,7 @@ def folder_of(module: str) -> str:
 def test_imports_point_one_way(module: str) -> None:
     folder = folder_of(module)
     imported = {name: folder_of(name) for name in imports_of(MODULES[module]) if folder_of(name) != folder}
-    assert not COMMANDS & set(imported.values()), "nothing imports a command"
+    assert folder in ("", "api") or not COMMANDS & set(imported.values()), "only Python's way in imports a command"
     if folder in COMMANDS:
         return
     door = DOOR.get(folder, set()) if MODULES[module].name == "__init__.py" else set()
