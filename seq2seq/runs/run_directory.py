@@ -22,6 +22,8 @@ OWNED = (
     "predictions",
     "dumps",
     "tensorboard",
+    "wandb",
+    "mlflow",
     ".ready",
     ".job",
     ".processes",
