@@ -44,7 +44,7 @@ def as_arguments(settings: Mapping[str, Any]) -> list[str]:
     """The same for a command line."""
     arguments = []
     for name, value in dotted(nested(settings)):
-        arguments += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+        arguments.append(f"--{name}={value if isinstance(value, str) else json.dumps(value)}")
     return arguments
 
 

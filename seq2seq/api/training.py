@@ -11,7 +11,7 @@ from seq2seq.api.answers import html_table
 from seq2seq.api.model import Model, load
 from seq2seq.api.process_state import kept
 from seq2seq.api.scores import ScoreTable
-from seq2seq.api.settings import nested
+from seq2seq.api.settings import as_arguments, nested
 from seq2seq.errors import InputError
 from seq2seq.runs.config_file import read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
@@ -73,18 +73,15 @@ def fit(config: str | Path | Mapping[str, Any], run: str | Path | None = None, *
         run: directory to write to; runs/NAME OF THE FILE if it is left out.
         overrides: settings that differ, by group, `trainer={"max_steps": 100}`, or by dotted name, `**{"seed": 2}`.
     """
-    parts = [nested(config) if isinstance(config, Mapping) else read_yaml(Path(config)), nested(overrides)]
-    run = run or parts[0].get("run") or (None if isinstance(config, Mapping) else f"runs/{Path(config).stem}")
+    settings = nested(config) if isinstance(config, Mapping) else read_yaml(Path(config))
+    run = run or settings.get("run") or (None if isinstance(config, Mapping) else f"runs/{Path(config).stem}")
     if not run:
         raise InputError('fit: a configuration that is no file has no name; give run="runs/NAME"')
-    refuse_several_devices(*parts)
+    refuse_several_devices(settings, nested(overrides))
     with tempfile.TemporaryDirectory() as folder, kept():
-        arguments = ["--run", str(run)]
-        for number, settings in enumerate(parts):
-            file = Path(folder) / f"{number}.yaml"
-            file.write_text(to_yaml(settings | {"run": str(run)}), encoding="utf-8")
-            arguments += ["--config", str(file)]
-        train.main(arguments)
+        file = Path(folder) / "config.yaml"
+        file.write_text(to_yaml(settings), encoding="utf-8")
+        train.main(["--config", str(file), "--run", str(run), *as_arguments(overrides)])
     return Run(run)
 
 

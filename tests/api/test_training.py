@@ -51,7 +51,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     assert process() == before
     file = folder / "tiny.yaml"
     file.write_text(CONFIG)
-    second = seq2seq.fit(file, folder / "second", **{"trainer.max_steps": 4})
+    second = seq2seq.fit(file, folder / "second", **{"trainer.max_steps": 4, "data.corpus.test": 20})
     assert process() == before
     return first, second
 
@@ -125,4 +125,4 @@ def test_settings_become_those_of_a_file_and_of_a_command() -> None:
     assert nested({"model": {"cell": GRU()}})["model"]["cell"] == GRU().specification()
     assert nested({"model": {"encoder": EncoderOptions()}})["model"]["encoder"]["bidirectional"] is True
     given = as_arguments({"data": {"path": "my text", "rows": None}, "decoding.beam_size": 2})
-    assert given == ["--data.path", "my text", "--data.rows", "null", "--decoding.beam_size", "2"]
+    assert given == ["--data.path=my text", "--data.rows=null", "--decoding.beam_size=2"]
