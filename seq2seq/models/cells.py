@@ -97,6 +97,8 @@ class Cell(NetworkPart):
 
 def at_least_32_bits(values: Tensor) -> Tensor:
     """The same numbers in single precision or better, whatever autocast made of them."""
+    if values.dtype is torch.float32:
+        return values
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -151,6 +153,9 @@ class Fused(Cell):
 
     torch: nn.RNNBase
     """With a single layer inside, batch first."""
+    packs_one_row: bool = False
+    """Whether a single row is packed: torch's own loop, which takes packed rows, reads a short one faster than oneDNN,
+    whose sums round otherwise."""
 
     def train(self: F, mode: bool = True) -> F:
         """torch's layer stays in training mode, without which cuDNN has no backward; it drops nothing itself."""
@@ -175,6 +180,10 @@ class Fused(Cell):
 
     def fused(self, inputs: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
         """All steps by torch's layer."""
+        if self.packs_one_row and len(inputs) == 1:
+            packed = PackedSequence(inputs[0], torch.ones(inputs.shape[1], dtype=torch.long))
+            outputs, last = self.dense(packed, state)
+            return outputs.data.unsqueeze(0), last
         if lengths is None:
             return self.dense(inputs, state)
         # Torch sorts too, but waits for the device twice to learn an order that was made on the CPU.
@@ -194,9 +203,7 @@ class Fused(Cell):
 
     def weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W_ih, W_hh, b_ih, b_hh."""
-        ending = "_reverse" if direction else ""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        first, second, third, fourth = (self.torch.get_parameter(f"{name}_l0{ending}") for name in names)
+        first, second, third, fourth = self.torch.all_weights[direction]  # looked up at each step of a search
         return first, second, third, fourth
 
     def products(self, inputs: Tensor, hidden: Tensor, direction: int) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -135,6 +136,11 @@ def save(content: dict[str, Any], file: Path) -> None:
             os.fsync(opened.fileno())
         if digest(torch.load(file, map_location="cpu", weights_only=True)) != content[DIGEST]:
             raise OSError("what was written reads back differently, the disk may be failing")
+    except pickle.UnpicklingError as problem:
+        raise InputError(
+            f"cannot save {file.parent}: what a callback of trainer.callbacks keeps in its state_dict is neither a "
+            f"tensor nor plain: {first_line(problem)}"
+        ) from problem
     except RuntimeError as problem:  # torch turns a full disk into one about positions
         full = shutil.disk_usage(file.parent).free < 1 << 20
         known = "No space left on device" if full else "File too large, ulimit -f is set" if files_limited() else ""

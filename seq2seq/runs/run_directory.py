@@ -25,6 +25,8 @@ OWNED = (
     "dumps",
     "parts",
     "tensorboard",
+    "wandb",
+    "mlflow",
     ".ready",
     ".job",
     ".processes",

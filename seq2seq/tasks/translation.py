@@ -181,8 +181,7 @@ class Translation(RecurrentTask):
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """One step of the search; tokens that are no text are never chosen."""
         log_probs, state = self.network.decoder.step(tokens, state)
-        log_probs[..., self.unwritable] = -torch.inf
-        return log_probs, state
+        return log_probs.index_fill_(-1, self.unwritable, -torch.inf), state
 
 
 def repeated(weights: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.decoding_options import USUAL_ROWS
 from seq2seq.tasks.length_limits import longer, remedy
+from seq2seq.training import own_callbacks
 from seq2seq.training.arithmetic import arithmetic, described
 from seq2seq.training.length import Length, length_of, warn_if_short
 from seq2seq.training.preparation import Job, begin
@@ -56,17 +57,18 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     Returned is what results.json says of the training; None but on the first process. `learner` has the predictions.
     """
     from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Observer, Progress
+    from seq2seq.training.loggers import Loggers
     from seq2seq.training.step_boundaries import StepBoundary
 
     options = job.parts.trainer
-    curves = Curves(job.run, options.log_every_n_steps)
+    curves = Curves(job.run, options.log_every_n_steps, Loggers(options.loggers, job.run, job.settings))
     curves.changes = job.allowed
     length = learner_length(job, learner)
     checkpoints = Checkpoints(job.run, length.patience, job.parts.optimizer.average)
     memory = EncoderMemory(curves, hooks.diagnose, checkpoints)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
     observed = [curves, Progress(curves, hooks.example), checkpoints, memory, boundary, Observer(hooks.validated)]
-    trainer = make_trainer(job.parts, [Budget(), *observed], learner, length)
+    trainer = make_trainer(job.parts, [Budget(), *observed, *own_callbacks.made(options.callbacks)], learner, length)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
     checkpoints.parts = first_words(job, learner, trainer, length)
     prepared = time.monotonic() - job.started
@@ -81,6 +83,8 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
         raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
+    finally:
+        curves.loggers.close()
     if not trainer.is_global_zero:
         return None
     learner.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is examined next

@@ -29,7 +29,7 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.runs.scored_rows import refuse_trained
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.length_limits import learnt
-from seq2seq.training import parent, tried_metrics
+from seq2seq.training import own_callbacks, parent, tried_metrics
 from seq2seq.training.frozen import freeze
 from seq2seq.training.parent import Parent, Start, read_parent
 from seq2seq.training.signals import Requests
@@ -120,6 +120,9 @@ def same_settings(job: Job) -> list[dict[str, Any]]:
 def prepare(job: Job, kind: type[Task]) -> "Learner":
     """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
     data: DataModule = job.parts.data
+    if job.parts.trainer.callbacks:  # refused before the data are read
+        refuse_compromised()
+        own_callbacks.chosen(job.parts.trainer.callbacks)
     if process_rank() == 0 and job.resume:
         job.allowed.extend(same_settings(job))
     teacher, origin = read_teacher(job), read_origin(job)

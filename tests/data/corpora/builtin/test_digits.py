@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import seq2seq
 from seq2seq import train
 from seq2seq.analysis import gradient_flow
 from seq2seq.data.batching.plan import Rows
@@ -73,7 +72,7 @@ def test_frames_become_text(settings: dict[str, Any], tmp_path: Path) -> None:
     assert alone == [row[0].tokens for row in found]
     states = {f"task.{name}": value for name, value in task.state_dict().items()}
     checkpoint.write({"seq2seq": checkpoint.packed(task, DataModule()), "state_dict": states}, tmp_path / "one.ckpt")
-    assert seq2seq.load(tmp_path / "one.ckpt").predict(batch, Decoding(3)) == found
+    assert checkpoint.load(tmp_path / "one.ckpt").predict(batch, Decoding(3)) == found
 
 
 def test_every_parameter_gets_a_gradient() -> None:
