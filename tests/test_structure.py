@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import seq2seq
+from seq2seq.cli import commands
 from seq2seq.configurable import Part, descendants
 from tests.support import ROOT
 
@@ -48,7 +49,7 @@ RULES: dict[str, set[str]] = {
     "device_check": TASKS | {"runs", "training", "analysis", "data/corpora/builtin"},
     "cli": TASKS | {"runs", "training/options"},
 }
-COMMANDS = {"train", "evaluate", "predict", "lint", "launch", "midi", "check_device"}
+COMMANDS = {name for name in commands.found() if (PACKAGE / f"{name}.py").is_file()} | {"__main__"}
 DOOR = {"": {"runs"}, "data/corpora": {"data/corpora/builtin"}}
 """What the `__init__` of a package may import besides: `seq2seq.load`, when it is used; all corpora."""
 

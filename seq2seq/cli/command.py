@@ -22,7 +22,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_loader
 from seq2seq.cli.messages import explain, refuse_empty
 from seq2seq.configurable import Part, Settings, descendants, named, with_short_names
 from seq2seq.errors import InputError, Stopped
-from seq2seq.runs.config_file import load_yaml, read_yaml
+from seq2seq.runs.config_file import find, load_yaml, read_yaml
 
 if TYPE_CHECKING:
     from seq2seq.tasks.base import Task
@@ -36,6 +36,14 @@ def load_settings(text: str) -> Any:
 
 
 set_loader("yaml", load_settings, (yaml.YAMLError,))
+
+
+class ConfigurationFile(ActionConfigFile):
+    """`--config`: a file, or the name of a configuration that comes with the package."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Apply the file that is meant."""
+        super().__call__(parser, namespace, str(find(values)), option_string)  # type: ignore[no-untyped-call]
 
 
 ONCE = ("run", "overwrite", "resume", "allow_change", "replay", "debug", "config", "output", "device", "import")
@@ -73,7 +81,11 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
     from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 
     parser = parser_for("train", "Train a model, score its best checkpoint on the test split, and write a report.")
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
+    parser.add_argument(
+        "--config",
+        action=ConfigurationFile,
+        help="YAML file with any of the options below, or a name that `seq2seq configs` lists",
+    )
     parser.add_argument(
         "--run", type=str | None, help="directory to write to (default: runs/<name of the config file>)"
     )
@@ -127,7 +139,7 @@ def task_class(arguments: Sequence[str]) -> "type[Task]":
         if option == "--task":
             name = value
         else:
-            content = read_yaml(Path(value))
+            content = read_yaml(find(value))
             name = str(content.get("task", name))
     if "." in name:
         import_module(name.rpartition(".")[0], f"task {name}")
