@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from seq2seq.errors import InputError
 
@@ -13,6 +13,9 @@ class Part:
 
     Every argument of `__init__` is kept in an attribute of the same name, so that a part describes itself.
     """
+
+    writes: ClassVar[tuple[str, ...]] = ()
+    """What a subclass must write besides abstract methods, for the contract of its kind."""
 
     def specification(self) -> dict[str, Any]:
         """Plain JSON from which `build` makes an equal part: {"class_path": ..., "init_args": {...}}."""
@@ -29,6 +32,23 @@ class Settings(Part):
 
 
 P = TypeVar("P", bound=Part)
+
+
+def lacking(kind: type) -> list[str]:
+    """What a class must still write before it can be used: abstract methods, and `writes` of the classes above it."""
+    names = sorted(getattr(kind, "__abstractmethods__", ()))
+    for base in kind.__mro__:
+        own = vars(base)
+        names += [name for name in own.get("writes", ()) if inspect.getattr_static(kind, name, None) is own.get(name)]
+    return names
+
+
+def refuse_incomplete(kind: type) -> None:
+    """Raise InputError for a class that does not keep the contract of its kind."""
+    if names := lacking(kind):
+        bases = [base.__name__ for base in kind.__mro__[1:] if base.__module__.startswith("seq2seq.")]
+        what = f" as a {bases[0]}" if bases else ""
+        raise InputError(f"{stored_name(kind)} lacks {', '.join(names)}, which it must write{what}: docs/extending.md")
 
 
 def plain(value: Any) -> Any:
@@ -63,6 +83,7 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
         raise InputError(f"{wanted} is no known {base.__name__} (known: {known}); {remedy}")
     if not isinstance(given, Mapping):
         raise InputError(f"the stored settings of {wanted} are damaged: {given!r:.80} holds no names")
+    refuse_incomplete(candidate)
     arguments = {name: revive(value) for name, value in given.items()}
     refuse_wrong_types(candidate, arguments)
     try:

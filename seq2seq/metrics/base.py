@@ -66,6 +66,7 @@ class Metric(Part):
     A subclass has a `name`, its key in results.json, and writes `statistics` and `value`.
     """
 
+    writes: ClassVar[tuple[str, ...]] = ("statistics", "value")
     name: str = ""
     kind_name: str = ""
     """The name without what `distinct` has added; empty where that is nothing."""

@@ -340,6 +340,7 @@ class MinCell(Cell):
     The gates see the input only, so that all steps are computed at once.
     """
 
+    writes = ("biases",)
     reads_state = False
     biases: ClassVar[Sequence[tuple[str, float]]]
     """Each gate, and the first value of its bias in units of forget_bias."""
