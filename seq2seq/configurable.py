@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from seq2seq.errors import InputError
+from seq2seq import plugins
+from seq2seq.errors import InputError, UnknownClass
 
 
 class Part:
@@ -70,17 +71,18 @@ def revive(value: Any) -> Any:
 def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
     """Make the part that `specification` describes; `more` adds arguments that are no JSON (a tokenizer, say).
 
-    Only subclasses of `base` that are already imported are found, never a module that a file names: a checkpoint
-    from a stranger cannot make this import or call anything else. A class of your own must be imported first.
+    Only subclasses of `base` that are already imported or come with an installed plug-in are found, never a module
+    that a file names: a checkpoint from a stranger cannot make this import or call anything else. A class of your own
+    must be imported first.
     """
     wanted, given = specification.get("class_path"), specification.get("init_args", {})
-    for candidate in descendants(base):
-        if named(candidate, wanted):
-            break
-    else:
+    candidate = imported(base, wanted)
+    if candidate is None and isinstance(wanted, str) and "." in wanted:
+        plugins.load()
+        candidate = imported(base, wanted)
+    if candidate is None:
         known = ", ".join(sorted(kind.__qualname__ for kind in descendants(base)))
-        remedy = "import the module that defines it first (--import MODULE)"
-        raise InputError(f"{wanted} is no known {base.__name__} (known: {known}); {remedy}")
+        raise UnknownClass(f"{wanted} is no known {base.__name__} (known: {known})", str(wanted))
     if not isinstance(given, Mapping):
         raise InputError(f"the stored settings of {wanted} are damaged: {given!r:.80} holds no names")
     refuse_incomplete(candidate)
@@ -90,6 +92,11 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
         return candidate(**arguments, **more)
     except TypeError as problem:
         raise InputError(f"the stored settings of {wanted} do not fit this version: {problem}") from problem
+
+
+def imported(base: type[P], wanted: Any) -> type[P] | None:
+    """The subclass of `base` that has been imported and that `wanted`, read from a file, means."""
+    return next((kind for kind in descendants(base) if named(kind, wanted)), None)
 
 
 def stored_name(kind: type) -> str:

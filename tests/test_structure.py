@@ -19,7 +19,7 @@ PACKAGE = ROOT / "seq2seq"
 
 # What the modules of each folder may import of this package, besides their neighbours. "data" are the modules directly
 # in data/ but for its door, data/datamodule. Commands may import all but each other.
-GROUND = {"atomic_files", "configurable", "errors", "pinned_copy", "plain_types"}
+GROUND = {"atomic_files", "configurable", "errors", "pinned_copy", "plain_types", "plugins"}
 DATA = GROUND | {"data"}
 ALL_DATA = DATA | {"data/tokenizers", "data/batching", "data/corpora", "data/datamodule"}
 TASKS = ALL_DATA | {"models", "decoding", "metrics", "tasks"}
@@ -27,7 +27,8 @@ RULES: dict[str, set[str]] = {
     "atomic_files": set(),
     "errors": set(),
     "pinned_copy": set(),
-    "configurable": {"errors"},
+    "plugins": set(),
+    "configurable": {"errors", "plugins"},
     "plain_types": {"errors"},
     "report": {"atomic_files", "errors", "plain_types"},
     "cluster": {"errors"},

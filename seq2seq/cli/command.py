@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_loader, set_parsing_settings
 
+from seq2seq import plugins
 from seq2seq.cli.help import HelpShown, page, topic
 from seq2seq.cli.messages import explain, refuse_empty
 from seq2seq.configurable import Part, Settings, descendants, named, refuse_incomplete, with_short_names
@@ -81,6 +82,7 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
     from seq2seq.tasks.translation import Translation
     from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 
+    plugins.load()
     parser = parser_for("train", "Train a model, score its best checkpoint on the test split, and write a report.")
     parser.add_argument(
         "--config",
@@ -135,6 +137,7 @@ def task_class(arguments: Sequence[str]) -> "type[Task]":
     """The task that the arguments, or the configuration files among them, name."""
     from seq2seq.tasks.base import Task
 
+    plugins.load()
     name = "Translation"
     for option, value in options(arguments, ("--config", "--task")):
         if option == "--task":
