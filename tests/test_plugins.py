@@ -108,5 +108,5 @@ def test_what_lies_in_the_working_folder_is_not_installed(site: Path, monkeypatc
     monkeypatch.chdir(site)
     plugins.load()
     assert imported(Cell, "lying_around.Cell") is None
-    assert "lying-around" not in dict(plugins.installed())
+    assert "lying-around" not in {one.metadata["Name"] for one in plugins.installed()}
     assert plugins.distribution_of("lying_around") is None
