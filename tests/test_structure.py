@@ -48,6 +48,7 @@ RULES: dict[str, set[str]] = {
     "analysis": TASKS | {"runs", "inference", "report"},
     "training": TASKS | {"runs", "inference", "cluster", "data/checks"},
     "device_check": TASKS | {"runs", "training", "analysis", "data/corpora/builtin"},
+    "testing": TASKS,
     "cli": TASKS | {"runs", "training/options"},
 }
 COMMANDS = {name for name in commands.found() if (PACKAGE / f"{name}.py").is_file()} | {"__main__"}
