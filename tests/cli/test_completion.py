@@ -35,7 +35,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("tra", {"train"}),
         ("report ", set()),
         ("train --optimizer.learn", {"--optimizer.learning_rate"}),
-        ("train --model.cell L", {"LSTM", "LayerNormLSTM"}),
+        ("train --model.cell LayerN", {"LayerNormLSTM"}),
         ("train --config tagging_c", {"tagging_cldr"}),
         ("train --trainer.tf32 ", {"true", "false"}),
         ("evaluate --split va", {"validation"}),
