@@ -106,6 +106,8 @@ def test_documented_commands_run(page: Path, place: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_documented_python_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(place))
+    write_modules(page, place)
     for block in blocks(page, "python"):
         names: dict[str, object] = {}
         exec(compile(block, page.name, "exec"), names)
