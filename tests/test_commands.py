@@ -1,6 +1,8 @@
 """The commands' manners: legal names for a wrong one, exit code 2, no traceback, quick help."""
 
+import errno
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,29 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
         train.main(["--config", str(tmp_path / "absent.yaml")])
     with pytest.raises(InputError, match="--config"):
         train.main([])
+
+
+@pytest.mark.parametrize(
+    ("problem", "named"),
+    [
+        (MemoryError(), "ulimit -v"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory", "run"), "ulimit -v"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "ulimit -v"),
+        (OSError(errno.ENOSPC, "No space left on device", "run/metrics.csv"), "run/metrics.csv"),
+        (FileExistsError(errno.EEXIST, "File exists", "run/checkpoints"), "run/checkpoints"),
+    ],
+)
+def test_a_machine_at_its_end_is_one_line(problem: Exception, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def failing(arguments: Sequence[str]) -> None:
+        raise problem
+
+    with pytest.raises(SystemExit) as stopped:
+        command.run(failing, [])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line
+    with pytest.raises(type(problem)):
+        command.run(failing, ["--debug", "true"])
 
 
 @pytest.mark.parametrize("debug", [False, True])

@@ -3,6 +3,7 @@
 Light on purpose, torch is imported where it is needed: `launch` runs on login nodes.
 """
 
+import errno
 import importlib
 import inspect
 import io
@@ -266,20 +267,10 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except OSError as problem:  # a full disk, a directory without permission: the message names the file
-        if debug:
+    except (OSError, MemoryError, RuntimeError) as problem:
+        if debug or (text := machine_at_its_end(problem)) is None:
             raise
-        remedy = "make room or fix the directory, and give the same command again"
-        print(f"error: {problem}; {remedy}", file=sys.stderr)
-        code = 2
-    except (MemoryError, RuntimeError) as problem:
-        if debug or not (isinstance(problem, MemoryError) or "DefaultCPUAllocator" in str(problem)):
-            raise
-        print(
-            "error: the memory of this machine, or the limit on it (ulimit -v), is not enough; lower data.batch_tokens "
-            "or model.hidden_size, or set data.window for a large corpus",
-            file=sys.stderr,
-        )
+        print(f"error: {text}", file=sys.stderr)
         code = 2
     except Stopped as stopped:
         if str(stopped):  # of several processes the first one says it
@@ -289,6 +280,19 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
         print(str(stopped) or "interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def machine_at_its_end(problem: OSError | MemoryError | RuntimeError) -> str | None:
+    """One line for memory or a disk that is not enough, or a directory without permission; None for anything else."""
+    memory = isinstance(problem, MemoryError) or "DefaultCPUAllocator" in str(problem)
+    if memory or (isinstance(problem, OSError) and problem.errno == errno.ENOMEM):
+        return (
+            "the memory of this machine, or the limit on it (ulimit -v), is not enough; lower data.batch_tokens or "
+            "model.hidden_size, or set data.window for a large corpus"
+        )
+    if isinstance(problem, OSError):  # its message names the file
+        return f"{problem}; make room or fix the directory, and give the same command again"
+    return None
 
 
 def quiet_libraries() -> None:

@@ -15,6 +15,10 @@ TRANSLATION = "like multi30k, bf16"
 FED = "input feeding, four layers, LocalP"
 
 
+LAUNCHES = {"training": 330, "greedy": 46, "beam 5": 84}
+"""At most, of an optimiser step and of a step of the decoder: those of docs/gpu.md."""
+
+
 def waits_of(counts: Counts) -> int:
     """All of them; what they are is shown where a bound is not kept."""
     print(counts.summary())
@@ -73,3 +77,11 @@ def test_the_diagnosis_of_memory_waits_less_than_twenty_times(name: str) -> None
 
 def test_no_copy_that_shall_not_block_comes_from_pageable_memory(tmp_path: Path) -> None:
     assert not training(WORKLOADS["generation_cldr"], tmp_path).pageable
+
+
+def test_a_step_launches_no_more_than_the_page_says(tmp_path: Path) -> None:
+    step = training(WORKLOADS[TRANSLATION], tmp_path)
+    found = {"training": sum(step.launches.values()) / step.calls}
+    for name, size in (("greedy", 1), ("beam 5", 5)):
+        found[name] = sum(decoding(WORKLOADS[TRANSLATION], beam_size=size).launches.values()) / (LENGTH + 1)
+    assert {name: number for name, number in found.items() if number > LAUNCHES[name]} == {}
