@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
+from seq2seq import plugins
 from seq2seq.analysis import systems
 from seq2seq.analysis.comparison import comparison
 from seq2seq.analysis.examine import Examined, examine
@@ -104,6 +105,7 @@ def scoring_parser(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentPa
 
 def add_comparing(parser: ArgumentParser) -> None:
     """The options that only a comparison has."""
+    plugins.load()  # for --metrics
     parser.add_argument(
         "--system", type=str, action="append", default=[], metavar="NAME=PATH",
         help="a file of predictions, one a line, or a run, under a name of your own; the same name again is a seed",

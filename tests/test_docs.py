@@ -17,8 +17,8 @@ from tests.support import ROOT, python, surroundings
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MORE = [ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
-COVERED = ("scripts/", "cd ", "source ", "sbatch ", "srun ", "torchrun ")
-"""Commands that are not run here: the scripts are how these tests are started, some are the shell's own, and the last
+COVERED = ("scripts/", "pip install ", "cd ", "source ", "sbatch ", "srun ", "torchrun ")
+"""Commands that are not run here: the scripts and pip are how these tests are started, some are the shell's own, and the last
 three need a cluster. tests/cluster/test_machines.py does what they do, and what they pass on is parsed below."""
 
 QUICK = ["--trainer.max_steps", "4", "--model.hidden_size", "16", "--model.embedding_size", "8"]
@@ -111,6 +111,8 @@ def test_documented_commands_run(page: Path, place: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_documented_python_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(place))
+    write_modules(page, place)
     for block in blocks(page, "python"):
         names: dict[str, object] = {}
         exec(compile(block, page.name, "exec"), names)

@@ -16,6 +16,7 @@ from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.scan import gated_recurrence, gated_step
 from seq2seq.pinned_copy import to_device
 
+STEP_CONTRACT = "a step makes `states` tensors (B, H), a sequence (B, T, D * H)"
 CellState = tuple[Tensor, ...]
 Inputs = TypeVar("Inputs", Tensor, PackedSequence)
 
@@ -39,7 +40,20 @@ class Cell(NetworkPart):
         layer = self.copied()
         layer.hidden_size, layer.directions = hidden_size, 2 if bidirectional else 1
         layer.create(input_size)
+        layer.refuse_broken(STEP_CONTRACT, lambda: layer.wrong_shapes(torch.zeros(2, 3, input_size)))
         return layer
+
+    def wrong_shapes(self, inputs: Tensor) -> str:
+        """Where a step, or all steps at once, of inputs (B, T, I) give other shapes than they must; empty for none."""
+        rows, steps = inputs.shape[:2]
+        state = [tuple(one.shape) for one in self.step(inputs[:, 0], self.zeros(inputs))]
+        if state != (wanted_state := [(rows, self.hidden_size)] * self.states):
+            return f"a step has {state}, not {wanted_state}"
+        outputs, last = self(inputs)
+        found = [tuple(one.shape) for one in (outputs, *last)]
+        ends = [(self.directions, rows, self.hidden_size)] * self.states
+        wanted = [(rows, steps, self.directions * self.hidden_size), *ends]
+        return "" if found == wanted else f"a sequence has {found}, not {wanted}"
 
     @abstractmethod
     def create(self, input_size: int) -> None:
@@ -347,6 +361,7 @@ class MinCell(Cell):
     The gates see the input only, so that all steps are computed at once.
     """
 
+    writes = ("biases",)
     reads_state = False
     biases: ClassVar[Sequence[tuple[str, float]]]
     """Each gate, and the first value of its bias in units of forget_bias."""

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +50,7 @@ class Task(nn.Module, Part):
     Every argument of `__init__` but the tokenizers is kept in an attribute of the same name.
     """
 
+    writes: ClassVar[tuple[str, ...]] = ("loss", "predict")
     row_format: RowFormat = RowFormat()
     """What stands around the sequences of a row."""
 
@@ -297,6 +298,7 @@ class RecurrentTask(Task):
         metrics: scores of a split, the first of which selects the best checkpoint; null for the usual ones.
     """
 
+    writes: ClassVar[tuple[str, ...]] = ("usual_metrics",)
     tokenizers: Tokenizers
     cell: Cell = LSTM()
     embedding_size: int = 128

@@ -393,7 +393,7 @@ def test_series_say_what_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     for find in (series.co2, series.sunspots):
         find.cache_clear()
-    with pytest.raises(InputError, match=r"pip install 'seq2seq\[examples\]'"):
+    with pytest.raises(InputError, match="pip install statsmodels"):
         list(Series("co2").rows("train", None))
 
 

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 class Tokenizer(Part):
     """Text to ids and back. Trained on the training split only; its state travels inside the checkpoint."""
 
+    writes: ClassVar[tuple[str, ...]] = ("train", "encode", "decode", "__len__", "state", "restore")
     width: int | None = None
     """Of a tokenizer that makes vectors instead of ids, the numbers of each; see `Vectors`."""
 

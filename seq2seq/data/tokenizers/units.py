@@ -20,6 +20,7 @@ class TokenIds(dict[str, int]):
 class Listed(Tokenizer):
     """Text as units from a list; subclasses say what a unit is and which ones are kept, in which order."""
 
+    writes = ("split", "join")
     unknown = "<unk>"
     """How UNK is shown."""
     _units: tuple[str, ...] = ()
