@@ -90,22 +90,7 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
         action=ConfigurationFile,
         help="YAML file with any of the options below, or a name that `seq2seq configs` lists",
     )
-    parser.add_argument(
-        "--run", type=str | None, help="directory to write to (default: runs/<name of the config file>)"
-    )
-    parser.add_argument("--overwrite", type=bool, default=False, help="replace what a run has left in the directory")
-    parser.add_argument(
-        "--resume",
-        type=bool | Literal["auto"],
-        default=False,
-        help="continue a half-finished run; auto: if there is one, else start it",
-    )
-    parser.add_argument(
-        "--allow_change", type=bool, default=False, help="resume although data or settings differ, and record that"
-    )
-    parser.add_argument(
-        "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
-    )
+    add_run(parser)
     add_start(parser)
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
     parser.add_argument(
@@ -129,6 +114,26 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
     parser.set_defaults(default_parts(task or Translation, "model"))
     parser.add_class_arguments(Decoding, "decoding")
     return parser
+
+
+def add_run(parser: ArgumentParser) -> None:
+    """Where a training writes, and what it does with what is there."""
+    parser.add_argument(
+        "--run", type=str | None, help="directory to write to (default: runs/<name of the config file>)"
+    )
+    parser.add_argument("--overwrite", type=bool, default=False, help="replace what a run has left in the directory")
+    parser.add_argument(
+        "--resume",
+        type=bool | Literal["auto"],
+        default=False,
+        help="continue a half-finished run; auto: if there is one, else start it",
+    )
+    parser.add_argument(
+        "--allow_change", type=bool, default=False, help="resume although data or settings differ, and record that"
+    )
+    parser.add_argument(
+        "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
+    )
 
 
 def add_start(parser: ArgumentParser) -> None:

@@ -90,20 +90,29 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     learner.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is examined next
     seconds = round(curves.seconds, 2)
     return {
-        "curves": curves.points,
+        **records_of(job, learner, trainer, curves, checkpoints),
         "memory": memory.points,
-        "best": checkpoints.best,
         "average": average,
-        "skipped": learner.skipped_steps.counts(),
         "length": length_record(learner, length),
+        "seconds": seconds,
+        "timing": {"prepare": round(prepared, 2), "train": seconds, "evaluate": tested},
+    }
+
+
+def records_of(
+    job: Job, learner: "Learner", trainer: "Trainer", curves: "Curves", checkpoints: "Checkpoints"
+) -> dict[str, Any]:
+    """What results.json says of a training that has ended, whatever it took."""
+    return {
+        "curves": curves.points,
+        "best": checkpoints.best,
+        "skipped": learner.skipped_steps.counts(),
         **lineage(job, learner, checkpoints),
         "model": {"parameters": learner.task.parameter_counts()},
         "resumed": curves.resumed,
         "allowed_changes": curves.changes,
         "environment": environment(job, trainer),
         "data": data_card(learner) | {"fingerprints": fingerprints(learner)},
-        "seconds": seconds,
-        "timing": {"prepare": round(prepared, 2), "train": seconds, "evaluate": tested},
     }
 
 

@@ -36,6 +36,7 @@ from seq2seq.training.signals import Requests
 from seq2seq.training.trainer import own_device, refuse_compromised
 
 if TYPE_CHECKING:
+    from seq2seq.data.batching.split import Split
     from seq2seq.training.distillation import Teacher
     from seq2seq.training.learner import Learner
 
@@ -162,16 +163,23 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     tried_metrics.settle(task, validation)
     if process_rank() == 0:
         tried_metrics.try_all(task, validation)
+    learner = learner_of(job, task, train, validation, content, teacher)
+    learner.trained, learner.parent = trained, None if begun is None else begun._asdict()
+    return learner
 
+
+def learner_of(
+    job: Job, task: Task, train: "Split | None", validation: "Split", content: str, teacher: "Teacher | None"
+) -> "Learner":
+    """The task with its rows in Lightning's hands."""
     refuse_compromised()
     from seq2seq.training.learner import Learner
     from seq2seq.training.skipped_steps import SkippedSteps
 
-    options = job.parts.trainer
+    options, parts = job.parts.trainer, job.parts
     clip, dumps = options.gradient_clip_val, job.run.dumps
-    learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
+    learner = Learner(task, parts.data, train, validation, parts.optimizer, parts.seed, clip, content, teacher)
     learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
-    learner.trained, learner.parent = trained, None if begun is None else begun._asdict()
     return learner
 
 
