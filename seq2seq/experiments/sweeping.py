@@ -1,5 +1,6 @@
 """A sweep: trials of a space, one after the other, each a resumable run; the best one meets the test split."""
 
+import gc
 import math
 import statistics
 import sys
@@ -7,6 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from seq2seq.analysis.results_files import as_json
 from seq2seq.atomic_files import write_text
@@ -45,6 +48,7 @@ def work(folder: StudyFolder, base: Sequence[str], wanted: int) -> None:
             reason = train_trial(folder, taken, base)
         finally:
             taken.lock.release()
+            free_memory()
         failures = [*failures, reason] if reason else []
         publish(folder)
         if len(failures) == HOPELESS:
@@ -87,6 +91,13 @@ def train_trial(folder: StudyFolder, taken: Taken, base: Sequence[str]) -> str:
     finally:
         requests.restore()
     return ""
+
+
+def free_memory() -> None:
+    """Give back what the trial held, which the next one may need: a trainer and its parts refer to each other."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def no_memory(problem: Exception) -> bool:

@@ -49,7 +49,7 @@ def write_run(path: Path, score: float | None, **settings: Any) -> RunDirectory:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three runs, one of them stopped, and four that are broken, each in another way."""
+    """Three runs, one of them stopped, one whose name would move the cursor, and four broken ones."""
     write_run(tmp_path / "a", 30.5)
     write_run(tmp_path / "deep" / "b", 35.0, model={"hidden_size": 128}, seed=2)
     write_run(tmp_path / "c", None, model={"cell": {"class_path": "LSTM", "init_args": {"forget_bias": 1.0}}})
@@ -57,11 +57,13 @@ def folder(tmp_path: Path) -> Path:
         "x1": "[" * 100_000,
         "x2": "[1, 2]",
         "x3": json.dumps({"splits": {"test": 3}}),
-        "x4": '{"task": "\\u001b[2J\\nx", "splits": {"test": {"metrics": {"bleu": {"value": "<b>"}}}}}',
+        "x4": '{"splits": {"test": {"metrics": {"bleu": {"value": "<b>"}}}}}',
     }
     for name, text in broken.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "results.json").write_text(text)
+    (tmp_path / "hostile").mkdir()
+    (tmp_path / "hostile" / "results.json").write_text('{"task": "\\u001b[2J\\nred"}')
     (tmp_path / "no_run").mkdir()
     (tmp_path / "no_run" / "notes.txt").write_text("mine")
     return tmp_path
@@ -74,13 +76,14 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
 
 def test_every_run_has_a_line_and_a_broken_one_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = lines(capsys, folder)
-    named = [line.split()[0] for line in table[1:8]]
-    assert named == ["a", "c", "deep/b", "x1", "x2", "x3", "x4"]
+    named = [line.split()[0] for line in table[1:9]]
+    assert named == ["a", "c", "deep/b", "hostile", "x1", "x2", "x3", "x4"]
     assert "30.5" in table[1]
     assert "stopped" in table[2]
-    assert all("broken" in line for line in table[4:8])
+    assert all("broken" in line for line in table[5:9])
     reasons = [line for line in table if line.startswith("broken: ")]
     assert [f"x{number}/results.json" in line for number, line in enumerate(reasons, 1)] == [True] * 4
+    assert "red" in table[4]
     assert "\x1b" not in "".join(table)
 
 

@@ -389,7 +389,7 @@ def test_several_processes_share_a_sweep(config: Path, tmp_path: Path) -> None:
 
     def one(number: int) -> Any:
         own = {"SLURM_JOB_ID": str(100 + number), "SLURM_ARRAY_TASK_ID": str(number)}
-        return python("-m", "seq2seq.sweep", *arguments, env=surroundings(**task, **own))
+        return python("-m", "seq2seq.sweep", *arguments, env=surroundings(**task, **own), timeout=1800)
 
     with multiprocessing.pool.ThreadPool(3) as pool:
         done = pool.map(one, range(3))
