@@ -72,8 +72,9 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     line = typed[2] if typed else line
     words = shlex.split(line.split(" < ")[0].split(" > ")[0])
     program = words[1:] if words[0] == "python" else ["-m", *words]
-    if "seq2seq.train" in words and "--help" not in words and "--print_config" not in words:
-        program += QUICK + (SMALL_CLDR if "_cldr.yaml" in line else [])
+    trains = "seq2seq.train" in words or words[:2] == ["seq2seq", "train"]
+    if trains and "--help" not in words and "--print_config" not in words:
+        program += QUICK + (SMALL_CLDR if "_cldr" in line else [])
         program += [] if "--resume" in words else ["--overwrite", "true"]  # another page may have the same run
     if "seq2seq.sweep" in words:
         program += [*([] if "--" in words else ["--"]), *QUICK[:2], *SMALL_CLDR]
