@@ -84,7 +84,8 @@ def claim(run: RunDirectory, config: Namespace, settings: dict[str, Any]) -> boo
     """Take the run directory, as the first process, or learn its decision: whether the run is resumed."""
     if process_rank() != 0:
         return bool(run.wait(launch_id(), "resume"))
-    finished = run.results.exists() and run.config.is_file()
+    resumed = config.resume or restarted_job() is not None
+    finished = resumed and run.results.exists() and run.config.is_file()
     changes = resuming.changed(read_yaml(run.config), settings) if finished else []
     try:
         resume = run.claim(config.overwrite, config.resume, restarted_job(), resuming.asks_for_more(changes))
@@ -107,7 +108,7 @@ def same_settings(job: Job) -> list[dict[str, Any]]:
     changes = resuming.changed(read_yaml(job.run.config), job.settings)
     total = job.parts.optimizer.schedule.needs_total
     if job.run.results.exists():
-        resuming.refuse_ended(type(job.parts.optimizer.schedule).__name__, total, job.run.path)
+        resuming.refuse_ended(changes, type(job.parts.optimizer.schedule).__name__, total, job.run.path)
     other = [change for change in changes if resuming.matters(change.name, total)]
     resuming.refuse_impossible(other)
     allowed = resuming.refuse_or_allow(other, job.run.config, job.parts.allow_change)
@@ -128,7 +129,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     others, selected = {"validation": validation_texts, "test": test_texts}, data.selection("train")
     trained = trained_rows(selected.low, selected.high, train_texts, others)
     if origin is not None and origin.trained is not None:
-        origin.refuse_trained(test_texts)
+        origin.refuse_trained(validation_texts, test_texts)
         trained = trained.add(origin.trained.sums)
     read = Read(train_texts, validation_texts, test_texts)
     tokenizers, bound = vocabularies(job, read, teacher, origin)
