@@ -140,12 +140,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     if process_rank() == 0 and not job.resume:
         findings = checks.cheap(read._asdict(), task.row_format)
         print(checks.two_lines(findings, job.arguments), file=sys.stderr)
-    begun = None if origin is None else origin.give(task)
-    if begun is None and not job.resume:
-        task.initialise()
-    freeze(task, job.parts.freeze)
-    if begun is not None and process_rank() == 0:
-        parent.say(begun, job.parts.freeze)
+    begun = first_parameters(job, task, origin)
     if teacher is not None:
         teacher.check(task)
         if job.parts.distillation.sequences:
@@ -169,8 +164,19 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     clip, dumps = options.gradient_clip_val, job.run.dumps
     learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
     learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
-    learner.trained, learner.parent = trained, None if begun is None else begun._asdict()
+    learner.trained, learner.parent = trained, begun
     return learner
+
+
+def first_parameters(job: Job, task: Task, origin: Parent | None) -> dict[str, Any] | None:
+    """Give a task the parameters that training begins with, and freeze parts; what it has of its parent."""
+    begun = None if origin is None else origin.give(task)
+    if begun is None and not job.resume:
+        task.initialise()
+    freeze(task, job.parts.freeze)
+    if begun is not None and process_rank() == 0:
+        parent.say(begun, job.parts.freeze)
+    return None if begun is None else begun._asdict()
 
 
 def model_settings(job: Job, train: Texts, tokenizers: Tokenizers) -> dict[str, Any]:
