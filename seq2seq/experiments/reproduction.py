@@ -78,6 +78,7 @@ def read_original(path: Path) -> Original:
             f"{file}: settings changed in the middle of this run (allowed_changes), so no command repeats it"
         )
     refuse_unknown_modules(settings, file)
+    refuse_callbacks(settings, file)
     return Original(file, results, settings)
 
 
@@ -95,12 +96,21 @@ def refuse_unknown_modules(value: Any, file: Path, name: str = "config") -> None
             refuse_unknown_modules(inner, file, f"{name}[{index}]")
 
 
+def refuse_callbacks(settings: Mapping[str, Any], file: Path) -> None:
+    """Raise InputError where trainer.callbacks of anybody names classes of a module that is not imported."""
+    for entry in part(settings, "trainer").get("callbacks") or []:
+        path = entry.get("class_path") if isinstance(entry, Mapping) else entry
+        module = str(path).rpartition(".")[0]
+        if module not in sys.modules:
+            raise InputError(f"{file}: trainer.callbacks names {path}; look at it, and give --import {module}")
+
+
 def arguments_of(original: Original, config: Path, data_path: str | None) -> list[str]:
     """The options of the training that repeats it, in one process; its configuration is written to `config`."""
     settings = {**original.settings, "data": {**part(original.settings, "data"), "cache": None}}
     config.write_text(to_yaml(settings), encoding="utf-8")
     data = [] if data_path is None else [f"--data.path={data_path}"]
-    return [f"--config={config}", "--trainer.devices=1", "--trainer.num_nodes=1", *data]
+    return [f"--config={config}", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.loggers=[]", *data]
 
 
 def refuse_other_data(original: Original, data: DataModule, score: str) -> None:

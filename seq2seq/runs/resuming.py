@@ -59,9 +59,9 @@ def asks_for_more(changes: Sequence[Change]) -> bool:
     return any(change.name in MORE for change in changes)
 
 
-def refuse_ended(schedule: str, needs_total: bool, run: Path) -> None:
-    """Refuse to continue a finished run whose schedule has come to its end."""
-    if needs_total:
+def refuse_ended(changes: Sequence[Change], schedule: str, needs_total: bool, run: Path) -> None:
+    """Refuse a larger length of a finished run whose schedule spans the length; more patience does not change it."""
+    if needs_total and any(change.name in MORE and change.name != "patience" for change in changes):
         raise InputError(
             f"optimizer.schedule {schedule} of {run} spans its training and has come to its end, so it cannot be "
             f"continued; start another training from its parameters: --start_from {run} --run OTHER"

@@ -149,6 +149,14 @@ def reached(job: Job, length: Length) -> int:
             f"{job.run.path} is finished after {step} steps and trainer.max_epochs and trainer.max_steps ask for "
             f"{length.steps}; ask for more to continue it"
         )
+    states = inner(content, "callbacks")
+    counts = [inner(state, "waited") for state in (states.values() if isinstance(states, Mapping) else ())]
+    waited = max((count for count in counts if isinstance(count, int)), default=0)
+    if length.patience is not None and waited >= length.patience:
+        raise InputError(
+            f"{job.run.path} has stopped at step {step}, after {waited} validations without anything better, and "
+            f"patience is {length.patience}; raise it, or set it to null with a larger trainer.max_steps"
+        )
     return step
 
 

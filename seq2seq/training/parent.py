@@ -79,9 +79,20 @@ class Parent:
                   for kind, old, new, kept in zip(data.kinds, (source, target), learnt, same, strict=True))  # fmt: skip
         return Tokenizers(*theirs) if shared and source is not target else learnt
 
-    def refuse_trained(self, test: Texts) -> None:
-        """Raise InputError for test rows that the parent was trained on."""
-        if self.trained is None or test.content == self.trained.contents.get("test") != "":
+    def refuse_trained(self, validation: Texts, test: Texts) -> None:
+        """Raise InputError for test rows that the parent was trained on; say how many of validation were."""
+        if self.trained is None:
+            return
+        known = self.trained.contents
+        if validation.content != known.get("validation"):
+            share, rows = self.trained.share(validation.source, validation.target)
+            if share > self.trained.allowed("validation"):
+                print(
+                    f"{len(rows):,} of {len(validation.source):,} validation rows are rows that the parent was trained "
+                    "on: the choice of the best checkpoint favours it",
+                    file=sys.stderr,
+                )
+        if test.content == known.get("test") != "":
             return
         share, rows = self.trained.share(test.source, test.target)
         if share > self.trained.allowed("test"):

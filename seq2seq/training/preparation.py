@@ -85,7 +85,8 @@ def claim(run: RunDirectory, config: Namespace, settings: dict[str, Any]) -> boo
     """Take the run directory, as the first process, or learn its decision: whether the run is resumed."""
     if process_rank() != 0:
         return bool(run.wait(launch_id(), "resume"))
-    finished = run.results.exists() and run.config.is_file()
+    resumed = config.resume or restarted_job() is not None
+    finished = resumed and run.results.exists() and run.config.is_file()
     changes = resuming.changed(read_yaml(run.config), settings) if finished else []
     try:
         resume = run.claim(config.overwrite, config.resume, restarted_job(), resuming.asks_for_more(changes))
@@ -108,7 +109,7 @@ def same_settings(job: Job) -> list[dict[str, Any]]:
     changes = resuming.changed(read_yaml(job.run.config), job.settings)
     total = job.parts.optimizer.schedule.needs_total
     if job.run.results.exists():
-        resuming.refuse_ended(type(job.parts.optimizer.schedule).__name__, total, job.run.path)
+        resuming.refuse_ended(changes, type(job.parts.optimizer.schedule).__name__, total, job.run.path)
     other = [change for change in changes if resuming.matters(change.name, total)]
     resuming.refuse_impossible(other)
     allowed = resuming.refuse_or_allow(other, job.run.config, job.parts.allow_change)
@@ -132,7 +133,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     others, selected = {"validation": validation_texts, "test": test_texts}, data.selection("train")
     trained = trained_rows(selected.low, selected.high, train_texts, others)
     if origin is not None and origin.trained is not None:
-        origin.refuse_trained(test_texts)
+        origin.refuse_trained(validation_texts, test_texts)
         trained = trained.add(origin.trained.sums)
     read = Read(train_texts, validation_texts, test_texts)
     tokenizers, bound = vocabularies(job, read, teacher, origin)
@@ -143,12 +144,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     if process_rank() == 0 and not job.resume:
         findings = checks.cheap(read._asdict(), task.row_format)
         print(checks.two_lines(findings, job.arguments), file=sys.stderr)
-    begun = None if origin is None else origin.give(task)
-    if begun is None and not job.resume:
-        task.initialise()
-    freeze(task, job.parts.freeze)
-    if begun is not None and process_rank() == 0:
-        parent.say(begun, job.parts.freeze)
+    begun = first_parameters(job, task, origin)
     if teacher is not None:
         teacher.check(task)
         if job.parts.distillation.sequences:
@@ -164,7 +160,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     if process_rank() == 0:
         tried_metrics.try_all(task, validation)
     learner = learner_of(job, task, train, validation, content, teacher)
-    learner.trained, learner.parent = trained, None if begun is None else begun._asdict()
+    learner.trained, learner.parent = trained, begun
     return learner
 
 
@@ -181,6 +177,17 @@ def learner_of(
     learner = Learner(task, parts.data, train, validation, parts.optimizer, parts.seed, clip, content, teacher)
     learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
     return learner
+
+
+def first_parameters(job: Job, task: Task, origin: Parent | None) -> dict[str, Any] | None:
+    """Give a task the parameters that training begins with, and freeze parts; what it has of its parent."""
+    begun = None if origin is None else origin.give(task)
+    if begun is None and not job.resume:
+        task.initialise()
+    freeze(task, job.parts.freeze)
+    if begun is not None and process_rank() == 0:
+        parent.say(begun, job.parts.freeze)
+    return None if begun is None else begun._asdict()
 
 
 def model_settings(job: Job, train: Texts, tokenizers: Tokenizers) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def test_the_best_of_all_parts_stays(copied: RunDirectory, config: Path) -> None
         (10, [], r"finished already.*trainer\.max_steps.*--start_from"),
         (9, [], r"finished after 10 steps and .*trainer\.max_steps .* 9"),
         (20, ["--optimizer.schedule", "Cosine"], r"optimizer\.schedule Cosine .*--start_from"),
+        (20, ["--patience", "0"], r"step 10, .*patience is 0; raise it"),
         (20, ["--optimizer.learning_rate", "0.5"], r"optimizer\.learning_rate 0\.02 -> 0\.5"),
     ],
 )

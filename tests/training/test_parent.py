@@ -168,6 +168,7 @@ def test_rows_and_tokens_are_compared_with_those_of_the_parent(
     corpus = ["--data.corpus", '{"class_path": "Tsv"}', "--data.path", str(tmp_path)]
     config = ["--config", str(folder / "parent.yaml"), *corpus]
     train.main([*config, "--run", str(tmp_path / "tsv"), "--trainer.max_steps", "2"])
+    shutil.copy(tmp_path / "train.tsv", tmp_path / "validation.tsv")
     test, training = tmp_path / "test.tsv", tmp_path / "train.tsv"
     training.write_text("".join(f"{target}\t{source}\n" for source, target in pairs[30:50]))
     test.write_text("".join(f"{source}\t{target}\n" for source, target in pairs[:10]))
@@ -177,6 +178,9 @@ def test_rows_and_tokens_are_compared_with_those_of_the_parent(
     test.write_text("1 1 1\t1 1 1\n")
     training.write_text("x 1 2\t2 1 y\n" * 20)
     train.main([*child, "--trainer.max_steps", "1"])
+    assert "40 of 40 validation rows are rows that the parent" in capsys.readouterr().err
+    (tmp_path / "validation.tsv").write_text("2 2\t2 2\n")
+    train.main([*child, "--trainer.max_steps", "1", "--overwrite", "true"])
     assert "unknown to the parent: 20 of 60 source tokens and 20 of 60 target tokens" in capsys.readouterr().err
 
 
