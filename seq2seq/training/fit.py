@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -45,13 +46,11 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
 
     Returned is what results.json says of the training; None but on the first process. `learner` has the predictions.
     """
-    from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Progress
-    from seq2seq.training.loggers import Loggers
+    from seq2seq.training.callbacks import Budget, Checkpoints, EncoderMemory, Progress
     from seq2seq.training.step_boundaries import StepBoundary
 
     options = job.parts.trainer
-    curves = Curves(job.run, options.log_every_n_steps, Loggers(options.loggers, job.run, job.settings))
-    curves.changes = job.allowed
+    curves = curves_of(job)
     progress = Progress(curves, hooks.example)
     length = learner_length(job, learner)
     checkpoints = Checkpoints(job.run, length.patience, job.parts.optimizer.average)
@@ -63,7 +62,11 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     first_words(job, learner, trainer, length)
     prepared = time.monotonic() - job.started
     try:
-        with job.requests.noted(), arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic):
+        with (
+            closing(curves.loggers),
+            job.requests.noted(),
+            arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic),
+        ):
             trainer.fit(learner, ckpt_path=str(job.run.last) if job.resume else None, weights_only=True)
             if checkpoints.validated < trainer.global_step:
                 trainer.validate(learner, verbose=False)
@@ -73,8 +76,6 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
         raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
-    finally:
-        curves.loggers.close()
     if not trainer.is_global_zero:
         return None
     learner.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is examined next
@@ -95,6 +96,17 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "seconds": seconds,
         "timing": {"prepare": round(prepared, 2), "train": seconds, "evaluate": tested},
     }
+
+
+def curves_of(job: Job) -> "Curves":
+    """The curves of a training, and the services that they are sent to."""
+    from seq2seq.training.callbacks import Curves
+    from seq2seq.training.loggers import Loggers
+
+    options = job.parts.trainer
+    curves = Curves(job.run, options.log_every_n_steps, Loggers(options.loggers, job.run, job.settings))
+    curves.changes = job.allowed
+    return curves
 
 
 def first_words(job: Job, learner: "Learner", trainer: "Trainer", length: Length) -> None:
