@@ -62,11 +62,8 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     first_words(job, learner, trainer, length)
     prepared = time.monotonic() - job.started
     try:
-        with (
-            closing(curves.loggers),
-            job.requests.noted(),
-            arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic),
-        ):
+        exact = arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic)
+        with closing(curves.loggers), job.requests.noted(), exact:
             trainer.fit(learner, ckpt_path=str(job.run.last) if job.resume else None, weights_only=True)
             if checkpoints.validated < trainer.global_step:
                 trainer.validate(learner, verbose=False)
@@ -79,7 +76,6 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     if not trainer.is_global_zero:
         return None
     learner.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is examined next
-    seconds = round(curves.seconds, 2)
     return {
         "curves": curves.points,
         "memory": memory.points,
@@ -93,8 +89,8 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
         "allowed_changes": curves.changes,
         "environment": environment(job, trainer),
         "data": data_card(learner) | {"fingerprints": fingerprints(learner)},
-        "seconds": seconds,
-        "timing": {"prepare": round(prepared, 2), "train": seconds, "evaluate": tested},
+        "seconds": round(curves.seconds, 2),
+        "timing": {"prepare": round(prepared, 2), "train": round(curves.seconds, 2), "evaluate": tested},
     }
 
 
