@@ -127,7 +127,7 @@ def load(run: str | Path, device: str = "cpu") -> Model:
     """
     path = checkpoint.find(run)
     content = checkpoint.read(path)
-    task = checkpoint.restore(content, path).requires_grad_(False)
+    task = checkpoint.restore(content, path)
     where = predict_texts.choose_device(device)
     task.to(where)
     if where.type == "cpu":

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -56,13 +57,11 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
 
     Returned is what results.json says of the training; None but on the first process. `learner` has the predictions.
     """
-    from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Observer, Progress
-    from seq2seq.training.loggers import Loggers
+    from seq2seq.training.callbacks import Budget, Checkpoints, EncoderMemory, Observer, Progress
     from seq2seq.training.step_boundaries import StepBoundary
 
     options = job.parts.trainer
-    curves = Curves(job.run, options.log_every_n_steps, Loggers(options.loggers, job.run, job.settings))
-    curves.changes = job.allowed
+    curves = curves_of(job)
     length = learner_length(job, learner)
     checkpoints = Checkpoints(job.run, length.patience, job.parts.optimizer.average)
     memory = EncoderMemory(curves, hooks.diagnose, checkpoints)
@@ -73,7 +72,8 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     checkpoints.parts = first_words(job, learner, trainer, length)
     prepared = time.monotonic() - job.started
     try:
-        with job.requests.noted(), arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic):
+        exact = arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic)
+        with closing(curves.loggers), job.requests.noted(), exact:
             trainer.fit(learner, ckpt_path=str(job.run.last) if job.resume else None, weights_only=True)
             if checkpoints.validated < trainer.global_step:
                 trainer.validate(learner, verbose=False)
@@ -83,19 +83,16 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
         raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
-    finally:
-        curves.loggers.close()
     if not trainer.is_global_zero:
         return None
     learner.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is examined next
-    seconds = round(curves.seconds, 2)
     return {
         **records_of(job, learner, trainer, curves, checkpoints),
         "memory": memory.points,
         "average": average,
         "length": length_record(learner, length),
-        "seconds": seconds,
-        "timing": {"prepare": round(prepared, 2), "train": seconds, "evaluate": tested},
+        "seconds": round(curves.seconds, 2),
+        "timing": {"prepare": round(prepared, 2), "train": round(curves.seconds, 2), "evaluate": tested},
     }
 
 
@@ -126,6 +123,17 @@ def lineage(job: Job, learner: "Learner", checkpoints: "Checkpoints") -> dict[st
         "frozen": {"parts": frozen, "parameters": count} if frozen else None,
         "parts": checkpoints.parts,
     }
+
+
+def curves_of(job: Job) -> "Curves":
+    """The curves of a training, and the services that they are sent to."""
+    from seq2seq.training.callbacks import Curves
+    from seq2seq.training.loggers import Loggers
+
+    options = job.parts.trainer
+    curves = Curves(job.run, options.log_every_n_steps, Loggers(options.loggers, job.run, job.settings))
+    curves.changes = job.allowed
+    return curves
 
 
 def first_words(job: Job, learner: "Learner", trainer: "Trainer", length: Length) -> "list[EarlierPart]":

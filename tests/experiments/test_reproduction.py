@@ -117,6 +117,8 @@ def test_versions_and_machine_are_compared(
         ({"config": {"data": {"corpus": {"class_path": "evil.Corpus"}}}}, r"config\.data\.corpus\.class_path.*--import evil"),
         ({"config": {"task": "evil.Task", "data": {"path": "x"}}}, r"config\.task.*--import evil"),
         ({"config": {"data": {"corpus": {"class_path": "subprocess.Popen", "init_args": {"args": "touch evil"}}}}}, "Popen"),
+        ({"config": {"trainer": {"callbacks": ["evil.Callback"]}}}, r"trainer\.callbacks.*--import evil"),
+        ({"config": {"trainer": {"callbacks": [{"class_path": "evil.Callback"}]}}}, r"trainer\.callbacks.*--import evil"),
         ({"config": {}}, "no configuration"),
         ({"config": {"data": {"pth": 3}}}, r"data\.pth"),
         ({"config": [1]}, "config"),
