@@ -4,7 +4,7 @@ The state of a layer is a tuple of (D, B, H) tensors for its D directions: two t
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal, TypeVar
 
 import torch
@@ -103,6 +103,13 @@ class Cell(NetworkPart):
             state = self.step(now, state, direction, mask)
             states.append(state)
         return tuple(torch.stack(tensors, 1) for tensors in zip(*states, strict=True))
+
+    def matrices(self) -> Iterator[tuple[Tensor, bool]]:
+        """Matrices that a training draws anew (`initial_values`), (gates * H, I), and which lead from state to state.
+
+        Those of a cell of others keep what `create` has given them.
+        """
+        return iter(())
 
     def zeros(self, inputs: Tensor) -> CellState:
         """A state of zeros for inputs (B, T, I)."""
@@ -214,6 +221,11 @@ class Fused(Cell):
             state = tuple(tensor.contiguous() for tensor in state)
         outputs, last = self.torch(inputs, state if state is None or self.states > 1 else state[0])
         return outputs, ((last,) if self.states == 1 else tuple(last))
+
+    def matrices(self) -> Iterator[tuple[Tensor, bool]]:
+        for name, weight in self.torch.named_parameters():
+            if name.startswith("weight"):
+                yield weight, "_hh_" in name
 
     def weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W_ih, W_hh, b_ih, b_hh."""
@@ -327,8 +339,12 @@ class LayerNormLSTM(Cell):
     def _product(self, size: int, shifted: bool) -> nn.Sequential:
         """Linear map to the four gates f, i, o, g and their normalisation; one shift serves both products and b."""
         linear = nn.Linear(size, 4 * self.hidden_size, bias=False)
-        nn.init.uniform_(linear.weight, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         return nn.Sequential(linear, nn.LayerNorm(4 * self.hidden_size, bias=shifted))
+
+    def matrices(self) -> Iterator[tuple[Tensor, bool]]:
+        for products, from_state in ((self.of_input, False), (self.of_hidden, True)):
+            for product in products:
+                yield product.get_parameter("0.weight"), from_state
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
         states = []
@@ -377,6 +393,10 @@ class MinCell(Cell):
             for linear in self.maps:
                 for gate, (_, bias) in enumerate(self.biases):
                     linear.get_parameter("bias")[gate * size : (gate + 1) * size] = bias * self.forget_bias
+
+    def matrices(self) -> Iterator[tuple[Tensor, bool]]:
+        for linear in self.maps:
+            yield linear.get_parameter("weight"), False
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
         return (gated_recurrence(at_least_32_bits(self.maps[direction](inputs)), at_least_32_bits(state[0])),)

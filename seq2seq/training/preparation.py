@@ -22,6 +22,7 @@ from seq2seq.data.trained_rows import trained_rows
 from seq2seq.decoding import length_bound
 from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.errors import Finished, InputError, Stopped
+from seq2seq.models.initial_values import draw
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
@@ -181,6 +182,8 @@ def learner_of(
 
 def first_parameters(job: Job, task: Task, origin: Parent | None) -> dict[str, Any] | None:
     """Give a task the parameters that training begins with, and freeze parts; what it has of its parent."""
+    if not job.resume:
+        draw(task)
     begun = None if origin is None else origin.give(task)
     if begun is None and not job.resume:
         task.initialise()
