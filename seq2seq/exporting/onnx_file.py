@@ -37,7 +37,8 @@ def refuse_lacking() -> None:
         try:
             __import__(name)
         except ImportError:
-            raise InputError(f"--to onnx needs {name}, which is not installed; pip install 'seq2seq[export]'") from None
+            remedy = "pip install 'recurrent-seq2seq[export]'"
+            raise InputError(f"--to onnx needs {name}, which is not installed; {remedy}") from None
 
 
 def recurrence(

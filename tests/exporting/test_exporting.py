@@ -37,6 +37,7 @@ from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax
 from seq2seq.models.word_embedding import WordOptions
+from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding
@@ -67,7 +68,7 @@ def shaken(task: Task) -> Task:
 
 def assert_same(task: Task, rows: Rows, decoding: Decoding, folder: Path, others: Sequence[Decoding] = ()) -> None:
     """The file predicts as the task does, for several sizes of batches and other choices at the call."""
-    pytest.importorskip("onnxruntime", reason="pip install 'seq2seq[export]'")
+    pytest.importorskip("onnxruntime", reason="pip install 'recurrent-seq2seq[export]'")
     file = folder / "model.onnx"
     onnx_file.write(graph_of(task, decoding), file, {})
     split = split_of(rows, task.tokenizers, task.row_format)
@@ -262,7 +263,7 @@ def test_every_forecaster(settings: dict[str, Any], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_becomes_a_file_that_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    onnx = pytest.importorskip("onnx", reason="pip install 'seq2seq[export]'")
+    onnx = pytest.importorskip("onnx", reason="pip install 'recurrent-seq2seq[export]'")
     output, small_output = tmp_path / "model.onnx", tmp_path / "small.onnx"
     arguments = [str(RUN), "--data.path", str(RUN / "corpus"), "--output"]
     export.main([*arguments, str(output)])
@@ -311,7 +312,7 @@ def test_what_cannot_be_exported(
 
 
 def test_a_beam_wider_than_half_of_a_large_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = seq2seq.load(RUN)
+    task = checkpoint.load(RUN)
     monkeypatch.setattr(graphs, "SMALL", 5)
     size = len(task.tokenizers.target) // 2
     assert graph_of(task, Decoding(beam_size=size)).inputs
@@ -322,7 +323,7 @@ def test_a_beam_wider_than_half_of_a_large_vocabulary_is_refused(monkeypatch: py
 def test_an_older_torch_and_a_missing_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     monkeypatch.setitem(sys.modules, "onnx", sys)
-    with pytest.raises(InputError, match=r"onnxscript.*seq2seq\[export\]"):
+    with pytest.raises(InputError, match=r"onnxscript.*recurrent-seq2seq\[export\]"):
         onnx_file.refuse_lacking()
     monkeypatch.setattr(torch, "__version__", "2.10.1+cpu")
     with pytest.raises(InputError, match=r"2\.11.*2\.10\.1"):
@@ -402,7 +403,7 @@ def test_limits_follow_from_what_the_file_says(
 
 
 def test_tokenizers_come_back_from_what_the_file_says() -> None:
-    task = seq2seq.load(RUN)
+    task = checkpoint.load(RUN)
     stored = as_metadata(described(graph_of(task, BEAM), BEAM, 512, "f00", {}))
     content = json.loads(stored[KEY])
     assert content["fingerprint"] == "f00"
