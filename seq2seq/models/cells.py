@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from seq2seq.models.exported import exporting, over_time
+from seq2seq.models.exported import as_operator, exporting, scanned
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.scan import gated_recurrence, gated_step
 from seq2seq.pinned_copy import to_device
@@ -90,7 +90,10 @@ class Cell(NetworkPart):
             first = self.zeros(inputs) if state is None else tuple(tensor[direction] for tensor in state)
             read = turned(inputs, lengths) if direction else inputs
             mask = None if masks is None else masks[direction]
-            run = (self.scanned if exporting() else self.run)(read, first, direction, mask)
+            if exporting():
+                run = scanned(self.step, read, first, direction, mask)
+            else:
+                run = self.run(read, first, direction, mask)
             last.append(tuple(at_end(tensor, lengths) for tensor in run))
             outputs.append(turned(run[0], lengths) if direction else run[0])
         joined = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
@@ -105,15 +108,6 @@ class Cell(NetworkPart):
             state = self.step(now, state, direction, mask)
             states.append(state)
         return tuple(torch.stack(tensors, 1) for tensors in zip(*states, strict=True))
-
-    def scanned(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
-        """The same as `run` by `step`, however it is written, in a network that is being exported."""
-
-        def step(carried: CellState, now: CellState) -> tuple[CellState, CellState]:
-            after = self.step(now[0], carried, direction, mask)
-            return after, after
-
-        return over_time(step, state, (inputs,))[1]
 
     def matrices(self) -> Iterator[tuple[Tensor, bool]]:
         """Matrices that a training draws anew (`initial_values`), (gates * H, I), and which lead from state to state.
@@ -204,7 +198,9 @@ class Fused(Cell):
     ) -> tuple[Tensor, CellState]:
         """Rows of one length take the dense layer; a mixed batch is packed, so no padding ever enters a state."""
         if exporting():
-            return self.exported(inputs, state, lengths)
+            weights = [self.weights(direction) for direction in range(self.directions)]
+            outputs, last = as_operator(self.torch.mode, weights, inputs, state, lengths)
+            return outputs, last[: self.states]
         if masks is not None:
             return super().forward(inputs, state, lengths, masks)
         if torch.is_autocast_enabled(inputs.device.type) and lacks_bfloat16(inputs.device):
@@ -234,17 +230,6 @@ class Fused(Cell):
             state = tuple(tensor.contiguous() for tensor in state)
         outputs, last = self.torch(inputs, state if state is None or self.states > 1 else state[0])
         return outputs, ((last,) if self.states == 1 else tuple(last))
-
-    def exported(self, inputs: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
-        """The same as one operator."""
-        if lengths is None:
-            lengths = torch.full((inputs.shape[0],), inputs.shape[1])
-        state = state or (inputs.new_zeros(self.directions, inputs.shape[0], self.hidden_size),)
-        columns = zip(*(self.weights(direction) for direction in range(self.directions)), strict=True)
-        by_input, by_hidden, *biases = (torch.stack(of) for of in columns)
-        weights = (by_input, by_hidden, torch.cat(biases, 1))
-        outputs, *last = torch.ops.seq2seq.recurrence(inputs, lengths, *weights, state[0], state[-1], self.torch.mode)
-        return outputs, tuple(last[: self.states])
 
     def matrices(self) -> Iterator[tuple[Tensor, bool]]:
         for name, weight in self.torch.named_parameters():

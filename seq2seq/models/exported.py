@@ -37,6 +37,37 @@ def over_time(
     return tuple(last), tuple(one.transpose(0, 1) for one in out)
 
 
+def scanned(
+    step: Callable[[Tensor, Tensors, int, Tensor | None], Tensors],
+    inputs: Tensor,
+    first: Tensors,
+    direction: int,
+    mask: Tensor | None,
+) -> Tensors:
+    """A cell's step over inputs (B, T, I), from its first state on: the state tensors after each step, (B, T, H)."""
+
+    def body(carried: Tensors, now: Tensors) -> tuple[Tensors, Tensors]:
+        after = step(now[0], carried, direction, mask)
+        return after, after
+
+    return over_time(body, first, (inputs,))[1]
+
+
+def as_operator(
+    kind: str, weights: Sequence[Tensors], inputs: Tensor, state: Tensors | None, lengths: Tensor | None
+) -> tuple[Tensor, Tensors]:
+    """A layer of torch over inputs (B, T, I) as one operator, `recurrence`; weights: W_ih, W_hh, b_ih, b_hh of each
+    direction. Returns outputs and last states, of which those without a cell have the same twice."""
+    by_input, by_hidden, *biases = (torch.stack(of) for of in zip(*weights, strict=True))
+    if lengths is None:
+        lengths = torch.full((inputs.shape[0],), inputs.shape[1])
+    if state is None:
+        state = (inputs.new_zeros(len(weights), inputs.shape[0], by_hidden.shape[2]),)
+    both = (by_input, by_hidden, torch.cat(biases, 1))
+    outputs, *last = torch.ops.seq2seq.recurrence(inputs, lengths, *both, state[0], state[-1], kind)
+    return outputs, tuple(last)
+
+
 @torch.library.custom_op("seq2seq::recurrence", mutates_args=())
 def recurrence(
     inputs: Tensor,
