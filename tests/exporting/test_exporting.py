@@ -44,6 +44,7 @@ from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
+from seq2seq.tasks.translation import Translation
 from tests.models.networks import PAIRS, task_of
 from tests.runs.old_checkpoint import FOLDER
 from tests.support import SENTENCES, SPANS, Rows, learnt, rows_of, small, split_of
@@ -239,6 +240,20 @@ def test_every_generator(source: Tokenizer, temperature: float | None, tmp_path:
     ]
     task = shaken(small(Generation, learnt(rows, source, Characters()), condition_every_step=numbers))
     assert_same(task, rows, Decoding(beam_size=2, max_length=9, temperature=temperature), tmp_path)
+
+
+@pytest.mark.slow
+def test_running_text_begins_anew_in_each_row(tmp_path: Path) -> None:
+    rows = [("", "abc"[: 1 + row % 3]) for row in range(9)]
+    task = shaken(small(Generation, learnt(rows, NoSource(), Characters()), running=True))
+    assert_same(task, rows, Decoding(beam_size=3, max_length=9), tmp_path)
+
+
+@pytest.mark.slow
+def test_vectors_to_text(tmp_path: Path) -> None:
+    rows = [("\t".join(f"{row} {step}" for step in range(2 + row % 4)), "abc"[: 1 + row % 3]) for row in range(9)]
+    task = shaken(small(Translation, learnt(rows, Vectors(), Characters()), attention=attentions.Additive(4)))
+    assert_same(task, rows, BEAM, tmp_path)
 
 
 @pytest.mark.slow
