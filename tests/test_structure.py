@@ -48,7 +48,7 @@ RULES: dict[str, set[str]] = {
     "device_check": TASKS | {"runs", "training", "analysis", "data/corpora/builtin"},
     "cli": TASKS | {"runs", "training/options"},
 }
-COMMANDS = {"train", "evaluate", "predict", "lint", "launch", "midi", "check_device"}
+COMMANDS = {"train", "evaluate", "predict", "score", "lint", "launch", "midi", "check_device"}
 DOOR = {"": {"runs"}, "data/corpora": {"data/corpora/builtin"}}
 """What the `__init__` of a package may import besides: `seq2seq.load`, when it is used; all corpora."""
 

@@ -127,6 +127,16 @@ class Task(nn.Module, Part):
         """
         return self.predict(batch, decoding), None, state
 
+    def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
+        """The log-probability in nats of each token of each target, its end included; state: as in `predict_and_score`.
+
+        What has no probability, such as a label that training lacks, has minus infinity.
+        """
+        raise InputError(
+            f"this run is a {type(self).__name__}, which gives its targets no probability; score what it predicts "
+            "with python -m seq2seq.evaluate"
+        )
+
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         """`predict_and_score` with `validation_loss`; a subclass may read the sources once for both."""
         hypotheses, scores, state = self.predict_and_score(batch, state, decoding)
@@ -317,6 +327,12 @@ class RecurrentTask(Task):
     def usual_metrics(self) -> list[Metric]:
         """The metrics where the settings name none."""
         raise TypeError(f"{type(self).__name__} does not name its metrics")
+
+
+def per_row(flat: Tensor, lengths: Tensor) -> list[list[float]]:
+    """What belongs to the first lengths (B,) tokens of each row, from all of it one after the other (N,)."""
+    values, ends = flat.tolist(), lengths.cumsum(0).tolist()
+    return [values[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def pack_task(task: Task) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.language_model import Generator
 from seq2seq.models.recurrent import Stack
 from seq2seq.pinned_copy import to_host
-from seq2seq.tasks.base import RecurrentTask
+from seq2seq.tasks.base import RecurrentTask, per_row
 from seq2seq.tasks.decoding_options import Decoding
 
 
@@ -150,18 +150,28 @@ class Generation(RecurrentTask):
         self, batch: Batch, recurrent: CellState, decoding: Decoding
     ) -> tuple[list[list[Hypothesis]], list[list[float]], CellState]:
         """The same for running text alone: its rows are read one after the other."""
-        before, scores = [], []
         with without_gradients():
-            state = self.state_from(recurrent)
-            for row, length in zip(batch.target, batch.target_lengths.tolist(), strict=True):
-                before.append(state.recurrent)
-                tokens = row[:length].clone().unsqueeze(0)
-                tokens[0, 0] = EOS  # of the row before: the whole text begins as if one had just ended
-                features, state = self.network(tokens[:, :-1], state, None)
-                scores.append(self.network.decoder.output.label_log_probs(features[0], tokens[0, 1:]))
+            references, before, after = self.read_in_order(batch, recurrent)
             joined = tuple(torch.cat(tensors, dim=1) for tensors in zip(*before, strict=True))
-            references = [row.tolist() for row in to_host(*scores)]  # one wait for all rows
-            return self.generate(self.state_from(joined), batch.row_keys, decoding), references, state.recurrent
+            return self.generate(self.state_from(joined), batch.row_keys, decoding), references, after
+
+    def read_in_order(self, batch: Batch, recurrent: CellState) -> tuple[list[list[float]], list[CellState], CellState]:
+        """Rows of running text one after the other: the scores of each, the state before each and after the last."""
+        before, scores, state = [], [], self.state_from(recurrent)
+        for row, length in zip(batch.target, batch.target_lengths.tolist(), strict=True):
+            before.append(state.recurrent)
+            tokens = row[:length].clone().unsqueeze(0)
+            tokens[0, 0] = EOS  # of the row before: the whole text begins as if one had just ended
+            features, state = self.network(tokens[:, :-1], state, None)
+            scores.append(self.network.decoder.output.label_log_probs(features[0], tokens[0, 1:]))
+        return [row.tolist() for row in to_host(*scores)], before, state.recurrent  # one wait for all rows
+
+    def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
+        if not self.running:
+            return self.reference_scores(batch), state
+        with without_gradients():
+            scores, _, after = self.read_in_order(batch, state)
+            return scores, after
 
     def reference_scores(self, batch: Batch) -> list[list[float]]:
         """The log-probability in nats of each token of each target."""
@@ -172,9 +182,9 @@ class Generation(RecurrentTask):
     def scores(self, features: Tensor, labels: Tensor, lengths: Tensor) -> list[list[float]]:
         """The log-probability in nats of the first lengths (B,) of labels (B, T), given features (B, T, R)."""
         real = real_positions(lengths, labels)
-        flat = self.network.decoder.output.label_log_probs(picked(features, real), picked(labels, real)).tolist()
-        ends = lengths.cumsum(0).tolist()
-        return [flat[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True)]
+        return per_row(
+            self.network.decoder.output.label_log_probs(picked(features, real), picked(labels, real)), lengths
+        )
 
     def generate(self, state: State, row_keys: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
         """Texts that continue from a state: each a row of its own or, of running text, what follows the row before."""

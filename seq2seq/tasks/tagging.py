@@ -16,14 +16,14 @@ from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
-from seq2seq.models.cells import CellState
+from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
-from seq2seq.tasks.base import RecurrentTask, Validated
+from seq2seq.tasks.base import RecurrentTask, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
@@ -105,6 +105,12 @@ class Tagging(RecurrentTask):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
             return self.tagged(*self.states(batch), batch, decoding)
+
+    def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
+        with without_gradients():
+            states, lengths = self.states(batch)[0].states[:, : batch.target.shape[1]], batch.target_lengths
+            log_probs: Tensor = self.labeller.log_probs(states, batch.target, lengths)
+            return per_row(picked(log_probs, real_positions(lengths, log_probs)), lengths), state
 
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         with without_gradients():

@@ -22,7 +22,7 @@ from seq2seq.models.fixed_vector import Bridge, Copy
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.pinned_copy import to_device
-from seq2seq.tasks.base import RecurrentTask, Validated
+from seq2seq.tasks.base import RecurrentTask, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 
 
@@ -148,6 +148,12 @@ class Translation(RecurrentTask):
         """The best hypotheses of sources that have been encoded."""
         limits = to_device(self.limits(batch.source_lengths, decoding), batch.source.device)
         return self.search(self.step, state, limits, batch.row_keys, decoding)
+
+    def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
+        with without_gradients():
+            encoded, labels, lengths = self.encode(batch), batch.target[:, 1:], batch.target_lengths - 1
+            outputs, real = self.network.decoder(batch.target[:, :-1], encoded), real_positions(lengths, labels)
+            return per_row(self.network.decoder.label_log_probs(outputs, encoded.source, labels, real), lengths), state
 
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         with without_gradients():
