@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     config = command.parse(parser, arguments)
     content = checkpoint.read(path)
     task = checkpoint.restore(content, path)
-    max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
+    max_length = checkpoint.longest_source(content, path)
     device = predict_texts.choose_device(config.device)
     task.to(device)
     total, state = score_texts.Total(), task.first_state(1)

@@ -3,7 +3,7 @@
 import inspect
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -159,6 +159,17 @@ class Task(nn.Module, Part):
             kind = type(self).__name__
             raise InputError(f"decoding.prefix is {decoding.prefix!r}, but this {kind} does not search; leave it out")
 
+        if decoding.coverage_penalty and not self.attends:
+            raise InputError(
+                f"decoding.coverage_penalty is {decoding.coverage_penalty}, but nothing here attends to a source; set "
+                "it to 0, or train a translation with model.attention"
+            )
+
+    @property
+    def attends(self) -> bool:
+        """Whether the search knows where attention looks."""
+        return False
+
     @property
     def predicts_once(self) -> bool:
         """Whether a row has one prediction, however many are asked for."""
@@ -213,6 +224,10 @@ class Task(nn.Module, Part):
 
     # Search.
 
+    def start_of_search(self, batch: Batch) -> tuple[StepFunction[Any], Any]:
+        """One step of the search, and the state before the first, by tasks of which several can predict together."""
+        raise TypeError(f"a {type(self).__name__} predicts alone")
+
     def search(
         self,
         step: StepFunction[S],
@@ -221,21 +236,22 @@ class Task(nn.Module, Part):
         row_keys: Tensor,
         decoding: Decoding,
         rules: Constraints | None = None,
+        bonus: Callable[[S], Tensor] | None = None,
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of each source, or drawn ones. limits (B,); row_keys (B,) tell the rows apart.
 
-        rules: None for those of `decoding`.
+        rules: None for those of `decoding`; bonus: as in `beam_search`.
         """
         if decoding.prefix:
-            return self.search_after_prefix(step, state, limits, row_keys, decoding)
-        ends, penalty = (BOS, EOS), decoding.length_penalty
+            return self.search_after_prefix(step, state, limits, row_keys, decoding, bonus)
+        ends, penalty, offset = (BOS, EOS), decoding.length_penalty, decoding.length_offset
         rules = rules or decoding.rules(limits)
         if decoding.temperature is not None:
             found = sample(step, state, limits, *ends, decoding.beam_size, decoding.draw(), row_keys, rules)
         elif decoding.beam_size == 1:
-            found = greedy(step, state, limits, *ends, penalty, rules)
+            found = greedy(step, state, limits, *ends, penalty, rules, offset)
         else:
-            found = beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules)
+            found = beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules, offset, bonus)
         if not self.row_format.target_ends:  # labels have the length of their source
             return found
         pairs = zip(found, limits.tolist(), strict=True)
@@ -243,7 +259,13 @@ class Task(nn.Module, Part):
 
     @torch.inference_mode()
     def search_after_prefix(
-        self, step: StepFunction[S], state: S, limits: Tensor, row_keys: Tensor, decoding: Decoding
+        self,
+        step: StepFunction[S],
+        state: S,
+        limits: Tensor,
+        row_keys: Tensor,
+        decoding: Decoding,
+        bonus: Callable[[S], Tensor] | None = None,
     ) -> list[list[Hypothesis]]:
         """What `search` finds after the tokens of decoding.prefix, with these before it."""
         prefix = self.prefix_tokens(decoding.prefix)
@@ -254,7 +276,7 @@ class Task(nn.Module, Part):
             return step(tokens.masked_fill(tokens == BOS, prefix[-1]), state)
 
         rules = decoding.rules(limits, prefix)
-        result = self.search(after, state, limits, row_keys, replace(decoding, prefix=""), rules)
+        result = self.search(after, state, limits, row_keys, replace(decoding, prefix=""), rules, bonus)
         return [[item._replace(tokens=[*prefix, *item.tokens]) for item in row] for row in result]
 
     def prefix_tokens(self, prefix: str) -> list[int]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seq2seq.configurable import Part
 from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.hypotheses import divisor
 from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.decoding.sampling import Draw
 from seq2seq.errors import InputError, check_range
@@ -28,6 +29,10 @@ class Decoding(Part):
     Args:
         beam_size: hypotheses kept for each source; 1 is greedy search.
         length_penalty: hypotheses are ranked by log-probability / length ** length_penalty.
+        length_offset: the length counts there as (length_offset + length) / (length_offset + 1); 5 with a
+            length_penalty of 0.2 to 0.8 is what Wu et al. 2016, eq. 14, do.
+        coverage_penalty: weight of what attention has left out of the source in a hypothesis that a beam has ended (Wu
+            et al. 2016, eq. 14, take 0.2); 0 for none.
         max_length_ratio: the most target tokens for each source token (10 more are always allowed); null for max_length
             or, without it, for a limit learnt from the training targets, all of which it has room for.
         max_length: the most target tokens of all, the end and prefix not counted; null for no such limit.
@@ -46,6 +51,8 @@ class Decoding(Part):
 
     beam_size: int = 5
     length_penalty: float = 1.0
+    length_offset: float = 0.0
+    coverage_penalty: float = 0.0
     max_length_ratio: float | None = None
     max_length: int | None = None
     min_length: int = 0
@@ -62,6 +69,8 @@ class Decoding(Part):
         if self.rows is not None:
             check_range("decoding.rows", self.rows, 1)
         check_range("decoding.length_penalty", self.length_penalty, 0, 10)
+        check_range("decoding.length_offset", self.length_offset, 0, 1000)
+        check_range("decoding.coverage_penalty", self.coverage_penalty, 0, 10)
         check_range("decoding.min_length", self.min_length, 0)
         check_range("decoding.no_repeat_ngram", self.no_repeat_ngram, 0)
         check_range("decoding.seed", self.seed, 0)
@@ -117,10 +126,14 @@ class Decoding(Part):
             return None
         return Constraints(torch.full_like(limits, self.min_length), self.no_repeat_ngram, tuple(prefix))
 
+    def divisor(self, length: int) -> float:
+        """What the log-probability of this many labels is divided by."""
+        return divisor(max(length, 1), self.length_penalty, self.length_offset)
+
     def draw(self) -> Draw:
         """The distribution that tokens are drawn from."""
         return Draw(self.temperature or 1.0, self.top_k, self.top_p, self.seed)
 
     def greedy(self) -> "Decoding":
         """Greedy search with the other settings unchanged."""
-        return replace(self, beam_size=1, temperature=None, top_k=None, top_p=None)
+        return replace(self, beam_size=1, temperature=None, top_k=None, top_p=None, coverage_penalty=0.0)

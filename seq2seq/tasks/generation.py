@@ -10,7 +10,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD
 from seq2seq.data.tokenizers.units import Listed, NoSource
-from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, without_gradients
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
@@ -188,15 +188,18 @@ class Generation(RecurrentTask):
 
     def generate(self, state: State, row_keys: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
         """Texts that continue from a state: each a row of its own or, of running text, what follows the row before."""
-        before = EOS if self.running else BOS
-
-        def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
-            log_probs, state = self.network.decoder.step(tokens.masked_fill(tokens == BOS, before), state)
-            log_probs[..., self.unwritable] = -torch.inf
-            return log_probs, state
-
         limits = self.limits(torch.zeros(len(row_keys), dtype=torch.long), decoding).to(self.unwritable.device)
-        return self.search(step, state, limits, row_keys, decoding)
+        return self.search(self.step, state, limits, row_keys, decoding)
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step of the search; running text begins as if a row had just ended."""
+        before = EOS if self.running else BOS
+        log_probs, state = self.network.decoder.step(tokens.masked_fill(tokens == BOS, before), state)
+        log_probs[..., self.unwritable] = -torch.inf
+        return log_probs, state
+
+    def start_of_search(self, batch: Batch) -> tuple[StepFunction[State], State]:
+        return self.step, self.start(batch)
 
     def generate_from_prompts(
         self, prompts: Sequence[str], first_row: int, state: CellState, decoding: Decoding, share: slice = slice(None)

@@ -124,10 +124,11 @@ class Tagging(RecurrentTask):
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
             tagged = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
+        divided = decoding.divisor
         rows = zip(*(column.tolist() for column in (*to_host(*tagged), lengths)), strict=True)
         return [
             [
-                Hypothesis(labels[:length], score / max(length, 1) ** decoding.length_penalty, log_probs[:length])
+                Hypothesis(labels[:length], score / divided(length), log_probs[:length])
                 for labels, score, log_probs in zip(ids, scores, tokens, strict=True)
                 if score > -torch.inf
             ]
@@ -151,12 +152,12 @@ class Tagging(RecurrentTask):
             log_probs[..., EOS] = 0.0
             return log_probs, state
 
-        limits, penalty = to_device(lengths + 1, states.device), decoding.length_penalty
+        limits = to_device(lengths + 1, states.device)
         result = self.search(step, decoder.start(states), limits, batch.row_keys, decoding, Constraints(limits - 1))
 
         def without_end(item: Hypothesis) -> Hypothesis:
             scores = item.token_scores[:-1]
-            score = sum(scores) / max(len(item.tokens), 1) ** penalty
+            score = sum(scores) / decoding.divisor(len(item.tokens))
             return item._replace(token_scores=scores, score=score, at_limit=None)
 
         return [[without_end(item) for item in row] for row in result]

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from seq2seq import score
-from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
@@ -19,7 +18,6 @@ from seq2seq.models.attention import Additive, Dot
 from seq2seq.models.crf import ConditionalRandomField, constraints
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax
-from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding
@@ -27,7 +25,7 @@ from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
 from seq2seq.tasks.translation import Translation
-from tests.support import PAIRS, SPANS, Rows, batch_of, learnt, small
+from tests.support import PAIRS, SPANS, Rows, batch_of, learnt, saved, small
 
 CPU = torch.device("cpu")
 TAGGED = [(source.replace("\t", " "), target.replace("\t", " ")) for source, target in SPANS]
@@ -117,13 +115,6 @@ def test_a_label_that_training_lacks_is_impossible() -> None:
         assert json.loads(score.as_json(one))["log_prob"] is None
 
 
-def write(task: Task, folder: Path) -> Path:
-    """A checkpoint of the task."""
-    states = {f"task.{name}": value for name, value in task.state_dict().items()}
-    checkpoint.write({"seq2seq": checkpoint.packed(task, DataModule()), "state_dict": states}, folder / "one.ckpt")
-    return folder / "one.ckpt"
-
-
 def test_the_command_writes_a_line_for_each_pair(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +122,13 @@ def test_the_command_writes_a_line_for_each_pair(
     task, rows = made("translation")
     for side, name in enumerate(("in", "out")):
         (tmp_path / name).write_text("".join(f"{row[side]}\n" for row in rows[:5]))
-    command = [str(write(task, tmp_path)), "--sources", str(tmp_path / "in"), "--targets", str(tmp_path / "out")]
+    command = [
+        str(saved(task, tmp_path / "one.ckpt")),
+        "--sources",
+        str(tmp_path / "in"),
+        "--targets",
+        str(tmp_path / "out"),
+    ]
     score.main([*command, "--device", "cpu"])
     printed = capsys.readouterr()
     expected = scored(task.eval(), rows[:5])
