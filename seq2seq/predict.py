@@ -21,6 +21,7 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.inference import decoding_rows, ensemble, predict_texts, token_stream
 from seq2seq.inference.device import tf32
 from seq2seq.runs import checkpoint
+from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import remedy
@@ -143,15 +144,18 @@ def answer(
     decoding: Decoding,
 ) -> None:
     """Read, predict and write chunk after chunk; the first process reads and writes."""
-    read = ended = 0
+    read = ended = broken = 0
     for texts, number in processes.each(readable_chunks(task, sys.stdin.buffer)):
         read = number + len(texts)
         shares = processes.gathered(lambda texts=texts, number=number: predicted(texts, number))  # type: ignore[misc]
         for several in zip(*shares, strict=True):
             best: list[Hypothesis] = next(filter(None, several), [])[: config.n_best]
             ended += any(one.at_limit for one in best)
+            broken += any(words.is_broken(one, decoding) for one in best[:1])
             sys.stdout.buffer.write(f"{show(task, best, config)}\n".encode())
         sys.stdout.buffer.flush()
+    if broken:
+        log.warning("%d of %d lines break decoding.include or avoid at their limit; %s", broken, read, words.REMEDY)
     if ended:
         limit = task.limit_in_words(decoding)
         log.warning("%d of %d lines have a prediction as long as allowed: %s; %s", ended, read, limit, remedy(decoding))

@@ -50,6 +50,7 @@ def beam_search(
     rules: Constraints | None = None,
     length_offset: float = 0.0,
     bonus: Callable[[S], Tensor] | None = None,
+    grow: "Advance | None" = None,
 ) -> list[list[Hypothesis]]:
     """The best hypotheses of each source, best first, at most `beam_size`, that keep to the rules.
 
@@ -58,7 +59,7 @@ def beam_search(
     what is added where a hypothesis ends (B, K), zero or less. At each step the best 2 K continuations are ranked;
     those that end leave, K others live on. A source is done, and leaves the batch, when K hypotheses have ended and the
     best of them ranks no lower than the best living one does now, or when none that lives can enter a full list any
-    more.
+    more. grow: what takes the place of `advance`, by searches that choose otherwise who lives on.
     """
     known, device, every = limits.tolist(), limits.device, steps_between_checks(limits.device)
     if not known:
@@ -75,7 +76,7 @@ def beam_search(
         forced = limits[sources] <= position + 1 if min(known) <= position + 1 else None
         added = None if bonus is None else bonus(state)
         divided = divisor(position + 1, length_penalty, length_offset)
-        beam, rows = advance(beam, log_probs, forced, position + 1, end, divided, added)
+        beam, rows = (grow or advance)(beam, log_probs, forced, position + 1, end, divided, added)
         over = complete(beam, divided, divisor(limits[sources], length_penalty, length_offset))
         beam = beam._replace(totals=beam.totals.masked_fill(over.unsqueeze(1), NEVER))  # done, whenever that is checked
         done = over.tolist() if (position + 1) % every == 0 else []
@@ -168,11 +169,15 @@ def finish(beam: Beam, new: Tensor, tokens: Tensor, scores: Tensor, length: int)
 
 def complete(beam: Beam, now: float, at_limit: Tensor) -> Tensor:
     """(B,) true where the search is over; now, at_limit (B,): what log-probabilities are divided by, and at the end."""
-    living, first, last = beam.totals[:, 0], beam.done_ranks[:, 0], beam.done_ranks[:, -1]
+    living, first, last = beam.totals.amax(-1), beam.done_ranks[:, 0], beam.done_ranks[:, -1]
     settled = (last > NEVER) & (living / now <= first)
     hopeless = living / at_limit <= last  # true also where nothing lives
     over: Tensor = settled | hopeless
     return over
+
+
+Advance = Callable[[Beam, Tensor, Tensor | None, int, int, float, Tensor | None], tuple[Beam, Tensor]]
+"""What `advance` is."""
 
 
 def follow(history: Tensor, order: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +37,10 @@ class Ensemble(Task):
         """Of all together, by which a GPU's memory is shared out."""
 
     def check(self, text: str) -> None:
-        self.members[0].check(text)
+        cast(Task, self.members[0]).check(text)
 
     def start_of_search(self, batch: Batch) -> tuple[StepFunction[EnsembleState], EnsembleState]:
-        steps, states = zip(*(member.start_of_search(batch) for member in self.members), strict=True)
+        steps, states = zip(*(cast(Task, member).start_of_search(batch) for member in self.members), strict=True)
 
         def step(tokens: Tensor, state: EnsembleState) -> tuple[Tensor, EnsembleState]:
             total, *others = (one(tokens, own) for one, own in zip(steps, state.members, strict=True))

@@ -27,7 +27,7 @@ from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.dropout import number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
-from seq2seq.tasks import length_limits
+from seq2seq.tasks import length_limits, words
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
 
@@ -155,9 +155,12 @@ class Task(nn.Module, Part):
 
     def check_decoding(self, decoding: Decoding) -> None:
         """Raise InputError for what this task cannot do."""
-        if decoding.prefix and not self.searches:
-            kind = type(self).__name__
-            raise InputError(f"decoding.prefix is {decoding.prefix!r}, but this {kind} does not search; leave it out")
+        for name in ("prefix", "include", "avoid"):
+            if (value := getattr(decoding, name)) and not self.searches:
+                kind = type(self).__name__
+                raise InputError(f"decoding.{name} is {value!r}, but this {kind} does not search; leave it out")
+        if decoding.include or decoding.avoid:
+            words.check(decoding, self.tokenizers.target, self.row_format)
 
         if decoding.coverage_penalty and not self.attends:
             raise InputError(
@@ -242,6 +245,9 @@ class Task(nn.Module, Part):
 
         rules: None for those of `decoding`; bonus: as in `beam_search`.
         """
+        if decoding.avoid:
+            watched = words.avoiding(step, state, limits, decoding, self.tokenizers.target, bonus)
+            return self.search(*watched[:2], limits, row_keys, replace(decoding, avoid=None), rules, watched[2])
         if decoding.prefix:
             return self.search_after_prefix(step, state, limits, row_keys, decoding, bonus)
         ends, penalty, offset = (BOS, EOS), decoding.length_penalty, decoding.length_offset
@@ -251,7 +257,8 @@ class Task(nn.Module, Part):
         elif decoding.beam_size == 1:
             found = greedy(step, state, limits, *ends, penalty, rules, offset)
         else:
-            found = beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules, offset, bonus)
+            grow = words.growing(decoding, self.tokenizers.target)
+            found = beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules, offset, bonus, grow)
         if not self.row_format.target_ends:  # labels have the length of their source
             return found
         pairs = zip(found, limits.tolist(), strict=True)

@@ -40,6 +40,9 @@ class Decoding(Part):
         prefix: text that every prediction begins with.
         no_repeat_ngram: no sequence of n tokens occurs twice in a prediction, prefix included; 0 allows all. A
             prediction to which nothing may be added ends, even below min_length.
+        include: words or phrases that every prediction holds, as the tokens that they are made of (Post and Vilar
+            2018); needs a beam, a wider one for more of them. null for none.
+        avoid: words or phrases that no prediction holds, however they are made of tokens; null for none.
         temperature: draw beam_size predictions at random, with log-probabilities divided by this, instead of searching
             for the best; null to search.
         top_k: draw from the k most likely tokens; null for all.
@@ -58,6 +61,8 @@ class Decoding(Part):
     min_length: int = 0
     prefix: str = ""
     no_repeat_ngram: int = 0
+    include: list[str] | None = None
+    avoid: list[str] | None = None
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
@@ -84,6 +89,14 @@ class Decoding(Part):
             value, most = getattr(self, name), 1 if name == "top_p" else 100
             if value is not None and not 0 < value <= most:
                 raise InputError(f"decoding.{name} is {value}; it must be above 0 and at most {most}")
+        for name in ("include", "avoid"):
+            if any(not phrase.strip() for phrase in getattr(self, name) or ()):
+                raise InputError(f"decoding.{name} is {getattr(self, name)}; an empty one has no meaning, drop it")
+        if self.include and (self.beam_size == 1 or self.temperature is not None):
+            raise InputError(
+                f"decoding.include is {self.include}, for which a beam searches; set decoding.beam_size to 2 or more "
+                "and decoding.temperature to null"
+            )
         if self.temperature is None and (self.top_k is not None or self.top_p is not None):
             raise InputError("decoding.top_k and decoding.top_p draw at random; set decoding.temperature, such as 1.0")
 
@@ -136,4 +149,5 @@ class Decoding(Part):
 
     def greedy(self) -> "Decoding":
         """Greedy search with the other settings unchanged."""
-        return replace(self, beam_size=1, temperature=None, top_k=None, top_p=None, coverage_penalty=0.0)
+        one = {"beam_size": 1, "temperature": None, "top_k": None, "top_p": None}
+        return replace(self, **one, coverage_penalty=0.0, include=None)
