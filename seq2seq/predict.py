@@ -125,7 +125,7 @@ def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
     task.check_decoding(decoding)
     if config.n_best > 1 and task.predicts_once:
         raise InputError(f"--n_best {config.n_best}: this {type(task).__name__} predicts once for a line; leave it out")
-    if not task.searches or decoding.temperature is not None:
+    if not task.searches or (decoding.temperature is not None and decoding.risk is None):
         decoding = replace(decoding, beam_size=config.n_best)
     if config.n_best > decoding.beam_size:
         raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")

@@ -169,7 +169,7 @@ def finish(beam: Beam, new: Tensor, tokens: Tensor, scores: Tensor, length: int)
 
 def complete(beam: Beam, now: float, at_limit: Tensor) -> Tensor:
     """(B,) true where the search is over; now, at_limit (B,): what log-probabilities are divided by, and at the end."""
-    living, first, last = beam.totals.amax(-1), beam.done_ranks[:, 0], beam.done_ranks[:, -1]
+    living, first, last = beam.totals.amax(-1), beam.done_ranks.amax(-1), beam.done_ranks.amin(-1)
     settled = (last > NEVER) & (living / now <= first)
     hopeless = living / at_limit <= last  # true also where nothing lives
     over: Tensor = settled | hopeless

@@ -17,6 +17,7 @@ from seq2seq.data.tokenizers.base import BOS, EOS, Tokenizer, Tokenizers
 from seq2seq.decoding import length_bound
 from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.diverse import ranked
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 from seq2seq.decoding.length_bound import LengthBound
@@ -27,7 +28,7 @@ from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.dropout import number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
-from seq2seq.tasks import length_limits, words
+from seq2seq.tasks import least_risk, length_limits, words
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
 
@@ -155,7 +156,7 @@ class Task(nn.Module, Part):
 
     def check_decoding(self, decoding: Decoding) -> None:
         """Raise InputError for what this task cannot do."""
-        for name in ("prefix", "include", "avoid"):
+        for name in ("prefix", "include", "avoid", "risk"):
             if (value := getattr(decoding, name)) and not self.searches:
                 kind = type(self).__name__
                 raise InputError(f"decoding.{name} is {value!r}, but this {kind} does not search; leave it out")
@@ -257,8 +258,11 @@ class Task(nn.Module, Part):
         elif decoding.beam_size == 1:
             found = greedy(step, state, limits, *ends, penalty, rules, offset)
         else:
-            grow = words.growing(decoding, self.tokenizers.target)
+            grow = words.growing(decoding, self.tokenizers.target) or decoding.growing()
             found = beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules, offset, bonus, grow)
+            found = [ranked(row) for row in found] if decoding.groups > 1 else found
+        if decoding.risk is not None:
+            found = [least_risk.ranked(row, self.text, decoding.risk) for row in found]
         if not self.row_format.target_ends:  # labels have the length of their source
             return found
         pairs = zip(found, limits.tolist(), strict=True)

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from seq2seq.configurable import Part
+from seq2seq.decoding.beam import Advance
 from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.diverse import Diversity
 from seq2seq.decoding.hypotheses import divisor
 from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.decoding.sampling import Draw
 from seq2seq.errors import InputError, check_range
+from seq2seq.metrics.base import Metric
 
 USUAL_ROWS = 256
 """decoding.rows where neither settings nor a GPU's memory say otherwise."""
@@ -28,6 +31,9 @@ class Decoding(Part):
 
     Args:
         beam_size: hypotheses kept for each source; 1 is greedy search.
+        groups: groups of a beam, which divide beam_size and of which each avoids what those before it choose
+            (Vijayakumar et al. 2016), so that n best differ more; 1 for a usual beam.
+        diversity: what a token loses, in nats, for each hypothesis of an earlier group that takes it at the same step.
         length_penalty: hypotheses are ranked by log-probability / length ** length_penalty.
         length_offset: the length counts there as (length_offset + length) / (length_offset + 1); 5 with a
             length_penalty of 0.2 to 0.8 is what Wu et al. 2016, eq. 14, do.
@@ -48,11 +54,16 @@ class Decoding(Part):
         top_k: draw from the k most likely tokens; null for all.
         top_p: draw from the smallest set of most likely tokens with this probability in sum; null for all.
         seed: of the random draws.
+        risk: a metric such as Chrf: of the beam_size predictions those come first that agree best with all of them, the
+            most likely ones or, with a temperature, drawn ones (minimum Bayes risk, Kumar and Byrne 2004; Eikema and
+            Aziz 2020); null to rank by probability.
         rows: hypotheses of all sources computed at once; more are faster and need more memory. null for 256 or, on a
             GPU, as many as its memory holds, up to 2048.
     """
 
     beam_size: int = 5
+    groups: int = 1
+    diversity: float = 0.5
     length_penalty: float = 1.0
     length_offset: float = 0.0
     coverage_penalty: float = 0.0
@@ -67,12 +78,20 @@ class Decoding(Part):
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 1
+    risk: Metric | None = None
     rows: int | None = None
 
     def __post_init__(self) -> None:
         check_range("decoding.beam_size", self.beam_size, 1)
         if self.rows is not None:
             check_range("decoding.rows", self.rows, 1)
+        check_range("decoding.groups", self.groups, 1)
+        check_range("decoding.diversity", self.diversity, 0, 100)
+        if self.beam_size % self.groups or (self.groups > 1 and (self.include or self.temperature is not None)):
+            raise InputError(
+                f"decoding.groups {self.groups} must divide decoding.beam_size {self.beam_size}, and decoding.include and "
+                "temperature be null; choose other numbers, or set decoding.groups to 1"
+            )
         check_range("decoding.length_penalty", self.length_penalty, 0, 10)
         check_range("decoding.length_offset", self.length_offset, 0, 1000)
         check_range("decoding.coverage_penalty", self.coverage_penalty, 0, 10)
@@ -89,6 +108,10 @@ class Decoding(Part):
             value, most = getattr(self, name), 1 if name == "top_p" else 100
             if value is not None and not 0 < value <= most:
                 raise InputError(f"decoding.{name} is {value}; it must be above 0 and at most {most}")
+        if self.risk is not None and self.beam_size < 3:
+            raise InputError(
+                f"decoding.risk compares predictions, and decoding.beam_size is {self.beam_size}; set it to 3 or more"
+            )
         for name in ("include", "avoid"):
             if any(not phrase.strip() for phrase in getattr(self, name) or ()):
                 raise InputError(f"decoding.{name} is {getattr(self, name)}; an empty one has no meaning, drop it")
@@ -139,6 +162,10 @@ class Decoding(Part):
             return None
         return Constraints(torch.full_like(limits, self.min_length), self.no_repeat_ngram, tuple(prefix))
 
+    def growing(self) -> Advance | None:
+        """What chooses the hypotheses that live on where groups shall differ."""
+        return Diversity(self.groups, self.diversity).advance if self.groups > 1 else None
+
     def divisor(self, length: int) -> float:
         """What the log-probability of this many labels is divided by."""
         return divisor(max(length, 1), self.length_penalty, self.length_offset)
@@ -150,4 +177,4 @@ class Decoding(Part):
     def greedy(self) -> "Decoding":
         """Greedy search with the other settings unchanged."""
         one = {"beam_size": 1, "temperature": None, "top_k": None, "top_p": None}
-        return replace(self, **one, coverage_penalty=0.0, include=None)
+        return replace(self, **one, coverage_penalty=0.0, include=None, groups=1, risk=None)
