@@ -11,7 +11,7 @@ from seq2seq.decoding.constraints import LEAST
 from seq2seq.decoding.hypotheses import S, StepFunction
 
 
-class Phrases(NamedTuple):
+class PhraseBanks(NamedTuple):
     """Sequences of tokens that each hypothesis must hold: beam search with a bank for each number of tokens met.
 
     Post and Vilar 2018 with the selection of Hu et al. 2019: the best of each bank live on, then the second best of

@@ -89,8 +89,8 @@ class Decoding(Part):
         check_range("decoding.diversity", self.diversity, 0, 100)
         if self.beam_size % self.groups or (self.groups > 1 and (self.include or self.temperature is not None)):
             raise InputError(
-                f"decoding.groups {self.groups} must divide decoding.beam_size {self.beam_size}, and decoding.include and "
-                "temperature be null; choose other numbers, or set decoding.groups to 1"
+                f"decoding.groups {self.groups} must divide decoding.beam_size {self.beam_size}, and decoding.include "
+                "and temperature be null; choose other numbers, or set decoding.groups to 1"
             )
         check_range("decoding.length_penalty", self.length_penalty, 0, 10)
         check_range("decoding.length_offset", self.length_offset, 0, 1000)
@@ -176,5 +176,5 @@ class Decoding(Part):
 
     def greedy(self) -> "Decoding":
         """Greedy search with the other settings unchanged."""
-        one = {"beam_size": 1, "temperature": None, "top_k": None, "top_p": None}
-        return replace(self, **one, coverage_penalty=0.0, include=None, groups=1, risk=None)
+        one = replace(self, temperature=None, top_k=None, top_p=None, coverage_penalty=0.0, include=None, risk=None)
+        return replace(one, beam_size=1, groups=1)

@@ -26,7 +26,7 @@ def check(decoding: Decoding, target: Tokenizer, row_format: RowFormat) -> None:
     growing(decoding, target)
     if decoding.avoid:
         try:
-            target.parts()
+            target.written()
         except InputError as problem:
             raise InputError(f"decoding.avoid: {problem}") from problem
 
@@ -39,7 +39,7 @@ def growing(decoding: Decoding, target: Tokenizer) -> Advance | None:
     for phrase, own in zip(decoding.include, ids, strict=True):
         if not own or target.unknown_among(torch.tensor(own).numpy()).any():
             raise InputError(f"decoding.include: no training target has all the tokens of {phrase!r}; leave it out")
-    return lexical.Phrases(list(dict.fromkeys(map(tuple, ids)))).advance
+    return lexical.PhraseBanks(list(dict.fromkeys(map(tuple, ids)))).advance
 
 
 def avoiding(
@@ -60,7 +60,7 @@ def avoiding(
 def automaton(target: Tokenizer, phrase: str, device: torch.device) -> lexical.Spotted:
     """What spots a phrase: whole words of it, so that avoiding `cat` leaves `cats`, where words have blanks between."""
     joined = " ".join(phrase.split())
-    parts = target.parts()
+    parts = target.written()
     parts[EOS] = " "
     if not any(map(is_letter, joined)):
         return lexical.spotted(joined, parts, device)

@@ -11,7 +11,7 @@ from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.constraints import LEAST, Constraints
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.decoding.lexical import Phrases, avoiding, spotted
+from seq2seq.decoding.lexical import PhraseBanks, avoiding, spotted
 from seq2seq.decoding.sampling import Draw, sample
 from tests.decoding.chain import BEGIN, END, Chain, Rows
 
@@ -42,7 +42,7 @@ def holds(tokens: tuple[int, ...], phrase: tuple[int, ...]) -> bool:
 @given(st.integers(0, 10_000), st.integers(1, 4), PHRASES)
 def test_a_wide_beam_finds_all_that_hold_the_phrases(seed: int, limit: int, phrases: list[tuple[int, ...]]) -> None:
     chain, limits = Chain(seed), torch.tensor([limit, max(1, limit - 1), 1])
-    grow = Phrases(phrases).advance
+    grow = PhraseBanks(phrases).advance
     found = beam_search(chain.step, Rows(torch.arange(3)), limits, BEGIN, END, 60, 1.0, grow=grow)
     for source, row in enumerate(found):
         every = all_of(chain, source, int(limits[source]))
@@ -59,7 +59,7 @@ def test_a_narrow_beam_writes_the_phrases_too(seed: int, size: int, phrases: lis
     chain, tokens = Chain(seed), sum(map(len, phrases))
     chain.table[..., phrases[0][0]] -= 9.0  # nothing that would be written without being asked for
     together = beam_search(
-        chain.step, Rows(torch.arange(3)), torch.tensor([9, 7, 8]), BEGIN, END, size, grow=Phrases(phrases).advance
+        chain.step, Rows(torch.arange(3)), torch.tensor([9, 7, 8]), BEGIN, END, size, grow=PhraseBanks(phrases).advance
     )
     for source, limit in enumerate((9, 7, 8)):
         for one in together[source][:1]:
@@ -75,7 +75,7 @@ def test_a_narrow_beam_writes_the_phrases_too(seed: int, size: int, phrases: lis
             BEGIN,
             END,
             size,
-            grow=Phrases(phrases).advance,
+            grow=PhraseBanks(phrases).advance,
         )
         assert alone[0] == together[source]
 

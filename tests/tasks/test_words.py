@@ -101,5 +101,5 @@ def test_what_has_no_meaning_is_refused(task: Translation) -> None:
     with pytest.raises(InputError, match=r"decoding\.avoid.*Classification does not search"):
         labels.check_decoding(Decoding(avoid=["x"]))
     with pytest.raises(InputError, match="Vectors"):
-        Vectors().parts()
+        Vectors().written()
     assert Decoding(include=["a"]).greedy().include is None

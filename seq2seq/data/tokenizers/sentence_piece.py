@@ -216,7 +216,7 @@ class SentencePiece(Tokenizer):
         names = {**MARKS, UNK: "<unk>"}
         return [names.get(number) or unescaped(piece) for number, piece in zip(ids, pieces, strict=True)]
 
-    def parts(self) -> list[str]:
+    def written(self) -> list[str]:
         pieces = self._model.id_to_piece(list(range(len(self))))
         return [*[""] * SPECIAL, *(unescaped(piece.replace("▁", " ")) for piece in pieces[SPECIAL:])]
 

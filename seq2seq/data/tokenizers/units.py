@@ -62,7 +62,7 @@ class Listed(Tokenizer):
         shown = (number for number in ids if number == UNK or number >= SPECIAL)
         return one_line(self.join(self.unknown if number == UNK else self._units[number - SPECIAL] for number in shown))
 
-    def parts(self) -> list[str]:
+    def written(self) -> list[str]:
         between = self.join(["", ""])
         return [*[""] * SPECIAL, *(between + unit for unit in self._units)]
 
