@@ -3,9 +3,10 @@
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from seq2seq.errors import InputError
+from seq2seq import plugins
+from seq2seq.errors import InputError, UnknownClass
 
 
 class Part:
@@ -13,6 +14,9 @@ class Part:
 
     Every argument of `__init__` is kept in an attribute of the same name, so that a part describes itself.
     """
+
+    writes: ClassVar[tuple[str, ...]] = ()
+    """What a subclass must write besides abstract methods, for the contract of its kind."""
 
     def specification(self) -> dict[str, Any]:
         """Plain JSON from which `build` makes an equal part: {"class_path": ..., "init_args": {...}}."""
@@ -29,6 +33,23 @@ class Settings(Part):
 
 
 P = TypeVar("P", bound=Part)
+
+
+def lacking(kind: type) -> list[str]:
+    """What a class must still write before it can be used: abstract methods, and `writes` of the classes above it."""
+    names = sorted(getattr(kind, "__abstractmethods__", ()))
+    for base in kind.__mro__:
+        own = vars(base)
+        names += [name for name in own.get("writes", ()) if inspect.getattr_static(kind, name, None) is own.get(name)]
+    return names
+
+
+def refuse_incomplete(kind: type) -> None:
+    """Raise InputError for a class that does not keep the contract of its kind."""
+    if names := lacking(kind):
+        bases = [base.__name__ for base in kind.__mro__[1:] if base.__module__.startswith("seq2seq.")]
+        what = f" as a {bases[0]}" if bases else ""
+        raise InputError(f"{stored_name(kind)} lacks {', '.join(names)}, which it must write{what}: docs/extending.md")
 
 
 def plain(value: Any) -> Any:
@@ -50,25 +71,32 @@ def revive(value: Any) -> Any:
 def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
     """Make the part that `specification` describes; `more` adds arguments that are no JSON (a tokenizer, say).
 
-    Only subclasses of `base` that are already imported are found, never a module that a file names: a checkpoint
-    from a stranger cannot make this import or call anything else. A class of your own must be imported first.
+    Only subclasses of `base` that are already imported or come with an installed plug-in are found, never a module
+    that a file names: a checkpoint from a stranger cannot make this import or call anything else. A class of your own
+    must be imported first.
     """
     wanted, given = specification.get("class_path"), specification.get("init_args", {})
-    for candidate in descendants(base):
-        if named(candidate, wanted):
-            break
-    else:
+    candidate = imported(base, wanted)
+    if candidate is None and isinstance(wanted, str) and "." in wanted:
+        plugins.load()
+        candidate = imported(base, wanted)
+    if candidate is None:
         known = ", ".join(sorted(kind.__qualname__ for kind in descendants(base)))
-        remedy = "import the module that defines it first (--import MODULE)"
-        raise InputError(f"{wanted} is no known {base.__name__} (known: {known}); {remedy}")
+        raise UnknownClass(f"{wanted} is no known {base.__name__} (known: {known})", str(wanted))
     if not isinstance(given, Mapping):
         raise InputError(f"the stored settings of {wanted} are damaged: {given!r:.80} holds no names")
+    refuse_incomplete(candidate)
     arguments = {name: revive(value) for name, value in given.items()}
     refuse_wrong_types(candidate, arguments)
     try:
         return candidate(**arguments, **more)
     except TypeError as problem:
         raise InputError(f"the stored settings of {wanted} do not fit this version: {problem}") from problem
+
+
+def imported(base: type[P], wanted: Any) -> type[P] | None:
+    """The subclass of `base` that has been imported and that `wanted`, read from a file, means."""
+    return next((kind for kind in descendants(base) if named(kind, wanted)), None)
 
 
 def stored_name(kind: type) -> str:

@@ -5,6 +5,14 @@ class InputError(ValueError):
     """Something the user gave is wrong; the message names it and says what to do."""
 
 
+class UnknownClass(InputError):
+    """A file names a class that has not been imported."""
+
+    def __init__(self, problem: str, wanted: str, remedy: str = "") -> None:
+        super().__init__(f"{problem}; {remedy or 'import the module that defines it first (--import MODULE)'}")
+        self.problem, self.wanted = problem, wanted
+
+
 class Interrupted(KeyboardInterrupt):
     """The user stopped a training; the message says how to resume."""
 

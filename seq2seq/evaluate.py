@@ -9,16 +9,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
+from seq2seq import plugins
 from seq2seq.analysis import systems
 from seq2seq.analysis.comparison import comparison
 from seq2seq.analysis.examine import Examined, examine
 from seq2seq.analysis.results_files import as_json, publish, without_nan
 from seq2seq.analysis.words import training_counts
+from seq2seq.api.scores import ScoreTable
+from seq2seq.api.settings import as_arguments
 from seq2seq.atomic_files import write_text
 from seq2seq.cli import command
 from seq2seq.cluster import watchdog
@@ -49,6 +53,9 @@ OF_TRAINING = (
     "average",
     "skipped",
     "teacher",
+    "parent",
+    "frozen",
+    "parts",
     "changed",
     "resumed",
     "data",
@@ -98,6 +105,7 @@ def scoring_parser(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentPa
 
 def add_comparing(parser: ArgumentParser) -> None:
     """The options that only a comparison has."""
+    plugins.load()  # for --metrics
     parser.add_argument(
         "--system", type=str, action="append", default=[], metavar="NAME=PATH",
         help="a file of predictions, one a line, or a run, under a name of your own; the same name again is a seed",
@@ -164,9 +172,54 @@ def refuse_trained_systems(gathered: Sequence[systems.System], split: str) -> No
             raise InputError(f"{output.path}: {problem}") from problem
 
 
-@tf32(False)
+class ScoredSplit(NamedTuple):
+    """A split that has been scored."""
+
+    config: Namespace
+    bounds: dict[str, float]
+    task: Task
+    path: Path
+    """Of the checkpoint."""
+    base: systems.SystemOutput | None
+    """The run that it must not be worse than."""
+    results: dict[str, Any]
+    examined: Examined
+
+
+def evaluation(run: str | Path, split: str = "test", **settings: Any) -> ScoreTable:
+    """Decode a split with a run's checkpoint and score it, as `python -m seq2seq.evaluate RUN` does.
+
+    It is what `seq2seq.evaluate(...)` calls.
+
+    Args:
+        run: run directory or checkpoint.
+        split: train, validation or test.
+        settings: options of the command that differ, such as `data={"path": "my_text"}` or `decoding={"beam_size": 1}`.
+    """
+    if {"devices", "fail_under", "fail_if_worse_than", "json"} & set(settings):
+        raise InputError("devices, json and demands on scores are for the command, python -m seq2seq.evaluate")
+    found = scored_split(str(run), [str(run), "--split", split, *as_arguments(settings)])
+    if found is None:
+        raise TypeError("a single process scores all rows")
+    return ScoreTable(without_nan(found.results), split)
+
+
 def score(name: str, arguments: Sequence[str]) -> int:
-    """Decode a split with a checkpoint and score it."""
+    """Decode a split with a checkpoint, score it, and answer; 1 if a score is worse than demanded."""
+    found = scored_split(name, arguments)
+    if found is None:
+        return 0
+    config, base = found.config, found.base
+    answer(config, found.results, tables.scores(found.results, config.split), shown(found.results, config.split))
+    if base is None and not found.bounds:
+        return 0
+    output = systems.SystemOutput(found.path, found.examined.predictions, found.results)
+    return failed(found.bounds, against(base, output, found.task.metrics, config.split), config.fail_if_worse_than)
+
+
+@tf32(False)
+def scored_split(name: str, arguments: Sequence[str]) -> ScoredSplit | None:
+    """Decode a split with a checkpoint, score it, and write what was asked for; None but on the first process."""
     command.import_own_modules(arguments)
     path = checkpoint.find(name)
     content = checkpoint.read(path)
@@ -184,7 +237,7 @@ def score(name: str, arguments: Sequence[str]) -> int:
     at = place_of(task, config.devices)
     if at.rank > 0:
         share_rows(task, parts.data, texts, parts.decoding, config, at, arguments)
-        return 0
+        return None
     base = None if config.fail_if_worse_than is None else systems.read_run(config.fail_if_worse_than, config.split)
     if base is not None:
         refuse_trained_systems([systems.System(str(base.path), [base])], config.split)
@@ -208,11 +261,7 @@ def score(name: str, arguments: Sequence[str]) -> int:
 
         text = page.render(without_nan(scored), without_nan(examined.rows()), examined.alignments)
         write_text(config.report, text)
-    answer(config, scored, tables.scores(scored, config.split), shown(scored, config.split))
-    if base is None and not bounds:
-        return 0
-    compared = against(base, systems.SystemOutput(path, examined.predictions, scored), task.metrics, config.split)
-    return failed(bounds, compared, config.fail_if_worse_than)
+    return ScoredSplit(config, bounds, task, path, base, scored, examined)
 
 
 def about_training(path: Path) -> dict[str, Any]:
@@ -370,5 +419,13 @@ def evaluate(
     return scored, examined
 
 
+class CallableCommand(ModuleType):
+    """Makes `seq2seq.evaluate(RUN)` work in Python, whose name for it is this module's, however it was imported."""
+
+    __call__ = staticmethod(evaluation)
+
+
 if __name__ == "__main__":
     command.run(main)
+else:
+    sys.modules[__name__].__class__ = CallableCommand

@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from seq2seq.cli import command
+from seq2seq.cli import command, inheritance
 from seq2seq.data.batching.batch import RowFormat
 from seq2seq.data.checks import checks
 from seq2seq.data.checks.checks import over_limit
@@ -42,9 +42,11 @@ def parser_for(task: type[Task]) -> ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Check as the arguments say."""
-    kind = command.task_class(arguments)
-    parser = parser_for(kind)
-    config = command.parse(parser, arguments)
+    command.import_own_modules(arguments)
+    with inheritance.inherited(arguments, None) as beneath:
+        kind = command.task_class([*beneath, *arguments])
+        parser = parser_for(kind)
+        config = command.parse(parser, [*beneath, *arguments])
     if not command.options(arguments, ("--config",)):
         raise InputError("give a configuration: python -m seq2seq.lint --config configs/translation_cldr.yaml")
     parts = command.instantiate(parser, config)

@@ -63,7 +63,7 @@ def midi_library() -> Any:
     try:
         import mido  # an extra
     except ImportError as problem:
-        raise InputError('writing MIDI needs the library mido: pip install "seq2seq[music]"') from problem
+        raise InputError("writing MIDI needs the library mido: pip install mido") from problem
     return mido
 
 

@@ -6,7 +6,6 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -120,15 +119,8 @@ def with_others(task: Task, names: Sequence[str], max_length: int) -> tuple[Task
 
 def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
     """How to search for so many predictions; InputError for options that contradict each other or the task."""
-    check_range("--n_best", config.n_best, 1)
     check_range("--devices", config.devices, 1)
-    task.check_decoding(decoding)
-    if config.n_best > 1 and task.predicts_once:
-        raise InputError(f"--n_best {config.n_best}: this {type(task).__name__} predicts once for a line; leave it out")
-    if not task.searches or (decoding.temperature is not None and decoding.risk is None):
-        decoding = replace(decoding, beam_size=config.n_best)
-    if config.n_best > decoding.beam_size:
-        raise InputError(f"--n_best {config.n_best} needs --decoding.beam_size {config.n_best} or more")
+    decoding = predict_texts.decoding_for(task, decoding, config.n_best, "--n_best", "--decoding.beam_size")
     if config.stream and (config.n_best > 1 or decoding.prefix):
         raise InputError("--stream labels each token once, as it arrives; leave out --n_best and --decoding.prefix")
     if config.state is not None and not config.stream:

@@ -1,33 +1,14 @@
 """python -m seq2seq.train: fit, score the best checkpoint on the test split, report."""
 
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from jsonargparse import Namespace
-
-from seq2seq.analysis.examine import examine, example_lines
-from seq2seq.analysis.gradient_flow import memory_of_split
-from seq2seq.analysis.results_files import publish
-from seq2seq.analysis.words import training_counts
 from seq2seq.cli import command
 from seq2seq.cluster import watchdog
-from seq2seq.errors import Finished, InputError, Interrupted, Stopped, check_range
+from seq2seq.errors import Interrupted, Stopped
+from seq2seq.experiments.one_run import begin_or_resume
 from seq2seq.report.terminal import summary
-from seq2seq.runs import run_card
-from seq2seq.runs.config_file import to_yaml
-from seq2seq.runs.run_directory import RunDirectory
-from seq2seq.tasks.base import Task
-from seq2seq.training.arithmetic import arithmetic
-from seq2seq.training.fit import Hooks, fit_and_test
-from seq2seq.training.preparation import Job, announce, claim, prepare, read_teacher, watched
 from seq2seq.training.signals import Requests
-from seq2seq.training.trainer import own_device
-
-if TYPE_CHECKING:
-    from seq2seq.training.learner import Learner
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -37,114 +18,15 @@ def main(arguments: Sequence[str]) -> None:
     if watchdog.started_by_first():
         watchdog.die_with_parent()
     try:
-        begin_or_resume(arguments, started, requests)
+        outcome = begin_or_resume(arguments, started, requests)
     except (Stopped, Interrupted):
         requests.ignore()
         raise
     finally:
         requests.restore()
-
-
-def begin_or_resume(arguments: Sequence[str], started: float, requests: Requests) -> None:
-    """Read the arguments, take the run directory, and train."""
-    arguments = command.with_metrics(arguments, "--model.metrics")
-    kind = command.task_class(arguments)
-    parser = command.training_parser(kind)
-    config = command.parse(parser, arguments)
-    run = run_of(config, arguments)
-    refuse_endless(config)
-    check_range("seed", config.seed, 0, 1 << 63)
-    objects, settings = command.instantiate(parser, config), command.plain_settings(parser, config)
-    job = Job(run, objects, settings, arguments, started, requests, resume=False, allowed=[])
-    if config.replay is not None:
-        from seq2seq.training.replay import replay
-
-        device = own_device(objects.trainer)
-        with arithmetic(device, objects.trainer.tf32, deterministic=False):
-            return replay(config.replay, read_teacher(job), device)
-    try:
-        own_device(objects.trainer)  # refused before the data are read
-        train(job._replace(resume=claim(run, config)), kind)
-    except Finished as done:
-        announce(run, finished=str(done))
-        print(done, file=sys.stderr)
-    except Exception as problem:
-        announce(run, failed=" ".join(str(problem).split()))
-        raise
-    finally:
-        run.release()
-
-
-def run_of(config: Namespace, arguments: Sequence[str]) -> RunDirectory:
-    """The run directory that is named, or that the configuration file gives its name."""
-    files = command.options(arguments, ("--config",))
-    if not files:
-        raise InputError("give a configuration: python -m seq2seq.train --config configs/translation_cldr.yaml")
-    if config.run == "":
-        raise InputError("--run is empty; name a directory, or leave it out for runs/NAME OF THE CONFIGURATION")
-    return RunDirectory(Path(config.run or f"runs/{Path(files[-1][1]).stem}"))
-
-
-def refuse_endless(config: Namespace) -> None:
-    """A streamed corpus has no epochs, so somebody must say when to stop and when to validate."""
-    counted = {
-        "trainer.max_steps": config.trainer.max_steps > 0,
-        "trainer.val_check_interval": isinstance(config.trainer.val_check_interval, int),
-    }
-    missing = " and ".join(name for name, given in counted.items() if not given)
-    if config.data.window is not None and missing:
-        raise InputError(f"a streamed corpus (data.window) has no epochs; set {missing} to a number of optimiser steps")
-
-
-def train(job: Job, kind: type[Task]) -> None:
-    """Prepare, fit, test, report."""
-    learner = prepare(job, kind)
-    command.quiet_libraries()  # Lightning sets its own level when imported
-    with watched(job.run, job.parts.trainer.timeout) as watch:
-        records = fit_and_test(job, learner, watch, Hooks(memory_of_split, example_lines))
-        if records is not None:
-            job.requests.at_once()  # no process waits for this one any more
-            report(job, learner, records)
-            job.run.forget_steps()
-
-
-def report(job: Job, learner: "Learner", records: dict[str, Any]) -> None:
-    """Look at the predictions of the test split; write predictions, results and report."""
-    started, task, predictions = time.monotonic(), learner.task, learner.predictions
-    as_read = "train" in learner.splits and not job.parts.distillation.sequences
-    train_texts = learner.splits["train"].texts if as_read else None
-    with arithmetic(learner.device, rounded=False, deterministic=job.parts.trainer.deterministic):
-        examined = examine(
-            task,
-            learner.splits["test"],
-            predictions,
-            task.decoding,
-            learner.device,
-            lambda sentences: training_counts(
-                learner.data, predictions, task.row_format.aligned, sentences,
-                train=train_texts, content=learner.content,
-            ),
-        )  # fmt: skip
-    records["timing"]["evaluate"] = round(records["timing"]["evaluate"] + time.monotonic() - started, 2)
-    parser = command.training_parser(type(task))
-    results = {
-        "format": 1,
-        "task": type(task).__name__,
-        "name": job.run.path.name,
-        "splits": {"test": examined.results},
-        "config": job.settings,
-        "changed": run_card.changed(job.settings, command.plain_settings(parser, parser.get_defaults())),
-        **records,
-    }
-    publish(results, examined, job.run, "test")
-    if job.run.mend(to_yaml(job.settings)):
-        print(
-            f"{job.run.path} was removed or emptied during the training; config.yaml and results are there again, "
-            "older checkpoints and curves are not: keep other programs away from it",
-            file=sys.stderr,
-        )
-    print(summary(results, "test"))
-    print(f"\nreport: {job.run.report}")
+    if outcome is not None:
+        print(summary(outcome.results, outcome.split))
+        print(f"\nreport: {outcome.run.report}")
 
 
 if __name__ == "__main__":

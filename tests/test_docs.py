@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from seq2seq import sweep
 from seq2seq.cli import command
 from seq2seq.data.datamodule import DataModule
 from tests.support import ROOT, python, surroundings
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MORE = [ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
-COVERED = ("scripts/", "cd ", "source ", "sbatch ", "srun ", "torchrun ")
-"""Commands that are not run here: the scripts are how these tests are started, some are the shell's own, and the last
+COVERED = ("scripts/", "pip install ", "cd ", "source ", "sbatch ", "srun ", "torchrun ")
+"""Commands that are not run here: the scripts and pip are how these tests are started, some are the shell's own, and the last
 three need a cluster. tests/cluster/test_machines.py does what they do, and what they pass on is parsed below."""
 
 QUICK = ["--trainer.max_steps", "4", "--model.hidden_size", "16", "--model.embedding_size", "8"]
@@ -57,7 +58,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_modules(page: Path, folder: Path) -> None:
-    """The files of Python that a page tells to write; each begins with its name."""
+    """The files that a page tells to write: Python begins with its name, YAML that is no training has it as a title."""
+    for name, block in re.findall(r'```yaml title="(\S+)"\n(.*?)```', page.read_text(), re.DOTALL):
+        (folder / name).write_text(block)
     for block in blocks(page, "python"):
         if name := re.match(r"# (\w+\.py)\n", block):
             (folder / name[1]).write_text(block)
@@ -69,13 +72,16 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     line = typed[2] if typed else line
     words = shlex.split(line.split(" < ")[0].split(" > ")[0])
     program = words[1:] if words[0] == "python" else ["-m", *words]
-    if "seq2seq.train" in words and "--help" not in words and "--print_config" not in words:
-        program += QUICK + (SMALL_CLDR if "_cldr.yaml" in line else [])
+    trains = "seq2seq.train" in words or words[:2] == ["seq2seq", "train"]
+    if trains and "--help" not in words and "--print_config" not in words:
+        program += QUICK + (SMALL_CLDR if "_cldr" in line else [])
         program += [] if "--resume" in words else ["--overwrite", "true"]  # another page may have the same run
+    if "seq2seq.sweep" in words:
+        program += [*([] if "--" in words else ["--"]), *QUICK[:2], *SMALL_CLDR]
     if "seq2seq.launch" in words and "--dry_run" not in words:
         program.insert(program.index("--"), "--dry_run")  # where there is a cluster, nothing is submitted
-    if "--resume" in words:
-        (folder / "runs/demo/results.json").unlink()  # as if the run had been stopped before its end
+    if "--resume" in words:  # as if the run had been stopped before its end
+        (folder / words[words.index("--run") + 1] / "results.json").unlink(missing_ok=True)
     reads = re.search(r" < (\S+)", line)
     text = (
         (folder / reads[1]).read_text()
@@ -106,6 +112,8 @@ def test_documented_commands_run(page: Path, place: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_documented_python_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(place))
+    write_modules(page, place)
     for block in blocks(page, "python"):
         names: dict[str, object] = {}
         exec(compile(block, page.name, "exec"), names)
@@ -183,7 +191,9 @@ def test_what_a_cluster_would_start_is_legal() -> None:
         if line.startswith(("srun", "torchrun", "sbatch"))
     ]
     assert {words[0] for words in lines} == {"srun", "torchrun", "sbatch"}
-    assert all(map(legal_training, lines))
+    sweeps = [words for words in lines if "scripts/slurm/sweep.sbatch" in words]
+    assert all(legal_training(words) for words in lines if words not in sweeps)
+    assert all(command.parse(sweep.parser(), words[2:]).trials for words in sweeps)
 
 
 def legal_training(words: list[str]) -> bool:

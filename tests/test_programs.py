@@ -80,7 +80,7 @@ def test_no_machine_is_named() -> None:
             assert not re.search(r"(?<![\w.])/(work|home|root|Users)/", file.read_text(encoding="utf-8")), file
 
 
-@pytest.mark.parametrize("script", ["demo.sh", "setup.sh", "test.sh", "slurm/train.sbatch"])
+@pytest.mark.parametrize("script", ["demo.sh", "setup.sh", "test.sh", "slurm/train.sbatch", "slurm/sweep.sbatch"])
 def test_shell_scripts_are_well_formed(script: str) -> None:
     bash = shutil.which("bash") or pytest.skip("no bash")
     subprocess.run([bash, "-n", str(ROOT / "scripts" / script)], check=True)

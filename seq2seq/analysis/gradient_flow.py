@@ -93,9 +93,12 @@ def memory_over_time(task: Task, batch: Batch) -> MemoryDiagnostics:
     task: one with an `encoder_decoder`.
     """
     encoder, was_training = network_of(task).encoder, task.training
+    frozen = [one for one in encoder.parameters() if not one.requires_grad]
     vectors: list[Tensor] = []
     hook = encoder.register_forward_hook(lambda module, inputs, encoding: vectors.append(encoding.vector))
     task.eval()
+    for parameter in frozen:  # a gradient passes through what is not trained, too
+        parameter.requires_grad_(True)
     try:
         with plain_arithmetic(next(task.parameters()).device.type), recorded(encoder) as recorders:
             loss = task.loss(copied(batch))
@@ -106,6 +109,8 @@ def memory_over_time(task: Task, batch: Batch) -> MemoryDiagnostics:
     finally:
         hook.remove()
         task.train(was_training)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
     lengths = batch.source_lengths
     by_distance = [
         {name: by_tokens_after(run, lengths, tensor) for name, run in zip(DIRECTIONS, norms, strict=False)}

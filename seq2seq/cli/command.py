@@ -13,17 +13,19 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_loader, set_parsing_settings
 
+from seq2seq import plugins
+from seq2seq.cli.help import HelpShown, page, topic
 from seq2seq.cli.messages import explain, refuse_empty
-from seq2seq.configurable import Part, Settings, descendants, named, with_short_names
+from seq2seq.configurable import Part, Settings, descendants, named, refuse_incomplete, with_short_names
 from seq2seq.errors import InputError, Stopped
-from seq2seq.runs.config_file import load_yaml, read_yaml
+from seq2seq.runs.config_file import find, load_yaml, read_yaml
 
 if TYPE_CHECKING:
     from seq2seq.tasks.base import Task
@@ -37,6 +39,14 @@ def load_settings(text: str) -> Any:
 
 
 set_loader("yaml", load_settings, (yaml.YAMLError,))
+
+
+class ConfigurationFile(ActionConfigFile):
+    """`--config`: a file, or the name of a configuration that comes with the package."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Apply the file that is meant."""
+        super().__call__(parser, namespace, str(find(values)), option_string)  # type: ignore[no-untyped-call]
 
 
 ONCE = ("run", "overwrite", "resume", "allow_change", "replay", "debug", "config", "output", "device", "import")
@@ -73,8 +83,41 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
     from seq2seq.tasks.translation import Translation
     from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 
+    plugins.load()
     parser = parser_for("train", "Train a model, score its best checkpoint on the test split, and write a report.")
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
+    parser.add_argument(
+        "--config",
+        action=ConfigurationFile,
+        help="YAML file with any of the options below, or a name that `seq2seq configs` lists",
+    )
+    add_run(parser)
+    add_start(parser)
+    parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
+    parser.add_argument(
+        "--patience",
+        type=int | None,
+        help="validations without a better score or loss before stopping early; null for 10 where the length of "
+        "the training follows from the data, else for none",
+    )
+    parser.add_argument(
+        "--score",
+        type=Literal["test", "validation"],
+        default="test",
+        help="the split that the best checkpoint is scored on at the end; validation leaves the test split alone",
+    )
+    parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
+    parser.add_class_arguments(TrainerOptions, "trainer")
+    parser.add_class_arguments(OptimizerOptions, "optimizer")
+    parser.add_class_arguments(DistillationOptions, "distillation")
+    parser.add_class_arguments(DataModule, "data")
+    parser.add_class_arguments(task or Translation, "model", skip={"tokenizers"}, instantiate=False)
+    parser.set_defaults(default_parts(task or Translation, "model"))
+    parser.add_class_arguments(Decoding, "decoding")
+    return parser
+
+
+def add_run(parser: ArgumentParser) -> None:
+    """Where a training writes, and what it does with what is there."""
     parser.add_argument(
         "--run", type=str | None, help="directory to write to (default: runs/<name of the config file>)"
     )
@@ -91,22 +134,28 @@ def training_parser(task: "type[Task] | None" = None) -> ArgumentParser:
     parser.add_argument(
         "--replay", type=Path | None, help="RUN/dumps/step-N.json of a skipped step, to see what it was"
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of everything random")
+
+
+def add_start(parser: ArgumentParser) -> None:
+    """What a training begins with besides random numbers."""
     parser.add_argument(
-        "--patience",
-        type=int | None,
-        help="validations without a better score or loss before stopping early; null for 10 where the length of "
-        "the training follows from the data, else for none",
-    )
-    parser.add_argument("--task", type=str, default="Translation", help="what to learn: the class of the model")
-    parser.add_class_arguments(TrainerOptions, "trainer")
-    parser.add_class_arguments(OptimizerOptions, "optimizer")
-    parser.add_class_arguments(DistillationOptions, "distillation")
-    parser.add_class_arguments(DataModule, "data")
-    parser.add_class_arguments(task or Translation, "model", skip={"tokenizers"}, instantiate=False)
-    parser.set_defaults(default_parts(task or Translation, "model"))
-    parser.add_class_arguments(Decoding, "decoding")
-    return parser
+        "--start_from", type=str | None,
+        help="run directory or checkpoint whose network, vocabularies and parameters this training begins with",
+    )  # fmt: skip
+    parser.add_argument(
+        "--start_from_partly", type=bool, default=False,
+        help="make anew what does not fit the network or the vocabularies of --start_from, instead of refusing it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--start_from_new_vocabulary", type=bool, default=False,
+        help="learn the vocabularies from the rows of this training; tokens, features and labels that --start_from "
+        "knows keep their rows of embeddings and outputs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--freeze", type=list[str], default=[],
+        help="parts of the network that are not trained, such as [encoder, decoder.embedding]",
+    )  # fmt: skip
+    parser.add_argument("--import", type=str | None, help="a module of your own whose classes --start_from uses")
 
 
 def default_parts(kind: type, group: str) -> dict[str, Any]:
@@ -123,17 +172,19 @@ def task_class(arguments: Sequence[str]) -> "type[Task]":
     """The task that the arguments, or the configuration files among them, name."""
     from seq2seq.tasks.base import Task
 
+    plugins.load()
     name = "Translation"
     for option, value in options(arguments, ("--config", "--task")):
         if option == "--task":
             name = value
         else:
-            content = read_yaml(Path(value))
+            content = read_yaml(find(value))
             name = str(content.get("task", name))
     if "." in name:
         import_module(name.rpartition(".")[0], f"task {name}")
     for candidate in descendants(Task):
         if candidate is not Task and (named(candidate, name) or name == candidate.__name__):
+            refuse_incomplete(candidate)
             return candidate
     known = ", ".join(kind.__name__ for kind in descendants(Task) if kind is not Task)
     raise InputError(f"task: {name!r} is no task; known: {known}")
@@ -154,7 +205,7 @@ def options(arguments: Sequence[str], names: Sequence[str]) -> list[tuple[str, s
 def run_argument(arguments: Sequence[str], parser: ArgumentParser) -> str:
     """The run that a command is about: its first argument."""
     if not arguments or {"-h", "--help"} & set(arguments[:1]):
-        parse(parser, ["--help"])
+        parse(parser, arguments or ["--help"])
     if arguments[0].startswith("-"):
         raise InputError(f"the run comes first: {parser.prog} RUN {' '.join(arguments[:2])} ...")
     return arguments[0]
@@ -175,7 +226,10 @@ def import_module(name: str, wanted_by: str) -> None:
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """Parse, with every mistake as an InputError that names the legal choices."""
+    """Parse, with every mistake as an InputError that names the legal choices; --help prints and ends here."""
+    if (about := topic(arguments)) is not None:
+        print(page(parser, about))
+        raise HelpShown(parser)
     try:
         config = parser.parse_args(list(arguments))
     except Exception as problem:  # ArgumentError for most; TypeError and ValueError come from types
@@ -197,6 +251,8 @@ def refuse_no_group(config: Namespace, parser: ArgumentParser) -> None:
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     """The configuration as objects."""
+    for kind in set(chosen(config.as_dict())):
+        refuse_incomplete(kind)
     try:
         objects: Namespace = parser.instantiate(config)
     except InputError:
@@ -205,6 +261,18 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
         reason = re.search(r"Errors:\s+- (.*)", str(problem))
         raise InputError(reason[1] if reason else " ".join(str(problem).split())[:600]) from problem
     return objects
+
+
+def chosen(settings: Any) -> Iterator[type[Part]]:
+    """The classes of all parts that settings name."""
+    if isinstance(settings, list):
+        for value in settings:
+            yield from chosen(value)
+    elif isinstance(settings, dict):
+        path = settings.get("class_path")
+        yield from (kind for kind in descendants(Part) if path is not None and named(kind, path))
+        for value in settings.values():
+            yield from chosen(value)
 
 
 def plain_settings(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:

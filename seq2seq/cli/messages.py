@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from jsonargparse import ArgumentParser
 
-from seq2seq.configurable import Part, descendants, named
+from seq2seq.configurable import Part, descendants, named, refuse_incomplete
 from seq2seq.errors import InputError
 
 UNKNOWN = (
@@ -28,8 +28,8 @@ ONE_OF_SEVERAL = (
 def explain(message: str, parser: ArgumentParser) -> str:
     """A message of the parser that says what to write instead."""
     text = " ".join(message.split())
-    found = wrong_setting_of_a_class(text) or wrong_class(text, parser) or unknown_setting(text, parser)
-    return found or no_text(text) or plainer(text)
+    found = wrong_setting_of_a_class(text) or wrong_class(text, parser) or incomplete_class(text)
+    return found or unknown_setting(text, parser) or no_text(text) or plainer(text)
 
 
 def no_text(text: str) -> str | None:
@@ -83,6 +83,17 @@ def wrong_class(text: str, parser: ArgumentParser) -> str | None:
     return (
         f"{match[1]}: there is no {match[2]}; {suggestion(match[2], names)} (or a class of your own, as package.Class)"
     )
+
+
+def incomplete_class(text: str) -> str | None:
+    """A part was named that lacks what it must write."""
+    match = re.search(r"instantiatable class, but ([\w.]+) is abstract", text)
+    kind = match and next((kind for kind in descendants(Part) if named(kind, match[1])), None)
+    try:
+        refuse_incomplete(kind or Part)
+    except InputError as problem:
+        return str(problem)
+    return None
 
 
 def inner(hint: Any) -> Iterator[Any]:

@@ -119,6 +119,8 @@ def tables(rows: Iterable[Row], described: dict[str, object]) -> Iterator[pa.Rec
     several = False
     stream = iter(rows)
     while chunk := list(itertools.islice(stream, CHUNK)):
+        if strange := [row for row in chunk if not isinstance(row, Row)]:
+            raise InputError(f"a corpus yields Row(source, target, line), not {strange[0]!r:.80}: docs/extending.md")
         sources, targets, lines, names, numbers, more = zip(*chunk, strict=True)
         for texts in (sources, targets):
             content.update(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)).tobytes())

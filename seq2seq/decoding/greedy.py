@@ -30,6 +30,8 @@ def greedy(
     scores = torch.zeros(count, longest, device=limits.device)
     alive = torch.arange(count, device=limits.device)
     last = torch.full((count, 1), begin, device=limits.device)
+    rows: Tensor | slice = slice(None)
+    """`alive`; a slice, which copies nothing, while that is all of them."""
     for position in range(longest):
         log_probs, state = step(last, state)  # (alive, 1, V)
         if rules is not None:
@@ -38,14 +40,15 @@ def greedy(
         if position + 1 in known:
             forced = (limits[alive] == position + 1).unsqueeze(1)
             last, best = last.masked_fill(forced, end), torch.where(forced, log_probs[..., end].clamp(min=LEAST), best)
-        tokens[alive, position], scores[alive, position] = last.squeeze(1), best.squeeze(1)
+        tokens[rows, position], scores[rows, position] = last.squeeze(1), best.squeeze(1)
         if (position + 1) % every == 0:
-            chosen = tokens[alive, position + 1 - every : position + 1]  # since the last look
+            chosen = tokens[rows, position + 1 - every : position + 1]  # since the last look
             going = (chosen != end).all(1).nonzero()  # (still alive, 1)
             if not len(going):
                 break
             if len(going) < len(alive):
-                alive, last, state = alive[going[:, 0]], last[going[:, 0]], state.select(going)
+                rows = alive = alive[going[:, 0]]
+                last, state = last[going[:, 0]], state.select(going)
     tokens, scores = to_host(tokens, scores)
     rows = zip(tokens.tolist(), scores.tolist(), strict=True)
     return [[finished(*row, end, length_penalty, length_offset)] for row in rows]

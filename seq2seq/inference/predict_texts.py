@@ -1,6 +1,7 @@
 """Predictions outside training: a loaded task, rows, a device."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.decoding.hypotheses import Hypothesis
-from seq2seq.errors import InputError
+from seq2seq.errors import InputError, check_range
 from seq2seq.inference import device
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -75,6 +76,19 @@ def predict(
         for row, hypotheses in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
             result[filled[row]] = hypotheses
     return result
+
+
+def decoding_for(task: Task, decoding: Decoding, n_best: int, asked: str, beam: str) -> Decoding:
+    """How to search for so many predictions; asked, beam: the names of the two settings, for a refusal."""
+    check_range(asked, n_best, 1)
+    task.check_decoding(decoding)
+    if n_best > 1 and task.predicts_once:
+        raise InputError(f"{asked} {n_best}: this {type(task).__name__} predicts once for a line; leave it out")
+    if not task.searches or (decoding.temperature is not None and decoding.risk is None):
+        decoding = replace(decoding, beam_size=n_best)
+    if n_best > decoding.beam_size:
+        raise InputError(f"{asked} {n_best} needs {beam} {n_best} or more")
+    return decoding
 
 
 def translate(task: Task, texts: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from seq2seq.configurable import Part
+from seq2seq.errors import InputError
 
 RESAMPLES = 1000
 """Bootstrap resamples behind an interval."""
@@ -66,6 +67,7 @@ class Metric(Part):
     A subclass has a `name`, its key in results.json, and writes `statistics` and `value`.
     """
 
+    writes: ClassVar[tuple[str, ...]] = ("statistics", "value")
     name: str = ""
     kind_name: str = ""
     """The name without what `distinct` has added; empty where that is nothing."""
@@ -169,6 +171,9 @@ def decide(metric: M, **settings: Any) -> M:
 
 def distinct(metrics: Sequence[Metric]) -> list[Metric]:
     """Metrics of one name get names that say how they differ, such as bleu_char, or else a number."""
+    for metric in metrics:
+        if not metric.name:
+            raise InputError(f"the metric {type(metric).__qualname__} lacks its `name`: docs/extending.md")
     kinds = [metric.kind_name or metric.name for metric in metrics]
     counts = Counter(kinds)
     named: list[Metric] = []

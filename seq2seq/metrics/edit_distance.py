@@ -37,6 +37,7 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
 class ErrorRate(MacroAverage):
     """Errors over what could be wrong, percent; or the mean of that over groups of rows, each weighing the same."""
 
+    writes = ("errors",)
     higher_is_better: ClassVar[bool] = False
     kinds = 2
 

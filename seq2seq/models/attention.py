@@ -84,7 +84,16 @@ class Attention(NetworkPart):
         module = self.copied()
         module.query_size, module.context_size = query_size, memory_size
         module.create(query_size, memory_size)
+        tried = torch.zeros(2, 1, query_size), torch.zeros(2, 3, memory_size)
+        module.refuse_broken("contexts (B, T, C), weights (B, T, S)", lambda: module.wrong_shapes(*tried))
         return module
+
+    def wrong_shapes(self, queries: Tensor, values: Tensor) -> str:
+        """Where contexts or weights of queries (B, T, Q) and values (B, S, M) have another shape; empty for none."""
+        contexts, weights = self(queries, self.memory(values, torch.zeros(values.shape[:2], dtype=torch.bool)))
+        wanted = (*queries.shape[:2], self.context_size), (*queries.shape[:2], values.shape[1])
+        found = tuple(contexts.shape), tuple(weights.shape)
+        return "" if found == wanted else f"{found[0]} and {found[1]}, not {wanted[0]} and {wanted[1]}"
 
     def create(self, query_size: int, memory_size: int) -> None:
         """Make the parameters, if there are any."""

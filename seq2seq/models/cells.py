@@ -4,7 +4,7 @@ The state of a layer is a tuple of (D, B, H) tensors for its D directions: two t
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal, TypeVar
 
 import torch
@@ -16,6 +16,7 @@ from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.scan import gated_recurrence, gated_step
 from seq2seq.pinned_copy import to_device
 
+STEP_CONTRACT = "a step makes `states` tensors (B, H), a sequence (B, T, D * H)"
 CellState = tuple[Tensor, ...]
 Inputs = TypeVar("Inputs", Tensor, PackedSequence)
 
@@ -39,7 +40,20 @@ class Cell(NetworkPart):
         layer = self.copied()
         layer.hidden_size, layer.directions = hidden_size, 2 if bidirectional else 1
         layer.create(input_size)
+        layer.refuse_broken(STEP_CONTRACT, lambda: layer.wrong_shapes(torch.zeros(2, 3, input_size)))
         return layer
+
+    def wrong_shapes(self, inputs: Tensor) -> str:
+        """Where a step, or all steps at once, of inputs (B, T, I) give other shapes than they must; empty for none."""
+        rows, steps = inputs.shape[:2]
+        state = [tuple(one.shape) for one in self.step(inputs[:, 0], self.zeros(inputs))]
+        if state != (wanted_state := [(rows, self.hidden_size)] * self.states):
+            return f"a step has {state}, not {wanted_state}"
+        outputs, last = self(inputs)
+        found = [tuple(one.shape) for one in (outputs, *last)]
+        ends = [(self.directions, rows, self.hidden_size)] * self.states
+        wanted = [(rows, steps, self.directions * self.hidden_size), *ends]
+        return "" if found == wanted else f"a sequence has {found}, not {wanted}"
 
     @abstractmethod
     def create(self, input_size: int) -> None:
@@ -90,6 +104,13 @@ class Cell(NetworkPart):
             states.append(state)
         return tuple(torch.stack(tensors, 1) for tensors in zip(*states, strict=True))
 
+    def matrices(self) -> Iterator[tuple[Tensor, bool]]:
+        """Matrices that a training draws anew (`initial_values`), (gates * H, I), and which lead from state to state.
+
+        Those of a cell of others keep what `create` has given them.
+        """
+        return iter(())
+
     def zeros(self, inputs: Tensor) -> CellState:
         """A state of zeros for inputs (B, T, I)."""
         return (inputs.new_zeros(len(inputs), self.hidden_size),) * self.states
@@ -97,6 +118,8 @@ class Cell(NetworkPart):
 
 def at_least_32_bits(values: Tensor) -> Tensor:
     """The same numbers in single precision or better, whatever autocast made of them."""
+    if values.dtype is torch.float32:
+        return values
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -151,6 +174,9 @@ class Fused(Cell):
 
     torch: nn.RNNBase
     """With a single layer inside, batch first."""
+    packs_one_row: bool = False
+    """Whether a single row is packed: torch's own loop, which takes packed rows, reads a short one faster than oneDNN,
+    whose sums round otherwise."""
 
     def train(self: F, mode: bool = True) -> F:
         """torch's layer stays in training mode, without which cuDNN has no backward; it drops nothing itself."""
@@ -175,6 +201,10 @@ class Fused(Cell):
 
     def fused(self, inputs: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
         """All steps by torch's layer."""
+        if self.packs_one_row and len(inputs) == 1:
+            packed = PackedSequence(inputs[0], torch.ones(inputs.shape[1], dtype=torch.long))
+            outputs, last = self.dense(packed, state)
+            return outputs.data.unsqueeze(0), last
         if lengths is None:
             return self.dense(inputs, state)
         # Torch sorts too, but waits for the device twice to learn an order that was made on the CPU.
@@ -192,11 +222,14 @@ class Fused(Cell):
         outputs, last = self.torch(inputs, state if state is None or self.states > 1 else state[0])
         return outputs, ((last,) if self.states == 1 else tuple(last))
 
+    def matrices(self) -> Iterator[tuple[Tensor, bool]]:
+        for name, weight in self.torch.named_parameters():
+            if name.startswith("weight"):
+                yield weight, "_hh_" in name
+
     def weights(self, direction: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W_ih, W_hh, b_ih, b_hh."""
-        ending = "_reverse" if direction else ""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        first, second, third, fourth = (self.torch.get_parameter(f"{name}_l0{ending}") for name in names)
+        first, second, third, fourth = self.torch.all_weights[direction]  # looked up at each step of a search
         return first, second, third, fourth
 
     def products(self, inputs: Tensor, hidden: Tensor, direction: int) -> tuple[Tensor, Tensor]:
@@ -306,8 +339,12 @@ class LayerNormLSTM(Cell):
     def _product(self, size: int, shifted: bool) -> nn.Sequential:
         """Linear map to the four gates f, i, o, g and their normalisation; one shift serves both products and b."""
         linear = nn.Linear(size, 4 * self.hidden_size, bias=False)
-        nn.init.uniform_(linear.weight, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         return nn.Sequential(linear, nn.LayerNorm(4 * self.hidden_size, bias=shifted))
+
+    def matrices(self) -> Iterator[tuple[Tensor, bool]]:
+        for products, from_state in ((self.of_input, False), (self.of_hidden, True)):
+            for product in products:
+                yield product.get_parameter("0.weight"), from_state
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
         states = []
@@ -340,6 +377,7 @@ class MinCell(Cell):
     The gates see the input only, so that all steps are computed at once.
     """
 
+    writes = ("biases",)
     reads_state = False
     biases: ClassVar[Sequence[tuple[str, float]]]
     """Each gate, and the first value of its bias in units of forget_bias."""
@@ -355,6 +393,10 @@ class MinCell(Cell):
             for linear in self.maps:
                 for gate, (_, bias) in enumerate(self.biases):
                     linear.get_parameter("bias")[gate * size : (gate + 1) * size] = bias * self.forget_bias
+
+    def matrices(self) -> Iterator[tuple[Tensor, bool]]:
+        for linear in self.maps:
+            yield linear.get_parameter("weight"), False
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
         return (gated_recurrence(at_least_32_bits(self.maps[direction](inputs)), at_least_32_bits(state[0])),)

@@ -265,7 +265,8 @@ class Decoder(nn.Module):
             inputs.append(present(context))
         elif state.fed is not None:
             inputs.append(state.fed.view(*counts, -1).to(embedded.dtype))
-        flat, below = torch.cat(inputs, dim=-1).flatten(0, 1), self.recurrent.layers
+        read = torch.cat(inputs, dim=-1) if len(inputs) > 1 else embedded
+        flat, below = read.flatten(0, 1), self.recurrent.layers
         first = tuple(tensor[:below] for tensor in state.recurrent)
         hidden, recurrent = self.recurrent.step(flat, first, None, masks and masks.bottom, time)
         if self.options.attend_from != "before":

@@ -58,7 +58,7 @@ class Embedding(nn.Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) to (B, T, size)."""
-        if not self.tables:
+        if len(self.sizes) == 1:
             return super().forward(ids)
         return torch.cat((super().forward(ids % self.sizes[0]), self.features(ids)), dim=-1)
 

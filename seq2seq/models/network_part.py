@@ -2,11 +2,14 @@
 
 import copy
 from abc import ABC
+from collections.abc import Callable
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from seq2seq.configurable import Part
+from seq2seq.errors import InputError
 
 N = TypeVar("N", bound="NetworkPart")
 
@@ -28,6 +31,21 @@ class NetworkPart(Part, nn.Module, ABC):
         module = copy.deepcopy(self)
         module.is_built = True
         return module
+
+    def refuse_broken(self, contract: str, kept: Callable[[], object]) -> None:
+        """Raise InputError where a class of others breaks a contract of shapes, tried once on a few zeros.
+
+        kept: what was found to differ, nothing if all is as it should be.
+        """
+        if type(self).__module__.startswith("seq2seq."):  # ours have tests
+            return
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                found = kept()
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as problem:
+            found = " ".join(f"{type(problem).__name__}: {problem}".split())[:300]
+        if found:
+            raise InputError(f"{type(self).__qualname__} breaks its contract ({contract}): {found}; docs/extending.md")
 
     def __repr__(self) -> str:
         return nn.Module.__repr__(self) if self.is_built else super().__repr__()

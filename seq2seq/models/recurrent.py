@@ -138,6 +138,8 @@ class Recurrent(nn.Module):
             new = layer.step(read, tuple(tensor[index] for tensor in state), 0, within)
             after.append(new)
             inputs = new[0] + inputs if index + 1 >= self.residual_from else new[0]
+        if len(after) == 1:
+            return inputs, tuple(tensor.unsqueeze(0) for tensor in after[0])
         return inputs, tuple(torch.stack(tensors) for tensors in zip(*after, strict=True))
 
     def masks(self, noise: Noise | None, steps: int, like: Tensor) -> Masks:

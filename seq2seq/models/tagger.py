@@ -77,6 +77,7 @@ def digits(ids: Tensor, sizes: Sequence[int]) -> list[Tensor]:
 class ColumnTagger(Tagger):
     """A linear map for each column, and above it a field or nothing."""
 
+    writes = ("learned",)
     learned: ClassVar[bool]
     """Whether labels depend on each other through a field that learns; else it only carries the constraints."""
 

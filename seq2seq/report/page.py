@@ -182,6 +182,11 @@ def highlights(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Training time" if results.get("curves") else "Time", duration(results["seconds"])
     if best := best_checkpoint(part(results, "best")):
         yield "Best checkpoint", best
+    if origin := origin_of(part(results, "parent")):
+        yield "Started from", origin
+    if frozen := part(results, "frozen"):
+        names = ", ".join(map(str, frozen.get("parts") or ()))
+        yield "Not trained", f"{names}: {count(frozen.get('parameters'), 'parameter')}"
     total = part(part(results, "model"), "parameters").get("total")
     if total is not None:
         yield "Parameters", number(total, 0)
@@ -190,6 +195,16 @@ def highlights(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Training rows", number(rows, 0)
     if device := part(results, "environment").get("device"):
         yield "Device", str(device)
+
+
+def origin_of(parent: Mapping[str, Any]) -> str:
+    """The run that a training began with, and what of it was not taken over."""
+    if not parent.get("checkpoint"):
+        return ""
+    new, carried = parent.get("new"), part(parent, "carried")
+    made = f"; made anew: {', '.join(map(str, new))}" if isinstance(new, list) and new else ""
+    rows = "; rows carried over: " + ", ".join(f"{name} {of}" for name, of in carried.items()) if carried else ""
+    return f"{parent['checkpoint']} (SHA-256 {str(parent.get('sha256'))[:16]}){rows}{made}"
 
 
 def parameters(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:

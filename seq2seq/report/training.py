@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from seq2seq.report import plots
 from seq2seq.report.plots import Marks, Point
-from seq2seq.report.wording import SCORES, finite, is_number, label, metric_of, number, part
+from seq2seq.report.wording import SCORES, duration, finite, is_number, label, metric_of, number, part, parts
 
 OF_MEMORY = {"effective_rank", "gradient_arriving", "saturated_gates"}
 """Curves that have a chapter of their own."""
@@ -21,6 +21,8 @@ class TrainingCurves(NamedTuple):
 
     best: str
     resumed: str
+    earlier: list[str]
+    """The finished parts of a run that was continued, in words."""
     problems: str
     """Steps with a non-finite loss or gradient and micro-batches that did not fit, in words."""
     pictures: list[Markup]
@@ -49,12 +51,23 @@ def training(results: Mapping[str, Any]) -> TrainingCurves:
     return TrainingCurves(
         best=best_checkpoint(best),
         resumed=", ".join(number(step, 0) for step in resumed),
+        earlier=[part_in_words(one) for one in parts(results, "parts")],
         problems=problems(part(results, "skipped")),
         pictures=[draw(*panel) for panel in first if panel[-1]],
         over_minutes=[draw(*panel, minutes=True) for panel in first if panel[-1]],
         more_pictures=[draw(*panel) for panel in others],
         numbers=[in_numbers(key, points) for key, points in measured.items()],
     )
+
+
+def part_in_words(earlier: Mapping[str, Any]) -> str:
+    """A finished part of a training that was continued: its length, its best checkpoint, its scores."""
+    scores = [f"{label(str(key))} {number(value)}" for key, value in part(earlier, "test").items()]
+    seconds = finite(earlier.get("seconds"))
+    took = "" if seconds is None else f" after {duration(seconds)} of training"
+    best = best_checkpoint(part(earlier, "best"))
+    words = [f"finished at step {number(earlier.get('until'), 0)}{took}", best and f"best checkpoint {best}"]
+    return "; ".join([*filter(None, words), *([f"test {', '.join(scores)}"] if scores else [])])
 
 
 def problems(skipped: Mapping[str, Any]) -> str:

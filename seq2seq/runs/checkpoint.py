@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import pickle
+import re
 import shutil
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,12 @@ import torch
 from torch import Tensor
 from typing_extensions import NotRequired, TypedDict
 
+from seq2seq import plugins
 from seq2seq.atomic_files import replacing
 from seq2seq.configurable import build
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.trained_rows import TrainedRows, restored
-from seq2seq.errors import InputError
+from seq2seq.errors import InputError, UnknownClass
 from seq2seq.plain_types import refuse_misfit
 from seq2seq.runs import safe_load
 from seq2seq.tasks.base import Task, pack_task, unpack_task
@@ -39,12 +43,35 @@ def packed(
 
     run: what is needed to resume, as plain values; see `RunState`. trained: which rows the task was trained on.
     """
-    described = {"format": FORMAT, "data": json.dumps(data.specification())}
-    rows = {}
+    described = {"format": FORMAT, "data": json.dumps(data.specification()), **pack_task(task)}
+    run, rows = {**(run or {}), **of_others(described)}, {}
     if trained is not None:
-        run = {**(run or {}), "trained": trained.described}
+        run = {**run, "trained": trained.described}
         rows = {TRAINED: torch.from_numpy(trained.sums.view(np.int32).copy())}
-    return {**described, "run": json.dumps(run or {}), **rows, **pack_task(task)}
+    return {**described, "run": json.dumps(run), **rows}
+
+
+def of_others(described: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The distributions of the classes in a description that are not this package's, by module; nothing for none."""
+    text = " ".join(str(described[name]) for name in ("data", "task", "tokenizers"))
+    modules = {path.rpartition(".")[0] for path in re.findall(r'"class_path": "([\w.]+\.\w+)"', text)}
+    known = {module: plugins.distribution_of(module) for module in sorted(modules)}
+    found = {module: name for module, name in known.items() if name is not None}
+    return {"distributions": found} if found else {}
+
+
+def with_distribution(problem: UnknownClass, content: dict[str, Any]) -> InputError:
+    """The same problem with the distribution that the class came from, as the checkpoint says."""
+    known: dict[str, str] = stored(content, "distributions") or {}
+    name, _, version = known.get(problem.wanted.rpartition(".")[0], "").partition(" ")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,80}", name):
+        return problem
+    came = f"the checkpoint says that it came with the distribution {name} {version:.40}".rstrip()
+    try:
+        remedy = f"{came}, of which {metadata.version(name)} is installed: install the version that has it"
+    except metadata.PackageNotFoundError:
+        remedy = f"{came}, which is not installed: install it if you trust it"
+    return UnknownClass(problem.problem, problem.wanted, remedy)
 
 
 def trained_rows(content: dict[str, Any]) -> TrainedRows | None:
@@ -66,6 +93,10 @@ class RunState(TypedDict, total=False):
     """That of the validation rows."""
     teacher: str | None
     """That of the checkpoint that was learnt from."""
+    parent: dict[str, Any] | None
+    """The run that this one was started from, as results.json has it."""
+    warmup: int | None
+    """Optimiser steps of the warm-up."""
     version: str | None
     place: "StoredPlace | None"
     device_tokens: int | None
@@ -73,6 +104,8 @@ class RunState(TypedDict, total=False):
     watch: tuple[float | None, int, float] | tuple[float | None, int, float, float | None] | None
     """The plateau state of the schedule."""
     skipped: "StoredSkips | None"
+    distributions: dict[str, str]
+    """Where classes of others came from: name and version of the distribution, by module."""
 
 
 class StoredPlace(TypedDict):
@@ -131,6 +164,11 @@ def save(content: dict[str, Any], file: Path) -> None:
             os.fsync(opened.fileno())
         if digest(torch.load(file, map_location="cpu", weights_only=True)) != content[DIGEST]:
             raise OSError("what was written reads back differently, the disk may be failing")
+    except pickle.UnpicklingError as problem:
+        raise InputError(
+            f"cannot save {file.parent}: what a callback of trainer.callbacks keeps in its state_dict is neither a "
+            f"tensor nor plain: {first_line(problem)}"
+        ) from problem
     except RuntimeError as problem:  # torch turns a full disk into one about positions
         full = shutil.disk_usage(file.parent).free < 1 << 20
         known = "No space left on device" if full else "File too large, ulimit -f is set" if files_limited() else ""
@@ -240,6 +278,8 @@ def restore(content: dict[str, Any], path: Path, finite: bool = True) -> Task:
         if strange := set(parameters) ^ set(state):
             raise ValueError(f"parameters that are missing or unknown: {', '.join(sorted(map(str, strange)))[:200]}")
         task.load_state_dict({name: safe_load.laid_out(parameters[name], state[name], name, finite) for name in state})
+    except UnknownClass as problem:
+        raise with_distribution(problem, content) from problem
     except InputError:
         raise
     except Exception as problem:
@@ -253,6 +293,8 @@ def data_of(content: dict[str, Any], path: Path) -> DataModule:
     try:
         data = build(DataModule, specification)
         data.specification()
+    except UnknownClass as problem:
+        raise with_distribution(problem, content) from problem
     except InputError:
         raise
     except Exception as problem:

@@ -1,5 +1,6 @@
-"""A configuration as a file: YAML to plain settings and back."""
+"""A configuration as a file: by name or path, YAML to plain settings and back."""
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,29 @@ from seq2seq.errors import InputError
 
 plain_yaml = get_loader("yaml")
 """With 1e-3 as a number, which YAML 1.1 takes for a text."""
+
+SHIPPED = Path(__file__).parents[1] / "configurations"
+"""Those that come with the package; in a checkout a link to configs/."""
+
+
+def shipped() -> dict[str, Path]:
+    """The configurations that come with the package, by name: translation_cldr, papers/cho2014."""
+    files = sorted(SHIPPED.rglob("*.yaml"), key=lambda file: (file.parent, file.name))
+    return {file.relative_to(SHIPPED).with_suffix("").as_posix(): file for file in files}
+
+
+def find(name: str) -> Path:
+    """The file that `--config` means: a path, or else the name of a configuration that comes with the package."""
+    path = Path(name)
+    return path if path.suffix or path.is_file() else shipped().get(name, path)
+
+
+def nearest(path: Path) -> str:
+    """The configuration of the package that a missing file may mean, for a message."""
+    names = list(shipped())
+    asked = path.with_suffix("").as_posix().rpartition("configs/")[2]
+    close = difflib.get_close_matches(asked, names, n=1, cutoff=0.7)
+    return f"did you mean --config {close[0]}? " if close else ""
 
 
 def load_yaml(text: str) -> Any:
@@ -46,7 +70,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = load_yaml(file.read_text(encoding="utf-8"))
     except OSError as problem:
-        raise InputError(f"cannot read the configuration {file}: {problem.strerror or problem}") from problem
+        hint = f"; {nearest(file)}seq2seq configs lists those of the package" if not file.exists() else ""
+        raise InputError(f"cannot read the configuration {file}: {problem.strerror or problem}{hint}") from problem
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise InputError(f"{file} is no YAML: {' '.join(str(problem).split())}") from problem
     if not isinstance(content, dict):

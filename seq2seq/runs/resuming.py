@@ -21,6 +21,12 @@ OF_THE_MACHINE = (
 )
 """Settings that may change in a resumed run; the rows and the teacher that are read must be the same."""
 
+MORE = ("trainer.max_epochs", "trainer.max_steps", "patience")
+"""Settings with which a finished run can be continued."""
+
+OF_THE_START = ("start_from", "start_from_partly", "start_from_new_vocabulary", "freeze")
+"""Settings of a run that starts from another one; a run of an older version has none of them."""
+
 NONE = "(none)"
 
 
@@ -50,7 +56,22 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     usual = flatten({"decoding": Decoding().specification()["init_args"]})
     old |= {name: value for name, value in usual.items() if name in new and name not in old}
     changes = (Change(name, old.get(name, NONE), new.get(name, NONE)) for name in old | new)
-    return [change for change in changes if change.before != change.now]
+    different = [change for change in changes if change.before != change.now]
+    return [one for one in different if one.now or one.before != NONE or one.name not in OF_THE_START]
+
+
+def asks_for_more(changes: Sequence[Change]) -> bool:
+    """Whether a finished run was to be longer; whether it can be is known with its data."""
+    return any(change.name in MORE for change in changes)
+
+
+def refuse_ended(changes: Sequence[Change], schedule: str, needs_total: bool, run: Path) -> None:
+    """Refuse a larger length of a finished run whose schedule spans the length; more patience does not change it."""
+    if needs_total and any(change.name in MORE and change.name != "patience" for change in changes):
+        raise InputError(
+            f"optimizer.schedule {schedule} of {run} spans its training and has come to its end, so it cannot be "
+            f"continued; start another training from its parameters: --start_from {run} --run OTHER"
+        )
 
 
 def matters(name: str, needs_total: bool) -> bool:
@@ -59,7 +80,7 @@ def matters(name: str, needs_total: bool) -> bool:
         return False
     if name in ("trainer.max_epochs", "trainer.max_steps"):
         return needs_total
-    groups = ("task", "seed", "model", "decoding", "optimizer", "data", "distillation")
+    groups = ("task", "seed", "model", "decoding", "optimizer", "data", "distillation", *OF_THE_START)
     return name == "trainer.gradient_clip_val" or name.partition(".")[0] in groups
 
 

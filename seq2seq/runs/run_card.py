@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+import seq2seq
 from seq2seq.configurable import Part, Settings, descendants, flatten, named, plain
 from seq2seq.data.rows import Texts
 
@@ -88,7 +89,7 @@ def inside(file: Path, path: str | None) -> str:
 def environment(device: str) -> dict[str, Any]:
     """Software, hardware and the command."""
     names = ("torch", "pytorch-lightning", "datasets", "sentencepiece", "sacrebleu", "jsonargparse", "babel", "numpy")
-    packages = {name: metadata.version(name) for name in names}
+    packages = {"seq2seq": seq2seq.__version__} | {name: metadata.version(name) for name in names}
     command = shlex.join(["python", "-m", "seq2seq." + Path(sys.argv[0]).stem, *sys.argv[1:]])
     return {
         "python": platform.python_version(),

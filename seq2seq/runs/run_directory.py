@@ -18,10 +18,15 @@ OWNED = (
     "metrics.csv",
     "results.json",
     "report.html",
+    "badge.svg",
+    "badge.json",
     "checkpoints",
     "predictions",
     "dumps",
+    "parts",
     "tensorboard",
+    "wandb",
+    "mlflow",
     ".ready",
     ".job",
     ".processes",
@@ -44,7 +49,7 @@ class RunDirectory:
             path / "predictions",
             path / "tensorboard",
         )
-        self.dumps = path / "dumps"
+        self.dumps, self._parts = path / "dumps", path / "parts"
         self._job, self._ready, self._marker = path / ".job", path / ".ready", path / ".lock"
         self.processes = path / ".processes"
         self._lock, self._made = FileLock(self._marker), False
@@ -62,21 +67,43 @@ class RunDirectory:
         for file in {*self.at_steps()} - {self.at_step(step) for step in but}:
             file.unlink(missing_ok=True)
 
-    def claim(self, overwrite: bool, resume: bool | Literal["auto"], job: str | None = None) -> bool:
+    def keep_part(self, step: int) -> None:
+        """Move the results of a finished run aside, which is continued after an optimiser step."""
+        self._parts.mkdir(exist_ok=True)
+        os.replace(self.results, self._parts / f"{step}.json")
+
+    def parts(self) -> dict[int, dict[str, Any]]:
+        """The results of earlier parts of a run that was continued, by their last optimiser step."""
+        found = {}
+        for file in self._parts.glob("*.json"):
+            try:
+                found[int(file.stem)] = dict(json.loads(file.read_text()))
+            except (ValueError, TypeError, RecursionError) as problem:
+                raise InputError(f"{file} is damaged, remove it: {problem}") from problem
+        return dict(sorted(found.items()))
+
+    def is_restarted(self, overwrite: bool, job: str | None) -> bool:
+        """Whether a job that a scheduler has started again goes on with what it has begun here."""
+        return job is not None and (not overwrite or self._begun_by(job))
+
+    def claim(
+        self, overwrite: bool, resume: bool | Literal["auto"], job: str | None = None, further: bool = False
+    ) -> bool:
         """Take the directory for this process alone, or say why not and what to do; nothing is removed yet.
 
-        job: a job that a scheduler has started again, which resumes what it has begun.
+        job: a job that a scheduler has started again, which resumes what it has begun; further: a finished run is to be
+        continued.
 
         Returns:
             Whether to resume the run that is there.
         """
         if overwrite and resume:
             raise InputError("--overwrite starts anew and --resume continues; choose one")
-        if job is not None and (not overwrite or self._begun_by(job)):
+        if self.is_restarted(overwrite, job):
             resume, overwrite = resume or "auto", False
         self._refuse_links(OWNED if resume else ())
         self._refuse_unwritable_name()
-        if resume == "auto":
+        if resume == "auto" and not further:
             self._finished()  # before anything is written: the disk of a finished run may be read-only
         if not resume and not self._marker.exists():
             self._refuse_foreign()  # before the lock, whose file is the mark
@@ -95,11 +122,12 @@ class RunDirectory:
             ) from problem
         self._ready.unlink(missing_ok=True)
         self._sweep()
-        if resume == "auto":
+        if resume == "auto" and not further:
             self._finished()
+        if resume == "auto":
             resume = self.last.is_file()
         elif resume:
-            self._refuse_to_resume()
+            self._refuse_to_resume(further)
         elif not overwrite:
             self._refuse_used()
         return resume
@@ -107,7 +135,7 @@ class RunDirectory:
     def _finished(self) -> None:
         """Raise Finished where another training has left its results."""
         if self.results.exists():
-            raise Finished(f"{self.path} is finished already; there is nothing to resume")
+            raise Finished(f"{self.path} is finished already; there is nothing to resume, and nothing was trained")
 
     def _refuse_unwritable_name(self) -> None:
         """Results and reports hold the name."""
@@ -157,11 +185,14 @@ class RunDirectory:
                     "that it leads to as --run"
                 )
 
-    def _refuse_to_resume(self) -> None:
+    def _refuse_to_resume(self, further: bool) -> None:
         if not self.last.is_file():
             raise InputError(f"{self.path} holds no checkpoints/last.ckpt to resume from; start without --resume")
-        if self.results.exists():
-            raise InputError(f"{self.path} is finished already; there is nothing to resume")
+        if self.results.exists() and not further:
+            raise InputError(
+                f"{self.path} is finished already; there is nothing to resume. Continue it with a larger "
+                f"trainer.max_epochs or trainer.max_steps, or start another run from it: --start_from {self.path}"
+            )
 
     def _refuse_used(self) -> None:
         choices = "replace it with --overwrite true, or choose another --run"

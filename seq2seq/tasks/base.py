@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks import least_risk, length_limits, words
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
+from seq2seq.tasks.token_rows import TokenRows
 
 
 class Validated(NamedTuple):
@@ -50,6 +51,7 @@ class Task(nn.Module, Part):
     Every argument of `__init__` but the tokenizers is kept in an attribute of the same name.
     """
 
+    writes: ClassVar[tuple[str, ...]] = ("loss", "predict")
     row_format: RowFormat = RowFormat()
     """What stands around the sequences of a row."""
 
@@ -75,6 +77,11 @@ class Task(nn.Module, Part):
 
     def initialise(self) -> None:
         """Called once, before a new training: loads pre-trained vectors, for example."""
+
+    def token_rows(self) -> dict[str, TokenRows]:
+        """Of each parameter with a row for each token, feature or label what these are, for another vocabulary."""
+        kind = type(self).__name__
+        raise InputError(f"{kind} has no token_rows(), so its parameters fit no other vocabulary; keep the parent's")
 
     # The loss.
 
@@ -334,6 +341,7 @@ class RecurrentTask(Task):
         metrics: scores of a split, the first of which selects the best checkpoint; null for the usual ones.
     """
 
+    writes: ClassVar[tuple[str, ...]] = ("usual_metrics",)
     tokenizers: Tokenizers
     cell: Cell = LSTM()
     embedding_size: int = 128

@@ -23,6 +23,7 @@ from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
+from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_linear
 
 
 @dataclass(eq=False, repr=False)
@@ -72,6 +73,11 @@ class Classification(RecurrentTask):
             raise InputError(f"{only}; there is nothing to tell apart, check data.corpus")
         if self.multi_label and self.label_smoothing:
             raise InputError("model.label_smoothing is for one label a row; set it to 0, or model.multi_label to false")
+
+    def token_rows(self) -> dict[str, TokenRows]:
+        source, target = self.tokenizers
+        rows = of_embedding("reader.embedding", self.reader.embedding, source)
+        return rows | of_linear("output", target.row_names[0][SPECIAL:])
 
     def initialise(self) -> None:
         load_vectors(self.reader.embedding, self.tokenizers.source)

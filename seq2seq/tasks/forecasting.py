@@ -31,6 +31,7 @@ from seq2seq.models.recurrent import Stack
 from seq2seq.pinned_copy import to_device
 from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.token_rows import TokenRows
 
 MEDIAN = 0.5
 
@@ -94,6 +95,9 @@ class Forecasting(RecurrentTask):
         shift = (source.mean - target.mean) / target.deviation if same else np.zeros(0)
         self.register_buffer("gain", torch.from_numpy(gain).float(), persistent=False)
         self.register_buffer("shift", torch.from_numpy(shift).float(), persistent=False)
+
+    def token_rows(self) -> dict[str, TokenRows]:
+        return {}
 
     def usual_metrics(self) -> list[Metric]:
         errors = [MeanAbsoluteScaledError(self.season), MeanAbsoluteError(), RootMeanSquaredError()]

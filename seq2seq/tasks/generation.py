@@ -23,6 +23,7 @@ from seq2seq.models.recurrent import Stack
 from seq2seq.pinned_copy import to_host
 from seq2seq.tasks.base import RecurrentTask, per_row
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_output
 
 
 @dataclass(eq=False, repr=False)
@@ -97,6 +98,12 @@ class Generation(RecurrentTask):
         if isinstance(source, Listed) and source.unknown_among(np.array(source.encode([text])[0])).any():
             known = ", ".join(source.vocabulary[:20]) + ", ..." * (len(source.vocabulary) > 20)
             raise InputError(f"no training row has a condition like {text!r}; known are {known}")
+
+    def token_rows(self) -> dict[str, TokenRows]:
+        source, target = self.tokenizers
+        rows = of_embedding("network.condition", self.network.condition, source)
+        rows |= of_embedding("network.decoder.embedding", self.network.decoder.embedding, target)
+        return rows | of_output("network.decoder.output.layer", target)
 
     def start(self, batch: Batch) -> State:
         """The state before the first token."""

@@ -20,13 +20,14 @@ from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
-from seq2seq.models.tagger import AutoregressiveTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
+from seq2seq.models.tagger import AutoregressiveTagger, ColumnTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks.base import RecurrentTask, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
+from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_linear
 
 WORDS = (Spelled, Separated, TokenFeatures)
 """Tokenizers whose tokens are what is labelled."""
@@ -77,6 +78,23 @@ class Tagging(RecurrentTask):
                 f"data.tokenizer is {type(source).__name__}, whose tokens are not those that are labelled; choose "
                 "Spelled or Words"
             )
+
+    def token_rows(self) -> dict[str, TokenRows]:
+        source, target = self.tokenizers
+        rows = of_embedding("reader.embedding", self.reader.embedding, source)
+        labels = [names[column.first :] for names, column in zip(target.row_names, columns_of(target), strict=True)]
+        if isinstance(self.labeller, ColumnTagger):
+            for index, names in enumerate(labels):
+                rows |= of_linear(f"labeller.maps.{index}", names)
+                field = f"labeller.fields.{index}"
+                rows |= {f"{field}.{end}": TokenRows(names) for end in ("start", "end")}
+                rows[f"{field}.transitions"] = TokenRows(names, square=True)
+        elif isinstance(self.labeller, AutoregressiveTagger):
+            rows |= of_linear("labeller.map", labels[0])
+            rows |= of_embedding("labeller.embedding", self.labeller.embedding, target)
+        else:
+            return super().token_rows()
+        return rows
 
     def initialise(self) -> None:
         load_vectors(self.reader.embedding, self.tokenizers.source)

@@ -24,6 +24,7 @@ from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.pinned_copy import to_device
 from seq2seq.tasks.base import RecurrentTask, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_output
 
 
 @dataclass(eq=False, repr=False)
@@ -81,6 +82,13 @@ class Translation(RecurrentTask):
             )
         if self.coverage_loss and self.attention is None:
             raise InputError("model.coverage_loss is about attention; choose one such as Additive, or set it to 0")
+
+    def token_rows(self) -> dict[str, TokenRows]:
+        source, target = self.tokenizers
+        encoder, decoder = self.network.encoder, self.network.decoder
+        rows = of_embedding("network.encoder.embedding", encoder.embedding, source)
+        rows |= of_embedding("network.decoder.embedding", decoder.embedding, target)
+        return rows | of_output("network.decoder.output.layer", target)
 
     def encode(self, batch: Batch, noise: Noise | None = None) -> State:
         """The decoder's first state: the fixed vector, and the memory if there is attention."""
@@ -192,8 +200,7 @@ class Translation(RecurrentTask):
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """One step of the search; tokens that are no text are never chosen."""
         log_probs, state = self.network.decoder.step(tokens, state)
-        log_probs[..., self.unwritable] = -torch.inf
-        return log_probs, state
+        return log_probs.index_fill_(-1, self.unwritable, -torch.inf), state
 
 
 def repeated(weights: Tensor) -> Tensor:

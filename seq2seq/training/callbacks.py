@@ -25,6 +25,7 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.training.device_budget import device_tokens
 from seq2seq.training.learner import Learner
+from seq2seq.training.loggers import Loggers
 from seq2seq.training.schedules import lower
 
 log = logging.getLogger(__name__)
@@ -50,12 +51,13 @@ def learner_of(module: LightningModule) -> Learner:
 
 
 class StoredCurves(TypedDict):
-    """What a checkpoint keeps of the curves; older ones lack the last two."""
+    """What a checkpoint keeps of the curves; older ones lack the last three."""
 
     points: dict[str, list[Point]]
     seconds: float
     resumed: NotRequired[list[int]]
     changes: NotRequired[list[dict[str, Any]]]
+    loggers: NotRequired[dict[str, str]]
 
 
 class BestScore(TypedDict):
@@ -64,6 +66,17 @@ class BestScore(TypedDict):
     step: int
     metric: str
     value: float
+
+
+class EarlierPart(TypedDict):
+    """What is known of the finished part of a run that is continued."""
+
+    until: int
+    """Its last optimiser step."""
+    best: BestScore
+    seconds: float | None
+    test: dict[str, float | None]
+    """Its scores."""
 
 
 class StoredValidations(TypedDict):
@@ -82,11 +95,11 @@ class StoredMemory(TypedDict):
 
 
 class Curves(Callback):
-    """Points of the training curves: kept in the checkpoint, written to metrics.csv and TensorBoard."""
+    """Points of the training curves: kept in the checkpoint, written to metrics.csv and to services."""
 
-    def __init__(self, run: RunDirectory, every: int) -> None:
-        """every: optimiser steps between two points."""
-        self.run, self.every = run, every
+    def __init__(self, run: RunDirectory, every: int, loggers: Loggers) -> None:
+        """every: optimiser steps between two points; loggers: the services."""
+        self.run, self.every, self.loggers = run, every, loggers
         self.points: dict[str, list[Point]] = {}
         self.seconds = 0.0
         self.resumed: list[int] = []
@@ -95,11 +108,10 @@ class Curves(Callback):
         """What was allowed to change then."""
         self._started = self._mark = time.monotonic()
         self._tokens = 0
-        self._board: Any = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Curves, clock and resumptions, plain."""
-        own = {"points": self.points, "seconds": self.elapsed()}
+        """Curves, clock, resumptions and the names of the run elsewhere, plain."""
+        own = {"points": self.points, "seconds": self.elapsed(), "loggers": dict(self.loggers.ids)}
         return {**own, "resumed": self.resumed, "changes": self.changes}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -107,6 +119,7 @@ class Curves(Callback):
         self.points = {name: [tuple(point) for point in points] for name, points in state_dict["points"].items()}
         self.seconds, self.resumed = state_dict["seconds"], list(state_dict.get("resumed", ()))
         self.changes = [*state_dict.get("changes", ()), *self.changes]
+        self.loggers.restore(state_dict.get("loggers", {}))
 
     def elapsed(self) -> float:
         """Seconds of training so far, over all resumptions."""
@@ -117,18 +130,14 @@ class Curves(Callback):
         now = self.elapsed()
         for name, value in values.items():
             self.points.setdefault(name, []).append((step, round(now, 3), value))
-            if self._board is not None:
-                self._board.add_scalar(name, value, step)
+        self.loggers.numbers(values, step)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = self._mark = time.monotonic()
         if trainer.global_step:
             self.resumed.append(trainer.global_step)
         if trainer.is_global_zero:
-            from tensorboardX import SummaryWriter
-
-            purge = trainer.global_step + 1 if trainer.global_step else None
-            self._board = SummaryWriter(str(self.run.tensorboard), purge_step=purge)
+            self.loggers.start(trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -151,20 +160,17 @@ class Curves(Callback):
         measured = learner_of(pl_module).measured()
         known = {f"validation_{name}": value for name, value in measured.items() if math.isfinite(value)}
         self.add(trainer.global_step, known)
+        self.loggers.texts(sample(learner_of(pl_module).predictions), trainer.global_step)
         self.flush(trainer)
         self._mark, self._tokens = time.monotonic(), 0
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.seconds, self._started = self.elapsed(), time.monotonic()
         self.flush(trainer)
-        if self._board is not None:
-            self._board.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, (Stopped, Interrupted)):
             self.flush(trainer)
-            if self._board is not None:
-                self._board.close()
 
     def flush(self, trainer: Trainer) -> None:
         """Write metrics.csv: one line for each step that has a point."""
@@ -179,8 +185,6 @@ class Curves(Callback):
         writer.writeheader()
         writer.writerows(rows[step] for step in sorted(rows))
         write_text(self.run.metrics, text.getvalue())
-        if self._board is not None:
-            self._board.flush()
 
 
 class Budget(Callback):
@@ -224,6 +228,8 @@ class Checkpoints(Callback):
         """Whether two validations had different scores."""
         self.waited = self.validated = 0
         self.kept: list[int] = []
+        self.parts: list[EarlierPart] = []
+        """Those of a finished training that is continued."""
         self.saved, self.took, self.cost = time.monotonic(), 0.0, 0.0
         """When `last` was written, and the seconds that it took: this time, and at most."""
 
@@ -267,6 +273,8 @@ class Checkpoints(Callback):
         return True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.parts and self.parts[-1]["until"] == trainer.global_step:
+            self.best, self.kept = dict(self.parts[-1]["best"]), []  # of all of it; what a mean was made of is gone
         self.stop_early(trainer)  # the training may have been stopped after its last validation
 
     def stop_early(self, trainer: Trainer) -> None:
@@ -306,6 +314,20 @@ def is_better(metric: Metric, value: float, loss: float, best: Mapping[str, Any]
     rank, highest = metric.rank(value), metric.rank(best["value"])
     lowest = best.get("loss", math.inf)
     return rank > highest or (rank == highest and (loss < lowest or not math.isfinite(lowest)))
+
+
+class Observer(Callback):
+    """Tells of each validation of a training, once everything about it has been saved; what it raises ends it."""
+
+    def __init__(self, validated: Callable[[int, float], None]) -> None:
+        """validated: takes the optimiser step and the rank of the score."""
+        self.validated = validated
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            learner = learner_of(pl_module)
+            metric = learner.task.metrics[0]
+            self.validated(trainer.global_step, metric.rank(learner.scores[metric.name]))
 
 
 class EncoderMemory(Callback):
@@ -363,7 +385,7 @@ class Progress(Callback):
         if trainer.is_global_zero:
             total = learner_of(pl_module).training_length(trainer).total
             self.metric = learner_of(pl_module).task.metrics[0].name
-            terminal = sys.stderr.isatty()
+            terminal = sys.stderr.isatty() or "ipykernel" in sys.modules  # a notebook shows a bar too
             if trainer.global_step:
                 print(f"resuming at step {trainer.global_step:,}", file=sys.stderr)
             self._bar = tqdm(
@@ -390,9 +412,7 @@ class Progress(Callback):
         learner = learner_of(pl_module)
         minutes = self.curves.elapsed() / 60
         self.say(f"step {trainer.global_step:,} of {self._bar.total:,} | {minutes:.1f} min | {self.now()}")
-        count = len(learner.predictions)
-        for number in range(min(SHOWN, count)):
-            row = learner.predictions[(number * 7919 + 17) % count]  # the same spread of rows every time
+        for row in sample(learner.predictions):
             self.say(self.example(row, learner.task.tokenizers))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -410,6 +430,12 @@ class Progress(Callback):
     def say(self, text: str) -> None:
         """Print above the bar."""
         tqdm.write(text, file=sys.stderr)
+
+
+def sample(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The same spread of rows every time."""
+    count = len(predictions)
+    return [predictions[(number * 7919 + 17) % count] for number in range(min(SHOWN, count))]
 
 
 def summed(value: torch.Tensor) -> float:

@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -11,10 +13,12 @@ from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError, Interrupted
 from seq2seq.models.cells import lacks_bfloat16
+from seq2seq.plain_types import refuse_misfit
 from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.decoding_options import USUAL_ROWS
 from seq2seq.tasks.length_limits import longer, remedy
+from seq2seq.training import own_callbacks
 from seq2seq.training.arithmetic import arithmetic, described
 from seq2seq.training.length import Length, length_of, warn_if_short
 from seq2seq.training.preparation import Job, begin
@@ -24,7 +28,7 @@ from seq2seq.training.trainer import make_trainer
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from seq2seq.training.callbacks import Checkpoints, Curves, Diagnose, Example
+    from seq2seq.training.callbacks import Checkpoints, Curves, Diagnose, EarlierPart, Example
     from seq2seq.training.learner import Learner
 
 
@@ -32,11 +36,20 @@ BUSY = 30_000
 """Padded tokens of a step, for each GPU, from which on its arithmetic takes longer than the host's launches."""
 
 
+Validated = Callable[[int, float], None]
+"""Told of a validation: its optimiser step and its rank, the higher the better."""
+
+
+def ignored(step: int, rank: float) -> None:
+    """A validation that nobody waits for."""
+
+
 class Hooks(NamedTuple):
     """What the command adds to a training, which knows neither analysis nor report."""
 
     diagnose: "Diagnose"
     example: "Example"
+    validated: Validated = ignored
 
 
 def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) -> dict[str, Any] | None:
@@ -44,59 +57,137 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
 
     Returned is what results.json says of the training; None but on the first process. `learner` has the predictions.
     """
-    from seq2seq.training.callbacks import Budget, Checkpoints, Curves, EncoderMemory, Progress
+    from seq2seq.training.callbacks import Budget, Checkpoints, EncoderMemory, Observer, Progress
     from seq2seq.training.step_boundaries import StepBoundary
 
     options = job.parts.trainer
-    curves = Curves(job.run, options.log_every_n_steps)
-    curves.changes = job.allowed
-    progress = Progress(curves, hooks.example)
+    curves = curves_of(job)
     length = learner_length(job, learner)
     checkpoints = Checkpoints(job.run, length.patience, job.parts.optimizer.average)
     memory = EncoderMemory(curves, hooks.diagnose, checkpoints)
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
-    trainer = make_trainer(job.parts, [Budget(), curves, progress, checkpoints, memory, boundary], learner, length)
+    observed = [curves, Progress(curves, hooks.example), checkpoints, memory, boundary, Observer(hooks.validated)]
+    trainer = make_trainer(job.parts, [Budget(), *observed, *own_callbacks.made(options.callbacks)], learner, length)
     job.parts.optimizer.schedule.check(learner.training_length(trainer))
-    first_words(job, learner, trainer, length)
+    checkpoints.parts = first_words(job, learner, trainer, length)
     prepared = time.monotonic() - job.started
     try:
-        with job.requests.noted(), arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic):
+        exact = arithmetic(trainer.strategy.root_device, options.tf32, options.deterministic)
+        with closing(curves.loggers), job.requests.noted(), exact:
             trainer.fit(learner, ckpt_path=str(job.run.last) if job.resume else None, weights_only=True)
             if checkpoints.validated < trainer.global_step:
                 trainer.validate(learner, verbose=False)
             tell_of_constant_score(trainer, checkpoints, curves)
             average = validate_average(job.run, trainer, learner, checkpoints)
-            tested = test(job.run, trainer, learner)
+            tested = test(job.run, trainer, learner, job.parts.score)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         further = "continue with --resume true" if job.run.last.is_file() else "nothing has been saved yet"
         raise Interrupted(f"stopped at step {trainer.global_step}; {further}") from stopped
     if not trainer.is_global_zero:
         return None
     learner.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is examined next
-    seconds = round(curves.seconds, 2)
+    return {
+        **records_of(job, learner, trainer, curves, checkpoints),
+        "memory": memory.points,
+        "average": average,
+        "length": length_record(learner, length),
+        "seconds": round(curves.seconds, 2),
+        "timing": {"prepare": round(prepared, 2), "train": round(curves.seconds, 2), "evaluate": tested},
+    }
+
+
+def records_of(
+    job: Job, learner: "Learner", trainer: "Trainer", curves: "Curves", checkpoints: "Checkpoints"
+) -> dict[str, Any]:
+    """What results.json says of a training that has ended, whatever it took."""
     return {
         "curves": curves.points,
-        "memory": memory.points,
         "best": checkpoints.best,
-        "average": average,
         "skipped": learner.skipped_steps.counts(),
-        "length": {"epoch_tokens": learner.epoch_tokens, "batch_tokens": learner.step_tokens, **length._asdict()},
-        "teacher": learner.teacher and {"checkpoint": str(learner.teacher.path), "sha256": learner.teacher.content},
+        **lineage(job, learner, checkpoints),
         "model": {"parameters": learner.task.parameter_counts()},
         "resumed": curves.resumed,
         "allowed_changes": curves.changes,
         "environment": environment(job, trainer),
         "data": data_card(learner) | {"fingerprints": fingerprints(learner)},
-        "seconds": seconds,
-        "timing": {"prepare": round(prepared, 2), "train": seconds, "evaluate": tested},
     }
 
 
-def first_words(job: Job, learner: "Learner", trainer: "Trainer", length: Length) -> None:
-    """The first process writes the configuration down and describes the training."""
+def lineage(job: Job, learner: "Learner", checkpoints: "Checkpoints") -> dict[str, Any]:
+    """What the training was started from, learnt from and continued."""
+    teacher, frozen = learner.teacher, job.parts.freeze
+    count = sum(one.numel() for one in learner.task.parameters() if not one.requires_grad)
+    return {
+        "teacher": teacher and {"checkpoint": str(teacher.path), "sha256": teacher.content},
+        "parent": learner.parent,
+        "frozen": {"parts": frozen, "parameters": count} if frozen else None,
+        "parts": checkpoints.parts,
+    }
+
+
+def curves_of(job: Job) -> "Curves":
+    """The curves of a training, and the services that they are sent to."""
+    from seq2seq.training.callbacks import Curves
+    from seq2seq.training.loggers import Loggers
+
+    options = job.parts.trainer
+    curves = Curves(job.run, options.log_every_n_steps, Loggers(options.loggers, job.run, job.settings))
+    curves.changes = job.allowed
+    return curves
+
+
+def first_words(job: Job, learner: "Learner", trainer: "Trainer", length: Length) -> "list[EarlierPart]":
+    """The first process writes the configuration down and describes the training.
+
+    Returned is what is known of earlier parts of a run that is continued.
+    """
     if process_rank() == 0:
-        begin(job, learner.task)
+        step = reached(job, length) if job.resume and job.run.results.exists() else 0
+        begin(job, learner.task, step)
         describe(learner, trainer, job.run, length)
+    return earlier_parts(job.run)
+
+
+def reached(job: Job, length: Length) -> int:
+    """The optimiser steps of a finished run, which must be fewer than it is to have now."""
+    content = checkpoint.read(job.run.last)
+    step = content.get("global_step")
+    if not isinstance(step, int) or step >= length.steps:
+        raise InputError(
+            f"{job.run.path} is finished after {step} steps and trainer.max_epochs and trainer.max_steps ask for "
+            f"{length.steps}; ask for more to continue it"
+        )
+    states = inner(content, "callbacks")
+    counts = [inner(state, "waited") for state in (states.values() if isinstance(states, Mapping) else ())]
+    waited = max((count for count in counts if isinstance(count, int)), default=0)
+    if length.patience is not None and waited >= length.patience:
+        raise InputError(
+            f"{job.run.path} has stopped at step {step}, after {waited} validations without anything better, and "
+            f"patience is {length.patience}; raise it, or set it to null with a larger trainer.max_steps"
+        )
+    return step
+
+
+def earlier_parts(run: RunDirectory) -> "list[EarlierPart]":
+    """What results.json says of the finished parts of a run that is continued, in their order."""
+    from seq2seq.training.callbacks import EarlierPart
+
+    described: Any = []
+    for step, results in run.parts().items():
+        metrics = inner(results, "splits", "test", "metrics") or {}
+        scores = {name: inner(metrics, name, "value") for name in metrics}
+        own = {name: results.get(name) for name in ("best", "seconds")}
+        described.append({"until": step, **own, "test": scores})
+    refuse_misfit(described, list[EarlierPart], f"{run.path / 'parts'} is damaged")
+    parts: list[EarlierPart] = described
+    return parts
+
+
+def inner(value: Any, *names: str) -> Any:
+    """What stands under names within names; None where nothing does."""
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def tell_of_constant_score(trainer: "Trainer", checkpoints: "Checkpoints", curves: "Curves") -> None:
@@ -146,6 +237,12 @@ def validate_average(
         learner.save(run.best, parameters_only=True)
         checkpoints.best = {"step": steps[-1], "metric": best["metric"], "value": value, "loss": loss}
     return {"steps": steps, "metric": best["metric"], "value": value, "chosen": chosen}
+
+
+def length_record(learner: "Learner", length: Length) -> dict[str, Any]:
+    """How long the training was to be, and of what that follows; a continued one keeps its warm-up."""
+    own = {"epoch_tokens": learner.epoch_tokens, "batch_tokens": learner.step_tokens}
+    return own | length._asdict() | {"warmup": learner.warmup}
 
 
 def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory, length: Length) -> None:
@@ -204,8 +301,8 @@ def limits_in_words(learner: "Learner") -> list[str]:
     return [f"longest prediction: {task.limit_in_words(task.decoding)}{warning}"]
 
 
-def test(run: RunDirectory, trainer: "Trainer", learner: "Learner") -> float:
-    """Predict the test split with the best checkpoint; the seconds that it took."""
+def test(run: RunDirectory, trainer: "Trainer", learner: "Learner", split: str) -> float:
+    """Predict a split with the best checkpoint; the seconds that it took."""
     started = time.monotonic()
     if not run.best.is_file():
         raise InputError(
@@ -214,8 +311,10 @@ def test(run: RunDirectory, trainer: "Trainer", learner: "Learner") -> float:
         )
     task, data = learner.task, learner.data
     task.load_state_dict(checkpoint.load(run.best).state_dict())
-    learner.splits["test"] = data.encode(test_rows(learner, run), task.tokenizers, "test", task.row_format)
-    trainer.test(learner, learner.evaluation_batches("test", task.decoding), verbose=False)
+    if split == "test":
+        learner.splits["test"] = data.encode(test_rows(learner, run), task.tokenizers, "test", task.row_format)
+    learner.scored = split
+    trainer.test(learner, learner.evaluation_batches(split, task.decoding), verbose=False)
     return time.monotonic() - started
 
 

@@ -85,6 +85,8 @@ class Learner(LightningModule):
         self.predicted: list[Predicted] = []
         self.predictor: Predictor | None = None
         self.predictions: list[Prediction] = []
+        self.scored = "test"
+        """The split that the best checkpoint predicts at the end."""
         self.scores: dict[str, float] = {}
         self.validation_loss = math.nan
         """With teacher forcing, of a target token."""
@@ -92,6 +94,8 @@ class Learner(LightningModule):
         self.warmup = optimizer.warmup_steps or 0
         """Optimiser steps in which the learning rate rises."""
         self.teacher = teacher
+        self.parent: dict[str, Any] | None = None
+        """The run that this one was started from."""
         self.moving = None if optimizer.ema_decay is None else MovingAverage(task, optimizer.ema_decay)
         self.last_loss, self.gradient_norm = torch.zeros(()), torch.zeros(())
         self.skipped_steps = SkippedSteps()
@@ -286,7 +290,7 @@ class Learner(LightningModule):
             self.collect(batch, self.task.decoding)
 
     def on_test_epoch_end(self) -> None:
-        self.predictions, _ = self.gather("test")
+        self.predictions, _ = self.gather(self.scored)
 
     def collect(self, batch: Batch, decoding: Decoding, measured: bool = False) -> None:
         """Predict a batch; an empty one only keeps this device in step with the others."""
@@ -331,6 +335,7 @@ class Learner(LightningModule):
         run["test"] = None if self.trained is None else self.trained.contents.get("test")
         run["skipped"] = self.skipped_steps.stored()
         run["teacher"] = None if self.teacher is None else self.teacher.content
+        run |= {"parent": self.parent, "warmup": self.warmup}
         if self.trained is not None and self.streamed is not None:
             self.trained = self.trained.add(self.streamed.sums_read())
         checkpoint_content["seq2seq"] = checkpoint.packed(self.task, self.data, run, self.trained)
@@ -362,7 +367,10 @@ class Learner(LightningModule):
                 )
 
     def on_load_checkpoint(self, checkpoint_content: dict[str, Any]) -> None:
-        self.place = checkpoint.stored(checkpoint_content, "place")
+        self.place, self.parent = (checkpoint.stored(checkpoint_content, name) for name in ("place", "parent"))
+        warmup = checkpoint.stored(checkpoint_content, "warmup")
+        if self.options.warmup_steps is None and warmup is not None:  # it does not grow with a training
+            self.warmup = warmup
         self.plateau = PlateauState(*checkpoint.stored(checkpoint_content, "watch"))
         self.task.metrics = as_stored(self.task.metrics, checkpoint_content["seq2seq"])
         earlier = checkpoint.trained_rows(checkpoint_content)

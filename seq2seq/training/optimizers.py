@@ -19,6 +19,8 @@ from seq2seq.errors import InputError, check_range
 class Algorithm(Part):
     """How gradients become a change of the parameters."""
 
+    writes = ("optimizer",)
+
     def optimizer(self, parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
         """Torch's optimiser of these parameters."""
         raise TypeError(f"{type(self).__name__} does not define its optimiser")

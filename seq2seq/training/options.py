@@ -1,6 +1,7 @@
 """The settings of machine, optimisation and teacher. Light on purpose: `--help` imports it."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal, final
 
 from seq2seq.configurable import Part
@@ -47,6 +48,8 @@ class TrainerOptions(Part):
         deterministic: bool = False,
         detect_anomaly: bool = False,
         profiler: str | None = None,
+        loggers: Sequence[Literal["tensorboard", "wandb", "mlflow"]] = ("tensorboard",),
+        callbacks: Sequence[str | dict[str, Any]] = (),
     ) -> None:
         """Options of the trainer.
 
@@ -78,6 +81,9 @@ class TrainerOptions(Part):
             deterministic: refuse operations that can differ between two runs on one machine.
             detect_anomaly: name the operation in which a NaN first appears; slow.
             profiler: simple or advanced prints where the time goes.
+            loggers: where curves, settings and sample predictions go besides metrics.csv: tensorboard, wandb, mlflow;
+                one that fails is left out, and training goes on.
+            callbacks: Lightning callbacks of your own, by import path, or as class_path with init_args.
         """
         check_range("trainer.max_epochs", 1 if max_epochs is None else max_epochs, 1)
         check_range("trainer.log_every_n_steps", log_every_n_steps, 1)
@@ -93,6 +99,7 @@ class TrainerOptions(Part):
         self.log_every_n_steps, self.deterministic = log_every_n_steps, deterministic
         self.skip_limit, self.tf32 = skip_limit, tf32
         self.detect_anomaly, self.profiler = detect_anomaly, profiler
+        self.loggers, self.callbacks = list(loggers), list(callbacks)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -106,6 +113,8 @@ class TrainerOptions(Part):
             "skip_limit",
             "val_check_interval",
             "tf32",
+            "loggers",
+            "callbacks",
         )
         return {name: value for name, value in vars(self).items() if name not in ours}
 
@@ -126,7 +135,7 @@ class OptimizerOptions(Part):
         """Settings of the optimiser.
 
         Args:
-            learning_rate: the highest learning rate.
+            learning_rate: the highest learning rate; 0 changes nothing, which measures what a start is worth.
             algorithm: what gradients do (AdamW, Adam, SGD, Adafactor, Adagrad, Adadelta).
             schedule: what follows the warm-up (Constant, Cosine, InverseSqrt, Plateau, WarmupStableDecay, Halving).
             warmup_steps: optimiser steps in which the rate rises linearly from zero; null for a twentieth of a training
@@ -137,8 +146,7 @@ class OptimizerOptions(Part):
                 their averages, and keep it as the best if it scores no worse; costs as many files of the parameters
                 during the training, no memory.
         """
-        if learning_rate <= 0:
-            raise InputError(f"optimizer.learning_rate is {learning_rate}; it must be above 0")
+        check_range("optimizer.learning_rate", learning_rate, 0)
         check_range("optimizer.warmup_steps", warmup_steps or 0, 0)
         if ema_decay is not None:
             check_range("optimizer.ema_decay", ema_decay, 0, 1)

@@ -21,7 +21,8 @@ from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.trained_rows import trained_rows
 from seq2seq.decoding import length_bound
 from seq2seq.decoding.length_bound import LengthBound
-from seq2seq.errors import InputError, Stopped
+from seq2seq.errors import Finished, InputError, Stopped
+from seq2seq.models.initial_values import draw
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.runs import checkpoint, resuming
 from seq2seq.runs.config_file import read_yaml, to_yaml
@@ -29,11 +30,14 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.runs.scored_rows import refuse_trained
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.length_limits import learnt
-from seq2seq.training import tried_metrics
+from seq2seq.training import own_callbacks, parent, tried_metrics
+from seq2seq.training.frozen import freeze
+from seq2seq.training.parent import Parent, Start, read_parent
 from seq2seq.training.signals import Requests
 from seq2seq.training.trainer import own_device, refuse_compromised
 
 if TYPE_CHECKING:
+    from seq2seq.data.batching.split import Split
     from seq2seq.training.distillation import Teacher
     from seq2seq.training.learner import Learner
 
@@ -78,11 +82,18 @@ def watched(run: RunDirectory, timeout: float) -> Iterator[Watchdog]:
         watch.stop()
 
 
-def claim(run: RunDirectory, config: Namespace) -> bool:
+def claim(run: RunDirectory, config: Namespace, settings: dict[str, Any]) -> bool:
     """Take the run directory, as the first process, or learn its decision: whether the run is resumed."""
     if process_rank() != 0:
         return bool(run.wait(launch_id(), "resume"))
-    resume = run.claim(config.overwrite, config.resume, restarted_job())
+    resumed = config.resume or restarted_job() is not None
+    finished = resumed and run.results.exists() and run.config.is_file()
+    changes = resuming.changed(read_yaml(run.config), settings) if finished else []
+    try:
+        resume = run.claim(config.overwrite, config.resume, restarted_job(), resuming.asks_for_more(changes))
+    except Finished as done:
+        unused = ", ".join(str(change) for change in changes if change.name not in resuming.OF_THE_MACHINE)
+        raise Finished(f"{done}{unused and f'; these settings were not used: {unused}'}") from done
     announce(run, resume=resume)
     return resume
 
@@ -98,6 +109,8 @@ def same_settings(job: Job) -> list[dict[str, Any]]:
     """Refuse to resume with another experiment; devices, precision and the like may change, which is reported."""
     changes = resuming.changed(read_yaml(job.run.config), job.settings)
     total = job.parts.optimizer.schedule.needs_total
+    if job.run.results.exists():
+        resuming.refuse_ended(changes, type(job.parts.optimizer.schedule).__name__, total, job.run.path)
     other = [change for change in changes if resuming.matters(change.name, total)]
     resuming.refuse_impossible(other)
     allowed = resuming.refuse_or_allow(other, job.run.config, job.parts.allow_change)
@@ -110,15 +123,21 @@ def same_settings(job: Job) -> list[dict[str, Any]]:
 def prepare(job: Job, kind: type[Task]) -> "Learner":
     """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
     data: DataModule = job.parts.data
+    if job.parts.trainer.callbacks:  # refused before the data are read
+        refuse_compromised()
+        own_callbacks.chosen(job.parts.trainer.callbacks)
     if process_rank() == 0 and job.resume:
         job.allowed.extend(same_settings(job))
-    teacher = read_teacher(job)
+    teacher, origin = read_teacher(job), read_origin(job)
     train_texts, validation_texts, test_texts = (data.texts(split) for split in SPLITS)
     content = train_texts.content
     others, selected = {"validation": validation_texts, "test": test_texts}, data.selection("train")
     trained = trained_rows(selected.low, selected.high, train_texts, others)
+    if origin is not None and origin.trained is not None:
+        origin.refuse_trained(validation_texts, test_texts)
+        trained = trained.add(origin.trained.sums)
     read = Read(train_texts, validation_texts, test_texts)
-    tokenizers, bound = vocabularies(job, read, teacher)
+    tokenizers, bound = vocabularies(job, read, teacher, origin)
     torch.manual_seed(job.parts.seed)
     task = kind(tokenizers, **model_settings(job, train_texts, tokenizers))
     task.decoding, task.length_bound = job.parts.decoding, bound
@@ -126,13 +145,14 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     if process_rank() == 0 and not job.resume:
         findings = checks.cheap(read._asdict(), task.row_format)
         print(checks.two_lines(findings, job.arguments), file=sys.stderr)
-    if not job.resume:
-        task.initialise()
+    begun = first_parameters(job, task, origin)
     if teacher is not None:
         teacher.check(task)
         if job.parts.distillation.sequences:
             train_texts = teacher.texts(train_texts, data, own_device(job.parts.trainer))
     train = None if data.window is not None else data.encode(train_texts, tokenizers, "train", task.row_format)
+    if process_rank() == 0 and origin is not None and train is not None:
+        parent.say_unknown(train, tokenizers)
     if process_rank() == 0 and not job.resume and task.row_format.target_ends:
         first = data.encode(train_texts, tokenizers, "train", task.row_format) if train is None else train
         task.length_bound = learnt(first, tokenizers.target)
@@ -140,17 +160,37 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     tried_metrics.settle(task, validation)
     if process_rank() == 0:
         tried_metrics.try_all(task, validation)
+    learner = learner_of(job, task, train, validation, content, teacher)
+    learner.trained, learner.parent = trained, begun
+    return learner
 
+
+def learner_of(
+    job: Job, task: Task, train: "Split | None", validation: "Split", content: str, teacher: "Teacher | None"
+) -> "Learner":
+    """The task with its rows in Lightning's hands."""
     refuse_compromised()
     from seq2seq.training.learner import Learner
     from seq2seq.training.skipped_steps import SkippedSteps
 
-    options = job.parts.trainer
+    options, parts = job.parts.trainer, job.parts
     clip, dumps = options.gradient_clip_val, job.run.dumps
-    learner = Learner(task, data, train, validation, job.parts.optimizer, job.parts.seed, clip, content, teacher)
+    learner = Learner(task, parts.data, train, validation, parts.optimizer, parts.seed, clip, content, teacher)
     learner.skipped_steps = SkippedSteps(dumps, options.skip_limit, options.precision)
-    learner.trained = trained
     return learner
+
+
+def first_parameters(job: Job, task: Task, origin: Parent | None) -> dict[str, Any] | None:
+    """Give a task the parameters that training begins with, and freeze parts; what it has of its parent."""
+    if not job.resume:
+        draw(task)
+    begun = None if origin is None else origin.give(task)
+    if begun is None and not job.resume:
+        task.initialise()
+    freeze(task, job.parts.freeze)
+    if begun is not None and process_rank() == 0:
+        parent.say(begun, job.parts.freeze)
+    return None if begun is None else begun._asdict()
 
 
 def model_settings(job: Job, train: Texts, tokenizers: Tokenizers) -> dict[str, Any]:
@@ -174,8 +214,22 @@ def read_teacher(job: Job) -> "Teacher | None":
     return teacher
 
 
-def vocabularies(job: Job, read: Read, teacher: "Teacher | None") -> tuple[Tokenizers, LengthBound | None]:
-    """Those of the resumed run, of the teacher, or learned from the training rows.
+def read_origin(job: Job) -> Parent | None:
+    """The run to start from, if there is one; a resumed run has all that it needs of it."""
+    parts = job.parts
+    if parts.start_from is None:
+        if parts.start_from_partly or parts.start_from_new_vocabulary:
+            name = "partly" if parts.start_from_partly else "new_vocabulary"
+            raise InputError(f"--start_from_{name} says how to start from a run; name it with --start_from")
+        return None
+    start = Start(parts.start_from, parts.start_from_partly, parts.start_from_new_vocabulary)
+    return None if job.resume else read_parent(start, job.run.path)
+
+
+def vocabularies(
+    job: Job, read: Read, teacher: "Teacher | None", origin: Parent | None
+) -> tuple[Tokenizers, LengthBound | None]:
+    """Those of the resumed run, of the teacher, of the run to start from, or learned from the training rows.
 
     With them the bound of the resumed run, or that of the first process; None where it is still to be learnt.
     """
@@ -194,13 +248,20 @@ def vocabularies(job: Job, read: Read, teacher: "Teacher | None") -> tuple[Token
         return before.tokenizers, before.length_bound
     if read.test.content == read.train.content:
         raise InputError(f"the test split has the very rows of train, from {read.test.location(0)} on; give others")
-    return data.train_tokenizers(read.train) if teacher is None else teacher.tokenizers, None
+    if teacher is not None:
+        return teacher.tokenizers, None
+    return data.train_tokenizers(read.train) if origin is None else origin.vocabularies(data, read.train), None
 
 
-def begin(job: Job, task: Task) -> None:
-    """The first process's first writing: everything that could be refused has been accepted."""
+def begin(job: Job, task: Task, step: int) -> None:
+    """The first process's first writing: everything that could be refused has been accepted.
+
+    step: after which a finished run is continued.
+    """
     if not job.resume:
         job.run.clear()
+    elif job.run.results.exists():
+        job.run.keep_part(step)
     write_text(job.run.config, to_yaml(job.settings))
     keep_tokenizers(task.tokenizers, job.run)
     job.run.clear([job.run.processes.name])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from seq2seq.configurable import build
 from seq2seq.data.batching.split import Split
@@ -44,10 +45,13 @@ def try_all(task: Task, validation: Split) -> None:
 
     Raises InputError where one cannot score them, and warns where one sees nothing in references.
     """
+    if not type(task).__module__.startswith("seq2seq."):
+        try_task(task, validation)
     example = own_prediction(task, validation)
     right = right_predictions(task, validation, example)
     for metric in task.metrics:
         try:
+            refuse_other_shape(metric, metric.statistics(right), len(right))
             metric.scored(metric.statistics([example]), interval=False)
             value = metric.scored(metric.statistics(right), interval=False).value
             metric.each_of(metric.statistics(right[:1]))
@@ -63,6 +67,30 @@ def try_all(task: Task, validation: Split) -> None:
                 "%s of the validation references against themselves is %s: it sees nothing in them; choose another "
                 "of model.metrics or its settings", metric.name, "n/a" if math.isnan(value) else f"{value:g}",
             )  # fmt: skip
+
+
+def try_task(task: Task, validation: Split) -> None:
+    """Raise InputError where a task of others breaks its contract on the first row."""
+    name, batch = type(task).__qualname__, validation.batch(np.array([0]))
+    loss = task.loss(batch)
+    if not isinstance(loss, Tensor) or loss.shape != ():
+        shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(f"{name}.loss(batch) must be a tensor of one number, and is {shape}: docs/extending.md")
+    task.eval()
+    predicted = task.predict(batch, task.decoding.greedy())
+    task.train()
+    if len(predicted) != 1:
+        raise InputError(f"{name}.predict gives {len(predicted)} lists for a batch of 1 row: docs/extending.md")
+
+
+def refuse_other_shape(metric: Metric, counts: Any, rows: int) -> None:
+    """Raise InputError where statistics are no numbers of each row."""
+    if np.ndim(counts) != 2 or len(counts) != rows:
+        shape = np.shape(counts)
+        raise InputError(
+            f"model.metrics: statistics(rows) of {metric.name} must be numbers (N, K), here ({rows}, K), and have the "
+            f"shape {shape}: docs/extending.md"
+        )
 
 
 def own_prediction(task: Task, validation: Split) -> Prediction:

@@ -36,6 +36,7 @@ FEW: dict[str, dict[str, int]] = {
 }
 """Settings of the corpus that make a shipped configuration small; it needs no file but that of generation_text."""
 
+STEPS = ("--trainer.max_steps", "3", "--trainer.log_every_n_steps", "1", "--decoding.max_length", "6")
 SMALL = ("--model.hidden_size", "8", "--model.embedding_size", "6")
 
 

@@ -29,12 +29,11 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training.learner import Learner
 from tests.cuda.cases import mostly_slow, slow
 from tests.cuda.counts import counting, during
-from tests.cuda.networks import arguments
+from tests.cuda.networks import STEPS, arguments
 from tests.support import train_until
 
 pytestmark = pytest.mark.cuda_rules
 
-STEPS = ("--trainer.max_steps", "3", "--trainer.log_every_n_steps", "1", "--decoding.max_length", "6")
 FED = ("--model.decoder.input_feeding", "true")
 """Makes the decoder of a translation take one step after the other."""
 

@@ -9,8 +9,7 @@ import pytest
 
 from seq2seq import train
 from seq2seq.runs.run_directory import RunDirectory
-from tests.cuda.networks import SMALL
-from tests.cuda.test_commands import STEPS
+from tests.cuda.networks import SMALL, STEPS
 from tests.support import ROOT
 
 pytestmark = [pytest.mark.cuda_rules, pytest.mark.data]

@@ -86,6 +86,23 @@ def everything() -> dict[str, Any]:
         "curves": curves,
         "best": {"step": 1200, "metric": "validation_bleu", "value": 14.0},
         "resumed": [700],
+        "parent": {
+            "checkpoint": "runs/ten/best.ckpt",
+            "sha256": "f00d" * 16,
+            "step": 9,
+            "carried": {"table": "3 of 4 rows"},
+            "new": ["encoder.gate"],
+            "left": [],
+        },
+        "frozen": {"parts": ["decoder"], "parameters": 3000},
+        "parts": [
+            {
+                "until": 700,
+                "seconds": 60.0,
+                "best": {"step": 600, "metric": "validation_bleu", "value": 12.0},
+                "test": {"bleu": 77.7},
+            }
+        ],
         "skipped": {"steps": 3, "split": 0},
         "memory": [
             {
@@ -114,3 +131,32 @@ ALIGNMENTS = [{"id": 1, "source": ["o", "ne"], "target": ["ei", "ns", "</s>"], "
 def whole(results: dict[str, Any]) -> str:
     """The page with what stands beside results.json."""
     return render(results, ROWS, ALIGNMENTS)
+
+
+def swept() -> dict[str, Any]:
+    """A sweep with every part, whose names, values and reasons attack its page."""
+    space = {
+        "optimizer.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+        "model.cell": list(ATTACKS),
+        "seed": [1],
+    }
+    trials: list[dict[str, Any]] = [
+        {
+            "number": number, "state": "complete", "value": 90.0 + number, "seconds": 60.0, "step": 200, "run": text,
+            "settings": {"optimizer.learning_rate": 10.0 ** (-1 - number / 3), "model.cell": text, "seed": 1},
+            "curve": [[100, 80.0 + number], [200, 89.0 + number]],
+        }
+        for number, text in enumerate(ATTACKS)
+    ]  # fmt: skip
+    ranked = [
+        {"settings": trial["settings"], "trials": [trial["number"]], "value": trial["value"], "low": 88.0, "high": 99.0}
+        for trial in trials[::-1]
+    ]
+    failed = {"number": 7, "state": "fail", "settings": {}, "reason": ATTACKS[0]}
+    return {
+        "name": ATTACKS[1], "space": space, "sampler": "tpe", "pruner": "median", "metric": "bleu", "unit": "percent",
+        "higher_is_better": True, "signature": SIGNATURE, "configurations": ranked, "trials": [*trials, failed],
+        "importance": {"model.cell": 0.75, "optimizer.learning_rate": 0.25}, "winner": 6,
+        "configuration": "model: {cell: GRU}\n" * 40,
+        "tested": [{"trial": 6, "metric": "bleu", "value": 91.0, "low": 90.0, "high": 92.0}] * 2,
+    }  # fmt: skip

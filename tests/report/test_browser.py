@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from seq2seq.atomic_files import write_text
-from seq2seq.report import compare
+from seq2seq.report import compare, sweep
 from seq2seq.report.page import render
 from tests.analysis.systems import compared, write_run, wrong
-from tests.report.pages import ALIGNMENTS, ATTACKS, ROWS, everything, example, whole
+from tests.report.pages import ALIGNMENTS, ATTACKS, ROWS, everything, example, swept, whole
 
 pytestmark = pytest.mark.browser
 
@@ -79,6 +79,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "run": whole(everything()),
         "attack": render(hostile, rows, alignments),
         "compare": compare.render(compared(*runs)),
+        "sweep": sweep.render(swept()),
     }
     for name, text in texts.items():
         write_text(folder / f"{name}.html", text)
@@ -86,7 +87,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["run", "attack", "compare"])
+@pytest.mark.parametrize("name", ["run", "attack", "compare", "sweep"])
 def test_pages_ask_for_nothing_and_fit(browser: Any, pages: dict[str, Path], name: str, width: int) -> None:
     visit = Visit(browser, pages[name], width)
     assert visit.problems == []

@@ -329,9 +329,18 @@ def test_ticks_are_round(scale: Scale, names: list[str]) -> None:
     assert Scale(0.8, 3.2, 0, 9).ticks(whole=True) == {1: "1", 2: "2", 3: "3"}
 
 
+def test_the_page_says_what_a_run_was_started_from_and_that_it_was_continued(results: dict[str, Any]) -> None:
+    text = Page(render(results)).text
+    assert "runs/ten/best.ckpt (SHA-256 f00df00df00df00d)" in text
+    assert "table 3 of 4 rows" in text
+    assert "encoder.gate" in text
+    assert "decoder: 3,000 parameters" in text
+    assert re.search(r"finished at step 700 after .*; best checkpoint step 600.*; test BLEU 77\.7", text)
+
+
 @pytest.mark.parametrize(
     "part",
-    ["curves", "best", "resumed", "skipped", "memory", "changed", "config", "environment", "model", "data", "seconds",
+    ["curves", "best", "resumed", "parent", "frozen", "parts", "skipped", "memory", "changed", "config", "environment", "model", "data", "seconds",
      "timing", "name", "format"],
 )  # fmt: skip
 @pytest.mark.parametrize("absent", [True, False])

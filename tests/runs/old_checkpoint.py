@@ -12,6 +12,7 @@ from pathlib import Path
 import seq2seq
 from seq2seq import train
 from seq2seq.inference.predict_texts import translate
+from seq2seq.runs import checkpoint
 from seq2seq.runs.run_directory import RunDirectory
 
 FOLDER = Path(__file__).with_name("checkpoints")
@@ -65,7 +66,7 @@ def make(target: Path) -> None:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(run.path / name, target / name)
         losses = json.loads(whole.results.read_text())["curves"]["train_loss"]
-        told = {"predictions": translate(seq2seq.load(run.best), ASKED), "losses": [loss for *_, loss in losses]}
+        told = {"predictions": translate(checkpoint.load(run.best), ASKED), "losses": [loss for *_, loss in losses]}
         (target / "expected.json").write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
 
 

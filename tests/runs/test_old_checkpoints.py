@@ -26,7 +26,7 @@ def test_this_version_has_a_checkpoint() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_old_checkpoint_predicts_the_same(version: str) -> None:
     expected = json.loads((FOLDER / version / "expected.json").read_text())
-    assert translate(seq2seq.load(FOLDER / version), ASKED) == expected["predictions"]
+    assert translate(checkpoint.load(FOLDER / version), ASKED) == expected["predictions"]
     assert any(expected["predictions"])
 
 

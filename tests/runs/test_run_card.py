@@ -24,6 +24,7 @@ from seq2seq.runs import resuming, run_card
 from seq2seq.runs.run_card import changed, fingerprints
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training.callbacks import Curves
+from seq2seq.training.loggers import Loggers
 from tests.support import ROOT
 
 
@@ -168,11 +169,11 @@ def started(curves: Curves, step: int) -> Curves:
 
 def test_resumptions_survive(tmp_path: Path) -> None:
     def resumed(state: dict[str, Any], step: int) -> Curves:
-        curves = Curves(RunDirectory(tmp_path), 1)
+        curves = Curves(RunDirectory(tmp_path), 1, Loggers(["tensorboard"], RunDirectory(tmp_path), {}))
         curves.load_state_dict(json.loads(json.dumps(state)))
         return started(curves, step)
 
-    first = started(Curves(RunDirectory(tmp_path), 1), 0)
+    first = started(Curves(RunDirectory(tmp_path), 1, Loggers(["tensorboard"], RunDirectory(tmp_path), {})), 0)
     assert first.resumed == []
     second = resumed(first.state_dict(), 5)
     third = resumed(second.state_dict(), 12)

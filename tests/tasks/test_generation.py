@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-import seq2seq
 from seq2seq import evaluate, predict, train
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.running_text import BpttStreams
@@ -199,7 +198,7 @@ def test_a_checkpoint_alone_writes_the_same(kind: str, tmp_path: Path) -> None:
     task.eval().decoding = Decoding(2, temperature=0.9, top_p=0.9, max_length=9)
     states = {f"task.{name}": value for name, value in task.state_dict().items()}
     checkpoint.write({"seq2seq": checkpoint.packed(task, DataModule()), "state_dict": states}, tmp_path / "one.ckpt")
-    again = seq2seq.load(tmp_path / "one.ckpt")
+    again = checkpoint.load(tmp_path / "one.ckpt")
     assert isinstance(again, Generation)
     assert again.specification() == task.specification()
     assert again.predict(batch, again.decoding) == task.predict(batch, task.decoding)

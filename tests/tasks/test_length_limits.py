@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import seq2seq
 from seq2seq import evaluate, lint, predict, train
 from seq2seq.data.batching.batch import RowFormat
 from seq2seq.data.datamodule import DataModule
@@ -79,7 +78,7 @@ def test_targets_far_longer_than_sources_are_learnt_with_all_defaults(run: RunDi
     assert tested["metrics"]["exact_match"]["value"] == 100
     assert tested["length_limit"] | {"limit": ""} == {"limit": "", "ended": 0, "longer": 0, "rows": 6}
     assert [value for *_, value in results["curves"]["validation_exact_match"]][-1] == 100, "selection sees it too"
-    assert seq2seq.load(run.path).length_bound == LengthBound(0.0, 44)
+    assert checkpoint.load(run.path).length_bound == LengthBound(0.0, 44)
     assert "44 (from the training targets)" in run.report.read_text()
 
 
@@ -100,7 +99,7 @@ def test_an_explicit_limit_rules_and_what_it_cuts_is_counted(
 
 
 def test_a_long_max_length_alone_is_the_limit_of_each_row(run: RunDirectory) -> None:
-    task, lengths = seq2seq.load(run.path), torch.tensor([2, 90])
+    task, lengths = checkpoint.load(run.path), torch.tensor([2, 90])
     assert task.limits(lengths, Decoding(max_length=500)).tolist() == [501, 501]
     assert task.limits(lengths, Decoding(max_length=500, max_length_ratio=2.0)).tolist() == [14, 190]
     assert task.limits(lengths, Decoding(min_length=70)).tolist() == [71, 71]
@@ -150,7 +149,7 @@ def test_the_bound_of_a_stopped_run_and_of_a_stream(place: Path, tmp_path: Path)
     steps = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1"]
     run = RunDirectory(tmp_path / "streamed")
     train.main(arguments(place, "--run", str(run.path), *streamed, *steps))
-    assert seq2seq.load(run.path).length_bound == LengthBound(0.0, 44)
+    assert checkpoint.load(run.path).length_bound == LengthBound(0.0, 44)
     content = checkpoint.read(run.last)
     content["seq2seq"]["length_bound"] = "[0.0, 31]"  # as if it had been learnt from other rows
     checkpoint.write({name: value for name, value in content.items() if name != checkpoint.DIGEST}, run.last)

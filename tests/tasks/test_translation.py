@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-import seq2seq
 from seq2seq.data.batching.plan import Rows
 from seq2seq.data.batching.split import TrainingSteps
 from seq2seq.data.datamodule import DataModule
@@ -142,7 +141,7 @@ def test_a_checkpoint_alone_predicts_the_same(
     task.decoding = Decoding(2, length_penalty=0.5)
     states = {f"task.{name}": value for name, value in task.state_dict().items()}
     checkpoint.write({"seq2seq": checkpoint.packed(task, DataModule()), "state_dict": states}, tmp_path / "one.ckpt")
-    again = seq2seq.load(tmp_path / "one.ckpt")
+    again = checkpoint.load(tmp_path / "one.ckpt")
     assert again.specification() == task.specification()
     assert again.decoding == task.decoding
     assert again.predict(batch, again.decoding) == task.predict(batch, task.decoding)
@@ -179,11 +178,11 @@ def test_what_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save({"seq2seq": {"format": 99}, "state_dict": {}}, tmp_path / "new.ckpt")
     for name, message in (("text", "is no checkpoint"), ("other", "holds no task"), ("new", "format 99")):
         with pytest.raises(InputError, match=message):
-            seq2seq.load(tmp_path / f"{name}.ckpt")
+            checkpoint.load(tmp_path / f"{name}.ckpt")
     with pytest.raises(InputError, match="does not exist"):
-        seq2seq.load(tmp_path / "absent")
+        checkpoint.load(tmp_path / "absent")
     with pytest.raises(InputError, match=r"has no checkpoints/best\.ckpt"):
-        seq2seq.load(tmp_path)
+        checkpoint.load(tmp_path)
 
 
 class Evil:
@@ -198,12 +197,12 @@ def test_a_checkpoint_cannot_run_code(
 ) -> None:
     torch.save({"seq2seq": Evil(), "state_dict": {}}, tmp_path / "evil.ckpt")
     with pytest.raises(InputError, match="is no checkpoint"):
-        seq2seq.load(tmp_path / "evil.ckpt")
+        checkpoint.load(tmp_path / "evil.ckpt")
     content = {"seq2seq": checkpoint.packed(tiny(tokenizers), DataModule()), "state_dict": {}}
     content["seq2seq"]["task"] = '{"class_path": "subprocess.Popen", "init_args": {"args": ["true"]}}'
     checkpoint.write(content, tmp_path / "class.ckpt")
     with pytest.raises(InputError, match=r"subprocess\.Popen is no known Task"):
-        seq2seq.load(tmp_path / "class.ckpt")
+        checkpoint.load(tmp_path / "class.ckpt")
     assert capsys.readouterr().out == ""
 
 

@@ -16,6 +16,7 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.errors import InputError
+from seq2seq.experiments import one_run
 from seq2seq.inference import predict_texts
 from seq2seq.models.attention import Additive
 from seq2seq.models.decoder import DecoderOptions
@@ -229,7 +230,7 @@ def learner_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Learner
     """What would be trained."""
     found: list[Learner] = []
     with monkeypatch.context() as patch:
-        patch.setattr(train, "fit_and_test", lambda job, learner, *_: found.append(learner))
+        patch.setattr(one_run, "fit_and_test", lambda job, learner, *_: found.append(learner))
         train.main(arguments)
     return found[0]
 

@@ -158,7 +158,10 @@ def test_resume_auto_starts_goes_on_and_ends(
     before = (tmp_path / "run" / "results.json").read_bytes()
     assert "\nresuming at step 9\n" in capsys.readouterr().err
     train.main(arguments)
-    assert capsys.readouterr().err == f"{tmp_path / 'run'} is finished already; there is nothing to resume\n"
+    assert (
+        capsys.readouterr().err
+        == f"{tmp_path / 'run'} is finished already; there is nothing to resume, and nothing was trained\n"
+    )
     assert (tmp_path / "run" / "results.json").read_bytes() == before
 
 

@@ -242,7 +242,7 @@ def encode(texts: Sequence[str], content: str, tokenizer: Tokenizer, cache: Cach
     content: a checksum of the texts; empty keeps nothing. name: shown beside the progress.
     """
     if not content:
-        return Ragged.of([ids for chunk in encoded_chunks(texts, tokenizer, name) for ids in chunk])
+        return within(Ragged.of([ids for chunk in encoded_chunks(texts, tokenizer, name) for ids in chunk]), tokenizer)
     versions = [VERSION, metadata.version("sentencepiece"), unicodedata.unidata_version, *code_of(tokenizer)]
     key = [versions, content, name, tokenizer.specification(), checksum_of(tokenizer.state)]
     folder = cache.folder("ids", key, lambda folder: write(texts, tokenizer, folder, name))
@@ -263,16 +263,30 @@ def write(texts: Sequence[str], tokenizer: Tokenizer, folder: Path, name: str) -
     kind, lengths = kind_of(tokenizer), []
     with open(folder / "ids.bin", "wb") as file:
         for chunk in encoded_chunks(texts, tokenizer, name):
-            ids = Ragged.of(chunk)
+            ids = within(Ragged.of(chunk), tokenizer)
             lengths.append(ids.lengths)
             ids.flat.astype(kind).tofile(file)
     np.save(folder / "starts.npy", np.concatenate(([0], np.cumsum(np.concatenate(lengths), dtype=np.int64))))
+
+
+def within(ids: Ragged, tokenizer: Tokenizer) -> Ragged:
+    """The ids; InputError for one outside the vocabulary, which the disk and the network would take for another."""
+    if tokenizer.width is None and len(ids.flat):
+        lowest, highest = int(ids.flat.min()), int(ids.flat.max())
+        if lowest < 0 or highest >= len(tokenizer):
+            raise InputError(f"{type(tokenizer).__qualname__}.encode makes ids from {lowest} to {highest}, and its "
+                             f"vocabulary has {len(tokenizer)}: docs/extending.md")  # fmt: skip
+    return ids
 
 
 def encoded_chunks(texts: Sequence[str], tokenizer: Tokenizer, name: str) -> Iterator[Sequence[Sequence[int]]]:
     """Ids of some rows at a time, with a progress bar where there is a terminal."""
     with tqdm(total=len(texts), desc=f"encoding {name}", unit="row", leave=False, disable=None, delay=1) as bar:
         for start in range(0, len(texts), CHUNK):
-            ids = tokenizer.encode(texts[start : start + CHUNK])
+            chunk = texts[start : start + CHUNK]
+            ids = tokenizer.encode(chunk)
+            if len(ids) != len(chunk):
+                raise InputError(f"{type(tokenizer).__qualname__}.encode makes {len(ids)} rows of ids of {len(chunk)} "
+                                 "texts, and must make one of each: docs/extending.md")  # fmt: skip
             bar.update(len(ids))
             yield ids

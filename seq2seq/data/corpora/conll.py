@@ -19,6 +19,7 @@ COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "de
 class TokenLines(Files):
     """A token a line, columns beside it; an empty line ends a sentence. A subclass writes `fields`."""
 
+    writes = ("fields",)
     encoding = "utf-8"
     sides: list[list[int]]
     """The indices of the source's and the target's columns."""

@@ -4,7 +4,7 @@ import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from seq2seq.configurable import Part, plain
 from seq2seq.data.cache import Cache, checksum, code_of
@@ -20,6 +20,7 @@ VERSION = 3
 class Corpus(Part):
     """Where rows come from. A subclass writes `rows`; one that reads files is a `Files` and writes `read`."""
 
+    writes: ClassVar[tuple[str, ...]] = ("rows",)
     held_out: str = "by hash of the source"
     """How the rows of a missing split are chosen."""
 

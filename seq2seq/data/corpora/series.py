@@ -145,5 +145,5 @@ def statsmodels(name: str) -> Any:
     try:
         from statsmodels import datasets
     except ImportError as problem:
-        raise InputError(f"the series {name} comes with statsmodels; pip install 'seq2seq[examples]'") from problem
+        raise InputError(f"the series {name} comes with statsmodels; pip install statsmodels") from problem
     return getattr(datasets, name).load_pandas().data

@@ -20,6 +20,7 @@ LONGEST_FIELD = 1 << 27
 class Tabular(Files):
     """A file of records, each with as many fields as the first. A subclass writes `records`."""
 
+    writes = ("records",)
     source: ColumnNames
     target: ColumnNames
     header: bool

@@ -4,7 +4,7 @@ import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ Shard = tuple[Path, ...]
 class Files(Corpus):
     """A corpus in local files. `files` names those of each split, in the folder data.path; patterns may match many."""
 
+    writes: ClassVar[tuple[str, ...]] = ("read",)
     files: dict[str, str | list[str]] | None = None
     endings: Sequence[str] = ()
 

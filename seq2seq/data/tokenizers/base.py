@@ -3,9 +3,9 @@
 import base64
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 class Tokenizer(Part):
     """Text to ids and back. Trained on the training split only; its state travels inside the checkpoint."""
 
+    writes: ClassVar[tuple[str, ...]] = ("train", "encode", "decode", "__len__", "state", "restore")
     width: int | None = None
     """Of a tokenizer that makes vectors instead of ids, the numbers of each; see `Vectors`."""
 
@@ -84,6 +85,16 @@ class Tokenizer(Part):
         An id is token + V * (f1 + F1 * (f2 + ...)). PAD, UNK, BOS and EOS themselves have feature 0 of each.
         """
         return (len(self),)
+
+    @property
+    def row_names(self) -> list[list[Hashable]]:
+        """What the rows of the tables of vectors stand for: tokens, then the values of each feature.
+
+        By these names the rows of two vocabularies are matched; ids that are no text are named by their number.
+        """
+        if self.width is not None:
+            return []
+        return [[*range(SPECIAL), *self.pieces(range(SPECIAL, len(self)))]]
 
     def units(self, ids: "Ragged") -> np.ndarray:
         """(rows,) how many tokens each row has for a task that labels tokens."""

@@ -1,7 +1,7 @@
 """Several columns of a text, each with a tokenizer of its own."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -88,6 +88,11 @@ class Columns(Tokenizer):
             own = number - starts[index] + SPECIAL if number >= SPECIAL else number
             shown += self.parts[index].pieces([own])
         return shown
+
+    @property
+    def row_names(self) -> list[list[Hashable]]:
+        parts = [part.row_names[0][SPECIAL:] for part in self.parts]
+        return [[*range(SPECIAL), *((index, name) for index, names in enumerate(parts) for name in names)]]
 
     @property
     def _starts(self) -> list[int]:

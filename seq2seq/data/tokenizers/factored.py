@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -78,6 +78,10 @@ class Features(Tokenizer):
     @property
     def sizes(self) -> tuple[int, ...]:
         return (*self.text.sizes, *(FIRST + len(values) for values in self._names))
+
+    @property
+    def row_names(self) -> list[list[Hashable]]:
+        return [*self.text.row_names, *([*range(FIRST), *values] for values in self._names)]
 
     def __len__(self) -> int:
         return math.prod(self.sizes)

@@ -32,6 +32,9 @@ LONGEST = 1 << 18
 MOST = 0.9995
 """Share of the characters that have a piece of their own where not all of them can."""
 
+FEW = 32
+"""Texts that are encoded one by one: for a list the library starts threads at each call, which takes as long as 100."""
+
 ESCAPE = "\uf8f0"
 """What stands before a private letter that is part of a text."""
 
@@ -197,7 +200,10 @@ class SentencePiece(Tokenizer):
         return model.getvalue()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._model.encode([self._given(text) for text in texts])
+        given = [self._given(text) for text in texts]
+        if len(given) <= FEW:
+            return [self._model.encode(text) for text in given]
+        ids: list[list[int]] = self._model.encode(given)
         return ids
 
     def _given(self, text: str) -> str:

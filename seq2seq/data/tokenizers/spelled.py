@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -111,6 +111,13 @@ class Spelled(Tokenizer):
         """How many ids each kind takes."""
         shapes, *ends, letters = (1 + len(table) for table in self._tables)
         return Sections(len(self.words) + len(self._extra), shapes, tuple(ends), letters)
+
+    @property
+    def row_names(self) -> list[list[Hashable]]:
+        """Of words, shapes, each kind of ends, and letters, in whose table padding has a row too."""
+        *others, letters = self._tables
+        words = [*range(SPECIAL), *self.word_list()[SPECIAL:]]
+        return [words, *([0, *units] for units in others), [0, 1, *letters]]
 
     def word_list(self) -> list[str]:
         """Every word with an id of its own, in the order of the ids; the special ones are empty."""

@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from seq2seq.data.tokenizers.base import SPECIAL, UNK, Tokenizer, check_separator, damaged, no_text, one_line, strings
@@ -20,6 +20,7 @@ class TokenIds(dict[str, int]):
 class Listed(Tokenizer):
     """Text as units from a list; subclasses say what a unit is and which ones are kept, in which order."""
 
+    writes = ("split", "join")
     unknown = "<unk>"
     """How UNK is shown."""
     _units: tuple[str, ...] = ()
@@ -29,6 +30,10 @@ class Listed(Tokenizer):
     def vocabulary(self) -> tuple[str, ...]:
         """The units in the order of their ids, the first of which is 4."""
         return self._units
+
+    @property
+    def row_names(self) -> list[list[Hashable]]:
+        return [[*range(SPECIAL), *self._units]]
 
     def split(self, text: str) -> Iterable[str]:
         """The units of a text."""

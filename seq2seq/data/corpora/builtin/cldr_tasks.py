@@ -25,6 +25,7 @@ Pairs = Mapping[str, Sequence[tuple[str, str]]]
 class Localised(Builtin):
     """A corpus that is generated from Unicode CLDR: no download. A subclass writes `pairs`."""
 
+    writes = ("pairs",)
     _pairs: Pairs | None = None
 
     def __init__(self, train: int, validation: int, test: int, seed: int) -> None:

@@ -80,7 +80,7 @@ def pictures_and_digits() -> tuple[np.ndarray, np.ndarray]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as problem:
-        raise InputError("the digits come with scikit-learn; pip install 'seq2seq[examples]'") from problem
+        raise InputError("the digits come with scikit-learn; pip install scikit-learn") from problem
     bunch = load_digits()
     return bunch.images, bunch.target
 

@@ -1,6 +1,7 @@
 """What corpora that need no file share: their rows are made on the spot, or come with a library."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 from zlib import crc32
 
 import numpy as np
@@ -15,6 +16,8 @@ PATIENCE = 20_000
 
 class Builtin(Corpus):
     """A corpus that needs no file. A subclass writes `made`."""
+
+    writes: ClassVar[tuple[str, ...]] = ("made",)
 
     def made(self, split: str) -> Iterator[Row]:
         """The rows of a split in order."""
@@ -32,6 +35,7 @@ class Generated(Builtin):
     rows only appends. No row of one split has the source of a row of another.
     """
 
+    writes: ClassVar[tuple[str, ...]] = ("drawn",)
     splits_by_target = False
     """Whether splits are kept apart by their targets, because many rows share a source."""
 

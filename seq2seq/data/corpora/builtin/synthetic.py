@@ -20,6 +20,8 @@ EARLY = 10
 class Synthetic(Generated):
     """A corpus of random symbols; a subclass says how many random numbers a row takes and what it makes of them."""
 
+    writes = ("numbers", "pairs")
+
     def __init__(self, length: int, symbols: int, train: int, validation: int, test: int, seed: int) -> None:
         check_range("data.corpus.length", length, 1)
         check_range("data.corpus.symbols", symbols, 2, 1 << 20)

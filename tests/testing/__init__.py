@@ -1,0 +1,1 @@
+"""Tests of seq2seq/testing."""
