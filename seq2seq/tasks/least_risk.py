@@ -20,6 +20,6 @@ def ranked(hypotheses: Sequence[Hypothesis], text: Callable[[Hypothesis], str], 
     scores = iter(metric.settled([row.references for row in rows]).each(rows))
     found = []
     for own in counts:
-        total = sum(metric.rank(next(scores)) for times in counts.values())
+        total = sum(times * metric.rank(next(scores)) for times in counts.values())
         found.append(firsts[own]._replace(score=total / len(texts)))
     return sorted(found, key=lambda one: -one.score)
