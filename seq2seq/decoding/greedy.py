@@ -50,5 +50,5 @@ def greedy(
                 rows = alive = alive[going[:, 0]]
                 last, state = last[going[:, 0]], state.select(going)
     tokens, scores = to_host(tokens, scores)
-    rows = zip(tokens.tolist(), scores.tolist(), strict=True)
-    return [[finished(*row, end, length_penalty, length_offset)] for row in rows]
+    chosen_rows = zip(tokens.tolist(), scores.tolist(), strict=True)
+    return [[finished(*row, end, length_penalty, length_offset)] for row in chosen_rows]
