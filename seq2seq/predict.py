@@ -17,9 +17,10 @@ from seq2seq.cluster.processes import Place, Processes, joined, place
 from seq2seq.data.lines import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import decoding_rows, predict_texts, token_stream
+from seq2seq.inference import decoding_rows, ensemble, predict_texts, token_stream
 from seq2seq.inference.device import tf32
 from seq2seq.runs import checkpoint
+from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import remedy
@@ -47,7 +48,9 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
         "quantiles": "write a JSON object with the forecast of each quantile",
         "stream": "label tokens as they arrive: each gets a line with the token, its label and its probability",
     }
-    parser.add_argument("run", type=str, help="run directory or checkpoint")
+    parser.add_argument(
+        "run", type=str, nargs="+", help="run directory or checkpoint; of several the probabilities are averaged"
+    )
     parser.add_argument("--n_best", type=int, default=1, help="predictions for each line, separated by tabs")
     for name, text in switches.items():
         parser.add_argument(f"--{name}", **command.SWITCH, help=text)
@@ -72,8 +75,8 @@ def main(arguments: Sequence[str]) -> None:
     task = checkpoint.restore(content, path)
     parser = parser_for(task.decoding)
     config = command.parse(parser, arguments)
+    task, max_length = with_others(task, config.run, checkpoint.longest_source(content, path))
     decoding = checked(command.instantiate(parser, config).decoding, config, task)
-    max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
     at = place(config.devices)
     if at.size > 1 and (config.stream or task.first_state(1)):
         if not at.rank:
@@ -103,6 +106,17 @@ def main(arguments: Sequence[str]) -> None:
         answer(task, processes, predicted, config, decoding)
 
 
+def with_others(task: Task, names: Sequence[str], max_length: int) -> tuple[Task, int]:
+    """The task of the first run with those of the others, and the longest source that all of them read."""
+    tasks, longest = [task], [max_length]
+    for name in names[1:]:
+        path = checkpoint.find(name)
+        content = checkpoint.read(path)
+        tasks.append(checkpoint.restore(content, path))
+        longest.append(checkpoint.longest_source(content, path))
+    return ensemble.together(tasks, names), min(longest)
+
+
 def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
     """How to search for so many predictions; InputError for options that contradict each other or the task."""
     check_range("--devices", config.devices, 1)
@@ -122,15 +136,18 @@ def answer(
     decoding: Decoding,
 ) -> None:
     """Read, predict and write chunk after chunk; the first process reads and writes."""
-    read = ended = 0
+    read = ended = broken = 0
     for texts, number in processes.each(readable_chunks(task, sys.stdin.buffer)):
         read = number + len(texts)
         shares = processes.gathered(lambda texts=texts, number=number: predicted(texts, number))  # type: ignore[misc]
         for several in zip(*shares, strict=True):
             best: list[Hypothesis] = next(filter(None, several), [])[: config.n_best]
             ended += any(one.at_limit for one in best)
+            broken += any(words.is_broken(one, decoding) for one in best[:1])
             sys.stdout.buffer.write(f"{show(task, best, config)}\n".encode())
         sys.stdout.buffer.flush()
+    if broken:
+        log.warning("%d of %d lines break decoding.include or avoid at their limit; %s", broken, read, words.REMEDY)
     if ended:
         limit = task.limit_in_words(decoding)
         log.warning("%d of %d lines have a prediction as long as allowed: %s; %s", ended, read, limit, remedy(decoding))

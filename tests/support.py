@@ -16,6 +16,7 @@ from seq2seq import train
 from seq2seq.configurable import build
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.batching.split import Split, fitting
+from seq2seq.data.datamodule import DataModule
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
@@ -140,6 +141,13 @@ def fitted(task: AnyTask, batch: Batch, steps: int = 80) -> AnyTask:
         torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
         optimizer.step()
     return task.eval()
+
+
+def saved(task: Task, path: Path) -> Path:
+    """A checkpoint of a task that was never trained."""
+    states = {f"task.{name}": value for name, value in task.state_dict().items()}
+    checkpoint.write({"seq2seq": checkpoint.packed(task, DataModule()), "state_dict": states}, path)
+    return path
 
 
 # --- runs and commands -----------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError
-from seq2seq.models.cells import real_positions
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.tasks.base import Task
 
@@ -88,20 +87,10 @@ def network_of(task: Task, method: str) -> EncoderDecoder:
     return task.encoder_decoder
 
 
-@without_gradients()
 def token_scores(task: Task, pairs: Pairs, max_length: int, device: torch.device) -> list[list[float]]:
     """The log-probabilities in nats of each target's tokens, its end included."""
-    network = network_of(task, "score")
-    decoder = network.decoder
-
-    def compute(batch: Batch) -> list[list[float]]:
-        state, labels = network.encode(batch.source, batch.source_lengths), batch.target[:, 1:]
-        real = real_positions(batch.target_lengths - 1, labels)
-        found = decoder.label_log_probs(decoder(batch.target[:, :-1], state), state.source, labels, real).tolist()
-        scores = iter(found)
-        return [[next(scores) for _ in range(length - 1)] for length in batch.target_lengths.tolist()]
-
-    return by_batch(task, pairs, max_length, device, compute)
+    network_of(task, "score")
+    return by_batch(task, pairs, max_length, device, lambda batch: task.score_targets(batch, ())[0])
 
 
 @without_gradients()

@@ -1,12 +1,13 @@
 """Beam search with length penalty, for all sources of a batch at once."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from seq2seq.decoding.constraints import LEAST, Constraints
-from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, steps_between_checks, without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, divisor, steps_between_checks, without_gradients
 from seq2seq.pinned_copy import to_device, to_host
 
 NEVER = -torch.inf
@@ -47,14 +48,18 @@ def beam_search(
     beam_size: int,
     length_penalty: float = 1.0,
     rules: Constraints | None = None,
+    length_offset: float = 0.0,
+    bonus: Callable[[S], Tensor] | None = None,
+    grow: "Advance | None" = None,
 ) -> list[list[Hypothesis]]:
     """The best hypotheses of each source, best first, at most `beam_size`, that keep to the rules.
 
     limits (B,): the most tokens of each, its end included; the end is forced there. Hypotheses are ranked by
-    log-probability / length ** length_penalty (length with the end). At each step the best 2 K continuations are
-    ranked; those that end leave, K others live on. A source is done, and leaves the batch, when K hypotheses have
-    ended and the best of them ranks no lower than the best living one does now, or when none that lives can enter a
-    full list any more.
+    log-probability / length ** length_penalty (length with the end; see `divisor` for length_offset). bonus: of a state
+    what is added where a hypothesis ends (B, K), zero or less. At each step the best 2 K continuations are ranked;
+    those that end leave, K others live on. A source is done, and leaves the batch, when K hypotheses have ended and the
+    best of them ranks no lower than the best living one does now, or when none that lives can enter a full list any
+    more. grow: what takes the place of `advance`, by searches that choose otherwise who lives on.
     """
     known, device, every = limits.tolist(), limits.device, steps_between_checks(limits.device)
     if not known:
@@ -69,8 +74,10 @@ def beam_search(
         if rules is not None:
             log_probs = rules.forbid(log_probs, beam.tokens, sources, end)
         forced = limits[sources] <= position + 1 if min(known) <= position + 1 else None
-        beam, rows = advance(beam, log_probs, forced, position + 1, end, length_penalty)
-        over = complete(beam, limits[sources], position + 1, length_penalty)
+        added = None if bonus is None else bonus(state)
+        divided = divisor(position + 1, length_penalty, length_offset)
+        beam, rows = (grow or advance)(beam, log_probs, forced, position + 1, end, divided, added)
+        over = complete(beam, divided, divisor(limits[sources], length_penalty, length_offset))
         beam = beam._replace(totals=beam.totals.masked_fill(over.unsqueeze(1), NEVER))  # done, whenever that is checked
         done = over.tolist() if (position + 1) % every == 0 else []
         if done and all(done):
@@ -104,11 +111,18 @@ def first_beam(limits: Tensor, longest: int, begin: int, size: int) -> Beam:
 
 
 def advance(
-    beam: Beam, log_probs: Tensor, forced: Tensor | None, length: int, end: int, length_penalty: float
+    beam: Beam,
+    log_probs: Tensor,
+    forced: Tensor | None,
+    length: int,
+    end: int,
+    divided: float,
+    bonus: Tensor | None = None,
 ) -> tuple[Beam, Tensor]:
     """One step: the next beam, and for each living hypothesis the number (B, K) of the one that it continues.
 
-    log_probs (B, K, V); forced (B,) is true where this token must be the end, None where it is nowhere.
+    log_probs (B, K, V); forced (B,) is true where this token must be the end, None where it is nowhere. divided: what
+    log-probabilities of hypotheses that end are divided by; bonus (B, K): what is added to them then.
     """
     sources, size, vocabulary = log_probs.shape
     if forced is not None:
@@ -123,7 +137,10 @@ def advance(
     tokens = torch.cat((follow(beam.tokens, parent), token.unsqueeze(-1)), dim=-1)  # (B, 2K, t + 1)
     scores = torch.cat((follow(beam.scores, parent), best.flatten(1).gather(1, index).unsqueeze(-1)), dim=-1)
     ends = token == end
-    ended = finish(beam, totals.masked_fill(~ends, NEVER), tokens, scores, length, length_penalty)
+    ranks = totals.masked_fill(~ends, NEVER) / divided
+    if bonus is not None:
+        ranks = ranks + bonus.gather(1, parent)
+    ended = finish(beam, ranks, tokens, scores, length)
     alive, order = totals.masked_fill(ends, NEVER).topk(size, dim=-1)  # (B, K)
     rows = torch.arange(sources, device=order.device).unsqueeze(1) * size + parent.gather(1, order)
     living = ended._replace(
@@ -132,13 +149,13 @@ def advance(
     return living, rows
 
 
-def finish(beam: Beam, totals: Tensor, tokens: Tensor, scores: Tensor, length: int, length_penalty: float) -> Beam:
-    """Merge what has just ended (totals (B, 2K), minus infinity where it has not) into the K best finished."""
-    if totals.device.type == "cpu" and not bool((totals > NEVER).any()):  # elsewhere the question costs more
+def finish(beam: Beam, new: Tensor, tokens: Tensor, scores: Tensor, length: int) -> Beam:
+    """Merge what has just ended (ranks (B, N), minus infinity where it has not) into the K best finished."""
+    if new.device.type == "cpu" and not bool((new > NEVER).any()):  # elsewhere the question costs more
         return beam
     room = beam.done_tokens.shape[-1] - length
-    ranks = torch.cat((beam.done_ranks, totals / length**length_penalty), dim=1)
-    lengths = torch.cat((beam.done_lengths, torch.full_like(totals, length, dtype=torch.long)), dim=1)
+    ranks = torch.cat((beam.done_ranks, new), dim=1)
+    lengths = torch.cat((beam.done_lengths, torch.full_like(new, length, dtype=torch.long)), dim=1)
     all_tokens = torch.cat((beam.done_tokens, torch.nn.functional.pad(tokens, (0, room))), dim=1)
     all_scores = torch.cat((beam.done_scores, torch.nn.functional.pad(scores, (0, room))), dim=1)
     ranks, order = ranks.topk(beam.done_ranks.shape[1], dim=-1)
@@ -150,13 +167,17 @@ def finish(beam: Beam, totals: Tensor, tokens: Tensor, scores: Tensor, length: i
     )
 
 
-def complete(beam: Beam, limits: Tensor, length: int, length_penalty: float) -> Tensor:
-    """(B,) true where the search is over; `length` tokens have been chosen, `limits` (B,) may be."""
-    living, first, last = beam.totals[:, 0], beam.done_ranks[:, 0], beam.done_ranks[:, -1]
-    settled = (last > NEVER) & (living / length**length_penalty <= first)
-    hopeless = living / limits**length_penalty <= last  # true also where nothing lives
+def complete(beam: Beam, now: float, at_limit: Tensor) -> Tensor:
+    """(B,) true where the search is over; now, at_limit (B,): what log-probabilities are divided by, and at the end."""
+    living, first, last = beam.totals.amax(-1), beam.done_ranks.amax(-1), beam.done_ranks.amin(-1)
+    settled = (last > NEVER) & (living / now <= first)
+    hopeless = living / at_limit <= last  # true also where nothing lives
     over: Tensor = settled | hopeless
     return over
+
+
+Advance = Callable[[Beam, Tensor, Tensor | None, int, int, float, Tensor | None], tuple[Beam, Tensor]]
+"""What `advance` is."""
 
 
 def follow(history: Tensor, order: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ def greedy(
     end: int,
     length_penalty: float = 1.0,
     rules: Constraints | None = None,
+    length_offset: float = 0.0,
 ) -> list[list[Hypothesis]]:
     """One hypothesis for each source, which keeps to the rules.
 
@@ -49,4 +50,5 @@ def greedy(
                 rows = alive = alive[going[:, 0]]
                 last, state = last[going[:, 0]], state.select(going)
     tokens, scores = to_host(tokens, scores)
-    return [[finished(*row, end, length_penalty)] for row in zip(tokens.tolist(), scores.tolist(), strict=True)]
+    chosen_rows = zip(tokens.tolist(), scores.tolist(), strict=True)
+    return [[finished(*row, end, length_penalty, length_offset)] for row in chosen_rows]

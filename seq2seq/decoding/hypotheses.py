@@ -39,10 +39,25 @@ class Hypothesis(NamedTuple):
     """Whether it is as long as the limit lets it be, where there is one."""
 
 
-def finished(tokens: list[int], scores: list[float], end: int, length_penalty: float = 1.0) -> Hypothesis:
+L = TypeVar("L", float, Tensor)
+
+
+def divisor(length: L, penalty: float, offset: float = 0.0) -> L:
+    """What log-probabilities of this many tokens, the end included, are divided by to be ranked.
+
+    length ** penalty or, with an offset of 5, lp(Y) of Wu et al. 2016, eq. 14.
+    """
+    scaled: L = length if not offset else (offset + length) / (offset + 1)
+    return scaled**penalty  # type: ignore[no-any-return]
+
+
+def finished(
+    tokens: list[int], scores: list[float], end: int, length_penalty: float = 1.0, length_offset: float = 0.0
+) -> Hypothesis:
     """The hypothesis that these tokens are up to their first end."""
     length = tokens.index(end) + 1
-    return Hypothesis(tokens[: length - 1], sum(scores[:length]) / length**length_penalty, scores[:length])
+    total = sum(scores[:length]) / divisor(length, length_penalty, length_offset)
+    return Hypothesis(tokens[: length - 1], total, scores[:length])
 
 
 S = TypeVar("S", bound="SearchState")

@@ -12,6 +12,7 @@ from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.decoding.beam import NEVER
+from seq2seq.decoding.hypotheses import divisor
 from seq2seq.errors import InputError
 from seq2seq.exporting.searching import SMALL, Carried, Chances, Found, Rules, Step, Tensors, beam_search, loop, sample
 from seq2seq.models.attention import Memory
@@ -31,6 +32,9 @@ from seq2seq.tasks.translation import Translation
 
 HYPOTHESES = ("tokens", "counts", "scores", "token_scores")
 """The outputs of what writes tokens or labels."""
+
+OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk")
+"""Settings of search that a graph does not know."""
 
 EXAMPLE = {"sources": 3, "steps": 5, "hypotheses": 2, "longest": 7, "words": 6, "features": 9, "prompt": 4}
 """Sizes while a network is traced, none of which may become a constant."""
@@ -81,8 +85,10 @@ class Spelling(nn.Module):
 def graph_of(task: Task, decoding: Decoding) -> Graph:
     """The graph of a task with these settings of search; InputError for what a graph cannot hold."""
     task = copy.deepcopy(task).eval()
-    if decoding.prefix:
-        raise InputError(f"decoding.prefix is {decoding.prefix!r}, which a file cannot hold; leave it out")
+    for name in OUTSIDE:
+        value = getattr(decoding, name)
+        if value and (name, value) != ("groups", 1):
+            raise InputError(f"decoding.{name} is {value!r}, which a file cannot hold; leave it out")
     inputs = inputs_of(task)
     if isinstance(task, (Classification, Tagging)) and isinstance(task.reader.embedding, WordEmbedding):
         task.reader.embedding = Spelling(task.reader.embedding)
@@ -91,8 +97,7 @@ def graph_of(task: Task, decoding: Decoding) -> Graph:
     if isinstance(task, Forecasting):
         return with_compute(Graph(task, inputs, ("forecasts",), "forecasts"), lambda given: (task(batch_of(given)),))
     if isinstance(task, Tagging) and not isinstance(task.labeller, AutoregressiveTagger):
-        penalty = decoding.length_penalty
-        return with_compute(Graph(task, inputs, HYPOTHESES, "hypotheses"), lambda given: labels(task, given, penalty))
+        return with_compute(Graph(task, inputs, HYPOTHESES, "hypotheses"), lambda given: labels(task, given, decoding))
     vocabulary = len(task.tokenizers.target)
     if SMALL <= vocabulary < 2 * decoding.beam_size:
         raise InputError(f"decoding.beam_size is {decoding.beam_size}; of {vocabulary} tokens it may be at most "
@@ -187,13 +192,13 @@ def classes(task: Classification, given: dict[str, Tensor]) -> Tensor:
     return logits
 
 
-def labels(task: Tagging, given: dict[str, Tensor], penalty: float) -> Tensors:
+def labels(task: Tagging, given: dict[str, Tensor], decoding: Decoding) -> Tensors:
     """The best labels of each row, in the form of one hypothesis."""
     lengths = given["lengths"]
     if not isinstance(task.labeller, ColumnTagger):
         raise TypeError("this tagger searches")
     tagged = task.labeller.tag(encoding_of(task, given).states, lengths, 1)
-    scores = tagged.scores / lengths.clamp(min=1).unsqueeze(1).to(torch.float32) ** penalty
+    scores = tagged.scores / divided(lengths.unsqueeze(1), decoding)
     return tagged.ids, lengths.unsqueeze(1), scores, tagged.tokens
 
 
@@ -213,10 +218,15 @@ def labels_in_turn(task: Tagging, given: dict[str, Tensor], decoding: Decoding) 
 
     begin, penalty = torch.full_like(lengths, BOS), torch.tensor(float(decoding.length_penalty))
     state = Carried(first.recurrent, [1] * len(first.recurrent))
-    found = beam_search(step, state, rules, begin, given["room"], penalty)
-    scores = found.token_scores.sum(-1) / (found.lengths - 1).clamp(min=1).to(torch.float32) ** penalty
+    found = beam_search(step, state, rules, begin, given["room"], penalty, decoding.length_offset)
+    scores = found.token_scores.sum(-1) / divided(found.lengths - 1, decoding)
     scores = scores.masked_fill(found.scores == NEVER, NEVER)
     return found.tokens, (found.lengths - 1).clamp(min=0), scores, found.token_scores
+
+
+def divided(lengths: Tensor, decoding: Decoding) -> Tensor:
+    """What log-probabilities of as many tokens are divided by, as `Decoding.divisor` says."""
+    return divisor(lengths.clamp(min=1).to(torch.float32), decoding.length_penalty, decoding.length_offset)
 
 
 def translated(task: Translation, given: dict[str, Tensor], decoding: Decoding) -> Tensors:
@@ -281,7 +291,8 @@ def found_by(step: Step, state: Carried, begin: Tensor, given: dict[str, Tensor]
     rules = Rules(given["limits"], given["min_length"].view(1), EOS, decoding.no_repeat_ngram)
     found: Found
     if decoding.temperature is None:
-        found = beam_search(step, state, rules, begin, given["room"], given["length_penalty"])
+        penalty = given["length_penalty"]
+        found = beam_search(step, state, rules, begin, given["room"], penalty, decoding.length_offset)
     else:
         chances = Chances(*(given[name] for name in Chances._fields))
         found = sample(step, state, rules, begin, chances)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from seq2seq.decoding.beam import NEVER, Beam, complete, follow
 from seq2seq.decoding.constraints import LEAST
+from seq2seq.decoding.hypotheses import divisor
 
 SMALL = 64
 """Tokens of a vocabulary that may have fewer than twice the hypotheses."""
@@ -96,10 +97,18 @@ class Rules(NamedTuple):
         return counts > 0
 
 
-def beam_search(step: Step, state: Carried, rules: Rules, begin: Tensor, room: Tensor, length_penalty: Tensor) -> Found:
+def beam_search(
+    step: Step,
+    state: Carried,
+    rules: Rules,
+    begin: Tensor,
+    room: Tensor,
+    length_penalty: Tensor,
+    length_offset: float = 0.0,
+) -> Found:
     """As `decoding.beam.beam_search` or, of one hypothesis, `decoding.greedy.greedy`. begin (B,): the first token."""
     sources, (size, longest), end = rules.limits.shape[0], room.shape, rules.end
-    limits = rules.limits.to(torch.float32)
+    at_limit = divisor(rules.limits.to(torch.float32), length_penalty, length_offset)
     candidates, places = torch.arange(2 * size), torch.arange(longest)
     later = (candidates > 0) & (candidates[-1] == 1)  # greedy search knows one candidate
 
@@ -118,7 +127,8 @@ def beam_search(step: Step, state: Carried, rules: Rules, begin: Tensor, room: T
         tokens = torch.where(here, token.unsqueeze(-1), follow(beam.tokens, parent))
         scores = torch.where(here, best.flatten(1).gather(1, index).unsqueeze(-1), follow(beam.scores, parent))
         ended, length = token == end, (time + 1).to(torch.float32)  # an integer's power would be one too
-        ranks = torch.cat((beam.done_ranks, totals.masked_fill(~ended, NEVER) / length**length_penalty), 1)
+        divided = divisor(length, length_penalty, length_offset)
+        ranks = torch.cat((beam.done_ranks, totals.masked_fill(~ended, NEVER) / divided), 1)
         ranks, order = ranks.topk(size, -1)
         lengths = torch.cat((beam.done_lengths, torch.zeros_like(token) + time + 1), 1).gather(1, order)
         done_tokens = follow(torch.cat((beam.done_tokens, tokens), 1), order)
@@ -127,7 +137,7 @@ def beam_search(step: Step, state: Carried, rules: Rules, begin: Tensor, room: T
         rows = (torch.arange(sources).unsqueeze(1) * size + parent.gather(1, order)).flatten()
         kept = (follow(tokens, order), follow(scores, order))
         new = Beam(token.gather(1, order), alive, *kept, ranks, lengths, done_tokens, done_scores)
-        over = complete(new, limits, length, length_penalty)  # type: ignore[arg-type]
+        over = complete(new, divided, at_limit)  # type: ignore[arg-type]
         new = new._replace(totals=alive.masked_fill(over.unsqueeze(1), NEVER))
         return (time + 1, *(one.clone() for one in (*new, *state.selected(after, rows))))
 

@@ -84,7 +84,7 @@ def decoding_for(task: Task, decoding: Decoding, n_best: int, asked: str, beam: 
     task.check_decoding(decoding)
     if n_best > 1 and task.predicts_once:
         raise InputError(f"{asked} {n_best}: this {type(task).__name__} predicts once for a line; leave it out")
-    if not task.searches or decoding.temperature is not None:
+    if not task.searches or (decoding.temperature is not None and decoding.risk is None):
         decoding = replace(decoding, beam_size=n_best)
     if n_best > decoding.beam_size:
         raise InputError(f"{asked} {n_best} needs {beam} {n_best} or more")

@@ -84,6 +84,22 @@ class ConditionalRandomField(nn.Module):
         besides = score.masked_fill(~self.broken(tags, lengths), -math.inf)
         return (torch.logaddexp(self.log_partition(emissions, lengths), besides) - score).sum()
 
+    def log_probs(self, emissions: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
+        """log p of each tag given those before it, (B, T), in nats: their sum over a row is log p(tags).
+
+        A beginning has the probability of all sequences that go on from it; -inf from where the constraints are broken.
+        """
+        log_partition = self.log_partition(emissions, lengths)
+        emissions, present = prepared(emissions, lengths)
+        start, end, transitions = self.scores(-math.inf)
+        later = turned(arriving(turned(emissions, lengths), end, transitions.t()), lengths)  # (B, T, C)
+        own = (emissions.gather(2, tags.unsqueeze(2)).squeeze(2)).clone()
+        own[:, :1] += start[tags[:, :1]]
+        own[:, 1:] += transitions[tags[:, :-1], tags[:, 1:]]
+        joint = own.masked_fill(~present, 0.0).cumsum(1) + later.gather(2, tags.unsqueeze(2)).squeeze(2)
+        before = torch.cat((log_partition.unsqueeze(1), joint[:, :-1]), dim=1)
+        return (joint - before).masked_fill(joint == -math.inf, -math.inf).masked_fill(~present, 0.0)
+
     def free_score(self, emissions: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
         """s(y) in nats, (B,), in which what is forbidden counts zero: no parameter may learn to excuse it."""
         emissions, present = prepared(emissions, lengths)

@@ -15,6 +15,9 @@ from seq2seq.models.embedding import Embedding
 from seq2seq.models.output import Output, Readout, ReadoutKind, mixed
 from seq2seq.models.recurrent import Masks, Recurrent, Stack
 
+UNSEEN = 1e-10
+"""The least attention that a source token counts as having got, where a logarithm is taken."""
+
 
 @dataclass(frozen=True)
 class DecoderOptions(Settings):
@@ -83,7 +86,21 @@ class State(NamedTuple):
     fed: Tensor | None = None
     """(B * K, R) what the step before gives to this one besides."""
     coverage: Tensor | None = None
-    """(B * K, S) sum of the attention's weights so far, when it looks at them."""
+    """(B * K, S) sum of the attention's weights so far, when it or the search looks at them."""
+
+    def counting(self) -> "State":
+        """The same with the sum of the attention's weights, so that `left_out` can be asked later."""
+        if self.coverage is not None:
+            return self
+        return self._replace(coverage=self.recurrent[0].new_zeros(self.source.ids.shape))
+
+    def left_out(self) -> Tensor:
+        """(B, K) sum over source tokens of log(min(1, attention so far)), zero or less (Wu et al. 2016, eq. 14)."""
+        if self.coverage is None or self.source.memory is None:
+            raise TypeError("nothing has counted where attention looks")
+        padding = self.source.memory.padding
+        seen = self.coverage.view(len(padding), -1, padding.shape[1]).clamp(UNSEEN, 1.0)
+        return seen.log().masked_fill(padding.unsqueeze(1), 0.0).sum(-1)
 
     def select(self, rows: Tensor) -> "State":
         """Keep, repeat or reorder hypotheses: rows (B', K') holds hypothesis numbers, each row those of one source.
@@ -284,7 +301,8 @@ class Decoder(nn.Module):
         """Context and weights of the attention, if there is one, for queries (B, T, H)."""
         if self.attention is None or state.source.memory is None:
             return None, None
-        coverage = None if state.coverage is None else state.coverage.view(*queries.shape[:2], -1)
+        seen = state.coverage if self.covers else None
+        coverage = None if seen is None else seen.view(*queries.shape[:2], -1)
         context, weights = self.attention(queries, state.source.memory, coverage)
         return context, weights
 

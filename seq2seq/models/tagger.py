@@ -60,6 +60,10 @@ class Tagger(NetworkPart):
     def loss(self, states: Tensor, labels: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:
         """Minus the log-probability of the labels (B, S) of states (B, S, H), summed, in nats; lengths (B,)."""
 
+    def log_probs(self, states: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+        """(B, S) log-probability in nats of each of the labels (B, S) given those before it; -inf of unknown ones."""
+        raise InputError(f"{type(self).__name__} does not define log_probs, the probability of given labels")
+
 
 def digits(ids: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     """Ids of any shape to the numbers of each column."""
@@ -110,6 +114,19 @@ class ColumnTagger(Tagger):
                 total = total + self.field(index).loss(emissions, ids, lengths)
             else:
                 total = total + functional.cross_entropy(picked(emissions, real), picked(ids, real), reduction="sum")
+        return total
+
+    def log_probs(self, states: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+        """Of several columns the sum."""
+        total, lengths = at_least_32_bits(states.new_zeros(labels.shape)), to_device(lengths, states.device)
+        for index, ids in enumerate(digits(labels, self.sizes)):
+            emissions = at_least_32_bits(self.maps[index](states))
+            known = ids - self.columns[index].first
+            if self.learned:
+                each = self.field(index).log_probs(emissions, known.clamp(min=0), lengths)
+            else:
+                each = emissions.log_softmax(-1).gather(-1, known.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            total = total + each.masked_fill(known < 0, -torch.inf)
         return total
 
     def field(self, index: int) -> ConditionalRandomField:
@@ -225,13 +242,22 @@ class AutoregressiveTagger(Tagger):
 
     def loss(self, states: Tensor, labels: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:
         """The loss with the true label before each one."""
-        before = functional.pad(labels, (1, 0))[:, :-1]  # 0, the padding, stands before the first
-        inputs = torch.cat((self.dropout(states, noise), self.embedding(before)), dim=-1)
-        hidden, _ = self.recurrent(inputs, noise=noise)
-        logits = at_least_32_bits(self.map(self.last_dropout(hidden, noise)))
+        logits = self.logits(states, labels, noise)
         real = real_positions(lengths, states)
         ids = (labels - self.column.first).clamp(min=0)
         return functional.cross_entropy(picked(logits, real), picked(ids, real), reduction="sum")
+
+    def logits(self, states: Tensor, labels: Tensor, noise: Noise | None) -> Tensor:
+        """(B, S, C) of each label after those before it."""
+        before = functional.pad(labels, (1, 0))[:, :-1]  # 0, the padding, stands before the first
+        inputs = torch.cat((self.dropout(states, noise), self.embedding(before)), dim=-1)
+        hidden, _ = self.recurrent(inputs, noise=noise)
+        return at_least_32_bits(self.map(self.last_dropout(hidden, noise)))
+
+    def log_probs(self, states: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+        known = (labels - self.column.first).unsqueeze(-1)
+        each = self.logits(states, labels, None).log_softmax(-1).gather(-1, known.clamp(min=0))
+        return each.masked_fill(known < 0, -torch.inf).squeeze(-1)
 
     def start(self, states: Tensor) -> TaggerState:
         """Before the first token; a column of zeros follows the last state, for the step that ends a row."""

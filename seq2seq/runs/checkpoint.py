@@ -315,6 +315,12 @@ def data_specification(content: dict[str, Any], path: Path) -> dict[str, Any]:
     return specification
 
 
+def longest_source(content: dict[str, Any], path: Path) -> int:
+    """Tokens of a source to which a checkpoint's task cuts longer ones."""
+    longest: int = data_specification(content, path)["init_args"]["max_length"]
+    return longest
+
+
 def load(run: str | Path) -> Task:
     """The trained task of a run directory or checkpoint, from that file alone."""
     path = find(run)

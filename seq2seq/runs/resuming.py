@@ -9,6 +9,7 @@ import seq2seq
 from seq2seq.configurable import flatten
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
+from seq2seq.tasks.decoding_options import Decoding
 
 OF_THE_MACHINE = (
     "data.path",
@@ -47,8 +48,13 @@ def shown(value: Any) -> str:
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """The settings, by their dotted names, that differ between two configurations."""
+    """The settings, by their dotted names, that differ between two configurations.
+
+    A setting of decoding that a run is too old to have had counts as its default, which changes nothing.
+    """
     old, new = flatten(before), flatten(now)
+    usual = flatten({"decoding": Decoding().specification()["init_args"]})
+    old |= {name: value for name, value in usual.items() if name in new and name not in old}
     changes = (Change(name, old.get(name, NONE), new.get(name, NONE)) for name in old | new)
     different = [change for change in changes if change.before != change.now]
     return [one for one in different if one.now or one.before != NONE or one.name not in OF_THE_START]

@@ -3,7 +3,7 @@
 import inspect
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,6 +17,7 @@ from seq2seq.data.tokenizers.base import BOS, EOS, Tokenizer, Tokenizers
 from seq2seq.decoding import length_bound
 from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.constraints import Constraints
+from seq2seq.decoding.diverse import ranked
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction
 from seq2seq.decoding.length_bound import LengthBound
@@ -27,7 +28,7 @@ from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.dropout import number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
-from seq2seq.tasks import length_limits
+from seq2seq.tasks import least_risk, length_limits, words
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
 from seq2seq.tasks.token_rows import TokenRows
@@ -134,6 +135,16 @@ class Task(nn.Module, Part):
         """
         return self.predict(batch, decoding), None, state
 
+    def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
+        """The log-probability in nats of each token of each target, its end included; state: as in `predict_and_score`.
+
+        What has no probability, such as a label that training lacks, has minus infinity.
+        """
+        raise InputError(
+            f"this run is a {type(self).__name__}, which gives its targets no probability; score what it predicts "
+            "with python -m seq2seq.evaluate"
+        )
+
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         """`predict_and_score` with `validation_loss`; a subclass may read the sources once for both."""
         hypotheses, scores, state = self.predict_and_score(batch, state, decoding)
@@ -152,9 +163,23 @@ class Task(nn.Module, Part):
 
     def check_decoding(self, decoding: Decoding) -> None:
         """Raise InputError for what this task cannot do."""
-        if decoding.prefix and not self.searches:
-            kind = type(self).__name__
-            raise InputError(f"decoding.prefix is {decoding.prefix!r}, but this {kind} does not search; leave it out")
+        for name in ("prefix", "include", "avoid", "risk"):
+            if (value := getattr(decoding, name)) and not self.searches:
+                kind = type(self).__name__
+                raise InputError(f"decoding.{name} is {value!r}, but this {kind} does not search; leave it out")
+        if decoding.include or decoding.avoid:
+            words.check(decoding, self.tokenizers.target, self.row_format)
+
+        if decoding.coverage_penalty and not self.attends:
+            raise InputError(
+                f"decoding.coverage_penalty is {decoding.coverage_penalty}, but nothing here attends to a source; set "
+                "it to 0, or train a translation with model.attention"
+            )
+
+    @property
+    def attends(self) -> bool:
+        """Whether the search knows where attention looks."""
+        return False
 
     @property
     def predicts_once(self) -> bool:
@@ -210,6 +235,10 @@ class Task(nn.Module, Part):
 
     # Search.
 
+    def start_of_search(self, batch: Batch) -> tuple[StepFunction[Any], Any]:
+        """One step of the search, and the state before the first, by tasks of which several can predict together."""
+        raise TypeError(f"a {type(self).__name__} predicts alone")
+
     def search(
         self,
         step: StepFunction[S],
@@ -218,21 +247,29 @@ class Task(nn.Module, Part):
         row_keys: Tensor,
         decoding: Decoding,
         rules: Constraints | None = None,
+        bonus: Callable[[S], Tensor] | None = None,
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of each source, or drawn ones. limits (B,); row_keys (B,) tell the rows apart.
 
-        rules: None for those of `decoding`.
+        rules: None for those of `decoding`; bonus: as in `beam_search`.
         """
+        if decoding.avoid:
+            watched = words.avoiding(step, state, limits, decoding, self.tokenizers.target, bonus)
+            return self.search(*watched[:2], limits, row_keys, replace(decoding, avoid=None), rules, watched[2])
         if decoding.prefix:
-            return self.search_after_prefix(step, state, limits, row_keys, decoding)
-        ends, penalty = (BOS, EOS), decoding.length_penalty
+            return self.search_after_prefix(step, state, limits, row_keys, decoding, bonus)
+        ends, penalty, offset = (BOS, EOS), decoding.length_penalty, decoding.length_offset
         rules = rules or decoding.rules(limits)
         if decoding.temperature is not None:
             found = sample(step, state, limits, *ends, decoding.beam_size, decoding.draw(), row_keys, rules)
         elif decoding.beam_size == 1:
-            found = greedy(step, state, limits, *ends, penalty, rules)
+            found = greedy(step, state, limits, *ends, penalty, rules, offset)
         else:
-            found = beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules)
+            grow = words.growing(decoding, self.tokenizers.target) or decoding.growing()
+            found = beam_search(step, state, limits, *ends, decoding.beam_size, penalty, rules, offset, bonus, grow)
+            found = [ranked(row) for row in found] if decoding.groups > 1 else found
+        if decoding.risk is not None:
+            found = [least_risk.ranked(row, self.text, decoding.risk) for row in found]
         if not self.row_format.target_ends:  # labels have the length of their source
             return found
         pairs = zip(found, limits.tolist(), strict=True)
@@ -240,7 +277,13 @@ class Task(nn.Module, Part):
 
     @torch.inference_mode()
     def search_after_prefix(
-        self, step: StepFunction[S], state: S, limits: Tensor, row_keys: Tensor, decoding: Decoding
+        self,
+        step: StepFunction[S],
+        state: S,
+        limits: Tensor,
+        row_keys: Tensor,
+        decoding: Decoding,
+        bonus: Callable[[S], Tensor] | None = None,
     ) -> list[list[Hypothesis]]:
         """What `search` finds after the tokens of decoding.prefix, with these before it."""
         prefix = self.prefix_tokens(decoding.prefix)
@@ -251,7 +294,7 @@ class Task(nn.Module, Part):
             return step(tokens.masked_fill(tokens == BOS, prefix[-1]), state)
 
         rules = decoding.rules(limits, prefix)
-        result = self.search(after, state, limits, row_keys, replace(decoding, prefix=""), rules)
+        result = self.search(after, state, limits, row_keys, replace(decoding, prefix=""), rules, bonus)
         return [[item._replace(tokens=[*prefix, *item.tokens]) for item in row] for row in result]
 
     def prefix_tokens(self, prefix: str) -> list[int]:
@@ -325,6 +368,12 @@ class RecurrentTask(Task):
     def usual_metrics(self) -> list[Metric]:
         """The metrics where the settings name none."""
         raise TypeError(f"{type(self).__name__} does not name its metrics")
+
+
+def per_row(flat: Tensor, lengths: Tensor) -> list[list[float]]:
+    """What belongs to the first lengths (B,) tokens of each row, from all of it one after the other (N,)."""
+    values, ends = flat.tolist(), lengths.cumsum(0).tolist()
+    return [values[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def pack_task(task: Task) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seq2seq.data.batching.batch import Batch, RowFormat
-from seq2seq.data.tokenizers.base import SPECIAL
+from seq2seq.data.tokenizers.base import SPECIAL, UNK
 from seq2seq.data.tokenizers.units import Labels
 from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
@@ -121,6 +121,18 @@ class Classification(RecurrentTask):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
             return self.chosen(self.logits(batch), decoding)
+
+    def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
+        """Of one label its own, of several that of the whole choice."""
+        with without_gradients():
+            logits, labels = self.logits(batch), batch.target - SPECIAL
+            if self.multi_label:
+                chosen = (labels.unsqueeze(-1) == torch.arange(logits.shape[1], device=labels.device)).any(1)
+                scores = functional.logsigmoid(torch.where(chosen, logits, -logits)).sum(1)
+            else:
+                scores = logits.log_softmax(-1).gather(1, labels.clamp(min=0)).squeeze(1)
+            unknown = (batch.target == UNK).any(1)
+            return [[score] for score in scores.masked_fill(unknown, -torch.inf).tolist()], state
 
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         with without_gradients():

@@ -10,7 +10,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD
 from seq2seq.data.tokenizers.units import Listed, NoSource
-from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, without_gradients
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
@@ -21,7 +21,7 @@ from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.language_model import Generator
 from seq2seq.models.recurrent import Stack
 from seq2seq.pinned_copy import to_host
-from seq2seq.tasks.base import RecurrentTask
+from seq2seq.tasks.base import RecurrentTask, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_output
 
@@ -157,18 +157,28 @@ class Generation(RecurrentTask):
         self, batch: Batch, recurrent: CellState, decoding: Decoding
     ) -> tuple[list[list[Hypothesis]], list[list[float]], CellState]:
         """The same for running text alone: its rows are read one after the other."""
-        before, scores = [], []
         with without_gradients():
-            state = self.state_from(recurrent)
-            for row, length in zip(batch.target, batch.target_lengths.tolist(), strict=True):
-                before.append(state.recurrent)
-                tokens = row[:length].clone().unsqueeze(0)
-                tokens[0, 0] = EOS  # of the row before: the whole text begins as if one had just ended
-                features, state = self.network(tokens[:, :-1], state, None)
-                scores.append(self.network.decoder.output.label_log_probs(features[0], tokens[0, 1:]))
+            references, before, after = self.read_in_order(batch, recurrent)
             joined = tuple(torch.cat(tensors, dim=1) for tensors in zip(*before, strict=True))
-            references = [row.tolist() for row in to_host(*scores)]  # one wait for all rows
-            return self.generate(self.state_from(joined), batch.row_keys, decoding), references, state.recurrent
+            return self.generate(self.state_from(joined), batch.row_keys, decoding), references, after
+
+    def read_in_order(self, batch: Batch, recurrent: CellState) -> tuple[list[list[float]], list[CellState], CellState]:
+        """Rows of running text one after the other: the scores of each, the state before each and after the last."""
+        before, scores, state = [], [], self.state_from(recurrent)
+        for row, length in zip(batch.target, batch.target_lengths.tolist(), strict=True):
+            before.append(state.recurrent)
+            tokens = row[:length].clone().unsqueeze(0)
+            tokens[0, 0] = EOS  # of the row before: the whole text begins as if one had just ended
+            features, state = self.network(tokens[:, :-1], state, None)
+            scores.append(self.network.decoder.output.label_log_probs(features[0], tokens[0, 1:]))
+        return [row.tolist() for row in to_host(*scores)], before, state.recurrent  # one wait for all rows
+
+    def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
+        if not self.running:
+            return self.reference_scores(batch), state
+        with without_gradients():
+            scores, _, after = self.read_in_order(batch, state)
+            return scores, after
 
     def reference_scores(self, batch: Batch) -> list[list[float]]:
         """The log-probability in nats of each token of each target."""
@@ -179,21 +189,24 @@ class Generation(RecurrentTask):
     def scores(self, features: Tensor, labels: Tensor, lengths: Tensor) -> list[list[float]]:
         """The log-probability in nats of the first lengths (B,) of labels (B, T), given features (B, T, R)."""
         real = real_positions(lengths, labels)
-        flat = self.network.decoder.output.label_log_probs(picked(features, real), picked(labels, real)).tolist()
-        ends = lengths.cumsum(0).tolist()
-        return [flat[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True)]
+        return per_row(
+            self.network.decoder.output.label_log_probs(picked(features, real), picked(labels, real)), lengths
+        )
 
     def generate(self, state: State, row_keys: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
         """Texts that continue from a state: each a row of its own or, of running text, what follows the row before."""
-        before = EOS if self.running else BOS
-
-        def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
-            log_probs, state = self.network.decoder.step(tokens.masked_fill(tokens == BOS, before), state)
-            log_probs[..., self.unwritable] = -torch.inf
-            return log_probs, state
-
         limits = self.limits(torch.zeros(len(row_keys), dtype=torch.long), decoding).to(self.unwritable.device)
-        return self.search(step, state, limits, row_keys, decoding)
+        return self.search(self.step, state, limits, row_keys, decoding)
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step of the search; running text begins as if a row had just ended."""
+        before = EOS if self.running else BOS
+        log_probs, state = self.network.decoder.step(tokens.masked_fill(tokens == BOS, before), state)
+        log_probs[..., self.unwritable] = -torch.inf
+        return log_probs, state
+
+    def start_of_search(self, batch: Batch) -> tuple[StepFunction[State], State]:
+        return self.step, self.start(batch)
 
     def generate_from_prompts(
         self, prompts: Sequence[str], first_row: int, state: CellState, decoding: Decoding, share: slice = slice(None)

@@ -16,14 +16,14 @@ from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, MacroF1
 from seq2seq.metrics.base import Metric
-from seq2seq.models.cells import CellState
+from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.tagger import AutoregressiveTagger, ColumnTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
-from seq2seq.tasks.base import RecurrentTask, Validated
+from seq2seq.tasks.base import RecurrentTask, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
@@ -124,6 +124,12 @@ class Tagging(RecurrentTask):
         with without_gradients():
             return self.tagged(*self.states(batch), batch, decoding)
 
+    def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
+        with without_gradients():
+            states, lengths = self.states(batch)[0].states[:, : batch.target.shape[1]], batch.target_lengths
+            log_probs: Tensor = self.labeller.log_probs(states, batch.target, lengths)
+            return per_row(picked(log_probs, real_positions(lengths, log_probs)), lengths), state
+
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         with without_gradients():
             encoding, lengths = self.states(batch)
@@ -136,10 +142,11 @@ class Tagging(RecurrentTask):
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
             tagged = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
+        divided = decoding.divisor
         rows = zip(*(column.tolist() for column in (*to_host(*tagged), lengths)), strict=True)
         return [
             [
-                Hypothesis(labels[:length], score / max(length, 1) ** decoding.length_penalty, log_probs[:length])
+                Hypothesis(labels[:length], score / divided(length), log_probs[:length])
                 for labels, score, log_probs in zip(ids, scores, tokens, strict=True)
                 if score > -torch.inf
             ]
@@ -163,12 +170,12 @@ class Tagging(RecurrentTask):
             log_probs[..., EOS] = 0.0
             return log_probs, state
 
-        limits, penalty = to_device(lengths + 1, states.device), decoding.length_penalty
+        limits = to_device(lengths + 1, states.device)
         result = self.search(step, decoder.start(states), limits, batch.row_keys, decoding, Constraints(limits - 1))
 
         def without_end(item: Hypothesis) -> Hypothesis:
             scores = item.token_scores[:-1]
-            score = sum(scores) / max(len(item.tokens), 1) ** penalty
+            score = sum(scores) / decoding.divisor(len(item.tokens))
             return item._replace(token_scores=scores, score=score, at_limit=None)
 
         return [[without_end(item) for item in row] for row in result]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import PAD
-from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
@@ -22,7 +22,7 @@ from seq2seq.models.fixed_vector import Bridge, Copy
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.pinned_copy import to_device
-from seq2seq.tasks.base import RecurrentTask, Validated
+from seq2seq.tasks.base import RecurrentTask, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_output
 
@@ -152,10 +152,29 @@ class Translation(RecurrentTask):
             state = self.encode(batch)
         return self.search_from(state, batch, decoding)
 
+    def start_of_search(self, batch: Batch) -> tuple[StepFunction[State], State]:
+        return self.step, self.encode(batch)
+
     def search_from(self, state: State, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """The best hypotheses of sources that have been encoded."""
         limits = to_device(self.limits(batch.source_lengths, decoding), batch.source.device)
-        return self.search(self.step, state, limits, batch.row_keys, decoding)
+        if not decoding.coverage_penalty:
+            return self.search(self.step, state, limits, batch.row_keys, decoding)
+
+        def bonus(state: State) -> Tensor:
+            return decoding.coverage_penalty * state.left_out()
+
+        return self.search(self.step, state.counting(), limits, batch.row_keys, decoding, None, bonus)
+
+    @property
+    def attends(self) -> bool:
+        return self.attention is not None
+
+    def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
+        with without_gradients():
+            encoded, labels, lengths = self.encode(batch), batch.target[:, 1:], batch.target_lengths - 1
+            outputs, real = self.network.decoder(batch.target[:, :-1], encoded), real_positions(lengths, labels)
+            return per_row(self.network.decoder.label_log_probs(outputs, encoded.source, labels, real), lengths), state
 
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
         with without_gradients():

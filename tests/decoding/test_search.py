@@ -19,24 +19,24 @@ from seq2seq.decoding.sampling import Draw, sample
 from tests.decoding.chain import BEGIN, END, SIZE, Chain, Rows
 
 
-def exhaustive(table: Tensor, limit: int, penalty: float) -> list[tuple[float, tuple[int, ...]]]:
+def exhaustive(table: Tensor, limit: int, penalty: float, offset: float = 0) -> list[tuple[float, tuple[int, ...]]]:
     """Every sequence of at most `limit` tokens with its score, best first."""
     found = []
     for length in range(limit):
         for tokens in itertools.product([token for token in range(SIZE) if token != END], repeat=length):
             path = [BEGIN, *tokens, END]
             total = sum(float(table[a, b]) for a, b in itertools.pairwise(path))
-            found.append((total / (length + 1) ** penalty, tokens))
+            found.append((total / ((offset + length + 1) / (offset + 1)) ** penalty, tokens))
     return sorted(found, reverse=True)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.6, 1.0]), st.integers(1, 4))
-def test_wide_beam_is_exhaustive(seed: int, penalty: float, limit: int) -> None:
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.6, 1.0]), st.integers(1, 4), st.sampled_from([0.0, 5.0]))
+def test_wide_beam_is_exhaustive(seed: int, penalty: float, limit: int, offset: float) -> None:
     chain, limits = Chain(seed), torch.tensor([limit, 1, max(1, limit - 1)])
-    found = beam_search(chain.step, Rows(torch.arange(3)), limits, BEGIN, END, 60, penalty)
+    found = beam_search(chain.step, Rows(torch.arange(3)), limits, BEGIN, END, 60, penalty, None, offset)
     for source in range(3):
-        expected = exhaustive(chain.table[source], int(limits[source]), penalty)[:60]
+        expected = exhaustive(chain.table[source], int(limits[source]), penalty, offset)[:60]
         assert [one.score for one in found[source]] == pytest.approx([score for score, _ in expected], abs=1e-5)
         scores = {tokens: score for score, tokens in expected}  # equal scores may stand in any order
         assert {tuple(one.tokens): one.score for one in found[source]} == pytest.approx(scores, abs=1e-5)
@@ -125,9 +125,10 @@ def test_searching_under_autocast_keeps_the_weights_that_were_cast() -> None:
 
 def test_greedy_scores_follow_the_length_penalty() -> None:
     limits = torch.tensor([4, 4, 4])
-    for penalty in (0.0, 0.6):
-        for (one,) in greedy(Chain(1).step, Rows(torch.arange(3)), limits, BEGIN, END, penalty):
-            assert one.score == pytest.approx(sum(one.token_scores) / len(one.token_scores) ** penalty)
+    for penalty, offset in ((0.0, 0.0), (0.6, 0.0), (0.6, 5.0)):
+        for (one,) in greedy(Chain(1).step, Rows(torch.arange(3)), limits, BEGIN, END, penalty, None, offset):
+            divided = ((offset + len(one.token_scores)) / (offset + 1)) ** penalty
+            assert one.score == pytest.approx(sum(one.token_scores) / divided)
 
 
 def test_no_sources() -> None:

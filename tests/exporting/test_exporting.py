@@ -312,6 +312,11 @@ def test_what_8_bits_change_is_tested_where_enough_rows_differ(worse: int, told:
         ([str(RUN), "--rows", "0"], "--rows .*0"),
         ([str(RUN), "--output", "there.onnx"], r"there\.onnx.*--overwrite"),
         ([str(RUN), "--output", "new.onnx", "--decoding.prefix", "the"], r"decoding\.prefix"),
+        (
+            [str(RUN), "--output", "new.onnx", "--decoding.coverage_penalty", "0.2"],
+            r"decoding\.coverage_penalty .*0\.2",
+        ),
+        ([str(RUN), "--output", "new.onnx", "--decoding.avoid", "[cat]"], r"decoding\.avoid"),
         ([str(RUN), "--output", "new.onnx", "--data.path", "elsewhere"], "elsewhere"),
     ],
 )

@@ -20,6 +20,7 @@ from tests.decoding.chain import BEGIN, END, Rows
 VOCABULARY = 9
 SOURCES = 4
 STEPS = 12
+OFFSET = 3.0
 
 
 def python_loop(going: Callable[..., Tensor], body: Callable[..., Tensors], carried: Tensors) -> Tensors:
@@ -63,11 +64,11 @@ def in_both(seed: int, size: int, penalty: float, least: int, no_repeat: int, dr
         rest = (draw.temperature, draw.top_k or VOCABULARY, draw.top_p or 2.0)
         return want, searching.sample(theirs, carried, kept, begin, Chances(given, *map(torch.tensor, rest)))
     if size == 1:
-        want = greedy(ours, start, limits, BEGIN, END, penalty, rules)
+        want = greedy(ours, start, limits, BEGIN, END, penalty, rules, OFFSET)
     else:
-        want = beam_search(ours, start, limits, BEGIN, END, size, penalty, rules)
+        want = beam_search(ours, start, limits, BEGIN, END, size, penalty, rules, OFFSET)
     room = torch.zeros(size, int(limits.max()))
-    return want, searching.beam_search(theirs, carried, kept, begin, room, torch.tensor(penalty))
+    return want, searching.beam_search(theirs, carried, kept, begin, room, torch.tensor(penalty), OFFSET)
 
 
 def as_hypotheses(found: Found) -> list[list[Hypothesis]]:

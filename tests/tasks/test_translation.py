@@ -1,6 +1,7 @@
 """The translation task: loss, search and checkpoint agree with each other."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from seq2seq.data.batching.split import TrainingSteps
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizers
 from seq2seq.errors import InputError
-from seq2seq.models.attention import Additive, Dot
+from seq2seq.models.attention import Additive, Attention, Dot
 from seq2seq.models.cells import GRU, LSTM, RNN
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
@@ -87,6 +88,29 @@ def test_neighbours_do_not_matter(tokenizers: Tokenizers, beam_size: int) -> Non
     alone = [task.predict(batch_of([pair], tokenizers), decoding)[0][0].tokens for pair in PAIRS]
     together = task.predict(batch_of(PAIRS, tokenizers), decoding)
     assert [row[0].tokens for row in together] == alone
+
+
+@pytest.mark.parametrize("attention", [Dot(), Additive(coverage=True)])
+def test_the_coverage_penalty_is_that_of_wu_et_al(tokenizers: Tokenizers, attention: Attention) -> None:
+    """Eq. 14, from the weights with the hypothesis as a known target; a wide beam has the best of all lengths."""
+    task, batch = tiny(tokenizers, attention=attention).eval(), batch_of(PAIRS[:4], tokenizers)
+    usual = Decoding(5, length_penalty=0.4, length_offset=5.0, max_length=5)
+    found, other = (task.predict(batch, replace(usual, coverage_penalty=weight)) for weight in (0.3, 0.0))
+    assert [row[0].score for row in found] != [row[0].score for row in other]
+    for row, several in enumerate(found):
+        assert [one.score for one in several] == sorted((one.score for one in several), reverse=True)
+        length = int(batch.source_lengths[row])
+        state = task.encode(
+            batch._replace(source=batch.source[row : row + 1], source_lengths=batch.source_lengths[row : row + 1])
+        )
+        for one in several:
+            target = torch.tensor([[BOS, *one.tokens]])
+            weights = task.network.decoder(target, state).weights[0, :, :length].detach()
+            left_out = weights.sum(0).clamp(max=1).log().sum()
+            divided = ((5 + len(one.token_scores)) / 6) ** 0.4
+            assert one.score == pytest.approx(sum(one.token_scores) / divided + 0.3 * float(left_out), abs=1e-4)
+    with pytest.raises(InputError, match=r"decoding\.coverage_penalty is 0\.2.*model\.attention"):
+        tiny(tokenizers).check_decoding(Decoding(coverage_penalty=0.2))
 
 
 def test_no_token_that_is_no_text_is_predicted(tokenizers: Tokenizers) -> None:

@@ -56,6 +56,10 @@ class Tokenizer(Part):
         """Each id by itself as people look at it, the end as </s>."""
         return [MARKS[number] if number in MARKS else self.decode([number]) for number in ids]
 
+    def written(self) -> list[str]:
+        """What each id of the vocabulary adds to a text; nothing where it is no text."""
+        raise InputError(f"{type(self).__name__} does not say what each token writes; choose Words or SentencePiece")
+
     @property
     def files(self) -> list[Path]:
         """What is read besides the texts when the vocabulary is learnt."""

@@ -222,6 +222,10 @@ class SentencePiece(Tokenizer):
         names = {**MARKS, UNK: "<unk>"}
         return [names.get(number) or unescaped(piece) for number, piece in zip(ids, pieces, strict=True)]
 
+    def written(self) -> list[str]:
+        pieces = self._model.id_to_piece(list(range(len(self))))
+        return [*[""] * SPECIAL, *(unescaped(piece.replace("▁", " ")) for piece in pieces[SPECIAL:])]
+
     @property
     def samples(self) -> bool:
         return self.sampling is not None

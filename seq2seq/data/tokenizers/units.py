@@ -67,6 +67,10 @@ class Listed(Tokenizer):
         shown = (number for number in ids if number == UNK or number >= SPECIAL)
         return one_line(self.join(self.unknown if number == UNK else self._units[number - SPECIAL] for number in shown))
 
+    def written(self) -> list[str]:
+        between = self.join(["", ""])
+        return [*[""] * SPECIAL, *(between + unit for unit in self._units)]
+
     def __len__(self) -> int:
         return SPECIAL + len(self._units)
 
