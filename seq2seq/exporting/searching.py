@@ -6,7 +6,7 @@ hypotheses and tokens there may be.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -108,7 +108,8 @@ def beam_search(
 ) -> Found:
     """As `decoding.beam.beam_search` or, of one hypothesis, `decoding.greedy.greedy`. begin (B,): the first token."""
     sources, (size, longest), end = rules.limits.shape[0], room.shape, rules.end
-    at_limit = divisor(rules.limits.to(torch.float32), length_penalty, length_offset)
+    penalty = cast(float, length_penalty)  # the same arithmetic
+    at_limit = divisor(rules.limits.to(torch.float32), penalty, length_offset)
     candidates, places = torch.arange(2 * size), torch.arange(longest)
     later = (candidates > 0) & (candidates[-1] == 1)  # greedy search knows one candidate
 
@@ -127,7 +128,7 @@ def beam_search(
         tokens = torch.where(here, token.unsqueeze(-1), follow(beam.tokens, parent))
         scores = torch.where(here, best.flatten(1).gather(1, index).unsqueeze(-1), follow(beam.scores, parent))
         ended, length = token == end, (time + 1).to(torch.float32)  # an integer's power would be one too
-        divided = divisor(length, length_penalty, length_offset)
+        divided = divisor(length, penalty, length_offset)
         ranks = torch.cat((beam.done_ranks, totals.masked_fill(~ended, NEVER) / divided), 1)
         ranks, order = ranks.topk(size, -1)
         lengths = torch.cat((beam.done_lengths, torch.zeros_like(token) + time + 1), 1).gather(1, order)
