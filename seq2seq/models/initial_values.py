@@ -18,7 +18,7 @@ def draw(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Cell):
             for weight, from_state in module.matrices():
-                for gate in weight.split(module.hidden_size):
+                for gate in torch.split(weight, module.hidden_size):
                     draw_matrix(gate, from_state)
         elif type(module).__module__.startswith("seq2seq."):
             for part in module.children():
