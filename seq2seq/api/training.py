@@ -13,7 +13,7 @@ from seq2seq.api.process_state import kept
 from seq2seq.api.scores import ScoreTable
 from seq2seq.api.settings import as_arguments, nested
 from seq2seq.errors import InputError
-from seq2seq.runs.config_file import read_yaml, to_yaml
+from seq2seq.runs.config_file import find, read_yaml, to_yaml
 from seq2seq.runs.run_directory import RunDirectory
 
 
@@ -73,7 +73,7 @@ def fit(config: str | Path | Mapping[str, Any], run: str | Path | None = None, *
         run: directory to write to; runs/NAME OF THE FILE if it is left out.
         overrides: settings that differ, by group, `trainer={"max_steps": 100}`, or by dotted name, `**{"seed": 2}`.
     """
-    settings = nested(config) if isinstance(config, Mapping) else read_yaml(Path(config))
+    settings = nested(config) if isinstance(config, Mapping) else read_yaml(find(str(config)))
     run = run or settings.get("run") or (None if isinstance(config, Mapping) else f"runs/{Path(config).stem}")
     if not run:
         raise InputError('fit: a configuration that is no file has no name; give run="runs/NAME"')

@@ -12,7 +12,7 @@ from seq2seq.cli import command
 from seq2seq.configurable import Part, Settings, stored_name
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
-from seq2seq.runs.config_file import read_yaml
+from seq2seq.runs.config_file import find, read_yaml
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 
@@ -47,7 +47,7 @@ def last_given(arguments: Sequence[str], name: str) -> Any:
     """The value of an option as the arguments, or the configuration files among them, give it; None for none."""
     value = None
     for option, text in command.options(arguments, ("--config", f"--{name}")):
-        value = text if option != "--config" else read_yaml(Path(text)).get(name, value)
+        value = text if option != "--config" else read_yaml(find(text)).get(name, value)
     return None if value == "null" else value
 
 
@@ -78,7 +78,7 @@ def of_parent(run: str, arguments: Sequence[str]) -> dict[str, Any]:
     asked = command.task_class(arguments)  # imports a task of the user's own
     path = checkpoint.find(run)
     task = checkpoint.load(path)
-    named = any(option == "--task" or "task" in read_yaml(Path(text))
+    named = any(option == "--task" or "task" in read_yaml(find(text))
                 for option, text in command.options(arguments, ("--config", "--task")))  # fmt: skip
     if named and asked is not type(task):
         raise InputError(
