@@ -82,9 +82,9 @@ def test_a_streamed_corpus_lasts_as_long_as_it_says() -> None:
     ("trainer", "optimizer", "named"),
     [
         (TrainerOptions(max_epochs=15), OptimizerOptions(warmup_steps=100), ["optimizer.warmup_steps", "100", "105"]),
-        (TrainerOptions(max_epochs=15), OptimizerOptions(), ["105", "4000", "trainer.max_epochs"]),
-        (TrainerOptions(max_epochs=30), OptimizerOptions(), []),
-        (TrainerOptions(), OptimizerOptions(warmup_steps=2000), ["optimizer.warmup_steps", "2000", "4000"]),
+        (TrainerOptions(max_epochs=15), OptimizerOptions(), ["105", str(LEAST_STEPS), "trainer.max_epochs"]),
+        (TrainerOptions(max_epochs=50), OptimizerOptions(), []),
+        (TrainerOptions(), OptimizerOptions(warmup_steps=2000), ["optimizer.warmup_steps", "2000", str(LEAST_STEPS)]),
         (TrainerOptions(), OptimizerOptions(), []),
     ],
 )
