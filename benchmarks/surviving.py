@@ -98,7 +98,7 @@ def overheads(arguments: Sequence[str]) -> None:
         callback = next(one for one in trainer.callbacks if isinstance(one, Checkpoints))  # type: ignore[attr-defined]
         for _ in range(SAVES):
             started = time.perf_counter()
-            callback.save(trainer)
+            callback.save(learner)
             saves.append(time.perf_counter() - started)
         if trainer.is_global_zero:
             size = callback.run.last.stat().st_size
