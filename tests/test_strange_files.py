@@ -93,6 +93,9 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("callbacks/Curves/seconds", None, r"Curves\.seconds"),
     ("callbacks/Checkpoints/best", 3, r"Checkpoints\.best"),
     ("callbacks/Checkpoints/kept", ["../x"], r"Checkpoints\.kept"),
+    ("callbacks/Checkpoints/lowest", "low", r"Checkpoints\.lowest"),
+    ("callbacks/Checkpoints/best/loss", "low", r"Checkpoints\.best\.loss"),
+    ("seq2seq/run", lambda text: json.dumps({**json.loads(text), "test": 1.5}), r"run\.test"),
 ]
 HARMLESS: list[tuple[str, Any]] = [
     ("lr_schedulers", -1),

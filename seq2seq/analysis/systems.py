@@ -162,11 +162,16 @@ def pooled(names: Sequence[str | None], outputs: Sequence[SystemOutput]) -> list
     groups: dict[Any, list[SystemOutput]] = {}
     for index, (name, output) in enumerate(zip(names, outputs, strict=True)):
         key = name or settings_but_seed(output) or index
-        seeds = [one.results.get("config", {}).get("seed") for one in groups.get(key, ())]
-        twice = name is None and output.results.get("config", {}).get("seed") in seeds
+        seeds = [seed_of(one) for one in groups.get(key, ())]
+        twice = name is None and seed_of(output) in seeds
         groups.setdefault((key, index) if twice else key, []).append(output)
     called = [names[outputs.index(group[0])] or common_name([one.path for one in group]) for group in groups.values()]
     return [System(name, group) for name, group in zip(distinct(called), groups.values(), strict=True)]
+
+
+def seed_of(output: SystemOutput) -> Any:
+    """The seed of its training; None where it is not known."""
+    return (output.results.get("config") or {}).get("seed")
 
 
 def settings_but_seed(output: SystemOutput) -> str | None:

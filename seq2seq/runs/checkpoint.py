@@ -91,6 +91,8 @@ class RunState(TypedDict, total=False):
     """The checksum of the training rows as they were read."""
     validation: str | None
     """That of the validation rows."""
+    test: str | None
+    """That of the test rows."""
     teacher: str | None
     """That of the checkpoint that was learnt from."""
     parent: dict[str, Any] | None

@@ -66,6 +66,7 @@ class BestScore(TypedDict):
     step: int
     metric: str
     value: float
+    loss: NotRequired[float]
 
 
 class EarlierPart(TypedDict):
@@ -80,12 +81,14 @@ class EarlierPart(TypedDict):
 
 
 class StoredValidations(TypedDict):
-    """What a checkpoint keeps of the validations."""
+    """What a checkpoint keeps of the validations; older ones lack the last two."""
 
     best: BestScore | None
     waited: int
     validated: int
     kept: list[int]
+    lowest: NotRequired[float | None]
+    moved: NotRequired[bool]
 
 
 class StoredMemory(TypedDict):
