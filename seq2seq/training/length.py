@@ -8,8 +8,8 @@ from seq2seq.training.options import OptimizerOptions, TrainerOptions
 log = logging.getLogger(__name__)
 
 LEAST_STEPS = 6000
-"""Of a training whose length follows from the data: German inflection learns 10,000 words to 83.9 % of the test in 4,000
-steps, which the baseline of Gorman et al. 2020 takes for 3,600 words, and to 88.4 % in these (docs/results.md)."""
+"""Of a training whose length follows from the data: German inflection learns 10,000 words to 83.9 % of the test in the
+4,000 steps that the baseline of Gorman et al. 2020 takes for 3,600 words, and to 88.4 % in these (docs/results.md)."""
 
 MOST_PASSES, LEAST_PASSES = 15, 5
 """Over small and over large data: Luong et al. 2015 pass 12 times over 4.5 million pairs, Bahdanau et al. 2015 5 times
