@@ -7,6 +7,7 @@ from typing import get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
+from seq2seq.api.training import Run
 from seq2seq.cli import command
 from seq2seq.cluster.environment import world
 from seq2seq.cluster.slurm import has
@@ -57,10 +58,15 @@ def main(arguments: Sequence[str]) -> None:
     wanted = folder.wanted(config.trials)
     folder.open()
     sweeping.work(folder, base, wanted)
-    sweeping.test_winner(folder, wanted)
+    sweeping.test_winner(folder, wanted, score)
     content = sweeping.publish(folder)
     print(table(content).terminal())
     print(f"\nreport: {folder.path / 'sweep.html'}")
+
+
+def score(run: Path, output: Path) -> None:
+    """Score a run on the test split, and write that to a folder; what is there is replaced."""
+    Run(run).evaluate("test", output=str(output), overwrite=True)
 
 
 def divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -5,7 +5,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from seq2seq.analysis.results_files import as_json
 from seq2seq.atomic_files import write_text
 from seq2seq.errors import InputError, Interrupted, Stopped
 from seq2seq.experiments.one_run import begin_or_resume
-from seq2seq.experiments.score_run import score_run
 from seq2seq.experiments.space import SEED, options_of
 from seq2seq.experiments.study import REASON, SCORED, Pruned, StudyFolder, Taken
 from seq2seq.inference.device import out_of_memory
@@ -210,8 +209,11 @@ def publish(folder: StudyFolder) -> dict[str, Any]:
     return content
 
 
-def test_winner(folder: StudyFolder, wanted: int) -> None:
-    """Score the best trial on the test split, once; nothing while others are still being trained."""
+def test_winner(folder: StudyFolder, wanted: int, score: Callable[[Path, Path], object]) -> None:
+    """Score the best trial on the test split, once; nothing while others are still being trained.
+
+    score: writes what a run's checkpoint makes of the test split to a folder, as `seq2seq.evaluate --output` does.
+    """
     with folder.lock:
         begun = folder.begun()
         if len(begun) < wanted or not all(trial.state.is_finished() for trial in begun):
@@ -221,7 +223,9 @@ def test_winner(folder: StudyFolder, wanted: int) -> None:
         tested = folder.study.user_attrs.get(TESTED, [])
         if winner is None or any(one["trial"] == winner for one in tested):
             return
-        results = score_run(folder.run(winner).path, "test", folder.path / "test")
+        output = RunDirectory(folder.path / "test")
+        score(folder.run(winner).path, output.path)
+        results = read_results(output.results)
         name, metric = next(iter(results["splits"]["test"]["metrics"].items()))
         scored = {key: metric[key] for key in ("value", "low", "high")}
         finite = {key: value for key, value in scored.items() if value is not None and math.isfinite(value)}
