@@ -334,12 +334,17 @@ def test_an_evaluation_is_in_strict_32_bits() -> None:
 
 @slow
 def test_a_diagnosis_that_fails_does_not_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
     def failing_diagnosis(*arguments: Any) -> None:
+        asked.append(arguments)
         raise RuntimeError("a diagnosis fails")
 
     with monkeypatch.context() as patch:
         patch.setattr(gradient_flow, "memory_over_time", failing_diagnosis)
-        trained("cuda", "translation_cldr", *FED, "--seed", "5")
+        run = trained("cuda", "translation_cldr", *FED, "--seed", "5")
+    assert asked
+    assert scores(run)
 
 
 @slow
@@ -387,7 +392,7 @@ DETERMINISTIC = [
 @pytest.mark.parametrize(("name", "options"), DETERMINISTIC, ids=names)
 def test_deterministic_trainings_end(name: str, options: tuple[str, ...], settings: None) -> None:
     """Or are refused before they begin, with the setting's name."""
-    trained("cuda", name, *options, "--trainer.deterministic", "true")
+    assert scores(trained("cuda", name, *options, "--trainer.deterministic", "true"))
 
 
 @slow
