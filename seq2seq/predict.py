@@ -15,7 +15,7 @@ from tqdm import tqdm
 from seq2seq.cli import command
 from seq2seq.cluster import watchdog
 from seq2seq.cluster.processes import Place, Processes, joined, place
-from seq2seq.data.lines import decode_line
+from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import decoding_rows, ensemble, output_lines, predict_texts, token_stream
@@ -194,7 +194,7 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
     texts: list[str] = []
     for number, line in enumerate(lines, before + 1):
         try:
-            text = decode_line(line, "standard input", number)
+            text = decode_line(line, STANDARD_INPUT, number)
         except InputError as problem:
             return texts, problem
         try:
@@ -202,7 +202,7 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
             if text and (text.strip() or task.has_no_source):
                 task.check(text)
         except InputError as problem:
-            return texts, InputError(f"standard input:{number}: {problem}")
+            return texts, InputError(f"{STANDARD_INPUT}:{number}: {problem}")
         texts.append(text)
     return texts, None
 
@@ -223,13 +223,17 @@ def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:
     descriptor, rest, seen = stream.fileno(), b"", 0
     while data := os.read(descriptor, CHUNK):
         *lines, rest = (rest + data).split(b"\n")
+        if lines and not seen:
+            lines[0] = without_mark(lines[0], STANDARD_INPUT)
         seen += len(lines)
         if len(rest) > LONGEST:
-            raise InputError(f"standard input:{seen + 1}: a line of more than {LONGEST:,} bytes; is this a text file?")
+            raise InputError(
+                f"{STANDARD_INPUT}:{seen + 1}: a line of more than {LONGEST:,} bytes; is this a text file?"
+            )
         if lines:
             yield lines
     if rest:
-        yield [rest]
+        yield [rest if seen else without_mark(rest, STANDARD_INPUT)]
 
 
 def show(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> str:
