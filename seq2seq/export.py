@@ -16,9 +16,9 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.exporting import agreement, onnx_file
+from seq2seq.exporting import agreement, onnx_file, texts
 from seq2seq.exporting.agreement import FileAgreement
-from seq2seq.exporting.description import as_metadata, described
+from seq2seq.exporting.description import KEY, as_metadata, described
 from seq2seq.exporting.graphs import graph_of
 from seq2seq.exporting.running import Exported
 from seq2seq.inference.predictor import best_texts, with_texts
@@ -78,17 +78,19 @@ def main(arguments: Sequence[str]) -> None:
     graph = graph_of(task, decoding)
     trained = scored_rows.trained_on(content, path, "validation")
     asked_for = bool(command.options(arguments, ("--data.path",)))
-    texts = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
-    split = parts.data.encode(texts, task.tokenizers, "validation", task.row_format)
+    rows = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
+    split = parts.data.encode(rows, task.tokenizers, "validation", task.row_format)
     scores = {part: of.get("metrics") for part, of in (read_results(run.results).get("splits") or {}).items()}
     fingerprint = content.get(checkpoint.DIGEST)
     metadata = as_metadata(described(graph, decoding, parts.data.max_length, fingerprint, scores))
     with replacing(output) as temporary:
         onnx_file.write(graph, temporary, metadata)
         whole = check(task, temporary, split, decoding, config.rows)
+        read = texts.compare(task, metadata[KEY], split, [(row, ours) for row, ours, _ in whole.best])
         name = "32 bits" if config.int8 else str(output)
         print(f"{name}: {megabytes(temporary)}, {type(task).__name__}, {searched(task, decoding)}")
         print(f"{whole.text} ({'all' if whole.rows == len(split) else 'the first'} of {len(split):,} validation rows)")
+        print(read)
         print(agreement.speeds(whole, decoding.sources))
         if config.int8:
             smaller(task, temporary, split, decoding, whole)

@@ -117,6 +117,9 @@ def test_documented_python_runs(page: Path, place: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(str(place))
     write_modules(page, place)
+    for line in commands(page):
+        if "seq2seq.export" in line and blocks(page, "python"):
+            shell(place, line)  # what it shows reads the file
     for block in blocks(page, "python"):
         names: dict[str, object] = {}
         exec(compile(block, page.name, "exec"), names)
