@@ -17,13 +17,14 @@ from seq2seq.cluster.processes import Place, Processes, joined, place
 from seq2seq.data.lines import decode_line
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import decoding_rows, ensemble, predict_texts, token_stream
+from seq2seq.inference import decoding_rows, ensemble, predict_texts, token_stream, translation_stream
 from seq2seq.inference.device import tf32
 from seq2seq.runs import checkpoint
 from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import remedy
+from seq2seq.tasks.translation import Translation
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
         "scores": "put each score before its text",
         "token_scores": "put the probability of each token or label, separated by spaces, after its text",
         "quantiles": "write a JSON object with the forecast of each quantile",
-        "stream": "label tokens as they arrive: each gets a line with the token, its label and its probability",
+        "stream": "label tokens as they arrive, each with a line of the token, its label and its probability; or "
+        "translate a source while it arrives, after decoding.wait_k tokens of it",
     }
     parser.add_argument(
         "run", type=str, nargs="+", help="run directory or checkpoint; of several the probabilities are averaged"
@@ -89,6 +91,8 @@ def main(arguments: Sequence[str]) -> None:
     task.to(device)
     if sys.stdin is None or sys.stdout is None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
+    if config.stream and isinstance(task, Translation):
+        return translation_stream.follow(task, decoding, max_length, sys.stdin.buffer, sys.stdout.buffer)
     if config.stream:
         return token_stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
     state = task.first_state(1)
@@ -121,8 +125,13 @@ def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
     """How to search for so many predictions; InputError for options that contradict each other or the task."""
     check_range("--devices", config.devices, 1)
     decoding = predict_texts.decoding_for(task, decoding, config.n_best, "--n_best", "--decoding.beam_size")
+    if config.stream and isinstance(task, Translation):
+        translation_stream.check(task, decoding)
+        for name in ("state", "scores", "token_scores"):
+            if config[name]:
+                raise InputError(f"--stream writes nothing but the tokens of a translation; leave out --{name}")
     if config.stream and (config.n_best > 1 or decoding.prefix):
-        raise InputError("--stream labels each token once, as it arrives; leave out --n_best and --decoding.prefix")
+        raise InputError("--stream writes each token once, as it is known; leave out --n_best and --decoding.prefix")
     if config.state is not None and not config.stream:
         raise InputError(f"--state {config.state} is the position of a stream; add --stream, or leave it out")
     return decoding

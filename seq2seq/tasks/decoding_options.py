@@ -49,6 +49,8 @@ class Decoding(Part):
         include: words or phrases that every prediction holds, as the tokens that they are made of (Post and Vilar
             2018); needs a beam, a wider one for more of them. null for none.
         avoid: words or phrases that no prediction holds, however they are made of tokens; null for none.
+        wait_k: source tokens that are read before the first target token is chosen, one more before each further one
+            (Ma et al. 2019); null for what model.wait_k says.
         temperature: draw beam_size predictions at random, with log-probabilities divided by this, instead of searching
             for the best; null to search.
         top_k: draw from the k most likely tokens; null for all.
@@ -74,6 +76,7 @@ class Decoding(Part):
     no_repeat_ngram: int = 0
     include: list[str] | None = None
     avoid: list[str] | None = None
+    wait_k: int | None = None
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
@@ -102,6 +105,8 @@ class Decoding(Part):
             check_range("decoding.max_length_ratio", self.max_length_ratio, 0, 1000)
         if self.max_length is not None:
             check_range("decoding.max_length", self.max_length, max(1, self.min_length))
+        if self.wait_k is not None:
+            check_range("decoding.wait_k", self.wait_k, 1)
         if self.top_k is not None:
             check_range("decoding.top_k", self.top_k, 1)
         for name in ("temperature", "top_p"):
