@@ -15,9 +15,9 @@ from seq2seq.cli import command
 from seq2seq.cluster import watchdog
 from seq2seq.cluster.processes import Place, Processes, joined, place
 from seq2seq.data.lines import decode_line
-from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.decoding.hypotheses import Hypothesis, TokenChoice
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import decoding_rows, ensemble, predict_texts, token_stream, translation_stream
+from seq2seq.inference import decoding_rows, ensemble, predict_texts, token_choices, token_stream, translation_stream
 from seq2seq.inference.device import tf32
 from seq2seq.runs import checkpoint
 from seq2seq.tasks import words
@@ -54,6 +54,10 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
         "run", type=str, nargs="+", help="run directory or checkpoint; of several the probabilities are averaged"
     )
     parser.add_argument("--n_best", type=int, default=1, help="predictions for each line, separated by tabs")
+    parser.add_argument(
+        "--alternatives", type=int | None, metavar="N",
+        help="write a JSON object with the N most likely tokens at the place of each token",
+    )  # fmt: skip
     for name, text in switches.items():
         parser.add_argument(f"--{name}", **command.SWITCH, help=text)
     parser.add_argument("--state", type=Path | None, help="with --stream: file to resume from, and to write at the end")
@@ -102,7 +106,10 @@ def main(arguments: Sequence[str]) -> None:
         if state:
             predictions, state = task.generate_from_prompts(texts, before, state, decoding)
             return predictions
-        return predict_texts.predict(task, texts, fitting, device, max_length, before, processes.share)
+        found = predict_texts.predict(task, texts, fitting, device, max_length, before, processes.share)
+        if config.alternatives is None:
+            return found
+        return token_choices.with_choices(task, texts, found, fitting, config.alternatives, device, max_length)
 
     with joined(at, ["-m", "seq2seq.predict", *arguments]) as processes:
         memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
@@ -132,6 +139,11 @@ def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
                 raise InputError(f"--stream writes nothing but the tokens of a translation; leave out --{name}")
     if config.stream and (config.n_best > 1 or decoding.prefix):
         raise InputError("--stream writes each token once, as it is known; leave out --n_best and --decoding.prefix")
+    if config.alternatives is not None:
+        token_choices.check(task, config.alternatives, "--alternatives")
+        for name in ("stream", "scores", "token_scores", "quantiles", "n_best"):
+            if config[name] != (1 if name == "n_best" else False):
+                raise InputError(f"--alternatives writes all of the best prediction as JSON; leave out --{name}")
     if config.state is not None and not config.stream:
         raise InputError(f"--state {config.state} is the position of a stream; add --stream, or leave it out")
     return decoding
@@ -218,6 +230,8 @@ def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 def show(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> str:
     """One output line."""
+    if config.alternatives is not None:
+        return alternatives(task, hypotheses)
     if config.quantiles and hypotheses:
         return quantiles(task, hypotheses[0])
     texts = [task.text(hypothesis) for hypothesis in hypotheses]
@@ -229,6 +243,17 @@ def show(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> str
         rows = ([f"{math.exp(score):.4f}" for score in hypothesis.token_scores] for hypothesis in hypotheses)
         texts = [f"{text}\t{' '.join(row)}" for text, row in zip(texts, rows, strict=True)]
     return "\t".join(texts)
+
+
+def alternatives(task: Task, hypotheses: Sequence[Hypothesis]) -> str:
+    """The best prediction with the tokens that might have stood in it, as one line."""
+    text, score, choices = "", None, list[TokenChoice]()
+    for one in hypotheses[:1]:
+        text, score, choices = task.text(one), one.score, one.choices or []
+    tokens = [
+        choice._asdict() | {"alternatives": [other._asdict() for other in choice.alternatives]} for choice in choices
+    ]
+    return json.dumps({"text": text, "score": score, "tokens": tokens}, ensure_ascii=False)
 
 
 def quantiles(task: Task, hypothesis: Hypothesis) -> str:
