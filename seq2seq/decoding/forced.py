@@ -23,7 +23,7 @@ class Forced(NamedTuple):
 def forced(step: StepFunction[S], state: S, tokens: Tensor, begin: int, count: int) -> Forced:
     """tokens (B, T), from the first to the end and whatever follows; count: N, of all there are at most."""
     last, columns = torch.full_like(tokens[:, :1], begin), []
-    for now in tokens.split(1, dim=1):
+    for now in torch.split(tokens, 1, dim=1):
         log_probs, state = step(last, state)  # (B, 1, V)
         best = log_probs.topk(min(count, log_probs.shape[-1]), dim=-1)
         columns.append((log_probs.gather(-1, now.unsqueeze(-1)).squeeze(-1), best.indices, best.values))

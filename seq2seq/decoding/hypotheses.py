@@ -55,6 +55,8 @@ class Hypothesis(NamedTuple):
     """In place of tokens, by tasks that forecast: of each quantile the vectors (steps, numbers)."""
     at_limit: bool | None = None
     """Whether it is as long as the limit lets it be, where there is one."""
+    unknowns: list[str] | None = None
+    """What stands in its text for each unknown token, where that was asked for."""
     choices: list[TokenChoice] | None = None
     """Its tokens, the end included, with those that might stand there, where that was asked for."""
 

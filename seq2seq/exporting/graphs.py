@@ -33,7 +33,7 @@ from seq2seq.tasks.translation import Translation
 HYPOTHESES = ("tokens", "counts", "scores", "token_scores")
 """The outputs of what writes tokens or labels."""
 
-OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk", "wait_k")
+OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk", "wait_k", "replace_unknown")
 """Settings of search that a graph does not know."""
 
 EXAMPLE = {"sources": 3, "steps": 5, "hypotheses": 2, "longest": 7, "words": 6, "features": 9, "prompt": 4}

@@ -43,7 +43,7 @@ def batches(split: Split, decoding: Decoding, device: torch.device, share: slice
     """
     order = consecutive(len(split), decoding.sources) if split.row_format.consecutive else None
     for rows in (order or evaluation_batches(split.source_lengths(), decoding.sources))[share]:
-        yield split.batch(rows).to(device)
+        yield split.batch_with_texts(rows).to(device)
 
 
 def predict(

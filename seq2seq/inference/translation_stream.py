@@ -36,7 +36,7 @@ def check(task: Translation, decoding: Decoding) -> None:
             "--stream writes while it reads; set decoding.wait_k, best to the model.wait_k of the training"
         )
     wanted = Decoding(beam_size=1).specification()["init_args"]
-    for name in ("beam_size", "temperature", "prefix", "include", "avoid", "risk"):
+    for name in ("beam_size", "temperature", "prefix", "include", "avoid", "risk", "replace_unknown"):
         if (value := getattr(decoding, name)) != wanted[name]:
             raise InputError(
                 f"--stream takes back no token that is written, and decoding.{name} is {value!r}; set it to "

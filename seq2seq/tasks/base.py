@@ -28,7 +28,7 @@ from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.dropout import number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
-from seq2seq.tasks import least_risk, length_limits, words
+from seq2seq.tasks import least_risk, length_limits, unknown_words, words
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
 from seq2seq.tasks.token_rows import TokenRows
@@ -175,6 +175,7 @@ class Task(nn.Module, Part):
                 f"decoding.coverage_penalty is {decoding.coverage_penalty}, but nothing here attends to a source; set "
                 "it to 0, or train a translation with model.attention"
             )
+        unknown_words.check(decoding, self.tokenizers, self.attends)
         if decoding.wait_k is not None and type(self).waits is Task.waits:
             kind = type(self).__name__
             raise InputError(

@@ -1,14 +1,15 @@
 """Translation: any text to any text (asynchronous many-to-many)."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.tokenizers.base import PAD
-from seq2seq.data.tokenizers.units import NoSource
+from seq2seq.data.tokenizers.base import PAD, UNK
+from seq2seq.data.tokenizers.units import NoSource, Separated
 from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
@@ -26,6 +27,7 @@ from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.models.simultaneous import Reading
 from seq2seq.pinned_copy import to_device
+from seq2seq.tasks import unknown_words
 from seq2seq.tasks.base import RecurrentTask, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_output
@@ -170,8 +172,15 @@ class Translation(RecurrentTask):
     def start_of_search(self, batch: Batch, decoding: Decoding) -> tuple[StepFunction[Any], Any]:
         wait = self.waits(decoding)
         if wait is None:
-            return self.step, self.encode(batch)
-        return self.step, self.start_reading(batch.source, to_device(batch.source_lengths, batch.source.device), wait)
+            return self.step_of(decoding), self.encode(batch)
+        lengths = to_device(batch.source_lengths, batch.source.device)
+        return self.step_of(decoding), self.start_reading(batch.source, lengths, wait)
+
+    def step_of(self, decoding: Decoding) -> StepFunction[Any]:
+        """The step of a search, in which unknown words may be chosen if they are replaced later."""
+        if not decoding.replace_unknown:
+            return self.step
+        return partial(self.step, unwritable=self.unwritable[self.unwritable != UNK])
 
     def start_reading(self, source: Tensor, lengths: Tensor, wait: int) -> Reading:
         """The state before the first step of a search that reads sources (B, S) as it writes; lengths (B,)."""
@@ -185,13 +194,22 @@ class Translation(RecurrentTask):
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of sources whose search has started."""
         limits = to_device(self.limits(batch.source_lengths, decoding), batch.source.device)
-        if not decoding.coverage_penalty:
-            return self.search(step, state, limits, batch.row_keys, decoding)
 
         def bonus(state: State) -> Tensor:
             return decoding.coverage_penalty * state.left_out()
 
-        return self.search(step, state.counting(), limits, batch.row_keys, decoding, None, bonus)
+        covers = decoding.coverage_penalty > 0
+        state = state.counting() if covers else state
+        found = self.search(step, state, limits, batch.row_keys, decoding, None, bonus if covers else None)
+        if not decoding.replace_unknown:
+            return found
+        return unknown_words.replaced(self.network, batch, found, decoding, self.tokenizers, self.waits(decoding))
+
+    def text(self, hypothesis: Hypothesis) -> str:
+        target = self.tokenizers.target
+        if hypothesis.unknowns is None or not isinstance(target, Separated):
+            return super().text(hypothesis)
+        return target.filled(hypothesis.tokens, hypothesis.unknowns)
 
     def check_decoding(self, decoding: Decoding) -> None:
         super().check_decoding(decoding)
@@ -218,7 +236,7 @@ class Translation(RecurrentTask):
         with without_gradients():
             encoded = self.encode(batch)
             loss = self.reference_loss(batch, encoded)
-            start: tuple[StepFunction[Any], Any] = self.step, encoded
+            start: tuple[StepFunction[Any], Any] = self.step_of(decoding), encoded
             if self.waits(decoding) is not None:
                 start = self.start_of_search(batch, decoding)
         return Validated(self.search_from(*start, batch, decoding), None, state, loss)
@@ -238,14 +256,15 @@ class Translation(RecurrentTask):
     def loss_is_likelihood(self) -> bool:
         return self.output == "softmax"
 
-    def step(self, tokens: Tensor, state: M) -> tuple[Tensor, M]:
-        """One step of the search; tokens that are no text are never chosen."""
+    def step(self, tokens: Tensor, state: M, unwritable: Tensor | None = None) -> tuple[Tensor, M]:
+        """One step of the search; tokens that are no text are never chosen, or those of `unwritable`."""
         log_probs: Tensor
         if isinstance(state, Reading):
             log_probs, state = simultaneous.step(self.network, tokens, state)
         else:
             log_probs, state = self.network.decoder.step(tokens, state)
-        return log_probs.index_fill_(-1, self.unwritable, -torch.inf), state
+        never = self.unwritable if unwritable is None else unwritable
+        return log_probs.index_fill_(-1, never, -torch.inf), state
 
 
 def repeated(weights: Tensor) -> Tensor:

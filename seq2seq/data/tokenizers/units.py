@@ -128,6 +128,13 @@ class Separated(Listed):
     def join(self, units: Iterable[str]) -> str:
         return self.separator.join(units)
 
+    def filled(self, ids: Sequence[int], words: Iterable[str]) -> str:
+        """As `decode`, with one of the words in place of each unknown one."""
+        left = iter(words)
+        shown = (number for number in ids if number == UNK or number >= SPECIAL)
+        units = (next(left) if number == UNK else self._units[number - SPECIAL] for number in shown)
+        return one_line(self.join(units))
+
     @property
     def boundary(self) -> str:
         return self.separator
