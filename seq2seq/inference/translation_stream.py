@@ -16,7 +16,7 @@ from seq2seq.decoding.constraints import LEAST
 from seq2seq.decoding.greedy import greedy
 from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError
-from seq2seq.models.simultaneous import Reading
+from seq2seq.models.simultaneous import ReadingState
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.translation import Translation
 
@@ -57,7 +57,7 @@ def follow(task: Translation, decoding: Decoding, longest: int, source: BinaryIO
         sink.write(text.encode())
         sink.flush()
 
-    lines = Lines(source.fileno(), tokenizers.source.boundary)
+    lines = ArrivingLines(source.fileno(), tokenizers.source.boundary)
     for parts in lines:
         if parts is not None:
             translate(task, decoding, longest, ids_of(tokenizers.source, parts, longest), write)
@@ -98,7 +98,7 @@ def translate(
     def source() -> tuple[Tensor, Tensor]:
         return torch.tensor([known], device=device), torch.tensor([len(known)], device=device)
 
-    def step(tokens: Tensor, state: Reading) -> tuple[Tensor, Reading]:
+    def step(tokens: Tensor, state: ReadingState) -> tuple[Tensor, ReadingState]:
         if (last := int(tokens)) != BOS:
             chosen.append(last)
             show(max(written, target.settled(target.decode(chosen)), key=len))
@@ -119,7 +119,7 @@ def translate(
     return found
 
 
-class Lines:
+class ArrivingLines:
     """The lines of a stream as they arrive, each as the parts between boundaries; None for one of blanks alone."""
 
     def __init__(self, descriptor: int, boundary: str) -> None:

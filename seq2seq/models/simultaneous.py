@@ -17,7 +17,7 @@ from seq2seq.models.embedding import Embedding, Reader
 from seq2seq.models.encoder_decoder import EncoderDecoder
 
 
-class Reading(NamedTuple):
+class ReadingState(NamedTuple):
     """The middle of both: K hypotheses for each of B sources."""
 
     source: Tensor
@@ -32,7 +32,7 @@ class Reading(NamedTuple):
     """Tokens that shall have been before the next step."""
     decoder: State
 
-    def select(self, rows: Tensor) -> "Reading":
+    def select(self, rows: Tensor) -> "ReadingState":
         """Keep, repeat or reorder hypotheses: rows (B', K') of hypothesis numbers, each row those of one source."""
         decoder = self.decoder.select(rows)
         if len(rows) == len(self.source):
@@ -43,7 +43,7 @@ class Reading(NamedTuple):
         return self._replace(source=source, lengths=lengths, encoder=encoder, decoder=decoder)
 
 
-def start(network: EncoderDecoder, source: Tensor, lengths: Tensor, wait: int) -> Reading:
+def start(network: EncoderDecoder, source: Tensor, lengths: Tensor, wait: int) -> ReadingState:
     """Nothing read yet of sources (B, S), of which the first token is known; lengths (B,) on their device."""
     recurrent, count = network.encoder.recurrent, len(source)
     states, like = cast(Cell, recurrent.stack[0]).states, network.decoder.embedding.weight
@@ -53,10 +53,10 @@ def start(network: EncoderDecoder, source: Tensor, lengths: Tensor, wait: int) -
     features = cast(Embedding, reader).features(source[:, 0]) if network.options.features else None
     nothing = torch.zeros(count, 0, dtype=torch.long, device=source.device)
     decoder = network.decoder.start(network.bridge(first), SourceMemory(nothing, None, features, None))
-    return Reading(source, lengths, first, 0, wait, decoder)
+    return ReadingState(source, lengths, first, 0, wait, decoder)
 
 
-def step(network: EncoderDecoder, tokens: Tensor, state: Reading) -> tuple[Tensor, Reading]:
+def step(network: EncoderDecoder, tokens: Tensor, state: ReadingState) -> tuple[Tensor, ReadingState]:
     """Read what is due, then as the decoder's step: the last tokens (B, K) to log-probabilities (B, K, V)."""
     while state.read < min(state.due, state.source.shape[1]):
         state = read_on(network, state)
@@ -64,14 +64,13 @@ def step(network: EncoderDecoder, tokens: Tensor, state: Reading) -> tuple[Tenso
     return log_probs, state._replace(decoder=decoder, due=state.due + 1)
 
 
-def read_on(network: EncoderDecoder, state: Reading) -> Reading:
-    """One more token of each source; where there is none the encoder's state stays."""
+def read_on(network: EncoderDecoder, state: ReadingState) -> ReadingState:
+    """One more token of each source; where there is none nothing will look at what the encoder makes of it."""
     encoder, attention = network.encoder, cast(Attention, network.decoder.attention)
     now = state.source[:, state.read : state.read + 1]
     ends = (state.lengths <= state.read).unsqueeze(1)  # (B, 1)
     vectors, _ = cast(Reader, encoder.embedding).read(now, state.lengths, None)
     hidden, after = encoder.recurrent.step(vectors[:, 0], state.encoder)
-    kept = tuple(torch.where(ends, old, new) for old, new in zip(state.encoder, after, strict=True))
     known, one = state.decoder.source, attention.memory(hidden.unsqueeze(1), ends)
     if known.memory is not None:
         one = Memory(*(torch.cat(pair, dim=1) for pair in zip(known.memory, one, strict=True)))
@@ -79,4 +78,4 @@ def read_on(network: EncoderDecoder, state: Reading) -> Reading:
     coverage = state.decoder.coverage
     coverage = None if coverage is None else functional.pad(coverage, (0, 1))
     decoder = state.decoder._replace(source=known._replace(ids=ids, memory=one), coverage=coverage)
-    return state._replace(encoder=kept, read=state.read + 1, decoder=decoder)
+    return state._replace(encoder=after, read=state.read + 1, decoder=decoder)

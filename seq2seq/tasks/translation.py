@@ -25,14 +25,14 @@ from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies, refuse_
 from seq2seq.models.fixed_vector import Bridge, Copy
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
-from seq2seq.models.simultaneous import Reading
+from seq2seq.models.simultaneous import ReadingState
 from seq2seq.pinned_copy import to_device
 from seq2seq.tasks import unknown_words
 from seq2seq.tasks.base import RecurrentTask, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_output
 
-M = TypeVar("M", State, Reading)
+M = TypeVar("M", State, ReadingState)
 
 
 @dataclass(eq=False, repr=False)
@@ -182,7 +182,7 @@ class Translation(RecurrentTask):
             return self.step
         return partial(self.step, unwritable=self.unwritable[self.unwritable != UNK])
 
-    def start_reading(self, source: Tensor, lengths: Tensor, wait: int) -> Reading:
+    def start_reading(self, source: Tensor, lengths: Tensor, wait: int) -> ReadingState:
         """The state before the first step of a search that reads sources (B, S) as it writes; lengths (B,)."""
         return simultaneous.start(self.network, source, lengths, wait)
 
@@ -259,7 +259,7 @@ class Translation(RecurrentTask):
     def step(self, tokens: Tensor, state: M, unwritable: Tensor | None = None) -> tuple[Tensor, M]:
         """One step of the search; tokens that are no text are never chosen, or those of `unwritable`."""
         log_probs: Tensor
-        if isinstance(state, Reading):
+        if isinstance(state, ReadingState):
             log_probs, state = simultaneous.step(self.network, tokens, state)
         else:
             log_probs, state = self.network.decoder.step(tokens, state)

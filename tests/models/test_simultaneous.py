@@ -110,6 +110,24 @@ def test_search_finds_what_teacher_forcing_says(letters: Tokenizers, kind: dict[
             assert one.token_scores == pytest.approx(task.score_targets(alone, ())[0][0], abs=1e-4)
 
 
+@torch.no_grad()
+def test_sources_that_are_left_are_read_on(letters: Tokenizers) -> None:
+    """Two hypotheses of each; the first source leaves while the others are still being read."""
+    task = reading(letters, KINDS[3], 1)
+    batch = batch_of(PAIRS[:3], letters)
+    state = task.start_reading(batch.source, batch.source_lengths, 1)
+    state = state.select(torch.arange(3).unsqueeze(1).expand(-1, 2))
+    _, state = simultaneous.step(task.network, torch.tensor([[4, 5], [6, 7], [5, 4]]), state)
+    state = state.select(torch.tensor([[3, 2], [5, 5]]))
+    for tokens in ([[4, 5], [6, 7]], [[7, 7], [5, 6]]):
+        found, state = simultaneous.step(task.network, torch.tensor(tokens), state)
+    for place, (source, read) in enumerate(((1, [7, 4, 7]), (1, [6, 5, 7]), (2, [4, 6, 5]), (2, [4, 7, 6]))):
+        alone = task.start_reading(*(one[source : source + 1] for one in (batch.source, batch.source_lengths)), 1)
+        for token in read:
+            expected, alone = simultaneous.step(task.network, torch.tensor([[token]]), alone)
+        torch.testing.assert_close(found[place // 2, place % 2], expected[0, 0])
+
+
 def test_the_policy_of_the_search_may_differ_from_that_of_the_training(letters: Tokenizers) -> None:
     batch, decoding = batch_of(PAIRS, letters), Decoding(1, max_length=8)
     whole, two, nine = (reading(letters, KINDS[0], wait).float() for wait in (None, 2, 9))
