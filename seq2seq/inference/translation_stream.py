@@ -10,7 +10,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from seq2seq.data.lines import decode_line
+from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
 from seq2seq.data.tokenizers.base import BOS, EOS, Tokenizer
 from seq2seq.decoding.constraints import LEAST
 from seq2seq.decoding.greedy import greedy
@@ -159,9 +159,13 @@ class ArrivingLines:
 
     def read(self) -> Iterator[str | None]:
         """The parts, and None at the end of each line."""
-        pending, begun = b"", False
+        pending, begun, new = b"", False, True
         while data := os.read(self.descriptor, CHUNK):
-            *ended, pending = (pending + data).split(b"\n")
+            pending += data
+            if new and len(pending) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(pending):
+                continue  # it may become a byte order mark
+            pending, new = without_mark(pending, STANDARD_INPUT) if new else pending, False
+            *ended, pending = pending.split(b"\n")
             for line in ended:
                 yield from self.parts(self.text(line, end=True))
                 yield None
@@ -170,7 +174,7 @@ class ArrivingLines:
             begun = begun or bool(complete)
             yield from complete
             if len(pending) > LONGEST:
-                where = f"standard input:{self.number}"
+                where = f"{STANDARD_INPUT}:{self.number}"
                 raise InputError(f"{where}: a word of more than {LONGEST:,} bytes; is this a text file?")
         if pending or begun:
             yield from self.parts(self.text(pending, end=True))
@@ -196,4 +200,4 @@ class ArrivingLines:
 
     def text(self, data: bytes, end: bool = False) -> str:
         """Bytes as text, at the end of a line without its carriage return."""
-        return decode_line(data, "standard input", self.number, end=not end)
+        return decode_line(data, STANDARD_INPUT, self.number, end=not end)
