@@ -16,7 +16,7 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.exporting import agreement, onnx_file, texts
+from seq2seq.exporting import agreement, numpy_file, onnx_file, texts
 from seq2seq.exporting.agreement import FileAgreement
 from seq2seq.exporting.description import KEY, as_metadata, described
 from seq2seq.exporting.graphs import graph_of
@@ -41,10 +41,10 @@ def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser
     """The command's parser, with the data and decoding of a checkpoint as defaults."""
     parser = command.parser_for("export", "Write a run as one file that runs without torch, search included.")
     parser.add_argument("run", type=str, help="run directory or checkpoint")
-    parser.add_argument("--to", type=Literal["onnx"], default="onnx", help="the form of the file")
+    parser.add_argument("--to", type=Literal["onnx", "numpy"], default="onnx", help="the form of the file")
     parser.add_argument("--int8", **command.SWITCH, help="matrices of 8 bits: smaller, faster and a little inexact")
     parser.add_argument(
-        "--output", type=Path | None, help="file to write (default: RUN/model.onnx, with --int8 RUN/model.int8.onnx)"
+        "--output", type=Path | None, help="file to write (default: RUN/model.onnx, model.int8.onnx or model.npz)"
     )
     parser.add_argument("--overwrite", **command.SWITCH, help="replace a file that is there")
     parser.add_argument("--rows", type=int, default=ROWS, help="validation rows to compare, at most")
@@ -69,22 +69,31 @@ def main(arguments: Sequence[str]) -> None:
     parts = command.instantiate(parser, config)
     check_range("--rows", config.rows, 1)
     run = RunDirectory(path.parent.parent)
-    output = config.output or run.path / ("model.int8.onnx" if config.int8 else "model.onnx")
+    if config.int8 and config.to == "numpy":
+        raise InputError("--int8 goes with --to onnx; leave it out")
+    usual = "model.npz" if config.to == "numpy" else "model.int8.onnx" if config.int8 else "model.onnx"
+    output = config.output or run.path / usual
     if output.exists() and (output.is_dir() or not config.overwrite):
         raise InputError(f"{output} is there already; replace it with --overwrite, or choose another --output")
-    onnx_file.refuse_lacking()
+    if config.to == "onnx":
+        onnx_file.refuse_lacking()
     decoding = parts.decoding if task.searches else parts.decoding.greedy()
     task.check_decoding(decoding)
     graph = graph_of(task, decoding)
+    reference = numpy_file.Written(graph, decoding) if config.to == "numpy" else None
     trained = scored_rows.trained_on(content, path, "validation")
     asked_for = bool(command.options(arguments, ("--data.path",)))
     rows = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
     split = parts.data.encode(rows, task.tokenizers, "validation", task.row_format)
     scores = {part: of.get("metrics") for part, of in (read_results(run.results).get("splits") or {}).items()}
     fingerprint = content.get(checkpoint.DIGEST)
-    metadata = as_metadata(described(graph, decoding, parts.data.max_length, fingerprint, scores))
+    description = described(graph, decoding, parts.data.max_length, fingerprint, scores)
+    metadata = as_metadata(description if reference is None else description | {"network": reference.settings})
     with replacing(output) as temporary:
-        onnx_file.write(graph, temporary, metadata)
+        if reference is None:
+            onnx_file.write(graph, temporary, metadata)
+        else:
+            numpy_file.write(temporary, reference.arrays, metadata)
         whole = check(task, temporary, split, decoding, config.rows)
         read = texts.compare(task, metadata[KEY], split, [(row, ours) for row, ours, _ in whole.best])
         name = "32 bits" if config.int8 else str(output)
