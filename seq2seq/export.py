@@ -1,11 +1,11 @@
-"""python -m seq2seq.export RUN --to onnx: a run as one file, checked against the run before it is written."""
+"""python -m seq2seq.export RUN --to onnx: a run as one file, checked against the run, or as a folder for the Hub."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from seq2seq.analysis.systems import read_results
 from seq2seq.atomic_files import replacing
@@ -16,7 +16,7 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.exporting import agreement, numpy_file, onnx_file, texts
+from seq2seq.exporting import agreement, folder, numpy_file, onnx_file, texts
 from seq2seq.exporting.agreement import FileAgreement
 from seq2seq.exporting.description import KEY, as_metadata, described
 from seq2seq.exporting.graphs import graph_of
@@ -24,7 +24,7 @@ from seq2seq.exporting.running import Exported
 from seq2seq.inference.predictor import best_texts, with_texts
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.significance import compare, scored
-from seq2seq.runs import checkpoint, scored_rows
+from seq2seq.runs import checkpoint, hub, scored_rows
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -41,13 +41,18 @@ def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser
     """The command's parser, with the data and decoding of a checkpoint as defaults."""
     parser = command.parser_for("export", "Write a run as one file that runs without torch, search included.")
     parser.add_argument("run", type=str, help="run directory or checkpoint")
-    parser.add_argument("--to", type=Literal["onnx", "numpy"], default="onnx", help="the form of the file")
+    parser.add_argument("--to", type=Literal["onnx", "numpy", "folder"], default="onnx", help="what to write")
     parser.add_argument("--int8", **command.SWITCH, help="matrices of 8 bits: smaller, faster and a little inexact")
     parser.add_argument(
-        "--output", type=Path | None, help="file to write (default: RUN/model.onnx, model.int8.onnx or model.npz)"
+        "--output",
+        type=Path | None,
+        help="what to write (default: model.onnx, with --int8 model.int8.onnx, model.npz or folder in RUN)",
     )
     parser.add_argument("--overwrite", **command.SWITCH, help="replace a file that is there")
     parser.add_argument("--rows", type=int, default=ROWS, help="validation rows to compare, at most")
+    parser.add_argument("--push", type=str | None, help="OWNER/NAME: send the folder to the Hub, too")
+    parser.add_argument("--private", **command.SWITCH, help="make a new repository of --push a private one")
+    parser.add_argument("--licence", type=str | None, help="of the folder's model, such as apache-2.0")
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
     parser.add_class_arguments(DataModule, "data")
     parser.add_class_arguments(Decoding, "decoding")
@@ -66,13 +71,14 @@ def main(arguments: Sequence[str]) -> None:
     data = checkpoint.data_of(content, path).specification()["init_args"]
     parser = parser_for(data, task.decoding.specification()["init_args"])
     config = command.parse(parser, arguments)
+    run = RunDirectory(checkpoint.home(path))
+    if config.to == "folder":
+        return to_folder(config, content, task, run)
+    refuse_of_another_form(config)
     parts = command.instantiate(parser, config)
     check_range("--rows", config.rows, 1)
-    run = RunDirectory(path.parent.parent)
-    if config.int8 and config.to == "numpy":
-        raise InputError("--int8 goes with --to onnx; leave it out")
-    usual = "model.npz" if config.to == "numpy" else "model.int8.onnx" if config.int8 else "model.onnx"
-    output = config.output or run.path / usual
+    usual = {"onnx": "model.int8.onnx" if config.int8 else "model.onnx", "numpy": "model.npz"}
+    output = config.output or run.path / usual[config.to]
     if output.exists() and (output.is_dir() or not config.overwrite):
         raise InputError(f"{output} is there already; replace it with --overwrite, or choose another --output")
     if config.to == "onnx":
@@ -104,6 +110,31 @@ def main(arguments: Sequence[str]) -> None:
         if config.int8:
             smaller(task, temporary, split, decoding, whole)
             print(f"{output}: {megabytes(temporary)}")
+
+
+def to_folder(config: Namespace, content: dict[str, Any], task: Task, run: RunDirectory) -> None:
+    """Write the folder and send it where it was asked for."""
+    if config.int8:
+        raise InputError("--int8 is for --to onnx; a folder holds the parameters as they are")
+    if config.private and config.push is None:
+        raise InputError("--private is for --push OWNER/NAME; give it, or leave --private out")
+    if config.push is not None:
+        hub.refuse_wrong(config.push)
+    output = config.output or run.path / "folder"
+    folder.refuse_foreign(output, config.overwrite)
+    fingerprint = folder.write(content, task, run, output, config.push, config.licence)
+    print(f"{output}: {type(task).__name__}, SHA-256 of the content {fingerprint}")
+    if config.push is not None:
+        print(f"sent to {hub.push(output, config.push, config.private)}")
+
+
+def refuse_of_another_form(config: Namespace) -> None:
+    """Raise InputError for options that another form than that of --to knows."""
+    if config.int8 and config.to == "numpy":
+        raise InputError("--int8 is for --to onnx; an array keeps its 32 bits")
+    for name in ("push", "private", "licence"):
+        if config[name]:
+            raise InputError(f"--{name} is for --to folder; add it, or leave --{name} out")
 
 
 def check(task: Task, file: Path, split: Split, decoding: Decoding, rows: int) -> FileAgreement:
