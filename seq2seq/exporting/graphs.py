@@ -33,7 +33,7 @@ from seq2seq.tasks.translation import Translation
 HYPOTHESES = ("tokens", "counts", "scores", "token_scores")
 """The outputs of what writes tokens or labels."""
 
-OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk")
+OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk", "wait_k", "replace_unknown")
 """Settings of search that a graph does not know."""
 
 EXAMPLE = {"sources": 3, "steps": 5, "hypotheses": 2, "longest": 7, "words": 6, "features": 9, "prompt": 4}
@@ -89,6 +89,8 @@ def graph_of(task: Task, decoding: Decoding) -> Graph:
         value = getattr(decoding, name)
         if value and (name, value) != ("groups", 1):
             raise InputError(f"decoding.{name} is {value!r}, which a file cannot hold; leave it out")
+    if task.waits(decoding) is not None:
+        raise InputError(f"model.wait_k is {task.waits(decoding)}, and a file reads the whole source; train without it")
     inputs = inputs_of(task)
     if isinstance(task, (Classification, Tagging)) and isinstance(task.reader.embedding, WordEmbedding):
         task.reader.embedding = Spelling(task.reader.embedding)
