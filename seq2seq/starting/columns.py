@@ -106,7 +106,7 @@ class Column:
         return numbered or self.dated or distinct == 1 < len(self.texts) or 2 * filled < len(self.texts)
 
 
-class Table(NamedTuple):
+class FileColumns(NamedTuple):
     """What a file of records turned out to be."""
 
     corpus: str
@@ -127,7 +127,7 @@ def encoding_of(file: Path) -> str:
     return "utf-8"
 
 
-def of_json(file: Path) -> Table:
+def of_json(file: Path) -> FileColumns:
     """The values of JSON objects by their dotted names."""
     first = next(lines(file), "")
     rows: list[Any] = []
@@ -139,10 +139,10 @@ def of_json(file: Path) -> Table:
                 rows.append(json.loads(line))
             except (ValueError, RecursionError) as problem:
                 raise InputError(f"{file}:{number}: not JSON ({problem}); write an object on each line") from problem
-    return Table("Jsonl", {}, of_objects(rows, str(file)))
+    return FileColumns("Jsonl", {}, of_objects(rows, str(file)))
 
 
-def of_parquet(file: Path) -> Table:
+def of_parquet(file: Path) -> FileColumns:
     """The columns of a parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -153,7 +153,7 @@ def of_parquet(file: Path) -> Table:
             rows = [] if batch is None else batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as problem:
         raise InputError(f"{file}: not a parquet file, or a damaged one; copy it anew") from problem
-    return Table("Parquet", {}, of_objects(rows, str(file)))
+    return FileColumns("Parquet", {}, of_objects(rows, str(file)))
 
 
 def of_objects(rows: Sequence[Any], name: str) -> list[Column]:
@@ -174,13 +174,13 @@ def flattened(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, A
             yield f"{before}{key}", value
 
 
-def of_table(file: Path, kind: str, encoding: str) -> Table:
+def of_table(file: Path, kind: str, encoding: str) -> FileColumns:
     """The columns of a CSV or TSV file, whatever separates them."""
     head = list(islice(lines(file, encoding, ends=True), ROWS))
     if kind == "label first":
         pairs = [line.rstrip("\r\n").split(" ", 1) for line in head]
         settings = {"delimiter": " ", "columns": 2} | ({} if encoding == "utf-8" else {"encoding": encoding})
-        return Table("Tsv", settings, [Column(index + 1, [pair[index] for pair in pairs]) for index in (0, 1)])
+        return FileColumns("Tsv", settings, [Column(index + 1, [pair[index] for pair in pairs]) for index in (0, 1)])
     delimiter, quoted = delimiter_of(head, "\t" if kind == "tsv" else ",")
     rows = list(records(head, delimiter, quoted))
     width = len(rows[0]) if rows else 0
@@ -195,7 +195,7 @@ def of_table(file: Path, kind: str, encoding: str) -> Table:
     if encoding != "utf-8":
         settings["encoding"] = encoding
     columns = [Column(name, [row[index] for row in body]) for index, name in enumerate(names)]
-    return Table("Csv" if quoted else "Tsv", settings, columns)
+    return FileColumns("Csv" if quoted else "Tsv", settings, columns)
 
 
 def delimiter_of(head: Sequence[str], usual: str) -> tuple[str, bool]:

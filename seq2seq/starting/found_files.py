@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from seq2seq.cli.messages import suggestion
 from seq2seq.errors import InputError
 
 SPLIT_WORDS = {
@@ -52,7 +51,7 @@ def look(path: Path, wanted: str | None) -> FoundFiles:
         raise InputError(f"{path} does not exist; give a file, or the folder that holds the files of one data set")
     files = [one for one in sorted(path.iterdir()) if one.is_file() and not one.name.startswith(".")]
     files = [one for one in files if not is_note(one)]
-    inside = [one for one in path.rglob("*") if one.is_file()] if not files else files
+    inside = files or [one for one in path.rglob("*") if one.is_file()]
     if inside and all(bare(one).suffix.lower() in SOUND for one in inside if not is_note(one)):
         raise InputError(f"{path} holds sound, which is not read yet; numbers made of it are: docs/numbers.md")
     if not files:
@@ -82,7 +81,7 @@ def chosen(path: Path, by_split: dict[str | None, list[Path]], wanted: str | Non
         if endings is None or bare(one).suffix == f".{endings[0]}":
             sets.setdefault(rest_of(one, endings), one)
     if wanted is not None and wanted not in sets:
-        raise InputError(f"--set {wanted}: there is none of this name; {suggestion(wanted, list(sets))}")
+        raise InputError(f"--set {wanted}: {path} holds no set of this name, only {', '.join(sorted(sets))}")
     if wanted is None and len(sets) > 1:
         raise InputError(f"{path} holds {len(sets)} data sets; choose one with --set: {', '.join(sorted(sets))}")
     name = wanted if wanted is not None else next(iter(sets))
@@ -143,7 +142,7 @@ def parallel(files: Iterable[Path]) -> tuple[str, str] | None:
     """The endings of files that come in pairs of the same name, the source's first; None where they do not."""
     by_stem: dict[str, set[str]] = {}
     for one in map(bare, files):
-        if one.suffix and one.suffix.lower() not in KINDS and len(one.suffix) <= 6:
+        if one.suffix and one.suffix.lower() not in (*KINDS, ".txt") and len(one.suffix) <= 6:
             by_stem.setdefault(one.stem, set()).add(one.suffix[1:])
     found = {tuple(sorted(endings)) for endings in by_stem.values() if len(endings) == 2}
     if len(found) != 1 or any(len(endings) != 2 for endings in by_stem.values()):

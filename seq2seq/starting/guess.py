@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 from seq2seq.data.lines import lines
 from seq2seq.errors import InputError
 from seq2seq.starting import columns, recipes
-from seq2seq.starting.columns import ROWS, SOURCE_NAMES, TARGET_NAMES, Column, Table
+from seq2seq.starting.columns import ROWS, SOURCE_NAMES, TARGET_NAMES, Column, FileColumns
 from seq2seq.starting.found_files import KINDS, FoundFiles, bare
 
 BIO = re.compile(r"O|[BIESLU]-\S+")
+LABEL = re.compile(r"\d+|__label__\S+|[A-Z]{2,}(:\w+)?")
+"""What stands before a text on its line: fastText's labels, numbers, words such as NUM:dist."""
+
 UNSPACED = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-៿]")
 """Scripts that write no space between words: Japanese, Chinese, Thai, Lao, Burmese, Khmer."""
 
@@ -76,7 +79,8 @@ def kind_of(file: Path) -> str:
     if sum("\t" in line for line in filled) > 0.95 * len(filled):
         return "tsv"
     firsts = Counter(line.split(" ", 1)[0] for line in filled)
-    if len(firsts) <= min(60, len(filled) // 10) and all(" " in line for line in filled):
+    labels = all(LABEL.fullmatch(first) for first in firsts)
+    if labels and len(firsts) <= min(60, len(filled) // 10) and all(" " in line for line in filled):
         return "label first"
     if len({line.count(",") for line in filled}) == 1 and "," in filled[0]:
         return "csv"
@@ -124,7 +128,7 @@ def of_conll(files: FoundFiles) -> Guess:
     return Guess(what, {"class_path": "Conll", "init_args": settings}, recipes.tagging("\t", bio))
 
 
-def of_columns(file: Path, table: Table, asked: Asked) -> Guess:
+def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     """A file of records."""
     known = {str(column.name): column for column in table.columns}
     for side, name in zip(("source", "target"), asked, strict=True):
@@ -158,7 +162,7 @@ def of_columns(file: Path, table: Table, asked: Asked) -> Guess:
     return Guess(task.what, {"class_path": table.corpus, "init_args": settings}, task.settings, notes)
 
 
-def sides(file: Path, table: Table, asked: Asked) -> tuple[Column, Column | None]:
+def sides(file: Path, table: FileColumns, asked: Asked) -> tuple[Column, Column | None]:
     """Source and target among the columns."""
     known = {str(column.name): column for column in table.columns}
     useful = [one for one in table.columns if not one.useless]
@@ -201,7 +205,7 @@ def is_features(column: Column) -> bool:
     return all(";" in text or text.isupper() for text in column.texts) and any(";" in text for text in column.texts)
 
 
-def features_beside(table: Table, source: Column, target: Column) -> Column | None:
+def features_beside(table: FileColumns, source: Column, target: Column) -> Column | None:
     """A column of morphological features beside two of words."""
     others = [one for one in table.columns if one not in (source, target) and is_features(one)]
     return others[0] if len(others) == 1 and max(source.words, target.words) < 2 else None
@@ -234,8 +238,9 @@ def aligned(source: Column, target: Column) -> bool:
     ]
     if not several or any(len(one) != len(other) for one, other in several):
         return False
-    labels = Counter(label for _, other in several for label in other)
-    return sum(map(len, (one for one, _ in several))) > 1.5 * len(several) and len(labels) < 0.1 * sum(labels.values())
+    words, labels = ({unit for row in several for unit in row[side]} for side in (0, 1))
+    count = sum(len(one) for one, _ in several)
+    return count > 1.5 * len(several) and len(labels) < 0.1 * count and 2 * len(labels) <= len(words)
 
 
 def listed(source: Column, target: Column) -> Guess:
@@ -258,7 +263,7 @@ def listed(source: Column, target: Column) -> Guess:
     return Guess("a label for each token", names, recipes.tagging("\t", bio), notes)
 
 
-def of_spans(file: Path, table: Table, spans: Column, asked: Asked) -> Guess:
+def of_spans(file: Path, table: FileColumns, spans: Column, asked: Asked) -> Guess:
     """Texts with labelled spans of characters."""
     texts = [one for one in table.columns if not one.lists and not one.numeric and one is not spans and not one.useless]
     named = next((one for one in texts if str(one.name) == asked.source), None)
@@ -271,7 +276,7 @@ def of_spans(file: Path, table: Table, spans: Column, asked: Asked) -> Guess:
     )
 
 
-def of_series(file: Path, table: Table, numbers: Sequence[Column]) -> Guess:
+def of_series(file: Path, table: FileColumns, numbers: Sequence[Column]) -> Guess:
     """Numbers over time."""
     count = len(numbers[0].values)
     if count < 60:
