@@ -126,7 +126,7 @@ def assert_same(task: Task, rows: Rows, decoding: Decoding, folder: Path) -> Non
         assert [answer.text for answer in answers] == [task.text(several[0]) for several in want]
 
 
-@pytest.mark.parametrize("name", some(NETWORKS, "copy, coverage, input feeding", "attention at the bottom"))
+@pytest.mark.parametrize("name", some(NETWORKS, "copy, coverage, input feeding"))
 def test_every_translator(name: str, tmp_path: Path) -> None:
     letters = Characters()
     letters.train(text for row in letter_rows() for text in row)
