@@ -32,7 +32,7 @@ from tests.support import PAIRS, batch_of, fitted, learnt, saved, small, split_o
 
 GREEDY = Decoding(1)
 LINES = (
-    "the cat sat\n\n   \r\na dog runs fast \r\ntwo  men in a red car\n  a woman reads\nnever seen words\n\u3000 a bird"
+    "\ufeffthe cat sat\n\n   \r\na dog runs fast \r\ntwo  men in a red car\n  a woman reads\nnever seen words\n\u3000 a bird"
 )
 
 
