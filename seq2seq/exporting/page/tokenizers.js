@@ -476,7 +476,7 @@ class SentencePiece {
         const own = this.types[id] === USER_DEFINED
           ? new TextEncoder().encode(letters.slice(start, end + 1).join("")).length * this.highest - 0.1
           : this.scores[id];
-        reach(end + 1, start, id, own + best[start]);
+        reach(end + 1, start, id, Math.fround(Math.fround(own) + best[start]));
         single ||= end === start;
       }
       if (!single) reach(start + 1, start, this.unknown, Math.fround(lost + best[start]));
