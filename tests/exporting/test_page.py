@@ -82,6 +82,44 @@ def test_ids_in_scripts_are_ids_of_the_page() -> None:
         text for name, text in texts.items() if name.endswith(".js")))  # fmt: skip
 
 
+def light(colour: str) -> float:
+    """The relative luminance of #rgb or #rrggbb (WCAG 2.2)."""
+    digits = colour.lstrip("#")
+    digits = digits if len(digits) == 6 else "".join(one * 2 for one in digits)
+    parts = (int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4))
+    red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, from 1 to 21."""
+    low, high = sorted(map(light, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_stands_out_in_the_light_and_in_the_dark() -> None:
+    style = web.files("seq2seq.exporting").joinpath("page/page.css").read_text()
+    themes = [
+        dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    ]
+    assert len(themes) == 2
+    for theme in themes:
+        pairs = [
+            ("ink", "paper"),
+            ("ink", "wash"),
+            ("muted", "paper"),
+            ("accent", "paper"),
+            ("on-accent", "accent"),
+            ("c4", "paper"),
+        ]
+        assert {
+            pair: contrast(theme[pair[0]], theme[pair[1]])
+            for pair in pairs
+            if contrast(theme[pair[0]], theme[pair[1]]) < 4.5
+        } == {}
+        assert contrast(theme["edge"], theme["paper"]) >= 3  # the borders of fields
+
+
 def test_another_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_folder: Path) -> None:
     archive = tmp_path / ARCHIVE
     archive.write_bytes(b"no archive")

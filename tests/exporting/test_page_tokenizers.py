@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 from sentencepiece import SentencePieceTrainer
 
+from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
+from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import Tokenizer
 from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.factored import RowFeatures, TokenFeatures
@@ -164,6 +166,13 @@ def test_every_tokenizer() -> None:
 def test_sentence_pieces_of_ten_thousand_texts() -> None:
     assert_same(every_model(random_texts(10_000, 7)))
     assert_same(every_kind(2_000))
+
+
+@pytest.mark.slow
+def test_sentence_pieces_of_the_demo() -> None:
+    lines = DataModule(Cldr(train=10_000, validation=1, test=1)).texts("train")
+    cases = [(trained(SentencePiece(900), side[:5000]), side) for side in (lines.source, lines.target)]
+    assert_same([Case(one, list(side), random_ids(len(one), 1000)) for one, side in cases])
 
 
 @pytest.mark.data
