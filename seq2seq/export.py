@@ -16,9 +16,9 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.exporting import agreement, folder, onnx_file, web
+from seq2seq.exporting import agreement, folder, numpy_file, onnx_file, texts, web
 from seq2seq.exporting.agreement import FileAgreement
-from seq2seq.exporting.description import as_metadata, described
+from seq2seq.exporting.description import KEY, as_metadata, described
 from seq2seq.exporting.graphs import graph_of
 from seq2seq.exporting.running import Exported
 from seq2seq.inference.predictor import best_texts, with_texts
@@ -44,12 +44,12 @@ def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser
     """The command's parser, with the data and decoding of a checkpoint as defaults."""
     parser = command.parser_for("export", "Write a run as one file that runs without torch, search included.")
     parser.add_argument("run", type=str, help="run directory or checkpoint")
-    parser.add_argument("--to", type=Literal["onnx", "web", "folder"], default="onnx", help="what to write")
+    parser.add_argument("--to", type=Literal["onnx", "numpy", "web", "folder"], default="onnx", help="what to write")
     parser.add_argument("--int8", **command.SWITCH, help="matrices of 8 bits: smaller, faster and a little inexact")
     parser.add_argument(
         "--output",
         type=Path | None,
-        help="file or folder to write (default: RUN/model.onnx, with --int8 RUN/model.int8.onnx; RUN/web; RUN/folder)",
+        help="what to write (default: model.onnx, with --int8 model.int8.onnx, model.npz, web or folder in RUN)",
     )
     parser.add_argument("--overwrite", **command.SWITCH, help="replace a file that is there")
     parser.add_argument("--rows", type=int, default=ROWS, help="validation rows to compare, at most")
@@ -79,59 +79,63 @@ def main(arguments: Sequence[str]) -> None:
     run = RunDirectory(checkpoint.home(path))
     if config.to == "folder":
         return to_folder(config, content, task, run)
+    refuse_of_another_form(config)
     parts = command.instantiate(parser, config)
-    output = config.output or run.path / default_name(config)
+    output = config.output or run.path / usual_name(config)
     refuse_present(config, output)
     runtime = web.runtime(config.runtime_package) if config.to == "web" else None
-    onnx_file.refuse_lacking()
+    if config.to != "numpy":
+        onnx_file.refuse_lacking()
     decoding = parts.decoding if task.searches else parts.decoding.greedy()
     task.check_decoding(decoding)
     graph = graph_of(task, decoding)
+    reference = numpy_file.Written(graph, decoding) if config.to == "numpy" else None
     trained = scored_rows.trained_on(content, path, "validation")
     asked_for = bool(command.options(arguments, ("--data.path",)))
-    texts = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
-    split = parts.data.encode(texts, task.tokenizers, "validation", task.row_format)
+    rows = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
+    split = parts.data.encode(rows, task.tokenizers, "validation", task.row_format)
     splits = read_results(run.results).get("splits") or {}
     scores = {part: of.get("metrics") for part, of in splits.items()}
     fingerprint = content.get(checkpoint.DIGEST)
     description = described(graph, decoding, parts.data.max_length, fingerprint, scores)
+    metadata = as_metadata(description if reference is None else description | {"network": reference.settings})
     with replacing(output) as temporary:
         file = temporary if runtime is None else folder.inside(temporary, "model.onnx")
-        onnx_file.write(graph, file, as_metadata(description))
-        checked(task, file, split, decoding, config, output)
+        if reference is None:
+            onnx_file.write(graph, file, metadata)
+        else:
+            numpy_file.write(file, reference.arrays, metadata)
+        checked(task, file, split, decoding, config, metadata[KEY], output)
         if runtime is not None:
-            shown = about(run, task, description, splits, web.examples_of(texts.source, config.examples))
+            shown = about(run, task, description, splits, web.examples_of(rows.source, config.examples))
             web.write(file, description, shown, runtime)
             folder.make_way(output)
             print(f"{output}: open index.html, or put the folder on any host")
 
 
-def default_name(config: Namespace) -> str:
+def usual_name(config: Namespace) -> str:
     """What is written, in the run directory."""
-    return "web" if config.to == "web" else "model.int8.onnx" if config.int8 else "model.onnx"
+    return {"numpy": "model.npz", "web": "web", "onnx": "model.int8.onnx" if config.int8 else "model.onnx"}[config.to]
 
 
 def refuse_present(config: Namespace, output: Path) -> None:
-    """Raise InputError for options that go with another form, and for what is there and must stay."""
-    check_range("--rows", config.rows, 1)
-    check_range("--examples", config.examples, 0)
-    for name in ("push", "private", "licence"):
-        if config[name]:
-            raise InputError(f"--{name} is for --to folder; add it, or leave --{name} out")
+    """Raise InputError for what is there and must stay."""
     if config.to == "web":
-        return folder.refuse_foreign(output, config.overwrite, web.FILES)
-    if config.runtime_package is not None:
-        raise InputError("--runtime_package is for --to web; add it, or leave --runtime_package out")
-    if output.exists() and (output.is_dir() or not config.overwrite):
+        folder.refuse_foreign(output, config.overwrite, web.FILES)
+    elif output.exists() and (output.is_dir() or not config.overwrite):
         raise InputError(f"{output} is there already; replace it with --overwrite, or choose another --output")
 
 
-def checked(task: Task, file: Path, split: Split, decoding: Decoding, config: Namespace, output: Path) -> None:
+def checked(
+    task: Task, file: Path, split: Split, decoding: Decoding, config: Namespace, description: str, output: Path
+) -> None:
     """Compare a file with the run, make it smaller where that is asked for, and say what was found."""
     whole, small = check(task, file, split, decoding, config.rows), config.int8 or config.to == "web"
+    read = texts.compare(task, description, split, [(row, ours) for row, ours, _ in whole.best])
     name = "32 bits" if small else str(output)
     print(f"{name}: {megabytes(file)}, {type(task).__name__}, {searched(task, decoding)}")
     print(f"{whole.text} ({'all' if whole.rows == len(split) else 'the first'} of {len(split):,} validation rows)")
+    print(read)
     print(agreement.speeds(whole, decoding.sources))
     if small:
         smaller(task, file, split, decoding, whole)
@@ -162,6 +166,19 @@ def to_folder(config: Namespace, content: dict[str, Any], task: Task, run: RunDi
     print(f"{output}: {type(task).__name__}, SHA-256 of the content {fingerprint}")
     if config.push is not None:
         print(f"sent to {hub.push(output, config.push, config.private)}")
+
+
+def refuse_of_another_form(config: Namespace) -> None:
+    """Raise InputError for options that another form than that of --to knows, or that are out of range."""
+    check_range("--rows", config.rows, 1)
+    check_range("--examples", config.examples, 0)
+    if config.int8 and config.to == "numpy":
+        raise InputError("--int8 is for --to onnx; an array keeps its 32 bits")
+    if config.runtime_package is not None and config.to != "web":
+        raise InputError("--runtime_package is for --to web; add it, or leave --runtime_package out")
+    for name in ("push", "private", "licence"):
+        if config[name]:
+            raise InputError(f"--{name} is for --to folder; add it, or leave --{name} out")
 
 
 def check(task: Task, file: Path, split: Split, decoding: Decoding, rows: int) -> FileAgreement:

@@ -47,6 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("ref", "src", "a", "b"):
         (folder / f"{name}.txt").write_text("".join(f"{name if row % 3 else 'the'} cat {row}\n" for row in range(20)))
     (folder / "locales.txt").write_text("de\nfr\n")
+    (folder / "dictionary.txt").write_text("Monday\tMontag\nMay\tMai\n")
     text = folder / "my_text"
     text.mkdir()
     pairs = [("the cat sat", "die Katze saß"), ("a dog runs", "ein Hund rennt"), ("birds sing", "Vögel singen")]
@@ -81,7 +82,7 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
         program += [*([] if "--" in words else ["--"]), *QUICK[:2], *SMALL_CLDR]
     if "seq2seq.launch" in words and "--dry_run" not in words:
         program.insert(program.index("--"), "--dry_run")  # where there is a cluster, nothing is submitted
-    if "--resume" in words:  # as if the run had been stopped before its end
+    if trains and "--resume" in words:  # as if the run had been stopped before its end
         (folder / words[words.index("--run") + 1] / "results.json").unlink(missing_ok=True)
     reads = re.search(r" < (\S+)", line)
     text = (
@@ -117,6 +118,9 @@ def test_documented_python_runs(page: Path, place: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(str(place))
     write_modules(page, place)
+    for line in commands(page):
+        if "seq2seq.export" in line and blocks(page, "python"):
+            shell(place, line)  # what it shows reads the file
     for block in blocks(page, "python"):
         names: dict[str, object] = {}
         exec(compile(block, page.name, "exec"), names)

@@ -154,7 +154,8 @@ def how_to_use(of: Described) -> str:
     """Commands and Python."""
     name = of.repository or "FOLDER"
     pull = [f"hf download {name} --local-dir FOLDER"] if of.repository else []
-    shell = "\n".join(["pip install 'recurrent-seq2seq[hub]'", *pull, "python -m seq2seq.predict FOLDER < texts.txt"])
+    install = "pip install 'recurrent-seq2seq[hub]'"
+    shell = "\n".join([install, *pull, "python -m seq2seq.predict FOLDER < texts.txt"])
     python = f'import seq2seq\n\nmodel = seq2seq.load("{name}")\nprint(model.predict(["a text"])[0].text)'
     return (
         f"```bash\n{shell}\n```\n\n```python\n{python}\n```\n\nThe files are tensors (safetensors), JSON and "
