@@ -125,11 +125,7 @@ def translator(kind: str, folder: Path, tokens: int) -> Callable[[str], list[int
 
     torch.set_num_threads(1)
     model: Any = seq2seq.load(folder / "random.ckpt")
-    if kind == "load":
-        return lambda text: model.predict([text])[0].text
-    from seq2seq.inference.predict_texts import translate
-
-    return lambda text: translate(model, [text])[0]
+    return lambda text: model.predict([text])[0].text
 
 
 def work(kind: str, folder: Path, tokens: int) -> None:
@@ -174,7 +170,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     make(folder, options.pieces, options.hidden, options.tokens, options.sentences)
     kinds = {"numpy": ("numpy", ROOT), "seq2seq": ("load", ROOT)}
     if options.other:
-        kinds["other"] = ("translate", options.other.resolve())
+        kinds["other"] = ("load", options.other.resolve())
     processes = {name: start(*kind, folder, options.tokens) for name, kind in kinds.items()}
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     busy: dict[str, list[float]] = {name: [] for name in kinds}

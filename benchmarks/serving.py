@@ -35,6 +35,8 @@ class Seen(NamedTuple):
     """Requests without a response."""
     wrong: int
     """Answers that differ from those to the text alone."""
+    processor: float
+    """Milliseconds of the processor that the server took for an answer: on a busy machine they say more."""
 
     def at(self, share: float) -> float:
         """The latency in milliseconds that so many stay below."""
@@ -48,7 +50,7 @@ class Seen(NamedTuple):
     def __str__(self) -> str:
         others = ", ".join(f"{number} x {status}" for status, number in sorted(self.statuses.items()) if status != 200)
         times = f"p50 {self.at(0.5):.1f} ms, p99 {self.at(0.99):.1f} ms, longest {self.at(1):.0f} ms"
-        what = f"{self.rate:.0f} answers/s, {times}"
+        what = f"{self.rate:.0f} answers/s, {times}, {self.processor:.1f} ms of the processor each"
         return f"{what}; {others or 'no refusals'}; {self.lost} lost, {self.wrong} wrong"
 
 
@@ -102,19 +104,45 @@ def prediction(content: bytes) -> str:
     return str(json.loads(content)["answers"][0]["predictions"][0]["text"])
 
 
+class Server(NamedTuple):
+    """A process that serves."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+
+    def memory(self) -> float:
+        """Megabytes that it holds."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 1e6
+
+    def processor(self) -> float:
+        """Seconds of the processor that it has taken; 0 when it has ended."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def phase(
-    port: int, clients: int, seconds: float, texts: list[str], beam: int, expected: dict[str, str], stop: Any = None
+    server: Server,
+    clients: int,
+    seconds: float,
+    texts: list[str],
+    beam: int,
+    expected: dict[str, str],
+    stop: Any = None,
 ) -> Seen:
     """So many clients for so long; expected: the prediction of each text, which one client alone writes down."""
     latencies: list[float] = []
     statuses: Counter[int] = Counter()
-    numbers, started = count(), time.perf_counter()
+    numbers, started, taken = count(), time.perf_counter(), server.processor()
     lost = wrong = 0
     ended = False
 
     async def one() -> None:
         nonlocal lost, wrong
-        client = Client(port)
+        client = Client(server.port)
         while time.perf_counter() - started < seconds and not ended:
             text = texts[next(numbers) % len(texts)]
             before = time.perf_counter()
@@ -134,17 +162,12 @@ async def phase(
         await asyncio.sleep(seconds / 2)
         stop()
     await asyncio.gather(*tasks)
-    return Seen(time.perf_counter() - started, sorted(latencies), statuses, lost, wrong)
+    taken = 1e3 * (server.processor() - taken) / max(1, len(latencies))
+    return Seen(time.perf_counter() - started, sorted(latencies), statuses, lost, wrong, taken)
 
 
-def memory(process: "subprocess.Popen[str]") -> float:
-    """Megabytes that a process holds."""
-    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
-
-
-def start(run: str, core: int | None, more: list[str]) -> tuple["subprocess.Popen[str]", int]:
-    """The server and its port."""
+def start(run: str, core: int | None, more: list[str]) -> Server:
+    """The server, when it listens."""
     command = [sys.executable, "-m", "seq2seq.serve", run, "--port", "0", "--device", "cpu", *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     environment.pop("SEQ2SEQ_TOKEN", None)
@@ -156,7 +179,7 @@ def start(run: str, core: int | None, more: list[str]) -> tuple["subprocess.Pope
     line = process.stdout.readline()
     if not line:
         raise SystemExit(f"the server of {run} did not start")
-    return process, int(line.split("/ ")[0].rpartition(":")[2])
+    return Server(process, int(line.split("/ ")[0].rpartition(":")[2]))
 
 
 def sources(run: Path, most: int) -> list[str]:
@@ -165,30 +188,34 @@ def sources(run: Path, most: int) -> list[str]:
     return [json.loads(line)["source"] for line in file.read_text().splitlines()[:most]]
 
 
-async def measure(options: argparse.Namespace, process: "subprocess.Popen[str]", port: int) -> dict[str, Any]:
+async def measure(options: argparse.Namespace, server: Server) -> dict[str, Any]:
     """All phases."""
     texts, expected = sources(Path(options.run), options.texts), dict[str, str]()
-    await phase(port, 1, 3, texts, options.beam, expected)  # warm
-    alone = await phase(port, 1, options.seconds, texts, options.beam, expected)
+    await phase(server, 1, 3, texts, options.beam, expected)  # warm
+    alone = await phase(server, 1, options.seconds, texts, options.beam, expected)
     print(f"1 client: {alone}", flush=True)
-    many = await phase(port, options.clients, options.seconds, texts, options.beam, expected)
-    print(f"{options.clients} clients: {many}; {many.rate / alone.rate:.1f} times one", flush=True)
-    flood = await phase(port, 10 * options.clients, options.seconds, texts, options.beam, expected)
+    many = await phase(server, options.clients, options.seconds, texts, options.beam, expected)
+    print(
+        f"{options.clients} clients: {many}; {many.rate / alone.rate:.1f} times one, by the processor "
+        f"{alone.processor / many.processor:.1f}",
+        flush=True,
+    )
+    flood = await phase(server, 10 * options.clients, options.seconds, texts, options.beam, expected)
     offered = sum(flood.statuses.values()) / flood.seconds
     print(
         f"{10 * options.clients} clients: {offered:.0f} requests/s, {offered / many.rate:.1f} times what can be "
         f"answered: {flood}"
     )
-    before, held = memory(process), []
-    soaked = await phase(port, options.clients, options.soak / 2, texts, options.beam, expected)
-    held.append(memory(process))
-    soaked = await phase(port, options.clients, options.soak / 2, texts, options.beam, expected)
-    held.append(memory(process))
+    before, held = server.memory(), []
+    soaked = await phase(server, options.clients, options.soak / 2, texts, options.beam, expected)
+    held.append(server.memory())
+    soaked = await phase(server, options.clients, options.soak / 2, texts, options.beam, expected)
+    held.append(server.memory())
     print(f"{options.soak:.0f} s of it: {before:.0f}, {held[0]:.0f}, {held[1]:.0f} MB at the beginning, half and end")
     stopped = await phase(
-        port, options.clients, 2, texts, options.beam, expected, lambda: process.send_signal(signal.SIGTERM)
+        server, options.clients, 2, texts, options.beam, expected, lambda: server.process.send_signal(signal.SIGTERM)
     )
-    code = process.wait(60)
+    code = server.process.wait(60)
     print(f"SIGTERM: {stopped}; exit code {code}")
     return {
         "p50": alone.at(0.5), "p99": alone.at(0.99), "rate": alone.rate, "many": many.rate, "many_p99": many.at(0.99),
@@ -212,14 +239,14 @@ def main() -> None:
     parser.add_argument("--client_core", type=int)
     parser.add_argument("--json", type=Path)
     options, more = parser.parse_known_args()
-    process, port = start(options.run, options.server_core, more)
+    server = start(options.run, options.server_core, more)
     try:
         if options.client_core is not None:
             os.sched_setaffinity(0, {options.client_core})
         print(f"load of this machine before: {os.getloadavg()[0]:.1f}")
-        found = asyncio.run(measure(options, process, port))
+        found = asyncio.run(measure(options, server))
     finally:
-        process.kill()
+        server.process.kill()
     print(f"load of this machine after: {os.getloadavg()[0]:.1f}")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))

@@ -250,7 +250,7 @@ def scored_split(name: str, arguments: Sequence[str]) -> ScoredSplit | None:
     scored, examined = evaluate(task, parts.data, texts, parts.decoding, config, at, arguments, known)
     print(f"scored {len(texts.source):,} rows of the {config.split} split", file=sys.stderr)
     timing = {"evaluate": scored["seconds"]}
-    scored |= about_training(path) | {"name": path.parent.parent.name or path.name}
+    scored |= about_training(path) | {"name": checkpoint.home(path).name or path.name}
     scored["timing"] = scored.get("timing", {}) | timing
     scored["config"] |= {name: command.plain_settings(parser, config)[name] for name in ("data", "decoding")}
     if run is not None:
@@ -266,7 +266,7 @@ def scored_split(name: str, arguments: Sequence[str]) -> ScoredSplit | None:
 
 def about_training(path: Path) -> dict[str, Any]:
     """What results.json of a checkpoint's run has about its training; its configuration at least."""
-    known = systems.read_results(RunDirectory(path.parent.parent).results)
+    known = systems.read_results(RunDirectory(checkpoint.home(path)).results)
     return {"config": {}} | {name: known[name] for name in OF_TRAINING if name in known}
 
 

@@ -1,11 +1,11 @@
-"""python -m seq2seq.export RUN --to onnx: a run as one file, checked against the run before it is written."""
+"""python -m seq2seq.export RUN --to onnx: a run as one file, checked against the run, or as a folder for the Hub."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from seq2seq.analysis.systems import read_results
 from seq2seq.atomic_files import replacing
@@ -16,15 +16,15 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.exporting import agreement, onnx_file
+from seq2seq.exporting import agreement, folder, onnx_file, texts
 from seq2seq.exporting.agreement import FileAgreement
-from seq2seq.exporting.description import as_metadata, described
+from seq2seq.exporting.description import KEY, as_metadata, described
 from seq2seq.exporting.graphs import graph_of
 from seq2seq.exporting.running import Exported
 from seq2seq.inference.predictor import best_texts, with_texts
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.significance import compare, scored
-from seq2seq.runs import checkpoint, scored_rows
+from seq2seq.runs import checkpoint, hub, scored_rows
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -41,13 +41,18 @@ def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser
     """The command's parser, with the data and decoding of a checkpoint as defaults."""
     parser = command.parser_for("export", "Write a run as one file that runs without torch, search included.")
     parser.add_argument("run", type=str, help="run directory or checkpoint")
-    parser.add_argument("--to", type=Literal["onnx"], default="onnx", help="the form of the file")
+    parser.add_argument("--to", type=Literal["onnx", "folder"], default="onnx", help="what to write")
     parser.add_argument("--int8", **command.SWITCH, help="matrices of 8 bits: smaller, faster and a little inexact")
     parser.add_argument(
-        "--output", type=Path | None, help="file to write (default: RUN/model.onnx, with --int8 RUN/model.int8.onnx)"
+        "--output",
+        type=Path | None,
+        help="file or folder to write (default: RUN/model.onnx, with --int8 RUN/model.int8.onnx, RUN/folder)",
     )
     parser.add_argument("--overwrite", **command.SWITCH, help="replace a file that is there")
     parser.add_argument("--rows", type=int, default=ROWS, help="validation rows to compare, at most")
+    parser.add_argument("--push", type=str | None, help="OWNER/NAME: send the folder to the Hub, too")
+    parser.add_argument("--private", **command.SWITCH, help="make a new repository of --push a private one")
+    parser.add_argument("--licence", type=str | None, help="of the folder's model, such as apache-2.0")
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
     parser.add_class_arguments(DataModule, "data")
     parser.add_class_arguments(Decoding, "decoding")
@@ -66,9 +71,12 @@ def main(arguments: Sequence[str]) -> None:
     data = checkpoint.data_of(content, path).specification()["init_args"]
     parser = parser_for(data, task.decoding.specification()["init_args"])
     config = command.parse(parser, arguments)
+    run = RunDirectory(checkpoint.home(path))
+    if config.to == "folder":
+        return to_folder(config, content, task, run)
+    refuse_of_folder(config)
     parts = command.instantiate(parser, config)
     check_range("--rows", config.rows, 1)
-    run = RunDirectory(path.parent.parent)
     output = config.output or run.path / ("model.int8.onnx" if config.int8 else "model.onnx")
     if output.exists() and (output.is_dir() or not config.overwrite):
         raise InputError(f"{output} is there already; replace it with --overwrite, or choose another --output")
@@ -78,21 +86,46 @@ def main(arguments: Sequence[str]) -> None:
     graph = graph_of(task, decoding)
     trained = scored_rows.trained_on(content, path, "validation")
     asked_for = bool(command.options(arguments, ("--data.path",)))
-    texts = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
-    split = parts.data.encode(texts, task.tokenizers, "validation", task.row_format)
+    rows = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
+    split = parts.data.encode(rows, task.tokenizers, "validation", task.row_format)
     scores = {part: of.get("metrics") for part, of in (read_results(run.results).get("splits") or {}).items()}
     fingerprint = content.get(checkpoint.DIGEST)
     metadata = as_metadata(described(graph, decoding, parts.data.max_length, fingerprint, scores))
     with replacing(output) as temporary:
         onnx_file.write(graph, temporary, metadata)
         whole = check(task, temporary, split, decoding, config.rows)
+        read = texts.compare(task, metadata[KEY], split, [(row, ours) for row, ours, _ in whole.best])
         name = "32 bits" if config.int8 else str(output)
         print(f"{name}: {megabytes(temporary)}, {type(task).__name__}, {searched(task, decoding)}")
         print(f"{whole.text} ({'all' if whole.rows == len(split) else 'the first'} of {len(split):,} validation rows)")
+        print(read)
         print(agreement.speeds(whole, decoding.sources))
         if config.int8:
             smaller(task, temporary, split, decoding, whole)
             print(f"{output}: {megabytes(temporary)}")
+
+
+def to_folder(config: Namespace, content: dict[str, Any], task: Task, run: RunDirectory) -> None:
+    """Write the folder and send it where it was asked for."""
+    if config.int8:
+        raise InputError("--int8 is for --to onnx; a folder holds the parameters as they are")
+    if config.private and config.push is None:
+        raise InputError("--private is for --push OWNER/NAME; give it, or leave --private out")
+    if config.push is not None:
+        hub.refuse_wrong(config.push)
+    output = config.output or run.path / "folder"
+    folder.refuse_foreign(output, config.overwrite)
+    fingerprint = folder.write(content, task, run, output, config.push, config.licence)
+    print(f"{output}: {type(task).__name__}, SHA-256 of the content {fingerprint}")
+    if config.push is not None:
+        print(f"sent to {hub.push(output, config.push, config.private)}")
+
+
+def refuse_of_folder(config: Namespace) -> None:
+    """Raise InputError for options that only --to folder knows."""
+    for name in ("push", "private", "licence"):
+        if config[name]:
+            raise InputError(f"--{name} is for --to folder; add it, or leave --{name} out")
 
 
 def check(task: Task, file: Path, split: Split, decoding: Decoding, rows: int) -> FileAgreement:

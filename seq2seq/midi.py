@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 
 from seq2seq.cli import command
 from seq2seq.data.corpora.builtin.melodies import METERS, Tune, abc, parse, pitches
-from seq2seq.data.lines import decode_line
+from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
 from seq2seq.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -71,18 +71,19 @@ def read(stream: BinaryIO) -> list[str]:
     """The lines of a stream."""
     texts: list[str] = []
     while line := stream.readline(LONGEST + 3):  # room for \r\n
-        where = f"standard input:{len(texts) + 1}"
+        where = f"{STANDARD_INPUT}:{len(texts) + 1}"
         if len(line.rstrip(b"\r\n")) > LONGEST:
             raise InputError(f"{where}: a line of more than {LONGEST:,} characters; is this a file of tunes?")
         if len(texts) == MOST:
             raise InputError(f"{where}: more than {MOST:,} lines; divide the file, e.g. with split -l {MOST}")
-        texts.append(decode_line(line, "standard input", len(texts) + 1))
+        line = line if texts else without_mark(line, STANDARD_INPUT)
+        texts.append(decode_line(line, STANDARD_INPUT, len(texts) + 1))
     return texts
 
 
 def examined(text: str, number: int) -> Tune:
     """The tune of a line; what can be played all the same is warned of."""
-    where = f"standard input:{number}"
+    where = f"{STANDARD_INPUT}:{number}"
     try:
         tune = parse(text)
     except InputError as problem:

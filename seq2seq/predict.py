@@ -7,18 +7,20 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
+from tqdm import tqdm
 
 from seq2seq.cli import command
 from seq2seq.cluster import watchdog
 from seq2seq.cluster.processes import Place, Processes, joined, place
-from seq2seq.data.lines import decode_line
+from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import decoding_rows, ensemble, predict_texts, token_stream
+from seq2seq.inference import decoding_rows, ensemble, output_lines, predict_texts, token_stream
 from seq2seq.inference.device import tf32
+from seq2seq.inference.output_lines import OutputLines
 from seq2seq.runs import checkpoint
 from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
@@ -51,6 +53,9 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
     parser.add_argument(
         "run", type=str, nargs="+", help="run directory or checkpoint; of several the probabilities are averaged"
     )
+    parser.add_argument("--output", type=Path | None, help="file to write (default: standard output)")
+    resume = "go on with a half-written --output, with the same run, input and options"
+    parser.add_argument("--resume", **command.SWITCH, help=resume)
     parser.add_argument("--n_best", type=int, default=1, help="predictions for each line, separated by tabs")
     for name, text in switches.items():
         parser.add_argument(f"--{name}", **command.SWITCH, help=text)
@@ -90,7 +95,8 @@ def main(arguments: Sequence[str]) -> None:
     if sys.stdin is None or sys.stdout is None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
-        return token_stream.follow(task, sys.stdin.buffer, sys.stdout.buffer, config.state)
+        with output_lines.opened(config.output, False) as lines:
+            return token_stream.follow(task, sys.stdin.buffer, lines.file, config.state)
     state = task.first_state(1)
 
     def predicted(texts: Sequence[str], before: int) -> list[list[Hypothesis]]:
@@ -103,7 +109,8 @@ def main(arguments: Sequence[str]) -> None:
     with joined(at, ["-m", "seq2seq.predict", *arguments]) as processes:
         memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
         fitting = decoding_rows.chosen(task, decoding, memory, max_length)
-        answer(task, processes, predicted, config, decoding)
+        with output_lines.opened(config.output if processes.first else None, config.resume) as lines:
+            answer(task, processes, predicted, config, decoding, lines)
 
 
 def with_others(task: Task, names: Sequence[str], max_length: int) -> tuple[Task, int]:
@@ -123,6 +130,8 @@ def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
     decoding = predict_texts.decoding_for(task, decoding, config.n_best, "--n_best", "--decoding.beam_size")
     if config.stream and (config.n_best > 1 or decoding.prefix):
         raise InputError("--stream labels each token once, as it arrives; leave out --n_best and --decoding.prefix")
+    if config.resume and (config.output is None or config.stream):
+        raise InputError("--resume goes on with the lines of --output FILE; a stream goes on with --state FILE instead")
     if config.state is not None and not config.stream:
         raise InputError(f"--state {config.state} is the position of a stream; add --stream, or leave it out")
     return decoding
@@ -134,23 +143,39 @@ def answer(
     predicted: Callable[[Sequence[str], int], list[list[Hypothesis]]],
     config: Namespace,
     decoding: Decoding,
+    lines: OutputLines,
 ) -> None:
     """Read, predict and write chunk after chunk; the first process reads and writes."""
     read = ended = broken = 0
-    for texts, number in processes.each(readable_chunks(task, sys.stdin.buffer)):
-        read = number + len(texts)
+    carried = bool(task.first_state(1))  # of running text every line is needed for the state after it
+    readable = readable_chunks(task, sys.stdin.buffer)
+    needed = (chunk for chunk in readable if lines.needs(chunk[1], len(chunk[0])) or carried)
+    bar = progress(config)
+    for texts, number in processes.each(needed):
+        shown: list[str] = []
+        read += len(texts)
         shares = processes.gathered(lambda texts=texts, number=number: predicted(texts, number))  # type: ignore[misc]
         for several in zip(*shares, strict=True):
             best: list[Hypothesis] = next(filter(None, several), [])[: config.n_best]
             ended += any(one.at_limit for one in best)
             broken += any(words.is_broken(one, decoding) for one in best[:1])
-            sys.stdout.buffer.write(f"{show(task, best, config)}\n".encode())
-        sys.stdout.buffer.flush()
+            shown.append(show(task, best, config))
+        lines.write(number, shown)
+        bar.update(len(texts))
+    bar.close()
+    lines.end()
     if broken:
         log.warning("%d of %d lines break decoding.include or avoid at their limit; %s", broken, read, words.REMEDY)
     if ended:
         limit = task.limit_in_words(decoding)
         log.warning("%d of %d lines have a prediction as long as allowed: %s; %s", ended, read, limit, remedy(decoding))
+
+
+def progress(config: Namespace) -> "tqdm[NoReturn]":
+    """A bar that counts lines, where somebody waits for a file to be read and written."""
+    watched = sys.stdin.isatty() or (sys.stdout.isatty() and config.output is None)
+    off = True if watched else None
+    return tqdm(desc="predicting", unit=" lines", unit_scale=True, leave=False, disable=off, delay=1)
 
 
 def readable_chunks(task: Task, stream: BinaryIO) -> Iterator[tuple[list[str], int]]:
@@ -169,7 +194,7 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
     texts: list[str] = []
     for number, line in enumerate(lines, before + 1):
         try:
-            text = decode_line(line, "standard input", number)
+            text = decode_line(line, STANDARD_INPUT, number)
         except InputError as problem:
             return texts, problem
         try:
@@ -177,7 +202,7 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
             if text and (text.strip() or task.has_no_source):
                 task.check(text)
         except InputError as problem:
-            return texts, InputError(f"standard input:{number}: {problem}")
+            return texts, InputError(f"{STANDARD_INPUT}:{number}: {problem}")
         texts.append(text)
     return texts, None
 
@@ -198,13 +223,17 @@ def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:
     descriptor, rest, seen = stream.fileno(), b"", 0
     while data := os.read(descriptor, CHUNK):
         *lines, rest = (rest + data).split(b"\n")
+        if lines and not seen:
+            lines[0] = without_mark(lines[0], STANDARD_INPUT)
         seen += len(lines)
         if len(rest) > LONGEST:
-            raise InputError(f"standard input:{seen + 1}: a line of more than {LONGEST:,} bytes; is this a text file?")
+            raise InputError(
+                f"{STANDARD_INPUT}:{seen + 1}: a line of more than {LONGEST:,} bytes; is this a text file?"
+            )
         if lines:
             yield lines
     if rest:
-        yield [rest]
+        yield [rest if seen else without_mark(rest, STANDARD_INPUT)]
 
 
 def show(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> str:

@@ -81,7 +81,7 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
         program += [*([] if "--" in words else ["--"]), *QUICK[:2], *SMALL_CLDR]
     if "seq2seq.launch" in words and "--dry_run" not in words:
         program.insert(program.index("--"), "--dry_run")  # where there is a cluster, nothing is submitted
-    if "--resume" in words:  # as if the run had been stopped before its end
+    if trains and "--resume" in words:  # as if the run had been stopped before its end
         (folder / words[words.index("--run") + 1] / "results.json").unlink(missing_ok=True)
     reads = re.search(r" < (\S+)", line)
     text = (
@@ -117,6 +117,9 @@ def test_documented_python_runs(page: Path, place: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(str(place))
     write_modules(page, place)
+    for line in commands(page):
+        if "seq2seq.export" in line and blocks(page, "python"):
+            shell(place, line)  # what it shows reads the file
     for block in blocks(page, "python"):
         names: dict[str, object] = {}
         exec(compile(block, page.name, "exec"), names)

@@ -102,7 +102,7 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     """Built, and installed into an environment of its own that sees the other packages of this one."""
     made, folder, tree = tmp_path / "environment", tmp_path / "elsewhere", tmp_path / "tree"
     folder.mkdir()
-    tracked = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard", "pyproject.toml", "README.md", "LICENSE", "configs", "seq2seq"],
+    tracked = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard", "pyproject.toml", "README.md", "LICENSE", "configs", "seq2seq", "runtime"],
                                       cwd=ROOT, text=True)  # fmt: skip
     for name in tracked.strip("\0").split("\0"):  # copied, for setuptools writes into what it builds
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -123,8 +123,9 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     others = [path for path in sys.path if path.endswith("-packages")]
     (site / "others.pth").write_text("".join(f"{path}\n" for path in others))  # their own .pth files are not read
     call(*pip, "--python", made / "bin/python", "install", "--no-deps", "--no-index", "--ignore-installed", wheel)
-    where = call(made / "bin/python", "-c", "import seq2seq; print(seq2seq.__file__)")
-    assert Path(where.strip()).is_relative_to(site)
+    for package in ("seq2seq", "seq2seq_runtime"):
+        where = call(made / "bin/python", "-c", f"import {package}; print({package}.__file__)")
+        assert Path(where.strip()).is_relative_to(site)
 
     command = made / "bin/seq2seq"
     assert call(command, "--version") == f"seq2seq {seq2seq.__version__}\n"

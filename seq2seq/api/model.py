@@ -15,7 +15,7 @@ from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import decoding_rows, predict_texts
 from seq2seq.inference.device import tf32
-from seq2seq.runs import checkpoint
+from seq2seq.runs import checkpoint, hub
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -119,13 +119,14 @@ class Model:
 
 
 def load(run: str | Path, device: str = "cpu") -> Model:
-    """The trained model of a run directory or checkpoint, from that file alone.
+    """The trained model of a run directory, a checkpoint, or an exported folder, here or on the Hub.
 
     Args:
-        run: what `python -m seq2seq.train` has written.
+        run: what `python -m seq2seq.train` has written, or `export --to folder`; or OWNER/NAME or OWNER/NAME@REVISION
+            of the Hub, where no folder OWNER is here.
         device: cpu, cuda, cuda:1, mps or auto.
     """
-    path = checkpoint.find(run)
+    path = checkpoint.find(hub.pull(str(run)) if hub.is_name(str(run)) else run)
     content = checkpoint.read(path)
     task = checkpoint.restore(content, path)
     where = predict_texts.choose_device(device)

@@ -3,6 +3,7 @@
 A line ends at a line feed only. Whatever is wrong names file, line and remedy; nothing is skipped silently.
 """
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ DIVIDER = "￨"
 
 LONGEST_LINE = 1 << 27
 """Bytes of the longest line of any file: a packed file of two megabytes may hold one of gigabytes."""
+
+STANDARD_INPUT = "standard input"
+"""What messages call it; nothing says how it is encoded."""
 
 BLOCK = 1 << 16
 """Bytes of the lines that are read and decoded together, or somewhat more."""
@@ -71,11 +75,26 @@ def blocks(file: Path, encoding: str, ends: bool = False) -> Iterator[list[str]]
     check_encoding(encoding)
     number = 0
     for block in raw_blocks(file):
+        if not number and block:
+            block[0] = without_mark(block[0], str(file))
+            if len(block) == 1 and block[0].strip(b"\r\n").count(b"\r") > 1:
+                raise InputError(f"{file}: lines end with carriage returns alone; convert it, e.g. with tr '\\r' '\\n'")
         texts = [decode_line(line, str(file), row, encoding, ends) for row, line in enumerate(block, number + 1)]
-        if not number and texts:
-            texts[0] = texts[0].removeprefix("\ufeff")
         number += len(block)
         yield texts
+
+
+def without_mark(first: bytes, name: str) -> bytes:
+    """The first line of a file or stream without the byte order mark of UTF-8; InputError for one of UTF-16."""
+    marked = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    even, odd = first[:64:2], first[1:64:2]
+    high, low = (
+        len(one) > 3 and 2 * one.count(0) > len(one) and 0 not in other for one, other in ((even, odd), (odd, even))
+    )
+    if marked or high or low:
+        kind = "utf-16" if marked else "utf-16be" if high else "utf-16le"
+        raise InputError(f"{name}:1: this is UTF-16, not UTF-8; convert it, e.g. with iconv -f {kind} -t utf-8")
+    return first.removeprefix(codecs.BOM_UTF8)
 
 
 def filled_blocks(file: Path, encoding: str) -> Iterator[list[str]]:
@@ -115,7 +134,9 @@ def decode_line(line: bytes, name: str, number: int, encoding: str = "utf-8", en
         return (line if end else line.removesuffix(b"\n").removesuffix(b"\r")).decode(encoding)
     except UnicodeDecodeError as problem:
         wrong = f"byte {problem.object[problem.start]:#04x} at position {problem.start + 1}"
-        remedy = "convert it, e.g. with iconv -f latin1 -t utf-8, or set data.corpus.encoding, which many corpora have"
+        remedy = "convert it, e.g. with iconv -f latin1 -t utf-8"
+        if name != STANDARD_INPUT:
+            remedy += ", or set data.corpus.encoding, which many corpora have"
         raise InputError(f"{name}:{number}: invalid {encoding.upper()} ({wrong}); {remedy}") from problem
 
 

@@ -42,8 +42,10 @@ def greedy(
             last, best = last.masked_fill(forced, end), torch.where(forced, log_probs[..., end].clamp(min=LEAST), best)
         tokens[rows, position], scores[rows, position] = last.squeeze(1), best.squeeze(1)
         if (position + 1) % every == 0:
-            chosen = tokens[rows, position + 1 - every : position + 1]  # since the last look
-            going = (chosen != end).all(1).nonzero()  # (still alive, 1)
+            going = (last != end).squeeze(1)
+            if every > 1:  # since the last look
+                going = (tokens[rows, position + 1 - every : position + 1] != end).all(1)
+            going = going.nonzero()  # (still alive, 1)
             if not len(going):
                 break
             if len(going) < len(alive):

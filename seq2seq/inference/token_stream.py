@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from seq2seq.data.cache import checksum_of
-from seq2seq.data.lines import decode_line
+from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint, safe_load
 from seq2seq.tasks.base import Task, as_tensor
@@ -107,12 +107,16 @@ class Incoming:
         """Whether the line has had no token yet."""
         self.number = 1
         """Of the line."""
+        self.new = True
+        """Whether nothing has come yet."""
 
     def __iter__(self) -> Iterator[str]:
         while not self.stopped.is_set:
             if not select.select([self.descriptor], [], [], WAIT)[0] or self.stopped.is_set:
                 continue
             data = os.read(self.descriptor, CHUNK)
+            if self.new and data:
+                data, self.new = without_mark(data, STANDARD_INPUT), False
             *lines, self.rest = (self.rest + data).split(b"\n")
             for line in lines:
                 yield from self.line(line)
@@ -123,13 +127,13 @@ class Incoming:
             *words, self.rest = self.rest.split(self.separator.encode())  # the complete tokens of an unfinished line
             for word in filter(None, words):
                 self.fresh = False
-                yield decode_line(word, "standard input", self.number)
+                yield decode_line(word, STANDARD_INPUT, self.number)
             if len(self.rest) > LONGEST:
-                where = f"standard input:{self.number}"
+                where = f"{STANDARD_INPUT}:{self.number}"
                 raise InputError(f"{where}: a token of more than {LONGEST:,} bytes; is this a text file?")
 
     def line(self, line: bytes) -> Iterator[str]:
         """What is left of a line; an empty text if it never held a token."""
-        words = list(filter(None, decode_line(line, "standard input", self.number).split(self.separator)))
+        words = list(filter(None, decode_line(line, STANDARD_INPUT, self.number).split(self.separator)))
         yield from words if words or not self.fresh else [""]
         self.fresh, self.number = True, self.number + 1

@@ -266,8 +266,9 @@ class Decoder(nn.Module):
         elif state.fed is not None:
             inputs.append(state.fed.view(*counts, -1).to(embedded.dtype))
         read = torch.cat(inputs, dim=-1) if len(inputs) > 1 else embedded
-        flat, below = read.flatten(0, 1), self.recurrent.layers
-        first = tuple(tensor[:below] for tensor in state.recurrent)
+        flat, below, first = read.flatten(0, 1), self.recurrent.layers, state.recurrent
+        if self.above is not None:
+            first = tuple(tensor[:below] for tensor in first)
         hidden, recurrent = self.recurrent.step(flat, first, None, masks and masks.bottom, time)
         if self.options.attend_from != "before":
             context, weights = self.attend(hidden.view(*counts, -1), state)

@@ -23,7 +23,7 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.trained_rows import TrainedRows, restored
 from seq2seq.errors import InputError, UnknownClass
 from seq2seq.plain_types import refuse_misfit
-from seq2seq.runs import safe_load
+from seq2seq.runs import model_folder, safe_load
 from seq2seq.tasks.base import Task, pack_task, unpack_task
 
 FORMAT = 1
@@ -227,7 +227,9 @@ def sync_folder(folder: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, tensors on the CPU. Nothing in it can run code."""
     try:
-        content = safe_load.load(path)
+        content = model_folder.read(path) if path.name == model_folder.MODEL else safe_load.load(path)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint {path}") from None
     except Exception as problem:  # torch raises a dozen kinds for a file that is no checkpoint
@@ -246,6 +248,8 @@ def read(path: Path) -> dict[str, Any]:
 
 def remedy_of(path: Path) -> str:
     """What to do about a damaged checkpoint."""
+    if path.name == model_folder.MODEL:
+        return "copy the whole folder again, or export the run again with python -m seq2seq.export RUN --to folder"
     other = path.with_name("best.ckpt" if path.name == "last.ckpt" else "last.ckpt")
     beside = f"; {other} may be whole" if other.is_file() else ""
     return f"bring it back from a copy, or train again with --overwrite true{beside}"
@@ -258,15 +262,25 @@ def first_line(problem: Exception) -> str:
 
 
 def find(run: str | Path) -> Path:
-    """The checkpoint that a run directory or a file name means: the best one, else the last one."""
+    """The checkpoint that a run directory or a file name means: the best one, else the last one.
+
+    Of a folder that was exported it is the file with its parameters.
+    """
     path = Path(run)
     if path.is_file():
         return path
+    if (path / model_folder.SETTINGS).is_file():
+        return path / model_folder.MODEL
     for name in ("best.ckpt", "last.ckpt"):
         if (path / "checkpoints" / name).is_file():
             return path / "checkpoints" / name
     where = "has no checkpoints/best.ckpt" if path.is_dir() else "does not exist"
     raise InputError(f"{path} {where}; give a run directory or a checkpoint that seq2seq.train has written")
+
+
+def home(path: Path) -> Path:
+    """The run directory, or the exported folder, that a checkpoint stands in."""
+    return path.parent if path.name == model_folder.MODEL else path.parent.parent
 
 
 def restore(content: dict[str, Any], path: Path, finite: bool = True) -> Task:

@@ -3,7 +3,7 @@
 
 const $ = id => document.getElementById(id);
 const MOST = 64, NEAREST = 5, KEPT = 500;
-let models = [], model = null, session = null;
+let models = [], model = null, session = null, begun = "";
 const asked = new Map();  // of each model the texts so far with their vectors
 
 function element(name, properties = {}, ...children) {
@@ -93,7 +93,9 @@ async function ask(goOn) {
   if (model.encodes) await neighbours(lines, cards);
 }
 
-async function write(text, goOn) {
+async function write(typed, goOn) {
+  const text = goOn && typed === begun ? "" : typed;
+  begun = typed;
   const output = element("p", {className: "output writing", dir: "auto"});
   const given = text ? [element("p", {className: "given", dir: "auto"}, text)] : [];
   const article = element("article", {className: "answer"}, ...given, output);

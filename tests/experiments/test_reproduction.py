@@ -153,9 +153,21 @@ def test_a_run_is_not_compared_with_itself_or_with_another(
 @pytest.mark.slow
 def test_the_demo_repeats_to_the_last_bit(tmp_path: Path) -> None:
     """A quarter of it, in two processes."""
-    arguments = ["--config", str(ROOT / "configs" / "translation_cldr.yaml"), "--trainer.max_epochs", "2"]
-    done = python("-m", "seq2seq.train", *arguments, "--run", tmp_path / "demo", timeout=1800)
+    repeats("translation_cldr", tmp_path, "--trainer.max_epochs", "2")
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_questions_repeat_to_the_last_bit(tmp_path: Path, data_folder: Path) -> None:
+    """A real set, as it is shipped, in two processes."""
+    repeats("classification_trec", tmp_path, "--data.path", str(data_folder / "trec"))
+
+
+def repeats(name: str, folder: Path, *settings: str) -> None:
+    """Train a shipped configuration, and reproduce it from its results."""
+    arguments = ["--config", str(ROOT / "configs" / f"{name}.yaml"), *settings]
+    done = python("-m", "seq2seq.train", *arguments, "--run", folder / "run", timeout=1800)
     assert done.returncode == 0, done.stderr
-    done = python("-m", "seq2seq.reproduce", tmp_path / "demo/results.json", "--run", tmp_path / "again", timeout=1800)
+    done = python("-m", "seq2seq.reproduce", folder / "run/results.json", "--run", folder / "again", timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "equal to the last bit" in done.stdout

@@ -17,6 +17,7 @@ import seq2seq
 from seq2seq import export
 from seq2seq.configurable import build
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.columns import Columns
 from seq2seq.data.tokenizers.factored import TokenFeatures
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.spelled import Spelled
@@ -24,7 +25,7 @@ from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.errors import InputError
-from seq2seq.exporting import agreement, graphs, onnx_file
+from seq2seq.exporting import agreement, graphs, onnx_file, texts
 from seq2seq.exporting.agreement import FileAgreement
 from seq2seq.exporting.description import KEY, as_metadata, described, limits_of
 from seq2seq.exporting.graphs import graph_of
@@ -434,3 +435,39 @@ def test_tokenizers_come_back_from_what_the_file_says() -> None:
         again.restore(base64.b64decode(of["state"]))
         assert again.encode(["the cat"]) == tokenizer.encode(["the cat"])
         assert of["sizes"] == list(tokenizer.sizes)
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+class Backwards(Characters):
+    """A tokenizer of somebody's own."""
+
+    def split(self, text: str) -> str:
+        return super().split(text)[::-1]
+
+
+def test_a_text_that_the_runtime_would_read_or_write_otherwise_is_refused() -> None:
+    rows = letter_rows(6)
+    task = small(Translation, learnt(rows, Characters(), Characters())).eval()
+    split = split_of(rows, task.tokenizers)
+    entry = as_metadata(described(graph_of(task, BEAM), BEAM, 512, None, {}))[KEY]
+    best = [
+        (row, said(-1.0, -2.0, tokens=task.tokenizers.target.encode([text])[0])) for row, (_, text) in enumerate(rows)
+    ]
+    assert "6 of 6" in texts.compare(task, entry, split, best)
+    for side, number in (("source", 0), ("target", 1)):
+        content = json.loads(entry)
+        state = json.dumps([*json.loads(task.tokenizers[number].state)][::-1])
+        content[side]["state"] = base64.b64encode(state.encode()).decode()
+        with pytest.raises(InputError, match=r"row 0\b"):
+            texts.compare(task, json.dumps(content), split, best)
+    with pytest.raises(InputError, match=r"nothing was written.*format"):
+        texts.compare(task, json.dumps(content | {"format": 2}), split, best)
+
+
+def test_a_tokenizer_of_ones_own_is_named_and_left_out() -> None:
+    rows = letter_rows(6)
+    task = small(Translation, learnt(rows, Columns([Backwards()], single=True), Characters())).eval()
+    entry = as_metadata(described(graph_of(task, BEAM), BEAM, 512, None, {}))[KEY]
+    assert "Backwards" in texts.compare(task, entry, split_of(rows, task.tokenizers), [])

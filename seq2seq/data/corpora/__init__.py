@@ -1,5 +1,29 @@
 """Corpora: where rows come from; one file per format. All are imported, so that a configuration may name any."""
 
-from seq2seq.data.corpora import builtin, conll, hub, json_rows, mixture, npy, parallel, series, tables, text_files
+from seq2seq.data.corpora import (
+    builtin,
+    conll,
+    hub,
+    json_rows,
+    mixture,
+    npy,
+    parallel,
+    series,
+    spans,
+    tables,
+    text_files,
+)
 
-__all__ = ["builtin", "conll", "hub", "json_rows", "mixture", "npy", "parallel", "series", "tables", "text_files"]
+__all__ = [
+    "builtin",
+    "conll",
+    "hub",
+    "json_rows",
+    "mixture",
+    "npy",
+    "parallel",
+    "series",
+    "spans",
+    "tables",
+    "text_files",
+]

@@ -1,5 +1,6 @@
 """CoNLL-U and other files with a token a line."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -8,6 +9,11 @@ from seq2seq.data.corpora.text_files import Files, Shard
 from seq2seq.data.lines import DIVIDER, JOINER, as_list, check_delimiter, lines
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
+
+log = logging.getLogger(__name__)
+
+LIKELY = 3
+"""Sentences that begin with # from which on that is no chance."""
 
 SPACES = " \t"
 """What may stand on a line that ends a sentence. Wider spaces, such as U+00A0, are text."""
@@ -21,6 +27,8 @@ class TokenLines(Files):
 
     writes = ("fields",)
     encoding = "utf-8"
+    header: bool = False
+    """Whether the first line names the columns."""
     sides: list[list[int]]
     """The indices of the source's and the target's columns."""
 
@@ -40,6 +48,8 @@ class TokenLines(Files):
         tokens: list[list[str]] = []
         first = width = 0
         for number, line in enumerate(chain(lines(file, self.encoding), [""]), 1):
+            if number == 1 and self.header:
+                continue
             if self.ends_sentence(line):
                 if tokens:
                     source, target = map(JOINER.join, zip(*tokens, strict=True))
@@ -108,31 +118,50 @@ class Conll(TokenLines):
         delimiter: str | None = None,
         files: dict[str, str | list[str]] | None = None,
         encoding: str = "utf-8",
+        comments: str | None = None,
+        header: bool = False,
     ) -> None:
         """source, target: columns, counted from 1; delimiter: what separates them, null for any spaces and tabs.
 
         Several columns are joined by ￨ in each word, as the tokenizer TokenFeatures wants them. files: the files of
-        each split in the folder data.path; patterns may match many.
+        each split in the folder data.path; patterns may match many. comments: what a line begins with that is none of a
+        token, such as "# "; header: whether the first line names the columns.
         """
+        if comments == "":
+            raise InputError('data.corpus.comments is empty, which every line begins with; set it to "#", say, or null')
         for name, columns in (("source", source), ("target", target)):
             for column in as_list(columns):
                 check_range(f"data.corpus.{name}", column, 1)
         if delimiter is not None:
             check_delimiter(delimiter)
         self.source, self.target, self.delimiter, self.files, self.encoding = source, target, delimiter, files, encoding
+        self.comments, self.header = comments, header
         self.sides = [[column - 1 for column in as_list(columns)] for columns in (source, target)]
 
     def ends_sentence(self, line: str) -> bool:
         return super().ends_sentence(line) or line.startswith("-DOCSTART-")
 
-    def fields(self, line: str, number: int, width: int) -> list[str]:
+    def read(self, shard: Shard) -> Iterator[Row]:
+        begun = sentences = 0
+        for row in super().read(shard):
+            sentences, begun = sentences + 1, begun + row.source.startswith("#")
+            yield row
+        if sentences == begun >= LIKELY:
+            log.warning(
+                "%s: each of %s sentences begins with #; if these lines are comments, set data.corpus.comments to "
+                '"# " or "#"', shard[0], f"{sentences:,}",
+            )  # fmt: skip
+
+    def fields(self, line: str, number: int, width: int) -> list[str] | None:
+        if self.comments is not None and line.startswith(self.comments):
+            return None
         fields = line.split(self.delimiter) if self.delimiter else re.split(f"[{SPACES}]+", line.strip(SPACES))
         last = 1 + max(map(max, self.sides))
         if len(fields) != (width or len(fields)) or len(fields) < last:
             wanted = f"{width} before" if width not in (0, len(fields)) else f"column {last} is wanted"
             raise InputError(
                 f"{len(fields)} columns, but {wanted}; fix the line, or set data.corpus.delimiter if something else "
-                "separates tokens and tags"
+                'separates tokens and tags, or data.corpus.comments to "#" if such lines are comments'
             )
         return fields
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from seq2seq.data.corpora.corpus import Corpus
 from seq2seq.data.corpora.json_rows import columns_of, joined, references_of
-from seq2seq.data.lines import as_list
+from seq2seq.data.lines import JOINER, as_list
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
@@ -23,14 +23,17 @@ class Hub(Corpus):
         configuration: str | None = None,
         splits: dict[str, str | None] | None = None,
         several_references: bool = False,
+        list_separator: str = JOINER,
     ) -> None:
-        """name, configuration: the data set. source, target: columns, with dots into inner ones; several are joined.
+        """name, configuration: the data set, or a folder that `save_to_disk` has written.
 
+        source, target: columns, with dots into inner ones; several are joined.
         splits: what train, validation and test are called there, where it differs; null for one that is missing.
         several_references: a target that is a list of texts holds references that are equally good: training learns
             the first, metrics look at all; else a list is one target, whose tokens it holds.
+        list_separator: what joins the texts of a list: a tab where they are tokens, a space where they are sentences.
         """
-        self.several_references = several_references
+        self.several_references, self.list_separator = several_references, list_separator
         self.name, self.source, self.target = name, source, target
         self.configuration, self.splits = configuration, splits
 
@@ -58,10 +61,14 @@ class Hub(Corpus):
         self.refuse_path(path)
         import datasets  # takes two seconds to import
 
-        called = self._called(split)
-        return self._ask(
-            lambda: datasets.load_dataset(self.name, self.configuration, split=called, streaming=streaming)
-        )
+        called, kind = self._called(split), on_disk(self.name)
+        if kind is None:
+            return self._ask(
+                lambda: datasets.load_dataset(self.name, self.configuration, split=called, streaming=streaming)
+            )
+        saved = self._ask(lambda: datasets.load_from_disk(self.name))
+        saved = saved[called] if kind == "splits" else saved
+        return saved.to_iterable_dataset() if streaming else saved
 
     def _called(self, split: str) -> str | None:
         return (self.splits or {}).get(split, split)
@@ -73,9 +80,9 @@ class Hub(Corpus):
             [f"translation.{name}" if nested and name not in existing else name for name in as_list(side)]
             for side in (self.source, self.target)
         ]
-        labels = {name: feature.int2str for name, feature in features.items() if hasattr(feature, "int2str")}
-        return RowReader(sides, columns_of([*sides[0], *sides[1]], existing, repr(self.name)), labels,
-                         self.several_references)  # fmt: skip
+        labels = {name: names for name, feature in features.items() if (names := class_names(feature)) is not None}
+        columns = columns_of([*sides[0], *sides[1]], existing, repr(self.name))
+        return RowReader(sides, columns, labels, self.several_references, self.list_separator)
 
     def _ask(self, question: Any) -> Any:
         """Ask the Hub, with its failures as one line."""
@@ -89,11 +96,29 @@ class Hub(Corpus):
             ) from problem
 
 
+def class_names(feature: Any) -> Callable[[Any], Any] | None:
+    """How the numbers of a column become names: of a ClassLabel, or of lists of them; None for other columns."""
+    inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", feature)
+    names: Callable[[Any], Any] | None = getattr(inner, "int2str", None)
+    return names
+
+
+def on_disk(name: str) -> str | None:
+    """What `save_to_disk` has left in a folder: "splits" of a DatasetDict, "rows" of a Dataset, or None."""
+    folder = Path(name)
+    if (folder / "dataset_dict.json").is_file():
+        return "splits"
+    return "rows" if (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file() else None
+
+
 @functools.cache
 def split_names(name: str, configuration: str | None) -> list[str]:
     """The splits of a data set; the Hub is asked once, though every split asks whether it is there."""
     import datasets
 
+    kind = on_disk(name)
+    if kind is not None:
+        return list(datasets.load_from_disk(name)) if kind == "splits" else ["train"]
     names: list[str] = datasets.get_dataset_split_names(name, configuration)
     return names
 
@@ -105,14 +130,17 @@ class RowReader:
         self,
         sides: list[list[str]],
         columns: list[str],
-        labels: Mapping[str, Callable[[int], str]],
+        labels: Mapping[str, Callable[[Any], Any]],
         several: bool = False,
+        separator: str = JOINER,
     ) -> None:
         """sides: names of the values of source and target, with dots into inner ones; columns: those that hold them.
 
-        labels: of columns that hold classes, a class's number to its name. several: lists hold several references.
+        labels: of columns that hold classes, a class's number to its name, or a list of them to theirs. several: lists
+        hold several references. separator: of the texts of other lists.
         """
-        self.sides, self.columns, self.labels, self.several = sides, columns, labels, several
+        self.sides, self.columns, self.labels = sides, columns, labels
+        self.several, self.separator = several, separator
 
     def __call__(self, content: dict[str, Any], location: str) -> dict[str, str]:
         source, target, *_ = self.texts(content, location)
@@ -127,4 +155,5 @@ class RowReader:
             except (ValueError, TypeError) as problem:
                 raise InputError(f"{location}: {name} is {content[name]!r}, not a class ({problem})") from problem
         source, target = self.sides
-        return [joined(values, source, location), *references_of(values, target, location, self.several)]
+        references = references_of(values, target, location, self.several, self.separator)
+        return [joined(values, source, location, self.separator), *references]

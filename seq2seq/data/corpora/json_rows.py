@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.data.corpora.text_files import Files, Shard
-from seq2seq.data.lines import JOINER, as_list, filled_lines
+from seq2seq.data.lines import JOINER, as_list, filled_lines, lines
 from seq2seq.data.number_text import text_of_list
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
@@ -25,31 +25,81 @@ class Jsonl(Files):
         target: str | list[str] = "target",
         files: dict[str, str | list[str]] | None = None,
         several_references: bool = False,
+        list_separator: str = JOINER,
+        label_names: list[str] | None = None,
     ) -> None:
         """source, target: names of values, with dots into inner objects (translation.en); several are joined by tabs.
+
+        Of a list `tags.0` is the first item, and `words.*.text` the list of what stands at `text` in each.
 
         files: the files of each split in the folder data.path; patterns may match many.
         several_references: a target that is a list of texts holds references that are equally good: training learns
             the first, metrics look at all; else a list is one target, whose tokens it holds.
+        list_separator: what joins the texts of a list: a tab where they are tokens, a space where they are sentences.
+        label_names: the labels 0, 1 and so on by name, where the target has numbers for them.
         """
         self.source, self.target, self.files = source, target, files
-        self.several_references = several_references
+        self.several_references, self.list_separator = several_references, list_separator
+        self.label_names = label_names
 
     def read(self, shard: Shard) -> Iterator[Row]:
         [file] = shard
+        first = next(lines(file), "")
+        if first.lstrip().startswith("["):
+            for content, number in items_of_array(file):
+                yield self.row(content, file, number)
+            return
         for number, line in enumerate(filled_lines(file), 1):
             try:
                 content = json.loads(line)
             except (ValueError, RecursionError) as problem:
-                raise InputError(f"{file}:{number}: not JSON ({problem}); is the line cut off?") from problem
+                remedy = "is the line cut off?"
+                if line.strip() == "{":
+                    remedy = "write an object on each line, e.g. with jq -c '.[]', or one array of objects"
+                raise InputError(f"{file}:{number}: not JSON ({problem}); {remedy}") from problem
             yield self.row(content, file, number)
 
     def row(self, content: Any, file: Path, number: int) -> Row:
         """Two values of an object."""
         location = f"{file}:{number}"
-        source = joined(content, as_list(self.source), location)
-        target, *more = references_of(content, as_list(self.target), location, self.several_references)
+        between, targets = self.list_separator, as_list(self.target)
+        source = joined(content, as_list(self.source), location, between)
+        if self.label_names is not None:
+            content = {name: named(pick(content, name, location), self.label_names, location) for name in targets}
+        target, *more = references_of(content, targets, location, self.several_references, between)
         return Row(source, target, number, str(file), more_references=more)
+
+
+def items_of_array(file: Path) -> Iterator[tuple[Any, int]]:
+    """The items of a file that is one JSON array, which is read whole, and the line where each begins."""
+    text = "\n".join(lines(file))
+    decoder, line, counted = json.JSONDecoder(), 1, 0
+    at, wanted = after_space(text, text.index("[") + 1), "an item or ]"
+    while text[at : at + 1] != "]" or wanted == "an item":
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            item, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as problem:
+            raise InputError(f"{file}:{line}: not JSON ({problem}); is the file cut off?") from problem
+        yield item, line
+        at, wanted = after_space(text, at), ", or ]"
+        if text[at : at + 1] == ",":
+            at, wanted = after_space(text, at + 1), "an item"
+        elif text[at : at + 1] != "]":
+            line += text.count("\n", counted, at)
+            wrong = f"{text[at : at + 20]!r} where the array needs {wanted}"
+            raise InputError(f"{file}:{line}: not JSON ({wrong}); is the file cut off?")
+    if rest := text[at + 1 :].strip():
+        line += text.count("\n", counted, at)
+        wrong = f"{rest[:20]!r} after the end of the array"
+        raise InputError(f"{file}:{line}: not JSON ({wrong}); a file holds one array, or an object on each line")
+
+
+def after_space(text: str, at: int) -> int:
+    """The place of the first character from `at` on that is not whitespace."""
+    while text[at : at + 1].isspace():
+        at += 1
+    return at
 
 
 class Parquet(Jsonl):
@@ -88,34 +138,61 @@ def columns_of(names: Sequence[str], existing: Sequence[str], owner: str) -> lis
     return columns
 
 
-def references_of(content: Any, names: Sequence[str], location: str, several: bool) -> list[str]:
+def references_of(
+    content: Any, names: Sequence[str], location: str, several: bool, separator: str = JOINER
+) -> list[str]:
     """The targets of a row: one or, with several, each text of a list."""
     value = pick(content, names[0], location) if several and len(names) == 1 else None
     if not isinstance(value, list):
-        return [joined(content, names, location)]
+        return [joined(content, names, location, separator)]
     if not value or not all(isinstance(item, str) for item in value):
         raise InputError(f"{location}: {names[0]} is {reprlib.repr(value)}; data.corpus.several_references needs texts")
     return [text_of(item, location, names[0]) for item in value]
 
 
-def joined(content: Any, names: Sequence[str], location: str) -> str:
-    """One side of a row."""
-    return JOINER.join([text_of(pick(content, name, location), location, name) for name in names])
+def joined(content: Any, names: Sequence[str], location: str, separator: str = JOINER) -> str:
+    """One side of a row; separator: between the texts of a list."""
+    return JOINER.join([text_of(pick(content, name, location), location, name, separator) for name in names])
 
 
 def pick(content: Any, name: str, location: str) -> Any:
-    """A value of a JSON object by its dotted name."""
-    value = content
-    for part in [name] if isinstance(content, dict) and name in content else name.split("."):
-        if not isinstance(value, dict) or part not in value:
+    """A value of a JSON object by its dotted name; a part may be the number of an item, or * for all items."""
+    parts = [name] if isinstance(content, dict) and name in content else name.split(".")
+    return found(content, parts, name, location)
+
+
+def found(value: Any, parts: Sequence[str], name: str, location: str) -> Any:
+    """What stands at the end of a path."""
+    for place, part in enumerate(parts):
+        if isinstance(value, list) and part == "*":
+            return [found(item, parts[place + 1 :], name, location) for item in value]
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
             existing = ", ".join(map(str, value)) if isinstance(value, dict) else reprlib.repr(value)
             raise InputError(f"{location}: there is no {name!r}, only {existing or 'nothing'}; see data.corpus")
-        value = value[part]
     return value
 
 
-def text_of(value: Any, location: str, name: str) -> str:
-    """A value as text: a text itself, a number, a list of texts, which become tokens, or of numbers or vectors."""
+def named(value: Any, names: Sequence[str], location: str) -> Any:
+    """The names of a label's number, or of each of a list of them."""
+    if isinstance(value, list):
+        return [named(item, names, location) for item in value]
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < len(names):
+        raise InputError(
+            f"{location}: the label is {reprlib.repr(value)}; data.corpus.label_names has {len(names)} names, of 0 to "
+            f"{len(names) - 1}"
+        )
+    return names[value]
+
+
+def text_of(value: Any, location: str, name: str, separator: str = JOINER) -> str:
+    """A value as text: a text itself, a number, a list of texts, or of numbers or vectors.
+
+    separator: what joins texts, a tab where they become tokens.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
@@ -127,9 +204,9 @@ def text_of(value: Any, location: str, name: str) -> str:
             raise InputError(f"{location}: {name}: {problem}") from problem
         value = value if numbers is None else numbers
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        if any(JOINER in item for item in value):
+        if separator == JOINER and any(JOINER in item for item in value):
             raise InputError(f"{location}: {name} holds a token with a tab inside, which separates tokens; replace it")
-        value = JOINER.join(value)
+        value = separator.join(value)
     if not isinstance(value, str):
         raise InputError(f"{location}: {name} is {reprlib.repr(value)}, not text; fix the row or choose another column")
     try:

@@ -24,18 +24,31 @@ class Parallel(Files):
         splits: dict[str, str | None] | None = None,
         files: dict[str, str | list[str]] | None = None,
         encoding: str = "utf-8",
+        pairs: dict[str, list[str]] | None = None,
     ) -> None:
         """source, target: endings of the files and columns on the Hub, such as en and de.
 
         name, configuration, splits: the data set on the Hub, read when there is no data.path, and what train,
         validation and test are called there. files: what they are called in the folder, without the ending.
+        pairs: instead, the whole names of two files for each split, the source first, which may have nothing in common
+            (`{train: [train/seq.in, train/seq.out]}`); source and target are then not looked at.
         """
+        for split, names in (pairs or {}).items():
+            if len(names) != 2:
+                raise InputError(f"data.corpus.pairs: {split} has {len(names)} names; it takes two, the source first")
+        if pairs and files:
+            raise InputError("data.corpus.pairs and data.corpus.files both name the files; leave one of them out")
         self.source, self.target, self.name, self.configuration = source, target, name, configuration
-        self.splits, self.files, self.encoding = splits, files, encoding
+        self.splits, self.files, self.encoding, self.pairs = splits, files, encoding, pairs
 
     def shards(self, split: str, path: str | None) -> list[Shard]:
         if path is not None and Path(path).is_file():
             raise InputError(f"data.path {path} is a file; parallel text is in two, so give the folder that holds them")
+        if self.pairs is not None:
+            named = [
+                find(path, split, {name: pair[side] for name, pair in self.pairs.items()}, ("",)) for side in (0, 1)
+            ]
+            return list(zip(*named, strict=True))
         sides = [find(path, split, self.files, (f".{ending}",)) for ending in (self.source, self.target)]
         if any(sides) and len(sides[0]) != len(sides[1]):
             there, ending = (self.source, self.target) if sides[0] else (self.target, self.source)

@@ -133,7 +133,9 @@ def matching(folder: Path, pattern: str, endings: Sequence[str]) -> list[Path]:
         matches: dict[str, Path] = {}
         for packed in (".gz", ""):
             try:
-                files = [file for file in folder.glob(pattern + ending + packed) if file.is_file()]
+                named = folder / (pattern + ending + packed)
+                itself = [named] if named.parent == folder and named.is_file() else []
+                files = itself or [file for file in folder.glob(pattern + ending + packed) if file.is_file()]
             except (ValueError, NotImplementedError) as problem:
                 raise InputError(f"data.corpus.files: {pattern!r} is no name inside {folder}: {problem}") from problem
             matches |= {unpacked(file): file for file in sorted(files, reverse=True)}
