@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from seq2seq import __version__
+import seq2seq
 from seq2seq.errors import InputError
-from seq2seq.serving.batching import Batcher, Job
+from seq2seq.serving.batching import Batcher, Pending
 from seq2seq.serving.guard import App, Guard
 from seq2seq.serving.limits import ServingLimits
 from seq2seq.serving.metrics import ServingMetrics, quoted
@@ -89,7 +89,7 @@ class Service:
         batcher = self.named(name)
         request.scope["fields"] |= {"model": batcher.model.name, "texts": len(items)}
         until = request.scope["until"]
-        future = asyncio.wrap_future(batcher.submit(Job(question, items, until)))
+        future = asyncio.wrap_future(batcher.submit(Pending(question, items, until)))
         try:
             found = await asyncio.wait_for(future, max(0.0, until - time.monotonic()))
         except asyncio.TimeoutError:
@@ -141,7 +141,7 @@ class Service:
         from starlette.responses import JSONResponse
 
         status = "stopping" if self.stopping else "ok"
-        return JSONResponse({"status": status, "version": __version__}, 503 if self.stopping else 200)
+        return JSONResponse({"status": status, "version": seq2seq.__version__}, 503 if self.stopping else 200)
 
     async def models(self, request: Any) -> Any:
         """What is served, and what may be asked of it."""
@@ -165,7 +165,11 @@ def application(service: Service, token: str | None = None) -> App:
         yield
         await asyncio.get_running_loop().run_in_executor(None, service.close)
 
-    about = {"title": "seq2seq", "version": __version__, "description": "Trained runs that predict, score and encode."}
+    about = {
+        "title": "seq2seq",
+        "version": seq2seq.__version__,
+        "description": "Trained runs that predict, score and encode.",
+    }
     pages: dict[str, Any] = {"docs_url": None, "redoc_url": None}  # they would load scripts from elsewhere
     app = FastAPI(lifespan=lifespan, redirect_slashes=False, **about, **pages)  # type: ignore[arg-type]
     add_paths(app, service)

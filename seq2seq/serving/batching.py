@@ -35,7 +35,7 @@ class ClientLeft(Exception):
 
 
 @dataclass(eq=False)
-class Job:
+class Pending:
     """Items that one request asks about."""
 
     question: Question
@@ -61,7 +61,7 @@ class Batcher:
 
     def __init__(self, model: ServedModel, limits: ServingLimits, metrics: ServingMetrics) -> None:
         self.model, self.limits, self.metrics = model, limits, metrics
-        self.jobs: deque[Job] = deque()
+        self.jobs: deque[Pending] = deque()
         self.texts = 0
         """That wait."""
         self.last = 1
@@ -71,7 +71,7 @@ class Batcher:
         self.thread = threading.Thread(target=self.run, name=f"model {model.name}", daemon=True)
         self.thread.start()
 
-    def submit(self, job: Job) -> "Future[Any]":
+    def submit(self, job: Pending) -> "Future[Any]":
         """Let a request wait for its answer; QueueFull where too many do."""
         with self.changed:
             if self.closed or self.texts + len(job.items) > max(self.limits.queue, len(job.items)):
@@ -99,7 +99,7 @@ class Batcher:
             for together in self.groups(wanted):
                 self.answer(together)
 
-    def next_batch(self) -> list[Job]:
+    def next_batch(self) -> list[Pending]:
         """The requests to compute now; none at the end.
 
         The first one that comes waits no longer than `limits.wait`, and only while fewer are there than last time: so
@@ -111,7 +111,7 @@ class Batcher:
             until = time.monotonic() + self.limits.wait / 1000
             while len(self.jobs) < self.last and not self.closed and (rest := until - time.monotonic()) > 0:
                 self.changed.wait(rest)
-            taken, texts = list[Job](), 0
+            taken, texts = list[Pending](), 0
             while self.jobs and (not taken or texts + len(self.jobs[0].items) <= self.limits.batch):
                 taken.append(self.jobs.popleft())
                 texts += len(taken[-1].items)
@@ -119,7 +119,7 @@ class Batcher:
             self.last = len(taken)
         return taken
 
-    def groups(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    def groups(self, jobs: Sequence[Pending]) -> Iterator[list[Pending]]:
         """Requests whose answers come from one computation; what is wrong with a request concerns it alone."""
         good = [job for job in jobs if self.passes(job)]
         alone = [job for job in good if job.work is not None or not self.model.joins(job.question)]
@@ -128,7 +128,7 @@ class Batcher:
             yield list(several)
         yield from ([job] for job in alone)
 
-    def passes(self, job: Job) -> bool:
+    def passes(self, job: Pending) -> bool:
         """Whether something can be said of the items; if not, the request is told why."""
         if job.work is not None:
             return True
@@ -139,7 +139,7 @@ class Batcher:
             return False
         return True
 
-    def answer(self, together: Sequence[Job]) -> None:
+    def answer(self, together: Sequence[Pending]) -> None:
         """Compute and hand over."""
         started = time.perf_counter()
         try:
@@ -155,7 +155,7 @@ class Batcher:
         for job, value in zip(together, found, strict=True):
             job.finish(value)
 
-    def computed(self, together: Sequence[Job]) -> list[Any]:
+    def computed(self, together: Sequence[Pending]) -> list[Any]:
         """The answers to requests with one question."""
         first = together[0]
         if first.work is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seq2seq.errors import InputError
-from seq2seq.serving.batching import Batcher, ClientLeft, Job
+from seq2seq.serving.batching import Batcher, ClientLeft, Pending
 from seq2seq.serving.models import Fields, Stream
 from seq2seq.serving.problems import HttpProblem, busy, problem_of
 from seq2seq.serving.questions import Question, searching
@@ -78,7 +78,7 @@ class Following:
         else:
             self.stream = model.stream()
             self.name = None if asked.end else sessions.keep(model.name, self.stream)
-        job = Job(Question("predict", search=searching(asked)), [(asked.text,)], until, work=self.work)
+        job = Pending(Question("predict", search=searching(asked)), [(asked.text,)], until, work=self.work)
         self.answer = asyncio.wrap_future(batcher.submit(job))
         self.answer.add_done_callback(lambda _: self.events.put_nowait(None))
 

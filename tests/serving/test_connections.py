@@ -167,12 +167,15 @@ def test_who_does_not_read_is_dropped() -> None:
 def test_a_stop_loses_no_answer() -> None:
     model = Slow()
     with started(model, ServingLimits()) as server:
+        idle = server.connect(request(json.dumps({"texts": ["bad"]}).encode()))
+        assert idle.recv(1 << 16).startswith(b"HTTP/1.1 422")
         waiting = [server.connect(request(json.dumps({"texts": [str(number)]}).encode())) for number in range(5)]
-        wait_for(lambda: server.service.batchers["slow"].texts + model.taken == 5)
+        wait_for(lambda: server.service.batchers["slow"].texts + model.taken == 5)  # all are there
         server.server.should_exit = True
         wait_for(lambda: not server.server.servers[0].is_serving())
+        idle.sendall(request(json.dumps({"texts": ["5"]}).encode()))  # it could not know
         model.go.set()
-        for number, connection in enumerate(waiting):
+        for number, connection in enumerate([*waiting, idle]):
             response = rest_of(connection)
             assert response.startswith(b"HTTP/1.1 200")
             assert b"connection: close" in response.lower()

@@ -20,7 +20,7 @@ from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Dot
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.serving.batching import Batcher, Job, QueueFull
+from seq2seq.serving.batching import Batcher, Pending, QueueFull
 from seq2seq.serving.limits import ServingLimits
 from seq2seq.serving.metrics import ServingMetrics
 from seq2seq.serving.models import RunModel
@@ -352,7 +352,7 @@ def test_requests_that_wait_are_one_batch_and_a_bad_one_stands_alone() -> None:
     batcher = Batcher(model, LIMITS, ServingMetrics())
 
     def ask(*texts: str) -> Any:
-        return batcher.submit(Job(Question("predict"), [(text,) for text in texts], time.monotonic() + 10))
+        return batcher.submit(Pending(Question("predict"), [(text,) for text in texts], time.monotonic() + 10))
 
     first = ask("a")
     assert model.asked.wait(10)
@@ -387,7 +387,7 @@ def test_a_full_queue_says_when_to_come_back_and_nothing_accepted_is_lost() -> N
 def test_time_is_over() -> None:
     model = Slow()
     service = Service([model], ServingLimits(seconds=0.3))  # type: ignore[list-item]
-    first = service.batchers["slow"].submit(Job(Question("predict"), [("0",)], time.monotonic() + 10))
+    first = service.batchers["slow"].submit(Pending(Question("predict"), [("0",)], time.monotonic() + 10))
     assert model.asked.wait(10)
     late = Site(service).post("/predict", texts=["1"])
     assert (late.status_code, list(late.json())) == (504, ["error"])
@@ -400,7 +400,7 @@ def test_time_is_over() -> None:
 def test_the_end_answers_all_that_wait() -> None:
     model = Slow()
     batcher = Batcher(model, LIMITS, ServingMetrics())
-    jobs = [batcher.submit(Job(Question("predict"), [(str(one),)], time.monotonic() + 10)) for one in range(5)]
+    jobs = [batcher.submit(Pending(Question("predict"), [(str(one),)], time.monotonic() + 10)) for one in range(5)]
     assert model.asked.wait(10)
     closing = threading.Thread(target=batcher.close)
     closing.start()
@@ -408,7 +408,7 @@ def test_the_end_answers_all_that_wait() -> None:
     closing.join(10)
     assert [one.result(0)[0]["predictions"][0]["text"] for one in jobs] == list("01234")
     with pytest.raises(QueueFull):
-        batcher.submit(Job(Question("predict"), [("x",)], time.monotonic() + 10))
+        batcher.submit(Pending(Question("predict"), [("x",)], time.monotonic() + 10))
 
 
 def test_two_models_of_one_name_are_refused(translator: Model) -> None:
@@ -424,6 +424,9 @@ def test_without_a_token_only_this_machine_is_served(tmp_path: Path, monkeypatch
         serve.main([str(tmp_path), "--host", "0.0.0.0"])
     with pytest.raises(InputError, match=r"limits\.queue"):
         serve.main([str(tmp_path), "--limits.queue", "0"])
+    with monkeypatch.context() as lacking, pytest.raises(InputError, match=r"recurrent-seq2seq\[serve\]"):
+        lacking.setattr(serve, "find_spec", lambda name: None)
+        serve.main([str(tmp_path)])
     monkeypatch.setenv("SEQ2SEQ_TOKEN", "short")
     with pytest.raises(InputError, match="16"):
         serve.main([str(tmp_path)])
