@@ -47,7 +47,6 @@ class Service:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise InputError(f"two models are called {twice[0]}; rename the folder of one of the runs")
         self.limits, self.metrics = limits, ServingMetrics()
-        self.described = [model.described() for model in models]
         self.batchers = {model.name: Batcher(model, limits, self.metrics) for model in models}
         self.sessions = Sessions(limits.sessions)
         self.bodies: Bodies = bodies(limits)
@@ -89,7 +88,7 @@ class Service:
         batcher = self.named(name)
         request.scope["fields"] |= {"model": batcher.model.name, "texts": len(items)}
         until = request.scope["until"]
-        future = asyncio.wrap_future(batcher.submit(Pending(question, items, until)))
+        future = asyncio.wrap_future(batcher.submit(Pending(question, items)))
         try:
             found = await asyncio.wait_for(future, max(0.0, until - time.monotonic()))
         except asyncio.TimeoutError:
@@ -102,7 +101,7 @@ class Service:
         """The best predictions for each text, as `python -m seq2seq.predict` makes them."""
         asked = await self.read(request, self.bodies.predict)
         if asked.n_best > 1 and asked.beam_size is None and asked.temperature is None:
-            beam = self.named(asked.model).model.described()["beam_size"]
+            beam = self.named(asked.model).described["beam_size"]
             asked.beam_size = max(asked.n_best, beam)
         question = Question("predict", asked.n_best, asked.attention, searching(asked))
         return await self.answers(request, asked.model, question, [(text,) for text in asked.texts])
@@ -132,7 +131,7 @@ class Service:
         try:
             first = await following.next()
         except BaseException:
-            following.left.set()
+            following.give_up()
             raise
         return StreamingResponse(following.written(first), media_type="text/event-stream")
 
@@ -147,7 +146,7 @@ class Service:
         """What is served, and what may be asked of it."""
         from starlette.responses import JSONResponse
 
-        return JSONResponse({"models": self.described})
+        return JSONResponse({"models": [batcher.described for batcher in self.batchers.values()]})
 
     async def numbers(self, request: Any) -> Any:
         """What was counted, for Prometheus."""

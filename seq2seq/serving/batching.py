@@ -40,8 +40,6 @@ class Pending:
 
     question: Question
     items: Sequence[Item]
-    until: float
-    """When nobody waits for the answer any more, by the monotonic clock."""
     answer: "Future[Any]" = field(default_factory=Future)
     work: Callable[[], Any] | None = None
     """Done in place of the model's answers, alone."""
@@ -61,6 +59,7 @@ class Batcher:
 
     def __init__(self, model: ServedModel, limits: ServingLimits, metrics: ServingMetrics) -> None:
         self.model, self.limits, self.metrics = model, limits, metrics
+        self.described = model.described()
         self.jobs: deque[Pending] = deque()
         self.texts = 0
         """That wait."""
@@ -91,11 +90,7 @@ class Batcher:
     def run(self) -> None:
         """Answer until the end."""
         while batch := self.next_batch():
-            now = time.monotonic()
-            wanted = [job for job in batch if job.answer.set_running_or_notify_cancel() and job.until > now]
-            for job in batch:
-                if job not in wanted and not job.answer.cancelled():
-                    job.finish(problem=TimeoutError())
+            wanted = [job for job in batch if job.answer.set_running_or_notify_cancel()]
             for together in self.groups(wanted):
                 self.answer(together)
 

@@ -1,5 +1,6 @@
 """What went wrong with a request, as a status and one sentence of JSON."""
 
+import asyncio
 import json
 from http import HTTPStatus
 
@@ -41,7 +42,7 @@ def problem_of(raised: BaseException) -> HttpProblem:
         return HttpProblem(422, str(raised))
     if isinstance(raised, QueueFull):
         return busy("too many requests wait")
-    if isinstance(raised, TimeoutError):
+    if isinstance(raised, (TimeoutError, asyncio.TimeoutError)):  # one and the same from Python 3.11 on
         return HttpProblem(504, "there was no answer in time; ask for less, or later")
     if isinstance(raised, Failed):
         return HttpProblem(500, "the model failed over this request; the server's log says how")

@@ -70,7 +70,7 @@ class Following:
         self.left = threading.Event()
         self.name: str | None = asked.session
         model = batcher.model
-        carries = model.described()["carries"]
+        carries = batcher.described["carries"]
         if not carries and (asked.session is not None or not asked.end):
             raise InputError("this model carries no state from text to text; leave session and end out")
         if asked.session is not None:
@@ -78,7 +78,7 @@ class Following:
         else:
             self.stream = model.stream()
             self.name = None if asked.end else sessions.keep(model.name, self.stream)
-        job = Pending(Question("predict", search=searching(asked)), [(asked.text,)], until, work=self.work)
+        job = Pending(Question("predict", search=searching(asked)), [(asked.text,)], work=self.work)
         self.answer = asyncio.wrap_future(batcher.submit(job))
         self.answer.add_done_callback(lambda _: self.events.put_nowait(None))
 
@@ -113,7 +113,18 @@ class Following:
         except Exception as raised:
             yield as_event("error", {"error": problem_of(raised).sentence})
         finally:
-            self.left.set()
+            self.leave()
+
+    def give_up(self) -> None:
+        """Nothing has come of it, so a new session has not begun."""
+        self.leave()
+        if self.asked.session is None:
+            self.sessions.kept.pop(self.name or "", None)
+
+    def leave(self) -> None:
+        """Nobody reads any more."""
+        self.left.set()
+        self.answer.cancel()
 
 
 def as_event(kind: str, fields: Fields) -> str:

@@ -216,6 +216,8 @@ def test_a_session_of_running_text_continues(site: Site, models: list[RunModel])
     full = site.post("/stream", text="the", model="writer", max_length=2, end=False)
     assert (full.status_code, full.headers["retry-after"]) == (503, "1")
     site.service.sessions.kept.clear()
+    assert site.post("/stream", text="\u2603", model="writer", end=False).status_code == 422, "training lacks it"
+    assert not site.service.sessions.kept
 
 
 # --- what is wrong -----------------------------------------------------------------------------------------------------
@@ -340,19 +342,12 @@ def test_page_metrics_and_description(site: Site) -> None:
 # --- batches, bounds and the end ---------------------------------------------------------------------------------------
 
 
-def until_waiting(batcher: Batcher, texts: int) -> None:
-    """Wait till so many texts wait."""
-    end = time.monotonic() + 10
-    while batcher.texts < texts and time.monotonic() < end:
-        time.sleep(0.001)
-
-
 def test_requests_that_wait_are_one_batch_and_a_bad_one_stands_alone() -> None:
     model = Slow()
     batcher = Batcher(model, LIMITS, ServingMetrics())
 
     def ask(*texts: str) -> Any:
-        return batcher.submit(Pending(Question("predict"), [(text,) for text in texts], time.monotonic() + 10))
+        return batcher.submit(Pending(Question("predict"), [(text,) for text in texts]))
 
     first = ask("a")
     assert model.asked.wait(10)
@@ -371,7 +366,15 @@ def test_a_full_queue_says_when_to_come_back_and_nothing_accepted_is_lost() -> N
     model = Slow()
     service = Service([model], LIMITS)  # type: ignore[list-item]
     site = Site(service)
-    threading.Thread(target=lambda: (until_waiting(service.batchers["slow"], 12), model.go.set())).start()
+    refused, batcher = service.metrics.requests, service.batchers["slow"]
+
+    def when_all_have_come() -> None:
+        end = time.monotonic() + 10
+        while refused["/predict", 503] + batcher.texts + model.taken < 40 and time.monotonic() < end:
+            time.sleep(0.001)
+        model.go.set()
+
+    threading.Thread(target=when_all_have_come).start()
     responses = site.together([("POST", "/predict", {"json": {"texts": [str(number)]}}) for number in range(40)])
     statuses = [one.status_code for one in responses]
     assert set(statuses) == {200, 503}
@@ -387,7 +390,7 @@ def test_a_full_queue_says_when_to_come_back_and_nothing_accepted_is_lost() -> N
 def test_time_is_over() -> None:
     model = Slow()
     service = Service([model], ServingLimits(seconds=0.3))  # type: ignore[list-item]
-    first = service.batchers["slow"].submit(Pending(Question("predict"), [("0",)], time.monotonic() + 10))
+    first = service.batchers["slow"].submit(Pending(Question("predict"), [("0",)]))
     assert model.asked.wait(10)
     late = Site(service).post("/predict", texts=["1"])
     assert (late.status_code, list(late.json())) == (504, ["error"])
@@ -400,7 +403,7 @@ def test_time_is_over() -> None:
 def test_the_end_answers_all_that_wait() -> None:
     model = Slow()
     batcher = Batcher(model, LIMITS, ServingMetrics())
-    jobs = [batcher.submit(Pending(Question("predict"), [(str(one),)], time.monotonic() + 10)) for one in range(5)]
+    jobs = [batcher.submit(Pending(Question("predict"), [(str(one),)])) for one in range(5)]
     assert model.asked.wait(10)
     closing = threading.Thread(target=batcher.close)
     closing.start()
@@ -408,7 +411,7 @@ def test_the_end_answers_all_that_wait() -> None:
     closing.join(10)
     assert [one.result(0)[0]["predictions"][0]["text"] for one in jobs] == list("01234")
     with pytest.raises(QueueFull):
-        batcher.submit(Pending(Question("predict"), [("x",)], time.monotonic() + 10))
+        batcher.submit(Pending(Question("predict"), [("x",)]))
 
 
 def test_two_models_of_one_name_are_refused(translator: Model) -> None:
