@@ -16,7 +16,7 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.exporting import agreement, folder, onnx_file, texts
+from seq2seq.exporting import agreement, folder, numpy_file, onnx_file, texts
 from seq2seq.exporting.agreement import FileAgreement
 from seq2seq.exporting.description import KEY, as_metadata, described
 from seq2seq.exporting.graphs import graph_of
@@ -41,12 +41,12 @@ def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser
     """The command's parser, with the data and decoding of a checkpoint as defaults."""
     parser = command.parser_for("export", "Write a run as one file that runs without torch, search included.")
     parser.add_argument("run", type=str, help="run directory or checkpoint")
-    parser.add_argument("--to", type=Literal["onnx", "folder"], default="onnx", help="what to write")
+    parser.add_argument("--to", type=Literal["onnx", "numpy", "folder"], default="onnx", help="what to write")
     parser.add_argument("--int8", **command.SWITCH, help="matrices of 8 bits: smaller, faster and a little inexact")
     parser.add_argument(
         "--output",
         type=Path | None,
-        help="file or folder to write (default: RUN/model.onnx, with --int8 RUN/model.int8.onnx, RUN/folder)",
+        help="what to write (default: model.onnx, with --int8 model.int8.onnx, model.npz or folder in RUN)",
     )
     parser.add_argument("--overwrite", **command.SWITCH, help="replace a file that is there")
     parser.add_argument("--rows", type=int, default=ROWS, help="validation rows to compare, at most")
@@ -74,25 +74,32 @@ def main(arguments: Sequence[str]) -> None:
     run = RunDirectory(checkpoint.home(path))
     if config.to == "folder":
         return to_folder(config, content, task, run)
-    refuse_of_folder(config)
+    refuse_of_another_form(config)
     parts = command.instantiate(parser, config)
     check_range("--rows", config.rows, 1)
-    output = config.output or run.path / ("model.int8.onnx" if config.int8 else "model.onnx")
+    usual = {"onnx": "model.int8.onnx" if config.int8 else "model.onnx", "numpy": "model.npz"}
+    output = config.output or run.path / usual[config.to]
     if output.exists() and (output.is_dir() or not config.overwrite):
         raise InputError(f"{output} is there already; replace it with --overwrite, or choose another --output")
-    onnx_file.refuse_lacking()
+    if config.to == "onnx":
+        onnx_file.refuse_lacking()
     decoding = parts.decoding if task.searches else parts.decoding.greedy()
     task.check_decoding(decoding)
     graph = graph_of(task, decoding)
+    reference = numpy_file.Written(graph, decoding) if config.to == "numpy" else None
     trained = scored_rows.trained_on(content, path, "validation")
     asked_for = bool(command.options(arguments, ("--data.path",)))
     rows = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
     split = parts.data.encode(rows, task.tokenizers, "validation", task.row_format)
     scores = {part: of.get("metrics") for part, of in (read_results(run.results).get("splits") or {}).items()}
     fingerprint = content.get(checkpoint.DIGEST)
-    metadata = as_metadata(described(graph, decoding, parts.data.max_length, fingerprint, scores))
+    description = described(graph, decoding, parts.data.max_length, fingerprint, scores)
+    metadata = as_metadata(description if reference is None else description | {"network": reference.settings})
     with replacing(output) as temporary:
-        onnx_file.write(graph, temporary, metadata)
+        if reference is None:
+            onnx_file.write(graph, temporary, metadata)
+        else:
+            numpy_file.write(temporary, reference.arrays, metadata)
         whole = check(task, temporary, split, decoding, config.rows)
         read = texts.compare(task, metadata[KEY], split, [(row, ours) for row, ours, _ in whole.best])
         name = "32 bits" if config.int8 else str(output)
@@ -121,8 +128,10 @@ def to_folder(config: Namespace, content: dict[str, Any], task: Task, run: RunDi
         print(f"sent to {hub.push(output, config.push, config.private)}")
 
 
-def refuse_of_folder(config: Namespace) -> None:
-    """Raise InputError for options that only --to folder knows."""
+def refuse_of_another_form(config: Namespace) -> None:
+    """Raise InputError for options that another form than that of --to knows."""
+    if config.int8 and config.to == "numpy":
+        raise InputError("--int8 is for --to onnx; an array keeps its 32 bits")
     for name in ("push", "private", "licence"):
         if config[name]:
             raise InputError(f"--{name} is for --to folder; add it, or leave --{name} out")

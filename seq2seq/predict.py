@@ -16,9 +16,17 @@ from seq2seq.cli import command
 from seq2seq.cluster import watchdog
 from seq2seq.cluster.processes import Place, Processes, joined, place
 from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
-from seq2seq.decoding.hypotheses import Hypothesis
+from seq2seq.decoding.hypotheses import Hypothesis, TokenChoice
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import decoding_rows, ensemble, output_lines, predict_texts, token_stream
+from seq2seq.inference import (
+    decoding_rows,
+    ensemble,
+    output_lines,
+    predict_texts,
+    token_choices,
+    token_stream,
+    translation_stream,
+)
 from seq2seq.inference.device import tf32
 from seq2seq.inference.output_lines import OutputLines
 from seq2seq.runs import checkpoint
@@ -26,6 +34,7 @@ from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import remedy
+from seq2seq.tasks.translation import Translation
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +57,8 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
         "scores": "put each score before its text",
         "token_scores": "put the probability of each token or label, separated by spaces, after its text",
         "quantiles": "write a JSON object with the forecast of each quantile",
-        "stream": "label tokens as they arrive: each gets a line with the token, its label and its probability",
+        "stream": "label tokens as they arrive, each with a line of the token, its label and its probability; or "
+        "translate a source while it arrives, after decoding.wait_k tokens of it",
     }
     parser.add_argument(
         "run", type=str, nargs="+", help="run directory or checkpoint; of several the probabilities are averaged"
@@ -57,6 +67,10 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
     resume = "go on with a half-written --output, with the same run, input and options"
     parser.add_argument("--resume", **command.SWITCH, help=resume)
     parser.add_argument("--n_best", type=int, default=1, help="predictions for each line, separated by tabs")
+    parser.add_argument(
+        "--alternatives", type=int | None, metavar="N",
+        help="write a JSON object with the N most likely tokens at the place of each token",
+    )  # fmt: skip
     for name, text in switches.items():
         parser.add_argument(f"--{name}", **command.SWITCH, help=text)
     parser.add_argument("--state", type=Path | None, help="with --stream: file to resume from, and to write at the end")
@@ -96,6 +110,8 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
         with output_lines.opened(config.output, False) as lines:
+            if isinstance(task, Translation):
+                return translation_stream.follow(task, decoding, max_length, sys.stdin.buffer, lines.file)
             return token_stream.follow(task, sys.stdin.buffer, lines.file, config.state)
     state = task.first_state(1)
 
@@ -104,7 +120,10 @@ def main(arguments: Sequence[str]) -> None:
         if state:
             predictions, state = task.generate_from_prompts(texts, before, state, decoding)
             return predictions
-        return predict_texts.predict(task, texts, fitting, device, max_length, before, processes.share)
+        found = predict_texts.predict(task, texts, fitting, device, max_length, before, processes.share)
+        if config.alternatives is None:
+            return found
+        return token_choices.with_choices(task, texts, found, fitting, config.alternatives, device, max_length)
 
     with joined(at, ["-m", "seq2seq.predict", *arguments]) as processes:
         memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
@@ -128,8 +147,18 @@ def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
     """How to search for so many predictions; InputError for options that contradict each other or the task."""
     check_range("--devices", config.devices, 1)
     decoding = predict_texts.decoding_for(task, decoding, config.n_best, "--n_best", "--decoding.beam_size")
+    if config.stream and isinstance(task, Translation):
+        translation_stream.check(task, decoding)
+        for name in ("state", "scores", "token_scores"):
+            if config[name]:
+                raise InputError(f"--stream writes nothing but the tokens of a translation; leave out --{name}")
     if config.stream and (config.n_best > 1 or decoding.prefix):
-        raise InputError("--stream labels each token once, as it arrives; leave out --n_best and --decoding.prefix")
+        raise InputError("--stream writes each token once, as it is known; leave out --n_best and --decoding.prefix")
+    if config.alternatives is not None:
+        token_choices.check(task, config.alternatives, "--alternatives")
+        for name in ("stream", "scores", "token_scores", "quantiles", "n_best"):
+            if config[name] != (1 if name == "n_best" else False):
+                raise InputError(f"--alternatives writes all of the best prediction as JSON; leave out --{name}")
     if config.resume and (config.output is None or config.stream):
         raise InputError("--resume goes on with the lines of --output FILE; a stream goes on with --state FILE instead")
     if config.state is not None and not config.stream:
@@ -238,6 +267,8 @@ def chunks(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 def show(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> str:
     """One output line."""
+    if config.alternatives is not None:
+        return alternatives(task, hypotheses)
     if config.quantiles and hypotheses:
         return quantiles(task, hypotheses[0])
     texts = [task.text(hypothesis) for hypothesis in hypotheses]
@@ -249,6 +280,17 @@ def show(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> str
         rows = ([f"{math.exp(score):.4f}" for score in hypothesis.token_scores] for hypothesis in hypotheses)
         texts = [f"{text}\t{' '.join(row)}" for text, row in zip(texts, rows, strict=True)]
     return "\t".join(texts)
+
+
+def alternatives(task: Task, hypotheses: Sequence[Hypothesis]) -> str:
+    """The best prediction with the tokens that might have stood in it, as one line."""
+    text, score, choices = "", None, list[TokenChoice]()
+    for one in hypotheses[:1]:
+        text, score, choices = task.text(one), one.score, one.choices or []
+    tokens = [
+        choice._asdict() | {"alternatives": [other._asdict() for other in choice.alternatives]} for choice in choices
+    ]
+    return json.dumps({"text": text, "score": score, "tokens": tokens}, ensure_ascii=False)
 
 
 def quantiles(task: Task, hypothesis: Hypothesis) -> str:

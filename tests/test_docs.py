@@ -48,6 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("ref", "src", "a", "b"):
         (folder / f"{name}.txt").write_text("".join(f"{name if row % 3 else 'the'} cat {row}\n" for row in range(20)))
     (folder / "locales.txt").write_text("de\nfr\n")
+    (folder / "dictionary.txt").write_text("Monday\tMontag\nMay\tMai\n")
     text = folder / "my_text"
     text.mkdir()
     pairs = [("the cat sat", "die Katze saß"), ("a dog runs", "ein Hund rennt"), ("birds sing", "Vögel singen")]

@@ -13,6 +13,7 @@ import numpy as np
 from seq2seq_runtime import description, tokenizers
 from seq2seq_runtime.answers import Alternative, Answer
 from seq2seq_runtime.description import KEY, SPECIAL, Description
+from seq2seq_runtime.npz_file import opened
 from seq2seq_runtime.onnx_file import LARGEST, OnnxNetwork, entries
 from seq2seq_runtime.problems import FileError, RequestError
 from seq2seq_runtime.rows import Arrays, Reader, Row, batches, sources, uniform
@@ -263,6 +264,9 @@ def load(file: str | Path, threads: int = 1) -> Model:
             raise
         raise FileError(f"{file} cannot be read: {getattr(problem, 'strerror', None) or problem}") from problem
     try:
+        if data.startswith(b"PK"):
+            entry, numpy_network = opened(data)
+            return Model(description.read(entry), numpy_network)
         return Model(description.read(entries(data)[KEY]), OnnxNetwork(data, threads))
     except FileError as problem:
         raise FileError(f"{file}: {problem}") from problem

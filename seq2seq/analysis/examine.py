@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from seq2seq.analysis.breakdown import breakdowns
+from seq2seq.analysis.delay import delay
 from seq2seq.analysis.inspection import inspect
 from seq2seq.analysis.repetition import repetition
 from seq2seq.analysis.words import WordCounts
@@ -92,6 +93,7 @@ def examine(
                      for name, rows in chosen.items()},
         "decoding": decoding.specification()["init_args"],
         "length_limit": length_limit(task, split, predictions, decoding),
+        "delay": delay(task, split, predictions, decoding),
     }  # fmt: skip
     return Examined(predictions, results, each, metric.name, seen.alignments or [])
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 
+from seq2seq.decoding.hypotheses import TokenChoice
 from seq2seq.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ class Alternative:
     """Whether it is as long as the limit lets it be; None where there is no limit."""
     quantiles: dict[str, str] | None = None
     """The forecast of each quantile, of a task that makes several."""
+    tokens: tuple[TokenChoice, ...] = ()
+    """Of the best prediction, where alternatives are asked for: its tokens, the end included, each with its probability
+    and the most likely ones at its place."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from seq2seq.api.answers import Alternative, Answer, AnswerTable, AttentionMap, 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import decoding_rows, predict_texts
+from seq2seq.inference import decoding_rows, predict_texts, token_choices
 from seq2seq.inference.device import tf32
 from seq2seq.runs import checkpoint, hub
 from seq2seq.tasks.base import Task
@@ -44,19 +44,24 @@ class Model:
         counts = self.task.parameter_counts()["total"]
         return f"{type(self.task).__name__} of {self.path}: {counts:,} parameters on {self.device}"
 
-    def predict(self, texts: Sequence[str], n_best: int = 1, **decoding: Any) -> AnswerTable[Answer]:
+    def predict(
+        self, texts: Sequence[str], n_best: int = 1, alternatives: int | None = None, **decoding: Any
+    ) -> AnswerTable[Answer]:
         """The best predictions for each text, as `python -m seq2seq.predict` makes them.
 
         Args:
             texts: sources, or beginnings where the model reads no source.
             n_best: predictions for each.
+            alternatives: how many tokens that might stand at the place of each token of the best prediction are told.
             decoding: settings of the search that differ from the checkpoint's, such as `beam_size=10`.
         """
         texts = pairs.list_of_texts(texts, "predict")
         for number, text in enumerate(texts):
             if text and (text.strip() or self.task.has_no_source):
                 pairs.checked(self.task, text, f"texts[{number}]")
-        found = self._hypotheses(texts, self._decoding(n_best, decoding))
+        if alternatives is not None:
+            token_choices.check(self.task, alternatives, "alternatives")
+        found = self._hypotheses(texts, self._decoding(n_best, decoding), alternatives)
         rows = ((text, several[:n_best]) for text, several in zip(texts, found, strict=True))
         return AnswerTable(Answer(text, tuple(map(self._alternative, best))) for text, best in rows)
 
@@ -95,11 +100,17 @@ class Model:
         rows = zip(sentences, found, strict=True)
         return AnswerTable(pairs.tagged(self.task, sentence, best[0] if best else None) for sentence, best in rows)
 
-    def _hypotheses(self, texts: Sequence[str], decoding: Decoding) -> list[list[Hypothesis]]:
+    def _hypotheses(
+        self, texts: Sequence[str], decoding: Decoding, alternatives: int | None = None
+    ) -> list[list[Hypothesis]]:
         memory = decoding_rows.memory_of(self.device)
         fitting = decoding_rows.chosen(self.task, decoding, memory, self.max_length)
         with tf32(False):
-            return predict_texts.predict(self.task, texts, fitting, self.device, self.max_length)
+            found = predict_texts.predict(self.task, texts, fitting, self.device, self.max_length)
+            if alternatives is None:
+                return found
+            own = self.device, self.max_length
+            return token_choices.with_choices(self.task, texts, found, fitting, alternatives, *own)
 
     def _decoding(self, n_best: int, settings: dict[str, Any]) -> Decoding:
         """The checkpoint's search with some settings of this call."""
@@ -115,7 +126,9 @@ class Model:
 
     def _alternative(self, one: Hypothesis) -> Alternative:
         quantiles = self.task.quantile_texts(one)
-        return Alternative(self.task.text(one), one.score, tuple(one.token_scores), one.at_limit, quantiles)
+        return Alternative(
+            self.task.text(one), one.score, tuple(one.token_scores), one.at_limit, quantiles, tuple(one.choices or ())
+        )
 
 
 def load(run: str | Path, device: str = "cpu") -> Model:

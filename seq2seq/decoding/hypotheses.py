@@ -24,6 +24,24 @@ def without_gradients() -> Iterator[None]:
         yield
 
 
+class LikelyToken(NamedTuple):
+    """A token that might stand at a place."""
+
+    text: str
+    """As people look at it, the end as </s>."""
+    probability: float
+    """Given the source and the tokens before."""
+
+
+class TokenChoice(NamedTuple):
+    """A token of a hypothesis beside those that were the most likely at its place."""
+
+    text: str
+    probability: float
+    alternatives: list[LikelyToken]
+    """Best first, the token itself among them if it is one of the best."""
+
+
 class Hypothesis(NamedTuple):
     """A decoded sequence."""
 
@@ -37,6 +55,10 @@ class Hypothesis(NamedTuple):
     """In place of tokens, by tasks that forecast: of each quantile the vectors (steps, numbers)."""
     at_limit: bool | None = None
     """Whether it is as long as the limit lets it be, where there is one."""
+    unknowns: list[str] | None = None
+    """What stands in its text for each unknown token, where that was asked for."""
+    choices: list[TokenChoice] | None = None
+    """Its tokens, the end included, with those that might stand there, where that was asked for."""
 
 
 L = TypeVar("L", float, Tensor)

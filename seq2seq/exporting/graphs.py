@@ -33,7 +33,7 @@ from seq2seq.tasks.translation import Translation
 HYPOTHESES = ("tokens", "counts", "scores", "token_scores")
 """The outputs of what writes tokens or labels."""
 
-OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk")
+OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk", "wait_k", "replace_unknown")
 """Settings of search that a graph does not know."""
 
 EXAMPLE = {"sources": 3, "steps": 5, "hypotheses": 2, "longest": 7, "words": 6, "features": 9, "prompt": 4}
@@ -89,6 +89,8 @@ def graph_of(task: Task, decoding: Decoding) -> Graph:
         value = getattr(decoding, name)
         if value and (name, value) != ("groups", 1):
             raise InputError(f"decoding.{name} is {value!r}, which a file cannot hold; leave it out")
+    if task.waits(decoding) is not None:
+        raise InputError(f"model.wait_k is {task.waits(decoding)}, and a file reads the whole source; train without it")
     inputs = inputs_of(task)
     if isinstance(task, (Classification, Tagging)) and isinstance(task.reader.embedding, WordEmbedding):
         task.reader.embedding = Spelling(task.reader.embedding)
@@ -99,9 +101,9 @@ def graph_of(task: Task, decoding: Decoding) -> Graph:
     if isinstance(task, Tagging) and not isinstance(task.labeller, AutoregressiveTagger):
         return with_compute(Graph(task, inputs, HYPOTHESES, "hypotheses"), lambda given: labels(task, given, decoding))
     vocabulary = len(task.tokenizers.target)
-    if SMALL <= vocabulary < 2 * decoding.beam_size:
+    if SMALL <= vocabulary <= 2 * decoding.beam_size:
         raise InputError(f"decoding.beam_size is {decoding.beam_size}; of {vocabulary} tokens it may be at most "
-                         f"{vocabulary // 2} in a file")  # fmt: skip
+                         f"{(vocabulary - 1) // 2} in a file")  # fmt: skip
     inputs += inputs_of_search(task, decoding)
     graph = Graph(task, inputs, HYPOTHESES, "hypotheses")
     if isinstance(task, Tagging):
@@ -269,7 +271,7 @@ def read(step: Step, state: Carried, prompt: Tensor) -> tuple[Tensor, Carried]:
 def step_of(decoder: Decoder, state: State, unwritable: Tensor) -> tuple[Carried, Step]:
     """What a decoder carries from step to step, and the step, in which tokens that are no text have no chance."""
     vocabulary = decoder.output.layer.weight.shape[0]
-    never = torch.zeros(vocabulary, dtype=torch.bool).index_fill(0, unwritable, True)
+    never = torch.zeros(vocabulary).index_fill(0, unwritable, NEVER)  # a sum is quicker than a choice
     more = [one for one in (state.fed, state.coverage) if one is not None]
     count, source = len(state.recurrent), state.source
     if source.memory is not None:  # a loop may not see one tensor under two names, as keys and as values
@@ -281,7 +283,7 @@ def step_of(decoder: Decoder, state: State, unwritable: Tensor) -> tuple[Carried
         coverage = rest.pop(0) if state.coverage is not None else None
         log_probs, after = decoder.step(tokens, State(source, carried[:count], fed, coverage))
         kept = (one for one in (after.fed, after.coverage) if one is not None)
-        return log_probs.masked_fill(never, NEVER), (*after.recurrent, *kept)
+        return log_probs + never, (*after.recurrent, *kept)
 
     return Carried((*state.recurrent, *more), [1] * count + [0] * len(more)), step
 

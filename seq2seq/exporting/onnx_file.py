@@ -150,10 +150,33 @@ def quantized(file: Path, small: Path) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    model = onnx.load(file)
+    own_matrices(model.graph, {})
+    small.write_bytes(model.SerializeToString())
     with quiet():
         options = {"EnableSubgraph": True, "MatMulConstBOnly": True}
-        quantize_dynamic(file, small, weight_type=QuantType.QInt8, extra_options=options)
+        quantize_dynamic(small, small, weight_type=QuantType.QInt8, extra_options=options)
     model = onnx.load(small)
     del model.metadata_props[:]
     model.metadata_props.extend(onnx.load(file).metadata_props)
     small.write_bytes(model.SerializeToString())
+
+
+def own_matrices(graph: Any, outer: Mapping[str, Any]) -> None:
+    """Give each product with the transpose of a constant a constant of its own, in the order in which it is read.
+
+    A matrix that is an embedding too (Press and Wolf 2017) would be kept as the embedding wants it, and be multiplied
+    in 32 bits.
+    """
+    from onnx import numpy_helper
+
+    known = dict(outer) | {one.name: one for one in graph.initializer}
+    multiplied = {name for node in graph.node if node.op_type == "MatMul" for name in node.input}
+    for node in list(graph.node):
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                own_matrices(attribute.g, known)
+        if node.op_type == "Transpose" and node.input[0] in known and node.output[0] in multiplied:
+            turned = numpy_helper.to_array(known[node.input[0]]).T.copy()
+            graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
+            graph.node.remove(node)

@@ -19,6 +19,9 @@ from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
+from seq2seq_runtime.model import Network
+from seq2seq_runtime.npz_file import opened
+from seq2seq_runtime.onnx_file import OnnxNetwork
 
 Arrays = dict[str, np.ndarray]
 
@@ -27,20 +30,15 @@ class Exported:
     """A file, and the task that it came from."""
 
     def __init__(self, file: Path, task: Task, decoding: Decoding) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
-        self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        self.names = [one.name for one in self.session.get_inputs()]
+        data = file.read_bytes()
+        arrays = data.startswith(b"PK")
+        self.network: Network = opened(data)[1] if arrays else OnnxNetwork(data, torch.get_num_threads())
         self.task, self.decoding = task, decoding
 
     def predict(self, batch: Batch) -> list[list[Hypothesis]]:
         """The hypotheses of each row, best first."""
         given = inputs(self.task, batch, self.decoding)
-        outputs = self.session.run(None, {name: given[name] for name in self.names})
-        found = dict(zip((one.name for one in self.session.get_outputs()), outputs, strict=True))
+        found = self.network.run({name: given[name] for name in self.network.inputs})
         if isinstance(self.task, Forecasting):
             return self.task.hypotheses(torch.from_numpy(found["forecasts"]))
         if isinstance(self.task, Classification):

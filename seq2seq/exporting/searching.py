@@ -16,7 +16,7 @@ from seq2seq.decoding.constraints import LEAST
 from seq2seq.decoding.hypotheses import divisor
 
 SMALL = 64
-"""Tokens of a vocabulary that may have fewer than twice the hypotheses."""
+"""Tokens of a vocabulary that may have twice the hypotheses or fewer."""
 
 Tensors = tuple[Tensor, ...]
 Step = Callable[[Tensor, Tensor, Tensors], tuple[Tensor, Tensors]]
@@ -71,6 +71,24 @@ class Rules(NamedTuple):
     no_repeat: int = 0
     """No n-gram of this n occurs twice; 0 allows all."""
 
+    def candidates(self, log_probs: Tensor, tokens: Tensor, time: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """What may follow, (B, K, count + 1) log-probabilities and tokens: the best others, then the end.
+
+        The arguments are those of `apply`. Only the best are looked at: each pass over a vocabulary takes its time.
+        """
+        free = log_probs[..., self.end : self.end + 1]
+        ending = free.masked_fill((self.least > time).view(-1, 1, 1), NEVER)
+        if self.no_repeat:
+            log_probs = log_probs.masked_fill(self.again(tokens, time, log_probs.shape[-1]), NEVER)
+        best, token = most_likely(log_probs, count)
+        best = best.masked_fill(token == self.end, NEVER)
+        stuck = torch.maximum(best.amax(-1, keepdim=True), ending) == NEVER
+        ending = torch.where(stuck, free.clamp(min=LEAST), ending)
+        forced = (self.limits <= time + 1).view(-1, 1, 1)
+        ending = torch.where(forced, ending.clamp(min=LEAST), ending)
+        ends = torch.full_like(token[..., :1], self.end)
+        return torch.cat((best.masked_fill(forced, NEVER), ending), -1), torch.cat((token, ends), -1)
+
     def apply(self, log_probs: Tensor, tokens: Tensor, time: Tensor) -> Tensor:
         """As `Constraints.forbid`: log_probs (B, K, V), tokens (B, K, N), of which `time` () have been chosen."""
         ends = torch.arange(log_probs.shape[-1]) == self.end
@@ -116,14 +134,10 @@ def beam_search(
     def body(time: Tensor, *carried: Tensor) -> Tensors:
         beam, before = Beam(*carried[:8]), carried[8:]
         log_probs, after = step(beam.last, time, before)  # (B, K, V)
-        log_probs = rules.apply(log_probs, beam.tokens, time)
-        forced = (rules.limits <= time + 1).view(-1, 1, 1)
-        ends = torch.arange(log_probs.shape[-1]) == end
-        log_probs = torch.where(forced & ends, log_probs.clamp(min=LEAST), log_probs.masked_fill(forced & ~ends, NEVER))
-        best, token = most_likely(log_probs, 2 * size)
+        best, token = rules.candidates(log_probs, beam.tokens, time, 2 * size + 1)
         totals, index = (beam.totals.unsqueeze(-1) + best).flatten(1).topk(2 * size, -1)  # (B, 2K)
         totals = totals.masked_fill(later, NEVER)
-        parent, token = index // (2 * size), token.flatten(1).gather(1, index)
+        parent, token = index // (2 * size + 2), token.flatten(1).gather(1, index)
         here = places == time
         tokens = torch.where(here, token.unsqueeze(-1), follow(beam.tokens, parent))
         scores = torch.where(here, best.flatten(1).gather(1, index).unsqueeze(-1), follow(beam.scores, parent))

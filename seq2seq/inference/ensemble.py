@@ -39,8 +39,9 @@ class Ensemble(Task):
     def check(self, text: str) -> None:
         cast(Task, self.members[0]).check(text)
 
-    def start_of_search(self, batch: Batch) -> tuple[StepFunction[EnsembleState], EnsembleState]:
-        steps, states = zip(*(cast(Task, member).start_of_search(batch) for member in self.members), strict=True)
+    def start_of_search(self, batch: Batch, decoding: Decoding) -> tuple[StepFunction[EnsembleState], EnsembleState]:
+        starts = (cast(Task, member).start_of_search(batch, decoding) for member in self.members)
+        steps, states = zip(*starts, strict=True)
 
         def step(tokens: Tensor, state: EnsembleState) -> tuple[Tensor, EnsembleState]:
             total, *others = (one(tokens, own) for one, own in zip(steps, state.members, strict=True))
@@ -54,7 +55,7 @@ class Ensemble(Task):
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
-            step, state = self.start_of_search(batch)
+            step, state = self.start_of_search(batch, decoding)
         limits = to_device(self.limits(batch.source_lengths, decoding), batch.source.device)
         return self.search(step, state, limits, batch.row_keys, decoding)
 

@@ -43,7 +43,7 @@ def batches(split: Split, decoding: Decoding, device: torch.device, share: slice
     """
     order = consecutive(len(split), decoding.sources) if split.row_format.consecutive else None
     for rows in (order or evaluation_batches(split.source_lengths(), decoding.sources))[share]:
-        yield split.batch(rows).to(device)
+        yield split.batch_with_texts(rows).to(device)
 
 
 def predict(
@@ -63,11 +63,7 @@ def predict(
     if task.has_no_source:
         return task.generate_from_prompts(texts, before, (), decoding, share)[0]
     filled = [row for row, text in enumerate(texts) if text.strip()]
-    kept = [texts[row] for row in filled]
-    source = Ragged.of(task.tokenizers.source.encode(kept))
-    no_tokens = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
-    target = Ragged(no_tokens, np.zeros(len(kept) + 1, dtype=np.int64))
-    split = Split(Texts(kept, kept), source, target, max_length, fitting(task.row_format, task.tokenizers))
+    split = split_of(task, [texts[row] for row in filled], max_length)
     if share.start in (None, 0):  # once for all processes
         split.warn_of_cuts()
     result: list[list[Hypothesis]] = [[] for _ in texts]
@@ -76,6 +72,14 @@ def predict(
         for row, hypotheses in zip(batch.rows.tolist(), task.predict(batch, decoding), strict=True):
             result[filled[row]] = hypotheses
     return result
+
+
+def split_of(task: Task, texts: Sequence[str], max_length: int) -> Split:
+    """Sources without targets, cut to max_length tokens."""
+    source = Ragged.of(task.tokenizers.source.encode(texts))
+    no_tokens = np.zeros((0, *([] if (width := task.tokenizers.target.width) is None else [width])))
+    target = Ragged(no_tokens, np.zeros(len(texts) + 1, dtype=np.int64))
+    return Split(Texts(texts, texts), source, target, max_length, fitting(task.row_format, task.tokenizers))
 
 
 def decoding_for(task: Task, decoding: Decoding, n_best: int, asked: str, beam: str) -> Decoding:

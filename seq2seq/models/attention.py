@@ -35,7 +35,12 @@ class Memory(NamedTuple):
     values: Tensor
     """(B, S, M), or what the attention makes of them"""
     padding: Tensor
-    """(B, S), true where there is no source token; real tokens come first"""
+    """(B, S), true where there is no source token; real tokens come first. (B, T, S) where each query sees others"""
+
+    @property
+    def unseen(self) -> Tensor:
+        """(B, 1 or T, S), true where a query may not look."""
+        return self.padding if self.padding.dim() == 3 else self.padding.unsqueeze(1)
 
     def select(self, rows: Tensor) -> "Memory":
         """The memory of the given sources (B',)."""
@@ -122,7 +127,7 @@ class Attention(NetworkPart):
 
     def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
         """(B, T, Q) to (B, T, S)."""
-        return normalize(self.scores(queries, memory.keys, coverage), memory.padding.unsqueeze(1), self.normalizer)
+        return normalize(self.scores(queries, memory.keys, coverage), memory.unseen, self.normalizer)
 
     def read(self, weights: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """What `weights` made to contexts (B, T, C) and weights (B, T, S)."""
@@ -303,11 +308,11 @@ class LocalP(Attention):
 
     def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
         position = at_least_32_bits(self.vector(self.map(queries).tanh()))  # bfloat16 cannot tell 300 from 301
-        lengths = memory.padding.logical_not().sum(-1).view(-1, 1, 1)
-        tokens = torch.arange(1, memory.padding.shape[1] + 1, device=position.device)
+        lengths = memory.unseen.logical_not().sum(-1, keepdim=True)  # (B, 1 or T, 1)
+        tokens = torch.arange(1, memory.keys.shape[1] + 1, device=position.device)
         distance = tokens - lengths * position.sigmoid()  # (B, T, S)
         scores = self.scores(queries, memory.keys).masked_fill(distance.abs() > self.window, -torch.inf)
-        weights = normalize(scores, memory.padding.unsqueeze(1), self.normalizer)
+        weights = normalize(scores, memory.unseen, self.normalizer)
         return weights * (distance / self.window).square().mul(-2).exp()
 
 
@@ -349,9 +354,9 @@ class MultiHeadAdditive(Additive):
     def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
         """(B, heads, T, S)"""
         scores = self.scores(queries, memory.keys, coverage).permute(0, 3, 1, 2)
-        return normalize(scores, memory.padding[:, None, None], self.normalizer)
+        return normalize(scores, memory.unseen.unsqueeze(1), self.normalizer)
 
     def read(self, weights: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        values = memory.values.view(*memory.padding.shape, self.heads, -1).transpose(1, 2)  # (B, heads, S, Q / heads)
+        values = memory.values.view(*memory.keys.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, S, Q / heads)
         contexts = weights.to(values.dtype) @ values
         return contexts.transpose(1, 2).flatten(2), weights.mean(1)

@@ -69,12 +69,22 @@ class SourceMemory(NamedTuple):
     """(B, F), vectors of the row's features, when they are fed at every step."""
     memory: Memory | None
     """What attention looks at: one copy for each source, however many hypotheses there are."""
+    wait: int | None = None
+    """Source tokens that the first step of a known target sees, each further one seeing one more; None for all."""
+
+    def seen(self, time: int, steps: int) -> Memory | None:
+        """What attention looks at in as many steps from `time` on."""
+        if self.memory is None or self.wait is None:
+            return self.memory
+        places = torch.arange(self.ids.shape[1], device=self.ids.device)
+        read = torch.arange(self.wait + time, self.wait + time + steps, device=places.device)
+        return self.memory._replace(padding=self.memory.unseen | (places >= read.unsqueeze(1)))
 
     def select(self, rows: Tensor) -> "SourceMemory":
         """The given sources (B',)."""
         vector, features = (None if it is None else it.index_select(0, rows) for it in (self.vector, self.features))
         memory = None if self.memory is None else self.memory.select(rows)
-        return SourceMemory(self.ids.index_select(0, rows), vector, features, memory)
+        return SourceMemory(self.ids.index_select(0, rows), vector, features, memory, self.wait)
 
 
 class State(NamedTuple):
@@ -224,7 +234,7 @@ class Decoder(nn.Module):
         else:
             inputs = torch.cat([embedded, *self.constant_inputs(state.source, tokens.shape[1])], dim=-1)
             hidden, recurrent = self.recurrent(inputs, state.recurrent, noise=noise)  # (B, T, H)
-            seen = StepOutputs(embedded, hidden, *self.attend(hidden, state))
+            seen = StepOutputs(embedded, hidden, *self.attend(hidden, state, 0))
             after = state._replace(recurrent=recurrent)
         outputs = self.outputs(seen, after)
         return outputs._replace(features=self.last_dropout(outputs.features, noise))
@@ -251,6 +261,8 @@ class Decoder(nn.Module):
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """The last tokens (B, K) of all hypotheses to log-probabilities (B, K, V) in nats, and the next state."""
+        if state.source.wait is not None:
+            raise TypeError("a source that is read step by step is read by models/simultaneous.py")
         seen, after = self.advance(self.embedding(tokens), state)
         return self.log_probs(self.outputs(seen, after), state.source), after
 
@@ -261,7 +273,7 @@ class Decoder(nn.Module):
         counts, context, weights = embedded.shape[:2], None, None
         inputs = [embedded, *self.constant_inputs(state.source, counts[1])]
         if self.options.attend_from == "before":
-            context, weights = self.attend(state.recurrent[0][-1].view(*counts, -1), state)
+            context, weights = self.attend(state.recurrent[0][-1].view(*counts, -1), state, time)
             inputs.append(present(context))
         elif state.fed is not None:
             inputs.append(state.fed.view(*counts, -1).to(embedded.dtype))
@@ -271,7 +283,7 @@ class Decoder(nn.Module):
             first = tuple(tensor[:below] for tensor in first)
         hidden, recurrent = self.recurrent.step(flat, first, None, masks and masks.bottom, time)
         if self.options.attend_from != "before":
-            context, weights = self.attend(hidden.view(*counts, -1), state)
+            context, weights = self.attend(hidden.view(*counts, -1), state, time)
         if self.above is not None:
             entering = masked(hidden, masks and masks.between, time)
             first = tuple(tensor[below:] for tensor in state.recurrent)
@@ -298,13 +310,14 @@ class Decoder(nn.Module):
         given = (source.vector, source.features)
         return [vector.unsqueeze(1).expand(-1, steps, -1) for vector in given if vector is not None]
 
-    def attend(self, queries: Tensor, state: State) -> tuple[Tensor | None, Tensor | None]:
-        """Context and weights of the attention, if there is one, for queries (B, T, H)."""
-        if self.attention is None or state.source.memory is None:
+    def attend(self, queries: Tensor, state: State, time: int) -> tuple[Tensor | None, Tensor | None]:
+        """Context and weights of the attention, if there is one, for queries (B, T, H) from the step `time` on."""
+        memory = state.source.seen(time, queries.shape[1])
+        if self.attention is None or memory is None:
             return None, None
         seen = state.coverage if self.covers else None
         coverage = None if seen is None else seen.view(*queries.shape[:2], -1)
-        context, weights = self.attention(queries, state.source.memory, coverage)
+        context, weights = self.attention(queries, memory, coverage)
         return context, weights
 
     def features(self, seen: StepOutputs, source: SourceMemory) -> Tensor:

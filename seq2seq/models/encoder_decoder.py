@@ -42,17 +42,23 @@ class EncoderDecoder(nn.Module):
         decoder: DecoderOptions,
         normalizer: Normalizer = "softmax",
         padding: int = 0,
+        wait: int | None = None,
     ) -> None:
-        """stack: of the decoder, unless its options say otherwise; padding: the id that stands for no token."""
+        """stack: of the decoder, unless its options say otherwise; padding: the id that stands for no token.
+
+        wait: source tokens that are read before the first target token, one more before each further one.
+        """
         super().__init__()
         refuse_contradictions(vocabularies, stack, encoder, bridge, attention, decoder, normalizer)
+        if wait is not None:
+            refuse_waiting(f"model.wait_k {wait}", encoder, bridge, attention, decoder)
         features = encoder.feature_size
         reader: Embedding | Projection
         if vocabularies.width is None:
             reader = Embedding(vocabularies.source, embedding_size, features, padding)
         else:
             reader = Projection(vocabularies.width, embedding_size)
-        self.options = decoder
+        self.options, self.wait = decoder, wait
         self.encoder = Encoder(reader, stack, encoder)
         above = stack._replace(layers=decoder.layers or stack.layers)
         shapes = StateShape(stack.layers, self.encoder.size), StateShape(above.layers, above.hidden_size)
@@ -76,6 +82,7 @@ class EncoderDecoder(nn.Module):
             encoding.vector if self.options.context_every_step else None,
             cast(Embedding, self.encoder.embedding).features(source[:, 0]) if self.options.features else None,
             None if attention is None else attention.memory(encoding.states, encoding.padding),
+            self.wait,
         )
         return self.decoder.start(self.bridge(encoding.final), seen)
 
@@ -124,3 +131,21 @@ def refuse_contradictions(
     for legal, message in rules:
         if not legal:
             raise InputError(message)
+
+
+def refuse_waiting(
+    setting: str, encoder: EncoderOptions, bridge: Bridge, attention: Attention | None, decoder: DecoderOptions
+) -> None:
+    """Raise InputError for a network that needs the whole source before the first target token."""
+    rules = [
+        (attention is not None, "needs an attention such as Additive, which sees what has been read"),
+        (not encoder.bidirectional, "reads the source forwards; set model.encoder.bidirectional to false"),
+        (not encoder.reverse, "reads the source forwards; set model.encoder.reverse to false"),
+        (not bridge.uses_source, "begins before the source has ended, and model.bridge "
+         f"{type(bridge).__name__} hands on the state at its end; choose Zeros or Learned"),
+        (not decoder.context_every_step, "begins before the source has ended; set model.decoder.context_every_step, "
+         "which feeds the vector of all of it, to false"),
+    ]  # fmt: skip
+    for legal, message in rules:
+        if not legal:
+            raise InputError(f"{setting} {message}")

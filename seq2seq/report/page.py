@@ -24,6 +24,7 @@ from seq2seq.report.wording import (
     SCORES,
     count,
     decimals_of,
+    delay_sentence,
     duration,
     finite,
     heading,
@@ -56,6 +57,7 @@ class Scores(NamedTuple):
     scores: list[ScoreLine]
     decoding: str
     limit: str
+    delay: str
 
 
 def write_run(folder: Path, path: Path | None = None) -> Path:
@@ -169,8 +171,8 @@ def scores_of(name: str, main: Mapping[str, Any]) -> Scores:
     metrics = part(main, "metrics")
     settings = {key: value for key, value in part(main, "decoding").items() if value not in (None, "")}
     lines = [score(key, part(metrics, key)) for key in metrics]
-    limit = limit_sentence(part(main, "length_limit"))
-    return Scores(name, count(main.get("rows"), "row"), lines, phrase(settings), limit)
+    limit, delay = limit_sentence(part(main, "length_limit")), delay_sentence(part(main, "delay"))
+    return Scores(name, count(main.get("rows"), "row"), lines, phrase(settings), limit, delay)
 
 
 # The run card

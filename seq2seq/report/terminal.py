@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seq2seq.report.wording import limit_sentence, part, shortened
+from seq2seq.report.wording import delay_sentence, limit_sentence, part, shortened
 
 
 def lined_up(texts: Sequence[str], width: int = 160) -> list[str]:
@@ -25,9 +25,11 @@ def summary(results: Mapping[str, Any], split: str) -> str:
 
 
 def shown(results: Mapping[str, Any], split: str) -> str:
-    """What the limit of length has done, and five examples, for the terminal."""
+    """What the limit of length has done, how far writing lags behind reading, and examples, for the terminal."""
     limit = part(results["splits"][split], "length_limit")
     lines = ["", limit_sentence(limit)] if limit.get("ended") or limit.get("longer") else []
+    delay = delay_sentence(part(results["splits"][split], "delay"))
+    lines += ["", delay] if delay else []
     for row in results["splits"][split]["examples"]["random"][:5]:
         source, reference, prediction = lined_up([row[name] for name in ("source", "reference", "prediction")])
         lines += ["", *([f"  source      {source}"] if source else [])]

@@ -107,6 +107,17 @@ def limit_sentence(limit: Mapping[str, Any]) -> str:
     )
 
 
+def delay_sentence(delay: Mapping[str, Any]) -> str:
+    """How far a translation that is written while its source is read lags behind it; empty where nothing is known."""
+    wait, lagging, proportion = (delay.get(key) for key in ("wait_k", "average_lagging", "average_proportion"))
+    if not all(is_number(one) for one in (wait, lagging, proportion)):
+        return ""
+    return (
+        f"wait-{number(wait)}: average lagging {number(lagging, 2)} source tokens, "
+        f"average proportion {number(proportion, 2)}"
+    )
+
+
 def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

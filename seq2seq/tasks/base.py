@@ -28,7 +28,7 @@ from seq2seq.models.cells import LSTM, Cell, CellState
 from seq2seq.models.dropout import number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
-from seq2seq.tasks import least_risk, length_limits, words
+from seq2seq.tasks import least_risk, length_limits, unknown_words, words
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
 from seq2seq.tasks.token_rows import TokenRows
@@ -175,6 +175,16 @@ class Task(nn.Module, Part):
                 f"decoding.coverage_penalty is {decoding.coverage_penalty}, but nothing here attends to a source; set "
                 "it to 0, or train a translation with model.attention"
             )
+        unknown_words.check(decoding, self.tokenizers, self.attends)
+        if decoding.wait_k is not None and type(self).waits is Task.waits:
+            kind = type(self).__name__
+            raise InputError(
+                f"decoding.wait_k is {decoding.wait_k}, but this {kind} does not read while it writes; set it to null"
+            )
+
+    def waits(self, decoding: Decoding) -> int | None:
+        """Source tokens that are read before the first target token is chosen; None for all of them."""
+        return None
 
     @property
     def attends(self) -> bool:
@@ -235,7 +245,7 @@ class Task(nn.Module, Part):
 
     # Search.
 
-    def start_of_search(self, batch: Batch) -> tuple[StepFunction[Any], Any]:
+    def start_of_search(self, batch: Batch, decoding: Decoding) -> tuple[StepFunction[Any], Any]:
         """One step of the search, and the state before the first, by tasks of which several can predict together."""
         raise TypeError(f"a {type(self).__name__} predicts alone")
 

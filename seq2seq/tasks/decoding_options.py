@@ -49,6 +49,11 @@ class Decoding(Part):
         include: words or phrases that every prediction holds, as the tokens that they are made of (Post and Vilar
             2018); needs a beam, a wider one for more of them. null for none.
         avoid: words or phrases that no prediction holds, however they are made of tokens; null for none.
+        wait_k: source tokens that are read before the first target token is chosen, one more before each further one
+            (Ma et al. 2019); null for what model.wait_k says.
+        replace_unknown: let predictions hold unknown words, and write in place of each the source word that attention
+            looks at most (Luong et al. 2015b; Jean et al. 2015); for whole words and models with attention.
+        dictionary: file with two columns, source words and what is written for them then; null to copy every word.
         temperature: draw beam_size predictions at random, with log-probabilities divided by this, instead of searching
             for the best; null to search.
         top_k: draw from the k most likely tokens; null for all.
@@ -74,6 +79,9 @@ class Decoding(Part):
     no_repeat_ngram: int = 0
     include: list[str] | None = None
     avoid: list[str] | None = None
+    wait_k: int | None = None
+    replace_unknown: bool = False
+    dictionary: str | None = None
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
@@ -102,6 +110,12 @@ class Decoding(Part):
             check_range("decoding.max_length_ratio", self.max_length_ratio, 0, 1000)
         if self.max_length is not None:
             check_range("decoding.max_length", self.max_length, max(1, self.min_length))
+        if self.dictionary is not None and not self.replace_unknown:
+            raise InputError(
+                f"decoding.dictionary {self.dictionary} is for unknown words; set decoding.replace_unknown to true"
+            )
+        if self.wait_k is not None:
+            check_range("decoding.wait_k", self.wait_k, 1)
         if self.top_k is not None:
             check_range("decoding.top_k", self.top_k, 1)
         for name in ("temperature", "top_p"):

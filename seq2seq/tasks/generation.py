@@ -205,7 +205,7 @@ class Generation(RecurrentTask):
         log_probs[..., self.unwritable] = -torch.inf
         return log_probs, state
 
-    def start_of_search(self, batch: Batch) -> tuple[StepFunction[State], State]:
+    def start_of_search(self, batch: Batch, decoding: Decoding) -> tuple[StepFunction[State], State]:
         return self.step, self.start(batch)
 
     def generate_from_prompts(

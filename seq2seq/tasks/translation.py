@@ -1,30 +1,38 @@
 """Translation: any text to any text (asynchronous many-to-many)."""
 
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.tokenizers.base import PAD
+from seq2seq.data.tokenizers.base import PAD, UNK
+from seq2seq.data.tokenizers.units import NoSource, Separated
 from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
+from seq2seq.models import simultaneous
 from seq2seq.models.attention import Attention, Normalizer
 from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.decoder import DecoderOptions, DecoderOutputs, SourceMemory, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies
+from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies, refuse_waiting
 from seq2seq.models.fixed_vector import Bridge, Copy
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
+from seq2seq.models.simultaneous import ReadingState
 from seq2seq.pinned_copy import to_device
+from seq2seq.tasks import unknown_words
 from seq2seq.tasks.base import RecurrentTask, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_output
+
+M = TypeVar("M", State, ReadingState)
 
 
 @dataclass(eq=False, repr=False)
@@ -41,6 +49,8 @@ class Translation(RecurrentTask):
         label_smoothing: share of probability spread over the vocabulary (Szegedy et al. 2016).
         coverage_loss: weight of looking again at the same source tokens (See et al. 2017, eq. 12 and 13).
         scheduled_sampling: how often the network reads its own tokens in training; null for never.
+        wait_k: source tokens that are read before the first target token is chosen, one more before each further one
+            (Ma et al. 2019); null for the whole source.
         metrics: scores of a split, the first of which selects the best checkpoint (Bleu, Chrf, ExactMatch); null
             for these three.
     """
@@ -56,6 +66,7 @@ class Translation(RecurrentTask):
     label_smoothing: float = 0.0
     coverage_loss: float = 0.0
     scheduled_sampling: ScheduledSampling | None = None
+    wait_k: int | None = None
     unwritable: Tensor = field(init=False)
     """Ids that are no text, never predicted."""
 
@@ -64,7 +75,7 @@ class Translation(RecurrentTask):
         source, target = self.tokenizers
         sizes = Vocabularies(source.sizes, target.sizes, source is target, source.width)
         parts = self.encoder, self.bridge, self.attention, self.decoder, self.output
-        self.network = EncoderDecoder(sizes, self.embedding_size, Stack.of(self), *parts, PAD)
+        self.network = EncoderDecoder(sizes, self.embedding_size, Stack.of(self), *parts, PAD, self.wait_k)
         self.register_buffer("unwritable", torch.from_numpy(target.unwritable), persistent=False)
 
     def usual_metrics(self) -> list[Metric]:
@@ -73,6 +84,12 @@ class Translation(RecurrentTask):
     def refuse_wrong_settings(self) -> None:
         check_range("model.label_smoothing", self.label_smoothing, 0, 1)
         check_range("model.coverage_loss", self.coverage_loss, 0)
+        if self.wait_k is not None:
+            check_range("model.wait_k", self.wait_k, 1)
+            if isinstance(self.tokenizers.source, NoSource):
+                raise InputError(
+                    f"model.wait_k is {self.wait_k}, but data.tokenizer NoSource reads nothing; set it to null"
+                )
         if self.tokenizers.target.width is not None:
             raise InputError("the target is made of vectors, but a translation writes text; set task: Forecasting")
         if self.label_smoothing and (self.decoder.copy or self.output != "softmax"):
@@ -149,22 +166,61 @@ class Translation(RecurrentTask):
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
-            state = self.encode(batch)
-        return self.search_from(state, batch, decoding)
+            step, state = self.start_of_search(batch, decoding)
+        return self.search_from(step, state, batch, decoding)
 
-    def start_of_search(self, batch: Batch) -> tuple[StepFunction[State], State]:
-        return self.step, self.encode(batch)
+    def start_of_search(self, batch: Batch, decoding: Decoding) -> tuple[StepFunction[Any], Any]:
+        wait = self.waits(decoding)
+        if wait is None:
+            return self.step_of(decoding), self.encode(batch)
+        lengths = to_device(batch.source_lengths, batch.source.device)
+        return self.step_of(decoding), self.start_reading(batch.source, lengths, wait)
 
-    def search_from(self, state: State, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        """The best hypotheses of sources that have been encoded."""
+    def step_of(self, decoding: Decoding) -> StepFunction[Any]:
+        """The step of a search, in which unknown words may be chosen if they are replaced later."""
+        if not decoding.replace_unknown:
+            return self.step
+        return partial(self.step, unwritable=self.unwritable[self.unwritable != UNK])
+
+    def start_reading(self, source: Tensor, lengths: Tensor, wait: int) -> ReadingState:
+        """The state before the first step of a search that reads sources (B, S) as it writes; lengths (B,)."""
+        return simultaneous.start(self.network, source, lengths, wait)
+
+    def waits(self, decoding: Decoding) -> int | None:
+        return decoding.wait_k or self.wait_k
+
+    def search_from(
+        self, step: StepFunction[Any], state: Any, batch: Batch, decoding: Decoding
+    ) -> list[list[Hypothesis]]:
+        """The best hypotheses of sources whose search has started."""
         limits = to_device(self.limits(batch.source_lengths, decoding), batch.source.device)
-        if not decoding.coverage_penalty:
-            return self.search(self.step, state, limits, batch.row_keys, decoding)
 
         def bonus(state: State) -> Tensor:
             return decoding.coverage_penalty * state.left_out()
 
-        return self.search(self.step, state.counting(), limits, batch.row_keys, decoding, None, bonus)
+        covers = decoding.coverage_penalty > 0
+        state = state.counting() if covers else state
+        found = self.search(step, state, limits, batch.row_keys, decoding, None, bonus if covers else None)
+        if not decoding.replace_unknown:
+            return found
+        return unknown_words.replaced(self.network, batch, found, decoding, self.tokenizers, self.waits(decoding))
+
+    def text(self, hypothesis: Hypothesis) -> str:
+        target = self.tokenizers.target
+        if hypothesis.unknowns is None or not isinstance(target, Separated):
+            return super().text(hypothesis)
+        return target.filled(hypothesis.tokens, hypothesis.unknowns)
+
+    def check_decoding(self, decoding: Decoding) -> None:
+        super().check_decoding(decoding)
+        if decoding.wait_k is not None:
+            setting = f"decoding.wait_k {decoding.wait_k}"
+            refuse_waiting(setting, self.encoder, self.bridge, self.attention, self.decoder)
+        if decoding.coverage_penalty and self.waits(decoding) is not None:
+            raise InputError(
+                f"decoding.coverage_penalty is {decoding.coverage_penalty}, but with wait_k {self.waits(decoding)} a "
+                "hypothesis may end before the source has been read; set it to 0"
+            )
 
     @property
     def attends(self) -> bool:
@@ -180,7 +236,10 @@ class Translation(RecurrentTask):
         with without_gradients():
             encoded = self.encode(batch)
             loss = self.reference_loss(batch, encoded)
-        return Validated(self.search_from(encoded, batch, decoding), None, state, loss)
+            start: tuple[StepFunction[Any], Any] = self.step_of(decoding), encoded
+            if self.waits(decoding) is not None:
+                start = self.start_of_search(batch, decoding)
+        return Validated(self.search_from(*start, batch, decoding), None, state, loss)
 
     def validation_loss(self, batch: Batch) -> Tensor:
         return self.reference_loss(batch, self.encode(batch))
@@ -197,10 +256,15 @@ class Translation(RecurrentTask):
     def loss_is_likelihood(self) -> bool:
         return self.output == "softmax"
 
-    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step of the search; tokens that are no text are never chosen."""
-        log_probs, state = self.network.decoder.step(tokens, state)
-        return log_probs.index_fill_(-1, self.unwritable, -torch.inf), state
+    def step(self, tokens: Tensor, state: M, unwritable: Tensor | None = None) -> tuple[Tensor, M]:
+        """One step of the search; tokens that are no text are never chosen, or those of `unwritable`."""
+        log_probs: Tensor
+        if isinstance(state, ReadingState):
+            log_probs, state = simultaneous.step(self.network, tokens, state)
+        else:
+            log_probs, state = self.network.decoder.step(tokens, state)
+        never = self.unwritable if unwritable is None else unwritable
+        return log_probs.index_fill_(-1, never, -torch.inf), state
 
 
 def repeated(weights: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def refuse_other_shape(metric: Metric, counts: Any, rows: int) -> None:
 def own_prediction(task: Task, validation: Split) -> Prediction:
     """What the task predicts for the first row, with all that its metrics may look at."""
     task.eval()
-    [predicted] = Predictor(task, task.decoding.greedy())(validation.batch(np.array([0])))
+    [predicted] = Predictor(task, task.decoding.greedy())(validation.batch_with_texts(np.array([0])))
     task.train()
     return with_texts(predicted, validation.texts)
 

@@ -318,6 +318,7 @@ def test_what_8_bits_change_is_tested_where_enough_rows_differ(worse: int, told:
             r"decoding\.coverage_penalty .*0\.2",
         ),
         ([str(RUN), "--output", "new.onnx", "--decoding.avoid", "[cat]"], r"decoding\.avoid"),
+        ([str(RUN), "--output", "new.onnx", "--decoding.wait_k", "3"], r"decoding\.wait_k .*3"),
         ([str(RUN), "--output", "new.onnx", "--data.path", "elsewhere"], "elsewhere"),
     ],
 )

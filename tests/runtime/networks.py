@@ -1,7 +1,8 @@
 """An exported graph without the file: what a runtime asks is answered by torch, with Python's loop in the graph's place."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,11 @@ class TorchNetwork:
         with torch.no_grad():
             found = self.graph(*(torch.from_numpy(np.asarray(given[one.name])) for one in self.graph.inputs))
         return dict(zip(self.graph.outputs, (one.numpy() for one in found), strict=True))
+
+
+def some(names: Iterable[str], *fast: str) -> list[Any]:
+    """Names as parameters of a test, those that are not `fast` for the slow set."""
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def entry_of(task: Task, decoding: Decoding, max_length: int = 512) -> str:

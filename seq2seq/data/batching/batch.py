@@ -1,5 +1,6 @@
 """Batch: what travels from the data to a task."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +63,8 @@ class Batch(NamedTuple):
     """Number of the optimiser step, from 0."""
     ids: Tensor | None = None
     """The source before it went to a device."""
+    texts: Sequence[str] | None = None
+    """Of the sources, where predictions are made."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its ids on `device`; what says how many there are stays on the CPU, where it is read."""
@@ -71,4 +74,4 @@ class Batch(NamedTuple):
     def part(self, rows: slice) -> "Batch":
         """Some of the rows, with the padding of all."""
         cut: dict[str, Any] = {name: value[rows] for name, value in self._asdict().items() if isinstance(value, Tensor)}
-        return self._replace(**cut)
+        return self._replace(**cut, texts=None if self.texts is None else self.texts[rows])

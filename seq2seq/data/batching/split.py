@@ -90,6 +90,10 @@ class Split:
         keys = torch.from_numpy(rows if row_keys is None else row_keys)
         return Batch(torch.from_numpy(rows), keys, source, source_lengths, target, target_lengths, step_tokens)
 
+    def batch_with_texts(self, rows: np.ndarray) -> Batch:
+        """The given rows, with the texts of their sources."""
+        return self.batch(rows)._replace(texts=[self.texts.source[row] for row in rows.tolist()])
+
     def drawn(self, rows: Rows, tokenizers: Tokenizers, seed: int) -> "Split":
         """The rows of a step alone, segmented at random; one that would get too long keeps its best segmentation."""
         sides = []
@@ -226,7 +230,7 @@ class Evaluation(Dataset[Batch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Batch:
-        return self.split.batch(self.batches[index])
+        return self.split.batch_with_texts(self.batches[index])
 
 
 class Loader(DataLoader[Any]):

@@ -52,6 +52,27 @@ class Tokenizer(Part):
         """The text of ids, on one line."""
         raise TypeError(f"{type(self).__name__} does not say how to decode")
 
+    # Texts that are read and written bit by bit.
+
+    @property
+    def boundary(self) -> str:
+        """What ends a part of a text whose ids follow from that part alone; empty where each character is one."""
+        raise InputError(
+            f"data.tokenizer {type(self).__name__} needs a whole source, and --stream reads word by word; train with "
+            "Words, Characters or SentencePiece with model_type bpe"
+        )
+
+    def encode_part(self, part: str) -> list[int]:
+        """The ids of a part between boundaries: all parts one after the other have those of the text."""
+        return self.encode([part])[0]
+
+    def settled(self, text: str) -> str:
+        """The beginning of a decoded text that stays whatever id comes next."""
+        raise InputError(
+            f"what {type(self).__name__} has written may change with its next token, so --stream cannot show it; train "
+            "with Words, Characters or SentencePiece as data.target_tokenizer"
+        )
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each id by itself as people look at it, the end as </s>."""
         return [MARKS[number] if number in MARKS else self.decode([number]) for number in ids]

@@ -35,6 +35,9 @@ MOST = 0.9995
 FEW = 32
 """Texts that are encoded one by one: for a list the library starts threads at each call, which takes as long as 100."""
 
+BLANK = "\u2581"
+"""What the library writes for a blank."""
+
 ESCAPE = "\uf8f0"
 """What stands before a private letter that is part of a text."""
 
@@ -225,6 +228,29 @@ class SentencePiece(Tokenizer):
     def written(self) -> list[str]:
         pieces = self._model.id_to_piece(list(range(len(self))))
         return [*[""] * SPECIAL, *(unescaped(piece.replace("▁", " ")) for piece in pieces[SPECIAL:])]
+
+    @property
+    def boundary(self) -> str:
+        """A blank, where every merge stays within a word: the best unigrams of a word depend on its neighbours' sums,
+        whose rounding decides between those that are almost as good."""
+        pieces: list[str] = self._model.id_to_piece(list(range(len(self))))
+        if self.model_type != "bpe" or not self._whole:
+            raise InputError(
+                f"--stream reads word by word, and SentencePiece with model_type {self.model_type} segments a whole "
+                "source; train with model_type bpe"
+            )
+        if BLANK not in pieces or any(BLANK in piece[1:] for piece in pieces):
+            raise InputError(
+                "--stream reads word by word, and pieces of this SentencePiece model reach across blanks, or none is a "
+                "blank; train with more text, or with Words"
+            )
+        return " "
+
+    def encode_part(self, part: str) -> list[int]:
+        return self.encode([part])[0] if part else [self._model.piece_to_id(BLANK)]
+
+    def settled(self, text: str) -> str:
+        return text.rstrip(f"\ufffd{ESCAPE}")  # bytes of a character, and the first of two letters that stand for one
 
     @property
     def samples(self) -> bool:

@@ -100,6 +100,22 @@ class Characters(Listed):
         text = "".join(units)
         return unicodedata.normalize("NFC", text) if self.normalization else text  # composes NFKD to NFKC, too
 
+    @property
+    def boundary(self) -> str:
+        self._refuse_composing()
+        return ""
+
+    def settled(self, text: str) -> str:
+        self._refuse_composing()
+        return text
+
+    def _refuse_composing(self) -> None:
+        if self.normalization:
+            raise InputError(
+                f"--stream goes character by character, and normalization {self.normalization} of Characters joins "
+                "them with those that follow; train with data.tokenizer.normalization null"
+            )
+
 
 class Separated(Listed):
     """Units between separators; known ones between single separators come back as they were."""
@@ -111,6 +127,20 @@ class Separated(Listed):
 
     def join(self, units: Iterable[str]) -> str:
         return self.separator.join(units)
+
+    def filled(self, ids: Sequence[int], words: Iterable[str]) -> str:
+        """As `decode`, with one of the words in place of each unknown one."""
+        left = iter(words)
+        shown = (number for number in ids if number == UNK or number >= SPECIAL)
+        units = (next(left) if number == UNK else self._units[number - SPECIAL] for number in shown)
+        return one_line(self.join(units))
+
+    @property
+    def boundary(self) -> str:
+        return self.separator
+
+    def settled(self, text: str) -> str:
+        return text
 
     def share_once(self, texts: Iterable[str]) -> float:
         """Share of the units of a text that occur in it once: about that of unseen ones in another (Good 1953)."""
