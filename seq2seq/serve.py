@@ -13,9 +13,9 @@ from seq2seq.inference.device import tf32
 from seq2seq.inference.token_stream import stopping
 from seq2seq.serving import logs
 from seq2seq.serving.app import Service, application
+from seq2seq.serving.exported import opened
 from seq2seq.serving.guard import is_loopback
 from seq2seq.serving.limits import ServingLimits
-from seq2seq.serving.models import opened
 
 TOKEN = "SEQ2SEQ_TOKEN"
 """The variable of the environment with what clients must know."""
@@ -27,9 +27,7 @@ BACKLOG = 512
 def parser_for() -> ArgumentParser:
     """The command's parser."""
     parser = command.parser_for("serve", "Answer over HTTP: predictions, scores, vectors, and a page to try them.")
-    parser.add_argument(
-        "run", type=str, nargs="+", help="run directories, checkpoints, or files of seq2seq.export beside their run"
-    )
+    parser.add_argument("run", type=str, nargs="+", help="run directories, checkpoints, or files of seq2seq.export")
     parser.add_argument(
         "--host", type=str, default="127.0.0.1", help=f"address to listen at; others than loopback need {TOKEN}"
     )

@@ -52,7 +52,7 @@ RULES: dict[str, set[str]] = {
     "testing": TASKS,
     "cli": TASKS | {"runs", "training/options"},
     "exporting": TASKS | {"runs", "report"},
-    "serving": TASKS | {"runs", "inference", "exporting", "api"},
+    "serving": TASKS | {"inference", "api"},
     "experiments": TASKS | {"cli", "runs", "inference", "training", "analysis", "report", "cluster"},
     "api": TASKS | {"runs", "inference", "analysis", "training", "train", "evaluate"},  # the other way into these two
 }

@@ -1,32 +1,21 @@
-"""Models as the server asks them: a run in torch, or a file of `seq2seq.export` beside its run."""
+"""Models as the server asks them: a run in torch; `exported.py` has files of `seq2seq.export`."""
 
-import copy
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from seq2seq.api import pairs
 from seq2seq.api.answers import Answer
-from seq2seq.api.model import Model, load
-from seq2seq.data.batching.batch import Batch
+from seq2seq.api.model import Model
 from seq2seq.data.batching.split import fitting
 from seq2seq.data.rows import Texts
-from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
-from seq2seq.exporting.description import KEY
-from seq2seq.exporting.graphs import OUTSIDE
-from seq2seq.exporting.running import Exported
-from seq2seq.exporting.searching import SMALL
 from seq2seq.inference import score_texts
 from seq2seq.inference.device import tf32
 from seq2seq.inference.text_stream import TextStream
-from seq2seq.runs import checkpoint
 from seq2seq.serving.questions import Question
 from seq2seq.tasks.base import Task
-from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
 
 Item = tuple[str, ...]
@@ -227,64 +216,6 @@ class RunModel:
         return {"text": self.task.text(best), "score": number(best.score), "token_scores": scores}
 
 
-class FileModel(RunModel):
-    """An exported file that predicts in place of the run that it came from, which scores and encodes."""
-
-    def __init__(self, name: str, model: Model, exported: Exported) -> None:
-        task: Any = copy.copy(model.task)  # the same network; predictions are the file's
-        task.predict = self.decoded
-        super().__init__(name, Model(task, model.path, model.max_length))
-        self.exported = exported
-
-    @property
-    def draws(self) -> bool:
-        """Whether the file draws from random numbers."""
-        return "numbers" in self.exported.names
-
-    def decoded(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
-        """What the file makes of a batch."""
-        self.exported.decoding = decoding
-        return self.exported.predict(batch)
-
-    def streams(self) -> bool:
-        return False
-
-    def stream(self) -> Stream:
-        raise InputError("a file predicts whole texts; ask the run itself for a stream")
-
-    def check(self, question: Question, items: Sequence[Item]) -> None:
-        super().check(question, items)
-        chosen = replace(self.model.decoding, **question.decoding)
-        for name in OUTSIDE:
-            if (value := getattr(chosen, name)) and (name, value) != ("groups", 1):
-                raise InputError(f"{name} is {value!r}, which a file cannot do; leave it out or ask the run itself")
-        if (chosen.temperature is not None) != self.draws:
-            how = "draws, so give a temperature" if self.draws else "searches; leave temperature out"
-            raise InputError(f"this file {how}, or ask the run itself")
-        vocabulary = len(self.task.tokenizers.target)
-        if self.task.searches and SMALL <= vocabulary < 2 * chosen.beam_size:
-            raise InputError(
-                f"beam_size is {chosen.beam_size}; of {vocabulary} tokens it may be {vocabulary // 2} here"
-            )
-
-
-def from_file(file: Path) -> FileModel:
-    """An exported file, which lies in the folder of its run."""
-    if not file.is_file():
-        raise InputError(f"{file} is no file; write it with python -m seq2seq.export RUN")
-    model = load(file.resolve().parent)
-    if model.task.has_no_source:
-        raise InputError(f"{file} continues prompts; serve its run instead")
-    exported = Exported(file, model.task, model.decoding)
-    try:
-        described = json.loads(exported.session.get_modelmeta().custom_metadata_map[KEY])
-    except (KeyError, ValueError) as problem:
-        raise InputError(f"{file} does not say what it is; write it with python -m seq2seq.export RUN") from problem
-    if described.get("fingerprint") != checkpoint.read(model.path).get(checkpoint.DIGEST):
-        raise InputError(f"{file} is not of {model.path}; export the run again, with --overwrite")
-    return FileModel(f"{file.resolve().parent.name}/{file.name}", model, exported)
-
-
 def checked(check: Callable[[str], None], text: str, place: str) -> None:
     """InputError that names the place of a text that cannot be read."""
     try:
@@ -307,14 +238,3 @@ def tokens_of(text: str, separator: str) -> list[str]:
 def number(value: float) -> float | None:
     """A number as JSON has it, which lacks infinity."""
     return float(value) if math.isfinite(value) else None
-
-
-def opened(path: str, device: str) -> ServedModel:
-    """The model of a run, a checkpoint or an exported file; its name is that of the run's folder."""
-    file = Path(path)
-    if file.suffix == ".onnx":
-        return from_file(file)
-    model = load(path, device)
-    folder = file if file.is_dir() else file.resolve().parent
-    folder = folder.resolve().parent if folder.name == "checkpoints" else folder.resolve()
-    return RunModel(folder.name if file.is_dir() or file.name == "best.ckpt" else f"{folder.name}/{file.name}", model)

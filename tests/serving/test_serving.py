@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from seq2seq.errors import InputError
 from seq2seq.models.attention import Dot
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.serving.batching import Batcher, Pending, QueueFull
+from seq2seq.serving.exported import FileModel, opened
 from seq2seq.serving.limits import ServingLimits
 from seq2seq.serving.metrics import ServingMetrics
 from seq2seq.serving.models import RunModel
@@ -30,6 +32,7 @@ from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
 from seq2seq.tasks.translation import Translation
+from tests.runtime.networks import loops_of_python, model_of
 from tests.serving.stub import Slow
 from tests.support import PAIRS, SENTENCES, TEXTS, batch_of, fitted, learnt, saved, small, trained
 
@@ -433,3 +436,35 @@ def test_without_a_token_only_this_machine_is_served(tmp_path: Path, monkeypatch
     monkeypatch.setenv("SEQ2SEQ_TOKEN", "short")
     with pytest.raises(InputError, match="16"):
         serve.main([str(tmp_path)])
+
+
+def test_a_file_answers_as_its_run(translator: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops_of_python(monkeypatch)  # the graph in torch, in place of a file that takes a minute to write
+    decoding = replace(translator.decoding, beam_size=2)
+    service = Service([FileModel("demo/model.onnx", model_of(translator.task, decoding))], LIMITS)
+    site, texts = Site(service), [source for source, _ in PAIRS[:3]]
+    answers = site.predicted(texts=[*texts, ""], n_best=2)
+    wanted = translator.predict([*texts, ""], n_best=2, beam_size=2)
+    for answer, one in zip(answers, wanted, strict=True):
+        assert [each["text"] for each in answer["predictions"]] == [each.text for each in one.n_best]
+        assert [each["score"] for each in answer["predictions"]] == pytest.approx(
+            [each.score for each in one.n_best], abs=1e-4
+        )
+    for fields, words in (
+        ({"length_penalty": 0.5}, "length_penalty"),
+        ({"attention": True}, "attention"),
+        ({"n_best": 3, "beam_size": 2}, "n_best is 3"),
+    ):
+        refused = site.post("/predict", texts=["a"], **fields)
+        assert (refused.status_code, words in refused.json()["error"]) == (422, True)
+    assert site.post("/encode", texts=["a"]).status_code == 422
+    assert site.post("/stream", text="a").status_code == 422
+    assert site.ask("GET", "/models").json()["models"][0]["name"] == "demo/model.onnx"
+    service.close()
+    for content in (b"", b"PK\x03\x04", b"\x08\x01" * 50):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        with pytest.raises(InputError, match=r"bad\.onnx") as told:
+            opened(str(tmp_path / "bad.onnx"), "cpu")
+        assert "\n" not in str(told.value)
+    with pytest.raises(InputError, match=r"absent\.npz"):
+        opened(str(tmp_path / "absent.npz"), "cpu")
