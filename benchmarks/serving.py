@@ -169,7 +169,7 @@ async def phase(
 def start(run: str, core: int | None, more: list[str]) -> Server:
     """The server, when it listens."""
     command = [sys.executable, "-m", "seq2seq.serve", run, "--port", "0", "--device", "cpu", *more]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'runtime'}"}
     environment.pop("SEQ2SEQ_TOKEN", None)
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,

@@ -13,9 +13,9 @@ from seq2seq.inference.device import tf32
 from seq2seq.inference.token_stream import stopping
 from seq2seq.serving import logs
 from seq2seq.serving.app import Service, application
-from seq2seq.serving.exported import opened
 from seq2seq.serving.guard import is_loopback
 from seq2seq.serving.limits import ServingLimits
+from seq2seq.serving.opening import opened
 
 TOKEN = "SEQ2SEQ_TOKEN"
 """The variable of the environment with what clients must know."""
@@ -56,10 +56,11 @@ def main(arguments: Sequence[str]) -> None:
     service = Service([opened(run, config.device) for run in config.run], limits)
     listening = listener(config.host, config.port)
     shown = f"[{config.host}]" if ":" in config.host else config.host
-    print(f"http://{shown}:{listening.getsockname()[1]}/ answers for {', '.join(service.batchers)}", flush=True)
+    line = f"http://{shown}:{listening.getsockname()[1]}/ answers for {', '.join(service.batchers)}"
     logs.to_standard_error()
+    app = application(service, token, lambda: print(line, flush=True))
     settings = uvicorn.Config(
-        application(service, token), http=connection_class(limits), ws="none", lifespan="on", log_config=None,
+        app, http=connection_class(limits), ws="none", lifespan="on", log_config=None,
         access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=int(limits.seconds) + 10,
         backlog=BACKLOG,
     )  # fmt: skip

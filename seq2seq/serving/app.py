@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -155,12 +155,16 @@ class Service:
         return PlainTextResponse(self.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def application(service: Service, token: str | None = None) -> App:
-    """The application that answers for a service; when it ends, all that wait are answered first."""
+def application(service: Service, token: str | None = None, ready: Callable[[], None] = lambda: None) -> App:
+    """The application that answers for a service; when it ends, all that wait are answered first.
+
+    ready: called when signals are waited for.
+    """
     from fastapi import FastAPI
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
+        ready()
         yield
         await asyncio.get_running_loop().run_in_executor(None, service.close)
 

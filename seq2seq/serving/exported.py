@@ -1,19 +1,14 @@
-"""Exported files as the server asks them, through `seq2seq_runtime`; and the model of a path."""
+"""Exported files as the server asks them, through `seq2seq_runtime`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import seq2seq_runtime
-from seq2seq.api.model import load
 from seq2seq.errors import InputError
-from seq2seq.serving.models import Fields, Item, RunModel, ServedModel, Stream, checked, number, refuse_lines, tokens_of
+from seq2seq.serving.models import Fields, Item, Stream, checked, number, refuse_lines, tokens_of
 from seq2seq.serving.questions import Question
 from seq2seq_runtime.description import Description
 from seq2seq_runtime.problems import FileError, RequestError
-
-FILES = (".onnx", ".npz")
-"""How the names of exported files end."""
 
 KNOWN = ("beam_size", "seed")
 """The settings of decoding that a file leaves open."""
@@ -111,20 +106,11 @@ class FileModel:
         raise InputError("a file has no stream")
 
 
-def opened(path: str, device: str) -> ServedModel:
-    """The model of a run, a checkpoint or an exported file.
-
-    A run is called by the name of its folder, a checkpoint or file by that and its own.
-    """
-    file = Path(path)
-    if file.suffix in FILES:
-        try:
-            return FileModel(f"{file.resolve().parent.name}/{file.name}", seq2seq_runtime.load(file))
-        except FileError as problem:
-            raise InputError(str(problem)) from problem
-    model: Any = load(path, device)
-    if file.is_dir():
-        return RunModel(file.resolve().name, model)
-    folder = file.absolute().parent
-    folder = folder.parent if folder.name == "checkpoints" else folder
-    return RunModel(folder.name if file.name == "best.ckpt" else f"{folder.name}/{file.name}", model)
+def opened(file: Path) -> FileModel:
+    """The model of a file."""
+    try:
+        return FileModel(f"{file.resolve().parent.name}/{file.name}", seq2seq_runtime.load(file))
+    except FileError as problem:
+        raise InputError(str(problem)) from problem
+    except ImportError as problem:
+        raise InputError(f"{file} needs {problem.name}: pip install 'recurrent-seq2seq[export]'") from problem

@@ -22,10 +22,11 @@ from seq2seq.errors import InputError
 from seq2seq.models.attention import Dot
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.serving.batching import Batcher, Pending, QueueFull
-from seq2seq.serving.exported import FileModel, opened
+from seq2seq.serving.exported import FileModel
 from seq2seq.serving.limits import ServingLimits
 from seq2seq.serving.metrics import ServingMetrics
 from seq2seq.serving.models import RunModel
+from seq2seq.serving.opening import opened
 from seq2seq.serving.questions import Question
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.forecasting import Forecasting
