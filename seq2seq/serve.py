@@ -89,11 +89,20 @@ def refuse_lacking() -> None:
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A socket that listens."""
+    """A socket that listens; it knows its protocol, or asyncio would leave TCP_NODELAY off: 40 ms for each answer."""
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+        *kind, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)[0]
+        made = socket.socket(*kind)
     except OSError as problem:
+        raise InputError(f"--host {host}: {problem.strerror or problem}") from problem
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share a port
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(BACKLOG)
+        return made
+    except OSError as problem:
+        made.close()
         reason = problem.strerror or problem
         raise InputError(f"--host {host} --port {port}: {reason}; choose another, or --port 0") from problem
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -421,6 +422,17 @@ def test_the_end_answers_all_that_wait() -> None:
 def test_two_models_of_one_name_are_refused(translator: Model) -> None:
     with pytest.raises(InputError, match="same"):
         Service([RunModel("same", translator), RunModel("same", translator)], LIMITS)
+
+
+def test_answers_are_sent_without_delay() -> None:
+    from seq2seq import serve
+
+    with serve.listener("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+        with pytest.raises(InputError, match=f"--port {listening.getsockname()[1]}"):
+            serve.listener("127.0.0.1", listening.getsockname()[1])
+    with pytest.raises(InputError, match=r"--host nowhere\.invalid"):
+        serve.listener("nowhere.invalid", 0)
 
 
 def test_without_a_token_only_this_machine_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
