@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -96,6 +97,17 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     return python(*program, cwd=folder, input=text, env=surroundings(PYTHONPATH=paths))
 
 
+def served(folder: Path, line: str) -> None:
+    """A documented server starts, and ends when it is asked to."""
+    command = [sys.executable, *shlex.split(line)[1:], "--port", "0"]
+    environment = surroundings(PYTHONPATH=f"{folder}{os.pathsep}{ROOT}")
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:"), line
+        process.terminate()
+        assert process.wait(60) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_documented_commands_run(page: Path, place: Path) -> None:
@@ -105,6 +117,10 @@ def test_documented_commands_run(page: Path, place: Path) -> None:
             assert line.startswith("python -m seq2seq.")  # real data and hours: tests/test_real_data.py has it
             continue
         if "seq2seq.export" in line and find_spec("onnxruntime") is None:
+            continue
+        if "seq2seq.serve" in line:
+            if find_spec("uvicorn") is not None:
+                served(place, line)
             continue
         done = shell(place, line)
         if "--fail_" in line and done.returncode == 1:

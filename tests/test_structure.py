@@ -53,6 +53,7 @@ RULES: dict[str, set[str]] = {
     "cli": TASKS | {"runs", "training/options"},
     "starting": DATA | {"data/corpora"},
     "exporting": TASKS | {"runs", "report"},
+    "serving": TASKS | {"inference", "api"},
     "experiments": TASKS | {"cli", "runs", "inference", "training", "analysis", "report", "cluster"},
     "api": TASKS | {"runs", "inference", "analysis", "training", "train", "evaluate"},  # the other way into these two
 }

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from seq2seq.analysis.attention_statistics import in_text_order
@@ -61,10 +62,19 @@ def checked(task: Task, text: str, place: str) -> None:
 def split_of(task: Task, pairs: Pairs, max_length: int) -> Split:
     """The pairs as rows, sources cut to max_length tokens."""
     texts = Texts([source for source, _ in pairs], [target for _, target in pairs])
-    source, target = (Ragged.of(one.encode(side)) for one, side in zip(task.tokenizers, texts[:2], strict=True))
+    source = Ragged.of(task.tokenizers.source.encode(texts.source))
+    target = (
+        Ragged.of(task.tokenizers.target.encode(texts.target)) if any(texts.target) else no_targets(task, len(pairs))
+    )
     split = Split(texts, source, target, max_length, fitting(task.row_format, task.tokenizers))
     split.warn_of_cuts()
     return split
+
+
+def no_targets(task: Task, rows: int) -> Ragged:
+    """A target without tokens for each row, where nothing but the sources counts."""
+    width = task.tokenizers.target.width
+    return Ragged(np.zeros((0, *([] if width is None else [width]))), np.zeros(rows + 1, dtype=np.int64))
 
 
 def by_batch(

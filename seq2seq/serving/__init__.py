@@ -1,0 +1,1 @@
+"""Loaded runs behind HTTP."""
