@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch, RowFormat
-from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, Tokenizer
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer
 from seq2seq.data.tokenizers.factored import FIRST, TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.tokenizers.units import Labels, Separated
@@ -77,6 +77,19 @@ class Tagging(RecurrentTask):
             raise InputError(
                 f"data.tokenizer is {type(source).__name__}, whose tokens are not those that are labelled; choose "
                 "Spelled or Words"
+            )
+
+    def check(self, text: str) -> None:
+        """Refuse words between spaces where tabs separate tokens, too: the whole line would get one label."""
+        super().check(text)
+        tokens = self.tokenizers.source
+        tokens = tokens.words if isinstance(tokens, Spelled) else tokens
+        if getattr(tokens, "separator", "") != "\t" or "\t" in text or len(text.split()) < 2:
+            return
+        if UNK in tokens.encode([text])[0]:  # Vietnamese words, for one, may hold a space
+            raise InputError(
+                f"{len(text.split())} words between spaces, but tabs separate the tokens of this run, so that all would "
+                "get one label; put tabs between tokens, e.g. with tr ' ' '\\t'"
             )
 
     def token_rows(self) -> dict[str, TokenRows]:

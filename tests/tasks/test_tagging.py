@@ -139,6 +139,15 @@ def test_a_checkpoint_predicts_the_same(spelled: Tokenizers) -> None:
         assert again.tokenizers.source.decode(spelled.source.encode(["the\tcat"])[0]) == "the\tcat"
 
 
+@pytest.mark.parametrize("source", [Spelled(), Words(separator="\t")])
+def test_words_between_spaces_are_no_single_token(source: Tokenizer) -> None:
+    task = support.small(Tagging, learnt([("New York\tsleeps", "A\tB"), ("cats\trun", "A\tB")], source, Labels("\t")))
+    with pytest.raises(InputError, match=r"2 words.*tr ' ' '\\t'"):
+        task.check("cats run")
+    for text in ("cats\trun", "cats", "New York", "San Juan\truns"):
+        task.check(text)
+
+
 def test_what_is_seen_of_a_word() -> None:
     tokenizer = Spelled(Words(separator=" "), affixes=2, longest=4)
     tokenizer.train(["Bern bern Rom", "bern Rom"])
