@@ -1,4 +1,4 @@
-"""python -m seq2seq.export RUN --to onnx: a run as one file, checked against the run, or as a folder for the Hub."""
+"""python -m seq2seq.export RUN --to onnx: a run as one file, a page that runs it, or a folder for others."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.exporting import agreement, folder, numpy_file, onnx_file, texts
+from seq2seq.exporting import agreement, folder, numpy_file, onnx_file, texts, web
 from seq2seq.exporting.agreement import FileAgreement
 from seq2seq.exporting.description import KEY, as_metadata, described
 from seq2seq.exporting.graphs import graph_of
@@ -24,7 +24,7 @@ from seq2seq.exporting.running import Exported
 from seq2seq.inference.predictor import best_texts, with_texts
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.significance import compare, scored
-from seq2seq.runs import checkpoint, hub, scored_rows
+from seq2seq.runs import checkpoint, hub, model_folder, scored_rows
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -32,6 +32,9 @@ from seq2seq.tasks.forecasting import Forecasting
 
 ROWS = 1000
 """Validation rows that are compared."""
+
+EXAMPLES = 3
+"""Validation sources that a page shows."""
 
 FEWEST = 6
 """Rows that must differ: exchanging the outputs of fewer, all for the worse, cannot give a p-value below 0.05."""
@@ -41,15 +44,17 @@ def parser_for(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentParser
     """The command's parser, with the data and decoding of a checkpoint as defaults."""
     parser = command.parser_for("export", "Write a run as one file that runs without torch, search included.")
     parser.add_argument("run", type=str, help="run directory or checkpoint")
-    parser.add_argument("--to", type=Literal["onnx", "numpy", "folder"], default="onnx", help="what to write")
+    parser.add_argument("--to", type=Literal["onnx", "numpy", "web", "folder"], default="onnx", help="what to write")
     parser.add_argument("--int8", **command.SWITCH, help="matrices of 8 bits: smaller, faster and a little inexact")
     parser.add_argument(
         "--output",
         type=Path | None,
-        help="what to write (default: model.onnx, with --int8 model.int8.onnx, model.npz or folder in RUN)",
+        help="what to write (default: model.onnx, with --int8 model.int8.onnx, model.npz, web or folder in RUN)",
     )
     parser.add_argument("--overwrite", **command.SWITCH, help="replace a file that is there")
     parser.add_argument("--rows", type=int, default=ROWS, help="validation rows to compare, at most")
+    parser.add_argument("--runtime_package", type=Path | None, help="onnxruntime-web of npm, packed or a folder")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="validation sources that the page offers to try")
     parser.add_argument("--push", type=str | None, help="OWNER/NAME: send the folder to the Hub, too")
     parser.add_argument("--private", **command.SWITCH, help="make a new repository of --push a private one")
     parser.add_argument("--licence", type=str | None, help="of the folder's model, such as apache-2.0")
@@ -76,12 +81,10 @@ def main(arguments: Sequence[str]) -> None:
         return to_folder(config, content, task, run)
     refuse_of_another_form(config)
     parts = command.instantiate(parser, config)
-    check_range("--rows", config.rows, 1)
-    usual = {"onnx": "model.int8.onnx" if config.int8 else "model.onnx", "numpy": "model.npz"}
-    output = config.output or run.path / usual[config.to]
-    if output.exists() and (output.is_dir() or not config.overwrite):
-        raise InputError(f"{output} is there already; replace it with --overwrite, or choose another --output")
-    if config.to == "onnx":
+    output = config.output or run.path / usual_name(config)
+    refuse_present(config, output)
+    runtime = web.runtime(config.runtime_package) if config.to == "web" else None
+    if config.to != "numpy":
         onnx_file.refuse_lacking()
     decoding = parts.decoding if task.searches else parts.decoding.greedy()
     task.check_decoding(decoding)
@@ -91,37 +94,74 @@ def main(arguments: Sequence[str]) -> None:
     asked_for = bool(command.options(arguments, ("--data.path",)))
     rows = scored_rows.rows_to_score(parts.data, "validation", trained, asked_for)
     split = parts.data.encode(rows, task.tokenizers, "validation", task.row_format)
-    scores = {part: of.get("metrics") for part, of in (read_results(run.results).get("splits") or {}).items()}
+    splits = read_results(run.results).get("splits") or {}
+    scores = {part: of.get("metrics") for part, of in splits.items()}
     fingerprint = content.get(checkpoint.DIGEST)
     description = described(graph, decoding, parts.data.max_length, fingerprint, scores)
     metadata = as_metadata(description if reference is None else description | {"network": reference.settings})
     with replacing(output) as temporary:
+        file = temporary if runtime is None else folder.inside(temporary, "model.onnx")
         if reference is None:
-            onnx_file.write(graph, temporary, metadata)
+            onnx_file.write(graph, file, metadata)
         else:
-            numpy_file.write(temporary, reference.arrays, metadata)
-        whole = check(task, temporary, split, decoding, config.rows)
-        read = texts.compare(task, metadata[KEY], split, [(row, ours) for row, ours, _ in whole.best])
-        name = "32 bits" if config.int8 else str(output)
-        print(f"{name}: {megabytes(temporary)}, {type(task).__name__}, {searched(task, decoding)}")
-        print(f"{whole.text} ({'all' if whole.rows == len(split) else 'the first'} of {len(split):,} validation rows)")
-        print(read)
-        print(agreement.speeds(whole, decoding.sources))
-        if config.int8:
-            smaller(task, temporary, split, decoding, whole)
-            print(f"{output}: {megabytes(temporary)}")
+            numpy_file.write(file, reference.arrays, metadata)
+        checked(task, file, split, decoding, config, metadata[KEY], output)
+        if runtime is not None:
+            shown = about(run, task, description, splits, web.examples_of(rows.source, config.examples))
+            web.write(file, description, shown, runtime)
+            folder.make_way(output)
+            print(f"{output}: open index.html, or put the folder on any host")
+
+
+def usual_name(config: Namespace) -> str:
+    """What is written, in the run directory."""
+    return {"numpy": "model.npz", "web": "web", "onnx": "model.int8.onnx" if config.int8 else "model.onnx"}[config.to]
+
+
+def refuse_present(config: Namespace, output: Path) -> None:
+    """Raise InputError for what is there and must stay."""
+    if config.to == "web":
+        folder.refuse_foreign(output, config.overwrite, web.FILES)
+    elif output.exists() and (output.is_dir() or not config.overwrite):
+        raise InputError(f"{output} is there already; replace it with --overwrite, or choose another --output")
+
+
+def checked(
+    task: Task, file: Path, split: Split, decoding: Decoding, config: Namespace, description: str, output: Path
+) -> None:
+    """Compare a file with the run, make it smaller where that is asked for, and say what was found."""
+    whole, small = check(task, file, split, decoding, config.rows), config.int8 or config.to == "web"
+    read = texts.compare(task, description, split, [(row, ours) for row, ours, _ in whole.best])
+    name = "32 bits" if small else str(output)
+    print(f"{name}: {megabytes(file)}, {type(task).__name__}, {searched(task, decoding)}")
+    print(f"{whole.text} ({'all' if whole.rows == len(split) else 'the first'} of {len(split):,} validation rows)")
+    print(read)
+    print(agreement.speeds(whole, decoding.sources))
+    if small:
+        smaller(task, file, split, decoding, whole)
+        print(f"{output}: {megabytes(file)}")
+
+
+def about(
+    run: RunDirectory, task: Task, description: dict[str, Any], splits: dict[str, Any], examples: list[str]
+) -> web.Shown:
+    """What a page says about its model."""
+    rows = {name: of.get("rows") for name, of in splits.items()}
+    headline = web.headline(type(task).__name__, task.parameter_counts()["total"], description["scores"], rows)
+    known = f"seq2seq {description['version']}, SHA-256 of the run {str(description['fingerprint'])[:16]}."
+    return web.Shown(run.path.resolve().name, headline, known, examples)
 
 
 def to_folder(config: Namespace, content: dict[str, Any], task: Task, run: RunDirectory) -> None:
     """Write the folder and send it where it was asked for."""
-    if config.int8:
-        raise InputError("--int8 is for --to onnx; a folder holds the parameters as they are")
+    if config.int8 or config.runtime_package is not None:
+        raise InputError("--int8 and --runtime_package are for other forms; a folder holds the parameters as they are")
     if config.private and config.push is None:
         raise InputError("--private is for --push OWNER/NAME; give it, or leave --private out")
     if config.push is not None:
         hub.refuse_wrong(config.push)
     output = config.output or run.path / "folder"
-    folder.refuse_foreign(output, config.overwrite)
+    folder.refuse_foreign(output, config.overwrite, model_folder.FILES)
     fingerprint = folder.write(content, task, run, output, config.push, config.licence)
     print(f"{output}: {type(task).__name__}, SHA-256 of the content {fingerprint}")
     if config.push is not None:
@@ -129,9 +169,13 @@ def to_folder(config: Namespace, content: dict[str, Any], task: Task, run: RunDi
 
 
 def refuse_of_another_form(config: Namespace) -> None:
-    """Raise InputError for options that another form than that of --to knows."""
+    """Raise InputError for options that another form than that of --to knows, or that are out of range."""
+    check_range("--rows", config.rows, 1)
+    check_range("--examples", config.examples, 0)
     if config.int8 and config.to == "numpy":
         raise InputError("--int8 is for --to onnx; an array keeps its 32 bits")
+    if config.runtime_package is not None and config.to != "web":
+        raise InputError("--runtime_package is for --to web; add it, or leave --runtime_package out")
     for name in ("push", "private", "licence"):
         if config[name]:
             raise InputError(f"--{name} is for --to folder; add it, or leave --{name} out")

@@ -83,6 +83,14 @@ def test_a_mistake_is_named_with_what_is_legal(tmp_path: Path, text: str, messag
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mark", ["#", "# ", "~"])
+def test_marks_that_mean_something_in_yaml_are_texts_where_they_are_quoted(mark: str, tmp_path: Path) -> None:
+    arguments = config_with(tmp_path, f'data: {{corpus: {{class_path: Conll, init_args: {{comments: "{mark}"}}}}}}')
+    parser = command.training_parser(command.task_class(arguments))
+    settings = command.plain_settings(parser, command.parse(parser, arguments))
+    assert settings["data"]["corpus"]["init_args"]["comments"] == mark
+
+
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.yaml"):
         train.main(["--config", str(tmp_path / "absent.yaml")])

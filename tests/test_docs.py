@@ -93,7 +93,8 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
         if typed
         else ""
     )
-    return python(*program, cwd=folder, input=text, env=surroundings(PYTHONPATH=f"{folder}{os.pathsep}{ROOT}"))
+    paths = os.pathsep.join(map(str, (folder, ROOT, ROOT / "runtime")))
+    return python(*program, cwd=folder, input=text, env=surroundings(PYTHONPATH=paths))
 
 
 def served(folder: Path, line: str) -> None:

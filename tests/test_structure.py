@@ -51,6 +51,7 @@ RULES: dict[str, set[str]] = {
     "device_check": TASKS | {"runs", "training", "analysis", "data/corpora/builtin"},
     "testing": TASKS,
     "cli": TASKS | {"runs", "training/options"},
+    "starting": DATA | {"data/corpora"},
     "exporting": TASKS | {"runs", "report"},
     "serving": TASKS | {"inference", "api"},
     "experiments": TASKS | {"cli", "runs", "inference", "training", "analysis", "report", "cluster"},

@@ -124,8 +124,10 @@ class OnnxNetwork:
 
     def __init__(self, data: bytes, threads: int) -> None:
         """data: a file that `entries` has looked through."""
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError:
+            raise FileError("onnxruntime is not installed; pip install onnxruntime") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

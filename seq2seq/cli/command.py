@@ -34,7 +34,12 @@ set_parsing_settings(subclasses_disabled=[Settings])
 
 
 def load_settings(text: str) -> Any:
-    """YAML as plain values; our own classes by name alone, also in the configuration of a run made before a move."""
+    """YAML as plain values; our own classes by name alone, also in the configuration of a run made before a move.
+
+    A text such as "#" or "~", which the parser has unquoted already, does not mean nothing.
+    """
+    if text == "~" or (text.startswith("#") and "\n" not in text):
+        return text
     return with_short_names(load_yaml(text))
 
 

@@ -1,7 +1,7 @@
 """A run as a folder that others can load: parameters, settings, tokenizers and a card, here or on the Hub."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,27 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 
 
-def refuse_foreign(output: Path, overwrite: bool) -> None:
-    """Raise InputError for what is there already and must stay."""
+def refuse_foreign(output: Path, overwrite: bool, names: Sequence[str]) -> None:
+    """Raise InputError for what is there already and must stay: all but a folder of nothing but files of these names,
+    the first one included."""
     if not output.exists():
         return
     if not overwrite:
         raise InputError(f"{output} is there already; replace it with --overwrite, or choose another --output")
-    if not (output / model_folder.SETTINGS).is_file() or {*output.iterdir()} - {output / n for n in model_folder.FILES}:
+    if not (output / names[0]).is_file() or {file.name for file in output.iterdir()} - {*names}:
         raise InputError(f"{output} holds something else than an exported model; choose another --output")
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file in a new folder."""
+    folder.mkdir()
+    return folder / name
+
+
+def make_way(output: Path) -> None:
+    """Remove the folder that another is about to replace, in whose place none can be moved."""
+    if output.exists():
+        remove(output)
 
 
 def write(
@@ -49,6 +62,5 @@ def write(
     with replacing(output) as temporary:
         model_folder.write(published, digest, temporary, text)
         checkpoint.restore(checkpoint.read(temporary / model_folder.MODEL), output)
-        if output.exists():
-            remove(output)
+        make_way(output)
     return digest

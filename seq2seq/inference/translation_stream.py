@@ -101,6 +101,9 @@ def translate(
     def step(tokens: Tensor, state: ReadingState) -> tuple[Tensor, ReadingState]:
         if (last := int(tokens)) != BOS:
             chosen.append(last)
+        if EOS in chosen:  # on an accelerator a search looks seldom whether it is over; nothing is read for it
+            return torch.zeros(1, 1, len(target), device=device), state
+        if chosen:
             show(max(written, target.settled(target.decode(chosen)), key=len))
         while known[-1] != EOS and (len(known) < state.due or limit(len(known)) <= len(chosen) + 1):
             known.append(next(ids))

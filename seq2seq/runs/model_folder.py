@@ -20,7 +20,7 @@ MODEL, SETTINGS, CARD = "model.safetensors", "settings.json", "README.md"
 TOKENIZERS = ("source.tokenizer", "target.tokenizer")
 """Of a vocabulary that both sides share there is the first alone."""
 
-FILES = (MODEL, SETTINGS, CARD, *TOKENIZERS)
+FILES = (SETTINGS, MODEL, CARD, *TOKENIZERS)
 """All that a folder holds, and so all that is fetched from the Hub or sent there."""
 
 TRAINED = "trained"

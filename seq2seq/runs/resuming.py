@@ -1,14 +1,17 @@
 """Resuming a run: what has changed since it was stopped. Nothing that matters changes silently."""
 
+import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import seq2seq
-from seq2seq.configurable import flatten
+from seq2seq.configurable import Part, flatten, imported, plain
+from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
+from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 
 OF_THE_MACHINE = (
@@ -50,14 +53,27 @@ def shown(value: Any) -> str:
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     """The settings, by their dotted names, that differ between two configurations.
 
-    A setting of decoding that a run is too old to have had counts as its default, which changes nothing.
+    A setting that a run is too old to have had counts as its default, which changes nothing.
     """
     old, new = flatten(before), flatten(now)
-    usual = flatten({"decoding": Decoding().specification()["init_args"]})
-    old |= {name: value for name, value in usual.items() if name in new and name not in old}
+    old |= {name: usual(name, new) for name in new if name not in old and usual(name, new) != NONE}
     changes = (Change(name, old.get(name, NONE), new.get(name, NONE)) for name in old | new)
     different = [change for change in changes if change.before != change.now]
     return [one for one in different if one.now or one.before != NONE or one.name not in OF_THE_START]
+
+
+def usual(name: str, settings: Mapping[str, Any]) -> Any:
+    """The default of a setting; NONE where it has none, or where no class says it. settings: by dotted names."""
+    holder, _, last = name.rpartition(".")
+    groups: dict[str, type] = {"data": DataModule, "decoding": Decoding}
+    if holder == "model":
+        kind: type | None = imported(Task, settings.get("task"))
+    else:
+        kind = groups.get(holder) or imported(Part, settings.get(holder))
+    parameter = None if kind is None else inspect.signature(kind).parameters.get(last)
+    if parameter is None or parameter.default is inspect.Parameter.empty:
+        return NONE
+    return plain(parameter.default)
 
 
 def asks_for_more(changes: Sequence[Change]) -> bool:

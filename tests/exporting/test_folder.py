@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import seq2seq
-from seq2seq import evaluate, export
+from seq2seq import evaluate, export, train
 from seq2seq.errors import InputError
 from seq2seq.report.model_card import Described, card
 from seq2seq.runs import checkpoint, hub, model_folder
@@ -93,6 +93,11 @@ def test_commands_take_a_folder(folder: Path, tmp_path: Path, capsys: pytest.Cap
     theirs = json.loads(capsys.readouterr().out)
     assert ours["splits"]["test"]["metrics"] == theirs["splits"]["test"]["metrics"]
     assert ours["name"] == "folder"
+    done = python("-m", "seq2seq.predict", str(folder), input="two dogs run\n")
+    assert done.stdout.strip() == seq2seq.load(RUN).predict(["two dogs run"])[0].text
+    config = ["--config", str(RUN / "config.yaml"), "--data.path", str(RUN / "corpus"), "--run", str(tmp_path / "more")]
+    train.main([*config, "--start_from", str(folder), "--trainer.max_steps", "2"])
+    assert json.loads((tmp_path / "more" / "results.json").read_text())["parent"] is not None
 
 
 def test_rows_that_were_trained_on_are_known(folder: Path) -> None:

@@ -99,8 +99,19 @@ def test_what_differs_between_two_configurations() -> None:
     none = resuming.NONE
     assert resuming.changed(before, before) == []
     assert resuming.changed(before, now) == [
-        ("model.layers", 2, 3), ("model.cell.forget_bias", none, 2.0), ("x", none, 0)
+        ("model.layers", 2, 3), ("model.cell.forget_bias", 1.0, 2.0), ("x", none, 0)
     ]  # fmt: skip
+
+
+def test_a_setting_that_a_run_is_too_old_to_have_counts_as_its_default() -> None:
+    part = {"class_path": "Jsonl", "init_args": {"source": "a"}}
+    before = {"task": "Translation", "data": {"corpus": part}, "model": {"layers": 1}, "decoding": {"beam_size": 5}}
+    usual = part["init_args"] | {"list_separator": "\t", "label_names": None}
+    now = {"task": "Translation", "data": {"corpus": part | {"init_args": usual}, "holdout": 0.05},
+           "model": {"layers": 1, "wait_k": None}, "decoding": {"beam_size": 5, "wait_k": None}}  # fmt: skip
+    assert resuming.changed(before, now) == []
+    other = now | {"data": {"corpus": part | {"init_args": usual | {"list_separator": " "}}}}
+    assert resuming.changed(before, other) == [("data.corpus.list_separator", "\t", " ")]
 
 
 def set_in(values: Mapping[str, Any], before: str = "") -> Iterator[str]:

@@ -1,0 +1,234 @@
+"""The columns of a file, as far as its first rows show them."""
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seq2seq.data.corpora.json_rows import items_of_array
+from seq2seq.data.lines import lines
+from seq2seq.errors import InputError
+
+ROWS = 3000
+"""That are looked at."""
+
+SOURCE_NAMES = (
+    *("source", "src", "input", "text", "sentence", "tokens", "words", "document", "article", "body", "question"),
+    *("prompt", "utterance", "lemma", "word", "en", "english"),
+)
+TARGET_NAMES = (
+    *("target", "tgt", "output", "label", "labels", "class", "category", "sentiment", "intent", "tags", "ner_tags"),
+    *("pos_tags", "upos", "ner", "summary", "highlights", "title", "subject", "subject_line", "answer", "response"),
+    *("translation", "pronunciation", "form", "inflection"),
+)
+TIME_NAMES = ("date", "time", "datetime", "timestamp", "day", "month", "year", "ds", "hour")
+NAMES = {*SOURCE_NAMES, *TARGET_NAMES, *TIME_NAMES, "id", "index", "name", "lang", "language", "value"}
+
+DATE = re.compile(r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
+NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+
+
+class Column:
+    """The values of one column in the rows that were looked at."""
+
+    def __init__(self, name: int | str, values: Sequence[Any]) -> None:
+        """name: as the configuration names it."""
+        self.name, self.values = name, values
+
+    def __repr__(self) -> str:
+        return str(self.name)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
+
+    @cached_property
+    def lists(self) -> bool:
+        """Whether each value is a list of texts or of whole numbers."""
+        return bool(self.values) and all(
+            isinstance(value, list) and all(isinstance(one, (str, int)) and not isinstance(one, bool) for one in value)
+            for value in self.values
+        )
+
+    @cached_property
+    def spans(self) -> bool:
+        """Whether the lists hold spans of characters."""
+        items = [one for value in self.values if isinstance(value, list) for one in value]
+        shaped = (
+            (isinstance(one, list) and len(one) == 3 and isinstance(one[0], int) and isinstance(one[2], str))
+            or (isinstance(one, dict) and "end" in str(list(one)))
+            for one in items
+        )
+        return bool(items) and all(isinstance(value, list) for value in self.values) and all(shaped)
+
+    @cached_property
+    def numeric(self) -> bool:
+        filled = [text for text in self.texts if text.strip()]
+        return bool(filled) and all(NUMBER.fullmatch(text) for text in filled)
+
+    @cached_property
+    def dated(self) -> bool:
+        return all(DATE.fullmatch(text.strip()) for text in self.texts) and bool(self.texts)
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        return Counter(self.texts)
+
+    @cached_property
+    def words(self) -> float:
+        """Of a value, in the mean."""
+        return sum(len(text.split()) for text in self.texts) / max(1, len(self.texts))
+
+    @property
+    def lower(self) -> str:
+        """The name in lower case, of a nested one its last part."""
+        return str(self.name).lower().rpartition(".")[2]
+
+    @property
+    def few(self) -> bool:
+        """Whether its values are classes: a few that come again and again."""
+        distinct, rows = len(self.counts), len(self.texts)
+        return 2 <= distinct <= min(200, max(2, rows // 5)) and max(map(len, self.counts)) <= 40
+
+    @property
+    def useless(self) -> bool:
+        """Whether nothing is said by it: numbers of rows, dates, one value, empty ones."""
+        filled = sum(bool(text.strip()) for text in self.texts)
+        distinct = len(self.counts)
+        numbered = self.lower in ("id", "index", "idx", "guid") or (
+            self.numeric and distinct == len(self.texts) > 1 and all(text.strip().isdecimal() for text in self.texts)
+        )
+        return numbered or self.dated or distinct == 1 < len(self.texts) or 2 * filled < len(self.texts)
+
+
+class FileColumns(NamedTuple):
+    """What a file of records turned out to be."""
+
+    corpus: str
+    """The class that reads it."""
+    settings: dict[str, Any]
+    columns: list[Column]
+
+
+def encoding_of(file: Path) -> str:
+    """utf-8, or latin-1 where the first rows are no UTF-8."""
+    try:
+        for _ in islice(lines(file), 200_000):
+            pass
+    except InputError as problem:
+        if "UTF-8 (byte" not in str(problem):
+            raise
+        return "latin-1"
+    return "utf-8"
+
+
+def of_json(file: Path) -> FileColumns:
+    """The values of JSON objects by their dotted names."""
+    first = next(lines(file), "")
+    rows: list[Any] = []
+    if first.lstrip().startswith("["):
+        rows = [item for item, _ in islice(items_of_array(file), ROWS)]
+    else:
+        for number, line in enumerate(islice(filter(str.strip, lines(file)), ROWS), 1):
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError) as problem:
+                raise InputError(f"{file}:{number}: not JSON ({problem}); write an object on each line") from problem
+    return FileColumns("Jsonl", {}, of_objects(rows, str(file)))
+
+
+def of_parquet(file: Path) -> FileColumns:
+    """The columns of a parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as opened:
+            batch = next(opened.iter_batches(ROWS), None)
+            rows = [] if batch is None else batch.to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        raise InputError(f"{file}: not a parquet file, or a damaged one; copy it anew") from problem
+    return FileColumns("Parquet", {}, of_objects(rows, str(file)))
+
+
+def of_objects(rows: Sequence[Any], name: str) -> list[Column]:
+    """Columns of objects; those that not every object has are left out."""
+    flat = [dict(flattened(row)) for row in rows if isinstance(row, dict)]
+    if not flat or len(flat) < len(rows):
+        raise InputError(f'{name} does not hold objects with named values; write {{"source": ..., "target": ...}}')
+    shared = [key for key in flat[0] if all(key in row for row in flat)]
+    return [Column(key, ["" if row[key] is None else row[key] for row in flat]) for key in shared]
+
+
+def flattened(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by dotted names."""
+    for key, value in row.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def of_table(file: Path, kind: str, encoding: str) -> FileColumns:
+    """The columns of a CSV or TSV file, whatever separates them."""
+    head = list(islice(lines(file, encoding, ends=True), ROWS))
+    if kind == "label first":
+        pairs = [line.rstrip("\r\n").split(" ", 1) for line in head]
+        settings = {"delimiter": " ", "columns": 2} | ({} if encoding == "utf-8" else {"encoding": encoding})
+        return FileColumns("Tsv", settings, [Column(index + 1, [pair[index] for pair in pairs]) for index in (0, 1)])
+    delimiter, quoted = delimiter_of(head, "\t" if kind == "tsv" else ",")
+    rows = list(records(head, delimiter, quoted))
+    width = len(rows[0]) if rows else 0
+    rows = [row for row in rows if len(row) == width]  # the corpus names the first that differs
+    header = bool(rows) and is_header(rows)
+    names: list[int | str] = [*rows[0]] if header else list(range(1, width + 1))
+    body = rows[header:]
+    default = "," if quoted else "\t"
+    settings = {} if delimiter == default else {"delimiter": delimiter}
+    if quoted and not header:
+        settings["header"] = False
+    if encoding != "utf-8":
+        settings["encoding"] = encoding
+    columns = [Column(name, [row[index] for row in body]) for index, name in enumerate(names)]
+    return FileColumns("Csv" if quoted else "Tsv", settings, columns)
+
+
+def delimiter_of(head: Sequence[str], usual: str) -> tuple[str, bool]:
+    """What separates columns, and whether quotation marks protect them."""
+    best = (0, 0, usual, usual == ",")
+    for candidate in dict.fromkeys((usual, "\t", ",", ";", "|")):
+        plain = [line.rstrip("\r\n").split(candidate) for line in head[:200]]
+        protected = list(records(head[:200], candidate, True))
+        marks = any(field[:1] == field[-1:] == '"' and len(field) > 1 for row in plain for field in row)
+        rows = protected if candidate != "\t" or marks else plain
+        widths = Counter(map(len, rows))
+        width, count = widths.most_common(1)[0] if widths else (0, 0)
+        score = (count * (width > 1) * (1 if len(widths) == 1 else 0.5), width)
+        if score > best[:2]:
+            best = (*score, candidate, candidate != "\t" or marks)  # type: ignore[assignment]
+    return best[2], best[3]
+
+
+def records(head: Sequence[str], delimiter: str, quoted: bool) -> list[list[str]]:
+    """Rows of fields; none where they are no CSV."""
+    if not quoted:
+        return [line.rstrip("\r\n").split(delimiter) for line in head if line.strip("\r\n")]
+    try:
+        return [row for row in csv.reader(head, delimiter=delimiter, strict=True) if row]
+    except csv.Error:
+        return []
+
+
+def is_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns."""
+    first, rest = rows[0], rows[1:200]
+    if len(set(first)) < len(first) or any(NUMBER.fullmatch(cell) or not cell.strip() for cell in first):
+        return False
+    if any(cell.strip().lower() in NAMES for cell in first) and not any(first == row for row in rest):
+        return True
+    return any(rest and all(NUMBER.fullmatch(row[index]) for row in rest) for index in range(len(first)))

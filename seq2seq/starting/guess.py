@@ -1,0 +1,300 @@
+"""What somebody's files are for: the task, the corpus that reads them, and what is worth saying of them."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seq2seq.data.lines import lines
+from seq2seq.errors import InputError
+from seq2seq.starting import columns, recipes
+from seq2seq.starting.columns import ROWS, SOURCE_NAMES, TARGET_NAMES, Column, FileColumns
+from seq2seq.starting.found_files import KINDS, FoundFiles, bare
+
+BIO = re.compile(r"O|[BIESLU]-\S+")
+LABEL = re.compile(r"\d+|__label__\S+|[A-Z]{2,}(:\w+)?")
+"""What stands before a text on its line: fastText's labels, numbers, words such as NUM:dist."""
+
+UNSPACED = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-៿]")
+"""Scripts that write no space between words: Japanese, Chinese, Thai, Lao, Burmese, Khmer."""
+
+
+class Guess(NamedTuple):
+    """A configuration in the making."""
+
+    what: str
+    """In words, for the user and the first line of the file."""
+    corpus: dict[str, Any]
+    settings: dict[str, Any]
+    """All besides the corpus."""
+    notes: Sequence[str] = ()
+
+
+class Asked(NamedTuple):
+    """What the user has said."""
+
+    source: str | None = None
+    target: str | None = None
+
+
+def guess(files: FoundFiles, asked: Asked) -> Guess:
+    """What the files are for; InputError that names what only the user can know."""
+    if files.endings is not None:
+        return of_parallel(files, asked)
+    kind = KINDS.get(bare(files.train).suffix.lower()) or kind_of(files.train)
+    if kind == "conllu":
+        return Guess(
+            "parts of speech in Universal Dependencies",
+            {"class_path": "Conllu", "init_args": {"source": "form", "target": asked.target or "upos"}},
+            recipes.tagging("\t", bio=False),
+        )
+    if kind == "conll":
+        return of_conll(files)
+    if kind == "lines":
+        return Guess("plain text, continued letter by letter", {"class_path": "Lines", "init_args": {"running": True}},
+                     recipes.generation())  # fmt: skip
+    if kind in ("jsonl", "parquet"):
+        table = columns.of_json(files.train) if kind == "jsonl" else columns.of_parquet(files.train)
+    else:
+        table = columns.of_table(files.train, kind, columns.encoding_of(files.train))
+    if not table.columns or not table.columns[0].values:
+        raise InputError(f"{files.train} holds no rows")
+    return of_columns(files.train, table, asked)
+
+
+def kind_of(file: Path) -> str:
+    """What a file is that its name does not say, by its first lines."""
+    head = list(islice(lines(file, columns.encoding_of(file)), ROWS))
+    filled = [line for line in head if line.strip()]
+    if not filled:
+        raise InputError(f"{file} is empty")
+    widths = Counter(len(line.split()) for line in filled)
+    if filled[0].lstrip().startswith(("{", "[")):
+        return "jsonl"
+    sentences = sum(not line.strip() for line in head)
+    if sentences and len(widths) <= 2 and 2 <= max(widths) <= 12 and len(filled) > sentences:
+        return "conll"
+    if sum("\t" in line for line in filled) > 0.95 * len(filled):
+        return "tsv"
+    firsts = Counter(line.split(" ", 1)[0] for line in filled)
+    labels = all(LABEL.fullmatch(first) for first in firsts)
+    if labels and len(firsts) <= min(60, len(filled) // 10) and all(" " in line for line in filled):
+        return "label first"
+    if len({line.count(",") for line in filled}) == 1 and "," in filled[0]:
+        return "csv"
+    return "csv" if all(columns.NUMBER.fullmatch(line) for line in filled[1:]) else "lines"
+
+
+def of_parallel(files: FoundFiles, asked: Asked) -> Guess:
+    """Line-aligned text."""
+    source, target = files.endings or ("", "")
+    given = (asked.source or (source if asked.target != source else target), asked.target)
+    source, target = given[0], given[1] or (target if given[0] == source else source)
+    if {source, target} != set(files.endings or ()):
+        raise InputError(f"--source and --target are the endings {' and '.join(files.endings or ())} here")
+    stem = bare(files.train).with_suffix("")
+    sides = []
+    for ending in (source, target):
+        file = next(one for one in (Path(f"{stem}.{ending}"), Path(f"{stem}.{ending}.gz")) if one.exists())
+        sides.append(Column(ending, list(islice(lines(file), ROWS))))
+    task = pair(*sides)
+    corpus = {"class_path": "Parallel", "init_args": {"source": source, "target": target}}
+    notes = [f"source {source}, target {target}; for the other direction --source {target} --target {source}"]
+    return Guess(f"{task.what}, {source} to {target}", corpus, task.settings, [*notes, *task.notes])
+
+
+def of_conll(files: FoundFiles) -> Guess:
+    """A token a line."""
+    encoding = columns.encoding_of(files.train)
+    head = list(islice(lines(files.train, encoding), 20_000))
+    tabs = sum("\t" in line for line in head) > 0.5 * sum(bool(line.strip()) for line in head)
+    rows = [line.split("\t") if tabs else line.split() for line in head if line.strip()]
+    comments = any(line.startswith("# ") and len(line.split("\t" if tabs else None)) != len(rows[-1]) for line in head)
+    widths = Counter(len(row) for row in rows)
+    width = widths.most_common(1)[0][0]
+    rows = [row for row in rows if len(row) == width]
+    if width < 2:
+        raise InputError(f"{files.train}: one column, so its tokens have no labels; name a file with labels")
+    numbered = all(row[0].isdecimal() for row in rows[:200])
+    labels = {row[-1] for row in rows}
+    settings: dict[str, Any] = {"source": 2 if numbered and width > 2 else 1, "target": width}
+    settings |= {"delimiter": "\t"} if tabs else {}
+    settings |= {"comments": "# "} if comments else {}
+    settings |= {} if encoding == "utf-8" else {"encoding": encoding}
+    bio = all(BIO.fullmatch(label) for label in labels) and "O" in labels
+    what = "named entities or other spans, BIO labels" if bio else f"one of {len(labels)} labels for each token"
+    return Guess(what, {"class_path": "Conll", "init_args": settings}, recipes.tagging("\t", bio))
+
+
+def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
+    """A file of records."""
+    known = {str(column.name): column for column in table.columns}
+    for side, name in zip(("source", "target"), asked, strict=True):
+        if name is not None and name not in known:
+            raise InputError(f"--{side} {name}: there is no such column in {file}, only {', '.join(known)}")
+    spans = next((one for one in table.columns if one.spans), None)
+    if spans is not None and asked.target in (None, str(spans.name)):
+        return of_spans(file, table, spans, asked)
+    numbers = [one for one in table.columns if one.numeric and not one.useless]
+    texts = [one for one in table.columns if not one.numeric and not one.useless and not one.lists]
+    if not asked.source and not asked.target and numbers and not texts and not any(one.lists for one in table.columns):
+        return of_series(file, table, numbers)
+    source, target = sides(file, table, asked)
+    if target is None:
+        raise InputError(
+            f"{file}: {source} is the only column of text; give a file with a second one, or plain text, one line a row"
+        )
+    task = pair(source, target)
+    if source.lists or target.lists:
+        task = listed(source, target)
+    features = features_beside(table, source, target) if not asked.source else None
+    if features is not None and task.settings["task"] == "Translation":
+        task = Guess("word forms from a word and its features", {}, recipes.inflection())
+        names: Any = [features.name, source.name]
+    else:
+        names = source.name
+    settings = {"source": names, "target": target.name} | table.settings | task.corpus
+    if table.corpus == "Tsv" and settings["source"] == 1 and settings["target"] == 2:
+        del settings["source"], settings["target"]
+    notes = [f"source {names}, target {target}; others: --source NAME --target NAME", *task.notes]
+    return Guess(task.what, {"class_path": table.corpus, "init_args": settings}, task.settings, notes)
+
+
+def sides(file: Path, table: FileColumns, asked: Asked) -> tuple[Column, Column | None]:
+    """Source and target among the columns."""
+    known = {str(column.name): column for column in table.columns}
+    useful = [one for one in table.columns if not one.useless]
+    source = known.get(asked.source or "")
+    target = known.get(asked.target or "")
+    rest = [one for one in useful if one not in (source, target)]
+    by_name = [
+        next((one for name in names for one in rest if one.lower == name), None)
+        for names in (SOURCE_NAMES, TARGET_NAMES)
+    ]
+    source = source or by_name[0]
+    target = target or (by_name[1] if by_name[1] is not source else None)
+    rest = [one for one in rest if one not in (source, target)]
+    if source is not None and target is not None:
+        return source, target
+    wide = sorted((one for one in rest if not one.few or one.lists), key=lambda one: -one.words)
+    if source is not None:
+        labels = [one for one in rest if one.few]
+        return source, next(iter(labels or wide), None)
+    if target is not None and wide:
+        return wide[0], target
+    if len(rest) == 2:
+        first, second = rest
+        return (second, first) if first.few and not second.few else (first, second)
+    featured = [one for one in rest if is_features(one)]
+    if len(rest) == 3 and len(featured) == 1:
+        lemma, form = (one for one in rest if one is not featured[0])
+        return lemma, form
+    if len(rest) == 1:
+        return rest[0], None
+    labels = [one for one in rest if one.few]
+    if len(wide) == 1 and len(labels) == 1:
+        return wide[0], labels[0]
+    names = ", ".join(str(one.name) for one in table.columns) or "none"
+    raise InputError(f"{file}: which columns are source and target? say --source NAME --target NAME; there are {names}")
+
+
+def is_features(column: Column) -> bool:
+    """Whether its values are bundles such as V;PST."""
+    return all(";" in text or text.isupper() for text in column.texts) and any(";" in text for text in column.texts)
+
+
+def features_beside(table: FileColumns, source: Column, target: Column) -> Column | None:
+    """A column of morphological features beside two of words."""
+    others = [one for one in table.columns if one not in (source, target) and is_features(one)]
+    return others[0] if len(others) == 1 and max(source.words, target.words) < 2 else None
+
+
+def pair(source: Column, target: Column) -> Guess:
+    """The task of two columns of text."""
+    unspaced = sum(bool(UNSPACED.search(text)) for text in source.texts) > 0.5 * len(source.texts)
+    if target.few and not aligned(source, target):
+        words = "Characters" if unspaced and source.words < 3 else "Words"
+        return Guess(f"one of {len(target.counts)} classes for each text", {}, recipes.classification(words))
+    if aligned(source, target):
+        bio = all(BIO.fullmatch(label) for text in target.texts for label in text.split())
+        return Guess("a label for each word", {}, recipes.tagging(" ", bio))
+    if source.words < 1.1 and not unspaced:
+        units = Counter(unit for text in target.texts for unit in text.split())
+        short = sum(len(unit) * count for unit, count in units.items()) < 3 * sum(units.values())
+        if target.words > 2 and len(units) < 400 and short:
+            return Guess("words to sequences of symbols, such as phones", {}, recipes.transduction("Words"))
+        return Guess("words to words, letter by letter", {}, recipes.transduction("Characters"))
+    if source.words > 40 and target.words < 0.4 * source.words:
+        return Guess("summaries of longer texts", {}, recipes.summarization())
+    return Guess("text to text", {}, recipes.translation())
+
+
+def aligned(source: Column, target: Column) -> bool:
+    """Whether each target has a label for each word of its source."""
+    several = [
+        (one.split(), other.split()) for one, other in zip(source.texts, target.texts, strict=True) if one.strip()
+    ]
+    if not several or any(len(one) != len(other) for one, other in several):
+        return False
+    words, labels = ({unit for row in several for unit in row[side]} for side in (0, 1))
+    count = sum(len(one) for one, _ in several)
+    return count > 1.5 * len(several) and len(labels) < 0.1 * count and 2 * len(labels) <= len(words)
+
+
+def listed(source: Column, target: Column) -> Guess:
+    """The task of columns that hold lists."""
+    if not target.lists:
+        if target.few:
+            return Guess(
+                f"one of {len(target.counts)} classes for each text", {}, recipes.classification("Words", "\t")
+            )
+        return Guess("text to text", {"list_separator": " "}, recipes.translation())
+    if not source.lists or any(len(one) != len(other) for one, other in zip(source.values, target.values, strict=True)):
+        return Guess("text to text", {"list_separator": " "}, recipes.translation())
+    labels = {label for value in target.values for label in value}
+    names: dict[str, Any] = {}
+    notes = []
+    if all(isinstance(label, int) for label in labels):
+        names = {"label_names": [f"label{number}" for number in range(max(labels) + 1)]}
+        notes = ["the labels are numbers: put their names into label_names"]
+    bio = all(isinstance(label, str) and BIO.fullmatch(label) for label in labels)
+    return Guess("a label for each token", names, recipes.tagging("\t", bio), notes)
+
+
+def of_spans(file: Path, table: FileColumns, spans: Column, asked: Asked) -> Guess:
+    """Texts with labelled spans of characters."""
+    texts = [one for one in table.columns if not one.lists and not one.numeric and one is not spans and not one.useless]
+    named = next((one for one in texts if str(one.name) == asked.source), None)
+    source = named or max(texts, key=lambda one: one.words, default=None)
+    if source is None or table.corpus != "Jsonl":
+        raise InputError(f"{file}: {spans} holds spans, which are read from JSON lines with a text beside them")
+    settings = {"source": source.name, "target": spans.name}
+    return Guess(
+        "labelled spans of characters", {"class_path": "Spans", "init_args": settings}, recipes.tagging("\t", True)
+    )
+
+
+def of_series(file: Path, table: FileColumns, numbers: Sequence[Column]) -> Guess:
+    """Numbers over time."""
+    count = len(numbers[0].values)
+    if count < 60:
+        raise InputError(f"{file}: {count} rows of numbers, too few for a forecast; it takes 60 at least")
+    dated = next((one for one in table.columns if one.dated), None)
+    season = recipes.season_of(dated.texts) if dated is not None else 0
+    horizon = season or max(1, min(12, count // 30))
+    history = min(max(2 * season, 3 * horizon), count // 4)
+    named = [one.name for one in numbers]
+    settings: dict[str, Any] = {
+        "columns": named[0] if len(named) == 1 else named,
+        "history": history,
+        "horizon": horizon,
+    }
+    settings |= {name: value for name, value in table.settings.items() if name != "header"}
+    if table.corpus == "Tsv" and "delimiter" not in settings:
+        settings["delimiter"] = "\t"
+    notes = ["rows are taken to be in the order of time, without gaps, and of one series"]
+    notes += [f"season {season}, from the column {dated}"] if season else ["set model.season where values repeat"]
+    return Guess(f"forecasts of {', '.join(map(str, named))}", {"class_path": "Series", "init_args": settings},
+                 recipes.forecasting(season), notes)  # fmt: skip

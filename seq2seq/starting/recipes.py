@@ -1,0 +1,110 @@
+"""Settings that each kind of data begins with; the rest are the defaults, which follow from the data."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+SEASONS = {1: 7, 7: 52, 28: 12, 29: 12, 30: 12, 31: 12, 90: 4, 91: 4, 92: 4}
+"""Steps of a season by the days between two steps: a week of days, a year of weeks, months or quarters."""
+
+LABELS = "Labels"
+
+
+def separated(kind: str, separator: str) -> Any:
+    """A tokenizer that cuts at a separator, at whitespace by default."""
+    return kind if separator == " " else {"class_path": kind, "init_args": {"separator": separator}}
+
+
+def spelled(separator: str) -> Any:
+    """Words with their letters; tabs stand between words unless it is said otherwise."""
+    return "Spelled" if separator == "\t" else {"class_path": "Spelled", "init_args": {"words": "Words"}}
+
+
+def translation() -> dict[str, Any]:
+    """Text to text, of any length."""
+    model = {"attention": "Dot", "decoder": {"tied_output": True}, "dropout": 0.3, "label_smoothing": 0.1}
+    return {"task": "Translation", "data": {}, "model": model, "optimizer": optimizer(0.002)}
+
+
+def summarization() -> dict[str, Any]:
+    """Longer texts to shorter ones, whose words may be copied."""
+    attention = {"class_path": "Additive", "init_args": {"coverage": True, "attention_size": 128}}
+    decoder = {"copy": True, "tied_embeddings": True, "tied_output": True}
+    model = {"embedding_size": 128, "hidden_size": 256, "attention": attention, "decoder": decoder, "dropout": 0.3,
+             "metrics": ["Rouge"]}  # fmt: skip
+    data = {"shared_vocabulary": True, "max_length": 400, "cut_sources": True}
+    return {"task": "Translation", "data": data, "model": model, "decoding": {"no_repeat_ngram": 3},
+            "optimizer": optimizer(0.002)}  # fmt: skip
+
+
+def transduction(target: str) -> dict[str, Any]:
+    """Words to letters or other symbols."""
+    metrics = ["SequenceErrorRate", "SymbolErrorRate"] if target == "Words" else ["ExactMatch", "EditDistance"]
+    model = {"cell": "GRU", "embedding_size": 128, "hidden_size": 256, "attention": "General", "dropout": 0.3,
+             "metrics": metrics}  # fmt: skip
+    data = {"tokenizer": "Characters"} | ({"target_tokenizer": target} if target != "Characters" else {})
+    return {"task": "Translation", "data": data, "model": model, "optimizer": optimizer(0.002)}
+
+
+def inflection() -> dict[str, Any]:
+    """A word and a bundle of features to a form of it."""
+    labels = {"class_path": LABELS, "init_args": {"separator": ";"}}
+    columns = {"class_path": "Columns", "init_args": {"parts": [labels, "Characters"], "single": True}}
+    attention = {"class_path": "Additive", "init_args": {"attention_size": 128, "coverage": True}}
+    model = {"embedding_size": 128, "hidden_size": 256, "attention": attention,
+             "decoder": {"copy": True, "input_feeding": True}, "dropout": 0.4,
+             "metrics": ["ExactMatch", "EditDistance"]}  # fmt: skip
+    data = {"tokenizer": columns, "shared_vocabulary": True}
+    return {"task": "Translation", "data": data, "model": model, "optimizer": optimizer(0.002)}
+
+
+def tagging(separator: str, bio: bool) -> dict[str, Any]:
+    """A label for each token."""
+    model: dict[str, Any] = {"embedding_size": 100, "hidden_size": 256, "dropout": 0.4}
+    if bio:
+        model |= {"tagger": {"class_path": "Crf", "init_args": {"scheme": "BIO"}}, "metrics": ["SpanF1", "Accuracy"]}
+    data = {"tokenizer": spelled(separator), "target_tokenizer": separated(LABELS, separator), "max_length": 5000}
+    return {"task": "Tagging", "data": data, "model": model, "optimizer": optimizer(0.004)}
+
+
+def classification(words: str, separator: str = " ") -> dict[str, Any]:
+    """A class for each text; a class may hold spaces."""
+    data: dict[str, Any] = {"tokenizer": "Characters" if words == "Characters" else spelled(separator),
+                            "target_tokenizer": separated(LABELS, "\t"), "max_length": 5000}  # fmt: skip
+    model = {"cell": "GRU", "encoder": {"pooling": "Attentive"}, "dropout": 0.5}
+    return {"task": "Classification", "data": data, "model": model, "optimizer": optimizer(0.002)}
+
+
+def generation() -> dict[str, Any]:
+    """Text that is continued."""
+    data = {"tokenizer": "NoSource", "target_tokenizer": "Characters", "lanes": 32, "segment": 128}
+    model = {"running": True, "embedding_size": 64, "hidden_size": 256, "dropout": 0.1}
+    return {"task": "Generation", "data": data, "model": model, "decoding": {"beam_size": 1, "temperature": 0.8},
+            "optimizer": optimizer(0.003)}  # fmt: skip
+
+
+def forecasting(season: int) -> dict[str, Any]:
+    """The next values of a series."""
+    model: dict[str, Any] = {"encoder": {"bidirectional": False}, "rescale": True, "relative": "last"}
+    if season:
+        model |= {"relative": "season", "season": season}
+    data = {"tokenizer": "Vectors", "target_tokenizer": "Vectors"}
+    return {"task": "Forecasting", "data": data, "model": model, "optimizer": optimizer(0.003)}
+
+
+def optimizer(learning_rate: float) -> dict[str, Any]:
+    """The rest follows from the data."""
+    return {"learning_rate": learning_rate, "schedule": "Cosine"}
+
+
+def season_of(dates: Sequence[str]) -> int:
+    """Steps of a season, from the first two dates; 0 where they do not tell."""
+    try:
+        first, second = (datetime.fromisoformat(text.strip().replace("/", "-")) for text in dates[:2])
+    except ValueError:
+        months = [text.strip() for text in dates[:2]]
+        return 12 if all(len(text) == 7 for text in months) else 0
+    between = second - first
+    if between.days == 0 and between.total_seconds() == 3600:
+        return 24
+    return SEASONS.get(abs(between.days), 0)

@@ -1,0 +1,192 @@
+"""A first configuration: the task, corpus and columns that files are for, and a training of it without an edit."""
+
+import json
+import random
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from seq2seq import init, train
+from seq2seq.errors import InputError
+from seq2seq.runs.run_directory import RunDirectory
+
+WORDS = "red blue old new dog cat house tree runs sleeps here there always never".split()
+Files = dict[str, str | bytes]
+ROWS = 300
+
+
+def sentence(row: int, count: int = 5) -> str:
+    return " ".join(random.Random(row).choices(WORDS, k=count))
+
+
+def number(row: int) -> float:
+    return 10 + (row % 7) + random.Random(row).random()
+
+
+def day(row: int) -> str:
+    return (date(2020, 1, 1) + timedelta(days=row)).isoformat()
+
+
+def table(line: Callable[[int], str], header: str = "", rows: int = ROWS) -> str:
+    return "".join(f"{one}\n" for one in ([header] if header else []) + [line(row) for row in range(rows)])
+
+
+def objects(row: Callable[[int], Any]) -> str:
+    return table(lambda number: json.dumps(row(number)))
+
+
+def tokens(row: int, *columns: Callable[[str], str]) -> str:
+    return "\n".join("\t".join([word, *(column(word) for column in columns)]) for word in sentence(row).split()) + "\n"
+
+
+def entity(word: str) -> str:
+    return "B-X" if word == "dog" else "O"
+
+
+def spans(row: int) -> dict[str, Any]:
+    words = sentence(row)
+    found = [[at, at + 3, "PET"] for at in range(len(words)) if words[at : at + 4] in ("dog ", "cat ")]
+    return {"text": words, "entities": found or []}
+
+
+MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
+    "CSV of classes": ({"a.csv": table(lambda row: f'{row},"{sentence(row)}, yes",{"ab"[row % 2]}', "id,text,label")},
+                       [], "Classification", {"class_path": "Csv", "source": "text", "target": "label"}),
+    "semicolons": ({"a.csv": table(lambda row: f"{sentence(row)};{sentence(row + 1, 3)}", "question;answer")},
+                   [], "Translation", {"class_path": "Csv", "source": "question", "delimiter": ";"}),
+    "TSV of text": ({"train.tsv": table(lambda row: f"{sentence(row)}\t{sentence(row + 1)} x")},
+                    [], "Translation", {"class_path": "Tsv"}),
+    "quoted TSV": ({"a.tsv": table(lambda row: f'"{sentence(row)}"\t"{sentence(row, 7)}"', '"source"\t"target"')},
+                   [], "Translation", {"class_path": "Csv", "delimiter": "\t"}),
+    "class first": ({"a.txt": table(lambda row: f"{row % 3} {sentence(row)}")},
+                    [], "Classification", {"class_path": "Tsv", "source": 2, "target": 1, "delimiter": " "}),
+    "latin-1": ({"a.tsv": table(lambda row: f"caf\xe9 {sentence(row)}\t{'xy'[row % 2]}").encode("latin-1")},
+                [], "Classification", {"encoding": "latin-1"}),
+    "parallel": ({f"{split}.{side}": table(lambda row, side=side, at=1000 * at: f"{sentence(row + at)}{' so' * (side == 'fi')}")
+                  for at, split in enumerate(("train", "dev", "test")) for side in ("fi", "en")},
+                 [], "Translation", {"class_path": "Parallel", "source": "en", "target": "fi"}),
+    "other direction": ({f"train.{side}": table(lambda row, side=side: f"{sentence(row)}{' so' * (side == 'fi')}") for side in ("fi", "en")},
+                        ["--source", "fi"], "Translation", {"source": "fi", "target": "en"}),
+    "array": ({"a.json": json.dumps([{"input": sentence(row), "output": sentence(row, 4)} for row in range(ROWS)], indent=1)},
+              [], "Translation", {"class_path": "Jsonl", "source": "input", "target": "output"}),
+    "nested": ({"a.jsonl": objects(lambda row: {"id": row, "translation": {"de": sentence(row, 4), "en": sentence(row)}})},
+               [], "Translation", {"source": "translation.en", "target": "translation.de"}),
+    "lists": ({"a.jsonl": objects(lambda row: {"tokens": sentence(row).split(), "ner_tags": list(map(entity, sentence(row).split()))})},
+              [], "Tagging", {"class_path": "Jsonl", "source": "tokens", "target": "ner_tags"}),
+    "lists of numbers": ({"a.jsonl": objects(lambda row: {"tokens": sentence(row).split(),
+                                                         "tags": [len(word) for word in sentence(row).split()]})},
+                         [], "Tagging", {"label_names": [f"label{n}" for n in range(7)]}),
+    "spans": ({"a.jsonl": objects(spans)}, [], "Tagging", {"class_path": "Spans", "source": "text", "target": "entities"}),
+    "CoNLL": ({"ner-train.conll": table(lambda row: tokens(row, entity)), "ner-dev.conll": table(lambda row: tokens(row, entity), rows=20)},
+              [], "Tagging", {"class_path": "Conll", "target": 2, "files": {"train": "ner-train.conll", "validation": "ner-dev.conll"}}),
+    "CoNLL with comments": ({"a.txt": table(lambda row: f"# id = {row}\n{tokens(row, str.upper, entity)}")},
+                            [], "Tagging", {"class_path": "Conll", "target": 3, "comments": "# "}),
+    "lines of labels": ({"a.tsv": table(lambda row: f"{sentence(row)}\t{' '.join(map(entity, sentence(row).split()))}")},
+                        [], "Tagging", {"class_path": "Tsv"}),
+    "phones": ({"a.tsv": table(lambda row: f"{sentence(row, 1)}{row}\t{' '.join(f'{sentence(row, 1)}{row}')}")},
+               [], "Translation", {"class_path": "Tsv"}),
+    "inflection": ({"a.tsv": table(lambda row: f"{sentence(row, 1)}{row}\t{sentence(row, 1)}{row}ed\tV;{'PST' if row % 2 else 'PRS'}")},
+                   [], "Translation", {"source": [3, 1], "target": 2}),
+    "summaries": ({"a.csv": table(lambda row: f"{sentence(row, 60)},{sentence(row, 4)}", "article,summary")},
+                  [], "Translation", {"source": "article", "target": "summary"}),
+    "text": ({"book.txt": table(lambda row: sentence(row, 3 + row % 9) + ".")}, [], "Generation", {"class_path": "Lines"}),
+    "daily series": ({"a.csv": table(lambda row: f"{day(row)},{number(row):.2f},{row % 5}", "date,sales,visits")},
+                     [], "Forecasting", {"columns": ["sales", "visits"], "history": 21, "horizon": 7}),
+    "one column of numbers": ({"a.csv": table(lambda row: f"{number(row):.2f}")}, [], "Forecasting", {"columns": 1}),
+    "Japanese": ({"a.tsv": table(lambda row: f"{'赤い犬が家で眠る'[row % 5 :]}{row}\t{sentence(row)}")},
+                 [], "Translation", {"class_path": "Tsv"}),
+}  # fmt: skip
+
+
+def written(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The configuration that `init` writes for made-up files."""
+    files, options, _, _ = MADE[name]
+    (folder / "data").mkdir()
+    for file, content in files.items():
+        (folder / "data" / file).write_bytes(content.encode() if isinstance(content, str) else content)
+    monkeypatch.chdir(folder)
+    place = Path("data") if len(files) > 1 else Path("data") / next(iter(files))
+    init.main([str(place), "--output", "first.yaml", *options])
+    text = (folder / "first.yaml").read_text()
+    assert len(text.splitlines()) <= 25
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_files_are_taken_for_what_they_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = written(name, tmp_path, monkeypatch)
+    corpus = content["data"]["corpus"]
+    found = {"class_path": corpus} if isinstance(corpus, str) else corpus | corpus.get("init_args", {})
+    assert content["task"] == MADE[name][2]
+    assert found == found | MADE[name][3]
+
+
+QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--model.hidden_size", "8"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MADE)
+def test_the_configuration_trains_without_an_edit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(name, tmp_path, monkeypatch)
+    train.main(["--config", "first.yaml", "--run", "run", *QUICK])
+    assert json.loads(RunDirectory(tmp_path / "run").results.read_text())["splits"]["test"]["metrics"]
+
+
+REAL = {
+    "aeslc": [], "g2p-sigmorphon2020": ["--set", "kor"], "inflection-conll2018": ["--set", "german-low"],
+    "inflection-sigmorphon2023": ["--set", "heb"], "multi30k-en-de": [], "segmentation-sigmorphon2022": [],
+    "small-parallel-enja": ["--source", "ja"], "sst2": [], "trec": ["--set", "TREC-all"], "ud-english-ewt": [],
+    "ud-uyghur-udt": [], "ud-vietnamese-vtb": [], "wnut17": [],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("name", REAL)
+def test_real_folders(name: str, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    init.main([str(data_folder / name), "--output", "first.yaml", *REAL[name]])
+    few = ["--data.max_rows", '{"train": 400, "validation": 8, "test": 8}']
+    train.main(["--config", "first.yaml", "--run", "run", *QUICK, *few])
+    assert json.loads(RunDirectory(tmp_path / "run").results.read_text())["splits"]["test"]["metrics"]
+
+
+WRONG: dict[str, tuple[Files, list[str], str]] = {
+    "nowhere": ({}, [], "does not exist"),
+    "several sets": ({"a_train.tsv": "x\ty\n", "b_train.tsv": "x\ty\n"}, [], "--set: a, b"),
+    "another set": ({"a_train.tsv": "x\ty\n"}, ["--set", "c"], "--set c"),
+    "no training": ({"one.tsv": "x\ty\n", "two.tsv": "x\ty\n"}, [], r"train \(one\.tsv, two\.tsv\)"),
+    "many columns": ({"a.csv": table(lambda row: ",".join(sentence(row + n) for n in range(4)), "name,x,y,z")}, [],
+                     "--source NAME --target NAME.* name, x, y, z"),
+    "another column": ({"a.csv": table(lambda row: f"{sentence(row)},b", "text,label")}, ["--source", "body"], "--source body.*text, label"),
+    "sound": ({"train.wav": b"RIFF", "test.wav": b"RIFF"}, [], "sound"),
+    "empty": ({"a.tsv": ""}, [], "no rows"),
+    "few numbers": ({"a.csv": table(lambda row: f"{row}.5", rows=20)}, [], "20 rows"),
+    "broken": ({"a.jsonl": '{"a": 1'}, [], "a.jsonl:1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_only_the_user_knows_is_asked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, options, message = WRONG[name]
+    monkeypatch.chdir(tmp_path)
+    for file, content in files.items():
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / file).write_bytes(content.encode() if isinstance(content, str) else content)
+    place = f"data/{next(iter(files))}" if len(files) == 1 and name != "another set" else "data"
+    with pytest.raises(InputError, match=message) as caught:
+        init.main([place, *options])
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_nothing_is_replaced_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written("TSV of text", tmp_path, monkeypatch)
+    with pytest.raises(InputError, match="--overwrite"):
+        init.main(["data/train.tsv", "--output", "first.yaml"])
+    init.main(["data/train.tsv", "--output", "first.yaml", "--overwrite"])
