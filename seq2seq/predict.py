@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -135,17 +135,16 @@ def main(arguments: Sequence[str]) -> None:
         memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
         fitting = decoding_rows.chosen(task, decoding, memory, max_length)
         if config.input is not None and processes.first:
-            usual = source_of_training(checkpoint.data_specification(content, path))
-            with TableFile(config.input, config.output, config.column or [], usual) as table:
+            with TableFile(config.input, config.output, config.column or [], usual_source(content, path)) as table:
                 rows = table.chunks(lambda text: refuse_wrong(task, text))
                 return answer(task, processes, predicted, config, decoding, table, rows)
         with output_lines.opened(config.output if processes.first else None, config.resume) as lines:
             answer(task, processes, predicted, config, decoding, lines, readable_chunks(task, sys.stdin.buffer))
 
 
-def source_of_training(data: Mapping[str, Any]) -> Any:
-    """The columns that the training data's sources came from."""
-    corpus = data["init_args"].get("corpus") or {}
+def usual_source(content: dict[str, Any], path: Path) -> Any:
+    """The columns that the sources of a checkpoint's training came from."""
+    corpus = checkpoint.data_specification(content, path)["init_args"].get("corpus") or {}
     return (corpus.get("init_args") or {}).get("source", "source")
 
 
