@@ -46,8 +46,9 @@ def call(checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.Monke
     return called
 
 
-@pytest.mark.parametrize("name", ["translator", "running"])
-@pytest.mark.parametrize("kept", [0.0, 0.4, 0.97, 1.0])
+@pytest.mark.parametrize(
+    ("name", "kept"), [("translator", 0.0), ("translator", 0.4), ("translator", 1.0), ("running", 0.97)]
+)
 def test_a_half_written_file_is_resumed_to_the_byte(name: str, kept: float, call: Call, tmp_path: Path) -> None:
     """Drawn at random, so that a line depends on its number."""
     whole = call(name=name)

@@ -66,8 +66,10 @@ def read(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
 
 
-@pytest.mark.parametrize("target", [".csv", ".tsv", ".jsonl", ".parquet"])
-@pytest.mark.parametrize("source", [".csv", ".tsv", ".json", ".jsonl", ".parquet"])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(".csv", ".jsonl"), (".tsv", ".parquet"), (".json", ".csv"), (".jsonl", ".tsv"), (".parquet", ".parquet")],
+)
 def test_columns_are_kept_and_predictions_added(
     source: str, target: str, call: Call, run: Path, tmp_path: Path
 ) -> None:
