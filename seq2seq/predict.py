@@ -45,6 +45,9 @@ CHUNK = 1 << 17
 LONGEST = 1 << 24
 """Bytes of the longest line that is read."""
 
+SHOWN = 5
+"""Unknown values that are named."""
+
 LONGEST_WHOLE = 100_000
 """Characters of the longest line that a task reads whole; others cut sources to data.max_length."""
 
@@ -200,13 +203,17 @@ def answer(
     readable: Iterator[tuple[list[str], int]],
 ) -> None:
     """Read, predict and write chunk after chunk; the first process reads and writes."""
-    read = ended = broken = 0
+    read = ended = broken = guessed = 0
+    unknown: set[str] = set()
     carried = bool(task.first_state(1))  # of running text every line is needed for the state after it
     needed = (chunk for chunk in readable if lines.needs(chunk[1], len(chunk[0])) or carried)
     bar = progress(config)
     for texts, number in processes.each(needed):
         shown: list[Any] = []
         read += len(texts)
+        values = [task.tokenizers.source.unknown_values(text) for text in texts if text.strip()]
+        guessed += sum(map(bool, values))
+        unknown.update(value for several in values for value in several if len(unknown) < SHOWN)
         shares = processes.gathered(lambda texts=texts, number=number: predicted(texts, number))  # type: ignore[misc]
         for several in zip(*shares, strict=True):
             best: list[Hypothesis] = next(filter(None, several), [])[: config.n_best]
@@ -217,6 +224,11 @@ def answer(
         bar.update(len(texts))
     bar.close()
     lines.end()
+    if guessed:
+        named = ", ".join(sorted(unknown))
+        log.warning(
+            "%d of %d lines have a value that training lacks (%s); their predictions are guesses", guessed, read, named
+        )
     if broken:
         log.warning("%d of %d lines break decoding.include or avoid at their limit; %s", broken, read, words.REMEDY)
     if ended:
