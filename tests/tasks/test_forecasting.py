@@ -307,7 +307,7 @@ def test_from_a_file_to_forecasts(
     assert "vectors of 2 numbers and vectors of 2 numbers" in shown.err
     assert "8 steps of 2 numbers: " in shown.out
     results = json.loads((run / "results.json").read_text())
-    assert list(results["splits"]["test"]["metrics"]) == ["mase", "mae", "rmse", "coverage"]
+    assert list(results["splits"]["test"]["metrics"]) == ["mase", "rmsse", "mae", "rmse", "wql", "coverage"]
     assert results["data"]["numbers_of_a_step"] == {"source": 2, "target": 2}
     assert results["splits"]["test"]["breakdowns"] == [], "all rows are of one length, and numbers are no words"
     first = json.loads((run / "predictions" / "test.jsonl").read_text().splitlines()[0])
