@@ -12,7 +12,8 @@ from seq2seq.cli import command
 from seq2seq.data.corpora.text_files import usual_names
 from seq2seq.errors import InputError
 from seq2seq.starting.found_files import FoundFiles, bare, look
-from seq2seq.starting.guess import Asked, Guess, guess
+from seq2seq.starting.guess import Asked, guess
+from seq2seq.starting.guess_kind import Guess
 
 WIDTH = 110
 """Characters of a line of a configuration."""

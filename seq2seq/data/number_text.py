@@ -36,6 +36,8 @@ def parsed(text: str, width: int | None) -> np.ndarray:
     steps = text.split(STEP)
     width = width or len(steps[0].split())
     try:
+        if "_" in text:  # Python reads 1_003 as 1003
+            raise ValueError("a number holds no underscore")
         flat = np.array(words, dtype=np.float64)
     except ValueError as problem:
         raise InputError(f"{first_wrong(steps)}; separate numbers by spaces, steps by tabs") from problem
@@ -67,7 +69,7 @@ def first_wrong(steps: Sequence[str]) -> str:
     for number, step in enumerate(steps, 1):
         for word in step.split():
             try:
-                float(word)
+                float(word.replace("_", "?"))
             except ValueError:
                 return f"step {number} holds {word!r}, which is not a number"
     return "the text holds what is not a number"

@@ -8,12 +8,12 @@ from typing import Any, TypeGuard
 
 NAMES = {
     "bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "f1": "F1",
-    "ter": "TER", "wer": "WER", "per": "PER", "mae": "MAE", "rmse": "RMSE", "mase": "MASE", "span_f1": "span F1",
-    "macro_f1": "macro-F1", "micro_f1": "micro-F1",
+    "ter": "TER", "wer": "WER", "per": "PER", "mae": "MAE", "rmse": "RMSE", "mase": "MASE", "rmsse": "RMSSE",
+    "wql": "WQL", "span_f1": "span F1", "macro_f1": "macro-F1", "micro_f1": "micro-F1",
 }  # fmt: skip
 """Metrics whose usual spelling differs from their key; any other key is shown with spaces for underscores."""
 
-SCORES = {*NAMES} - {"mae", "rmse", "mase"} | {"exact_match", "accuracy", "precision", "recall"}
+SCORES = {*NAMES} - {"mae", "rmse", "mase", "rmsse", "wql"} | {"exact_match", "accuracy", "precision", "recall"}
 """Metrics from 0 to 100, drawn together on one scale and shown with one decimal."""
 
 PERCENT = {"percent", "%"}

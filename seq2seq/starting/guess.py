@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,8 @@ from seq2seq.errors import InputError
 from seq2seq.starting import columns, recipes
 from seq2seq.starting.columns import ROWS, SOURCE_NAMES, TARGET_NAMES, Column, FileColumns
 from seq2seq.starting.found_files import KINDS, FoundFiles, bare
+from seq2seq.starting.guess_kind import Guess
+from seq2seq.starting.guess_series import of_series, panel
 
 BIO = re.compile(r"O|[BIESLU]-\S+")
 LABEL = re.compile(r"\d+|__label__\S+|[A-Z]{2,}(:\w+)?")
@@ -19,17 +20,6 @@ LABEL = re.compile(r"\d+|__label__\S+|[A-Z]{2,}(:\w+)?")
 
 UNSPACED = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-៿]")
 """Scripts that write no space between words: Japanese, Chinese, Thai, Lao, Burmese, Khmer."""
-
-
-class Guess(NamedTuple):
-    """A configuration in the making."""
-
-    what: str
-    """In words, for the user and the first line of the file."""
-    corpus: dict[str, Any]
-    settings: dict[str, Any]
-    """All besides the corpus."""
-    notes: Sequence[str] = ()
 
 
 class Asked(NamedTuple):
@@ -139,7 +129,8 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
         return of_spans(file, table, spans, asked)
     numbers = [one for one in table.columns if one.numeric and not one.useless]
     texts = [one for one in table.columns if not one.numeric and not one.useless and not one.lists]
-    if not asked.source and not asked.target and numbers and not texts and not any(one.lists for one in table.columns):
+    timed = numbers and not any(one.lists for one in table.columns) and (not texts or panel(table, texts))
+    if timed and not asked.source and not asked.target:
         return of_series(file, table, numbers)
     source, target = sides(file, table, asked)
     if target is None:
@@ -274,27 +265,3 @@ def of_spans(file: Path, table: FileColumns, spans: Column, asked: Asked) -> Gue
     return Guess(
         "labelled spans of characters", {"class_path": "Spans", "init_args": settings}, recipes.tagging("\t", True)
     )
-
-
-def of_series(file: Path, table: FileColumns, numbers: Sequence[Column]) -> Guess:
-    """Numbers over time."""
-    count = len(numbers[0].values)
-    if count < 60:
-        raise InputError(f"{file}: {count} rows of numbers, too few for a forecast; it takes 60 at least")
-    dated = next((one for one in table.columns if one.dated), None)
-    season = recipes.season_of(dated.texts) if dated is not None else 0
-    horizon = season or max(1, min(12, count // 30))
-    history = min(max(2 * season, 3 * horizon), count // 4)
-    named = [one.name for one in numbers]
-    settings: dict[str, Any] = {
-        "columns": named[0] if len(named) == 1 else named,
-        "history": history,
-        "horizon": horizon,
-    }
-    settings |= {name: value for name, value in table.settings.items() if name != "header"}
-    if table.corpus == "Tsv" and "delimiter" not in settings:
-        settings["delimiter"] = "\t"
-    notes = ["rows are taken to be in the order of time, without gaps, and of one series"]
-    notes += [f"season {season}, from the column {dated}"] if season else ["set model.season where values repeat"]
-    return Guess(f"forecasts of {', '.join(map(str, named))}", {"class_path": "Series", "init_args": settings},
-                 recipes.forecasting(season), notes)  # fmt: skip

@@ -1,11 +1,14 @@
 """Settings that each kind of data begins with; the rest are the defaults, which follow from the data."""
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-SEASONS = {1: 7, 7: 52, 28: 12, 29: 12, 30: 12, 31: 12, 90: 4, 91: 4, 92: 4}
-"""Steps of a season by the days between two steps: a week of days, a year of weeks, months or quarters."""
+MINUTE = 60_000_000
+SEASONS = {
+    ("microsecond", 10 * MINUTE): 144, ("microsecond", 15 * MINUTE): 96, ("microsecond", 30 * MINUTE): 48,
+    ("microsecond", 60 * MINUTE): 24, ("microsecond", 1440 * MINUTE): 7, ("microsecond", 10_080 * MINUTE): 52,
+    ("weekday", 1): 5, ("weekday", 5): 52, ("month", 1): 12, ("month", 3): 4,
+}  # fmt: skip
+"""Steps of a season by the unit of time and the step: a day of hours, a week of days, a year of weeks or months."""
 
 LABELS = "Labels"
 
@@ -97,14 +100,6 @@ def optimizer(learning_rate: float) -> dict[str, Any]:
     return {"learning_rate": learning_rate, "schedule": "Cosine"}
 
 
-def season_of(dates: Sequence[str]) -> int:
-    """Steps of a season, from the first two dates; 0 where they do not tell."""
-    try:
-        first, second = (datetime.fromisoformat(text.strip().replace("/", "-")) for text in dates[:2])
-    except ValueError:
-        months = [text.strip() for text in dates[:2]]
-        return 12 if all(len(text) == 7 for text in months) else 0
-    between = second - first
-    if between.days == 0 and between.total_seconds() == 3600:
-        return 24
-    return SEASONS.get(abs(between.days), 0)
+def season_of(step: int, unit: str) -> int:
+    """Steps of a season, by the step and its unit (data/corpora/time_steps.py); 0 where they do not tell."""
+    return SEASONS.get((unit, step), 0)

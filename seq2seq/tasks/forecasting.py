@@ -19,6 +19,8 @@ from seq2seq.metrics.forecast_errors import (
     MeanAbsoluteError,
     MeanAbsoluteScaledError,
     RootMeanSquaredError,
+    RootMeanSquaredScaledError,
+    WeightedQuantileLoss,
 )
 from seq2seq.models.attention import Attention
 from seq2seq.models.cells import GRU, Cell, CellState, inside, picked, real_positions
@@ -56,9 +58,10 @@ class Forecasting(RecurrentTask):
             never seen do not matter.
         rescale: with relative, divide what is read by the standard deviation of the row's own history and
             multiply the forecast by it (Kim et al. 2022, sec. 3), so that a series may swing more than it ever did.
-        season: steps after which a series is alike: 12 for months. Also that of the metric mase.
+        season: steps after which a series is alike: 12 for months. Also that of the metrics mase and rmsse.
         metrics: scores of a split, the first of which selects the best checkpoint; null for
-            MeanAbsoluteScaledError, MeanAbsoluteError, RootMeanSquaredError and, of quantiles, IntervalCoverage.
+            MeanAbsoluteScaledError, RootMeanSquaredScaledError, MeanAbsoluteError, RootMeanSquaredError and, of
+            quantiles, WeightedQuantileLoss and IntervalCoverage.
     """
 
     row_format = RowFormat(source_end=False, target_ends=False, fixed_target_length=True, keep_last_steps=True)
@@ -101,8 +104,9 @@ class Forecasting(RecurrentTask):
         return {}
 
     def usual_metrics(self) -> list[Metric]:
-        errors = [MeanAbsoluteScaledError(self.season), MeanAbsoluteError(), RootMeanSquaredError()]
-        return errors if self.quantiles is None else [*errors, IntervalCoverage()]
+        errors = [MeanAbsoluteScaledError(self.season), RootMeanSquaredScaledError(self.season), MeanAbsoluteError(),
+                  RootMeanSquaredError()]  # fmt: skip
+        return errors if self.quantiles is None else [*errors, WeightedQuantileLoss(), IntervalCoverage()]
 
     def refuse_wrong_settings(self) -> None:
         check_range("model.season", self.season, 1)

@@ -1,11 +1,20 @@
 """Errors of numbers equal numpy's, and scaled ones those of the formula."""
 
+import math
+
 import numpy as np
 import pytest
 
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
-from seq2seq.metrics.forecast_errors import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
+from seq2seq.metrics.forecast_errors import (
+    MeanAbsoluteError,
+    MeanAbsoluteScaledError,
+    RootMeanSquaredError,
+    RootMeanSquaredScaledError,
+    ScaledError,
+    WeightedQuantileLoss,
+)
 
 
 def text(values: np.ndarray) -> str:
@@ -36,7 +45,7 @@ def test_errors_are_over_all_numbers(width: int) -> None:
 @pytest.mark.parametrize("season", [1, 4, 12])
 @pytest.mark.parametrize("width", [1, 2])
 def test_scaled_errors_follow_the_formula(width: int, season: int) -> None:
-    expected, naive = [], []
+    expected, naive, squared = [], [], []
     series = drawn(width)
     for source, reference, guess in series:
         for column in range(width):
@@ -45,6 +54,8 @@ def test_scaled_errors_follow_the_formula(width: int, season: int) -> None:
             expected.append(
                 np.mean([abs(one - other) for one, other in zip(guess[:, column], future, strict=True)]) / scale
             )
+            steps = [(history[t] - history[t - season]) ** 2 for t in range(season, len(history))]
+            squared.append(np.sqrt(np.mean((guess[:, column] - future) ** 2) / np.mean(steps)))
             extended = list(history)
             for _ in future:
                 extended.append(extended[-season])
@@ -52,6 +63,9 @@ def test_scaled_errors_follow_the_formula(width: int, season: int) -> None:
     score = MeanAbsoluteScaledError(season).score([row_of(*one) for one in series])
     assert score.value == pytest.approx(np.mean(expected))
     assert score.signature == f"mase|season:{season}|scale:source|naive:{np.mean(naive):.4g}"
+    assert RootMeanSquaredScaledError(season).score([row_of(*one) for one in series]).value == pytest.approx(
+        np.mean(squared)
+    )
 
 
 def test_repeating_the_last_season_scores_what_the_signature_says() -> None:
@@ -95,3 +109,36 @@ def test_mistakes_name_the_row(row: Prediction, message: str) -> None:
 def test_season_is_at_least_a_step() -> None:
     with pytest.raises(InputError, match=r"season.*0"):
         MeanAbsoluteScaledError(0)
+
+
+@pytest.mark.parametrize("metric", [MeanAbsoluteScaledError(), RootMeanSquaredScaledError()], ids=repr)
+def test_constant_histories_alone_have_no_score(metric: ScaledError) -> None:
+    constant = np.zeros((6, 1))
+    rows = [row_of(constant, np.array([[0.0], [3.0]]), np.zeros((2, 1)), row) for row in range(3)]
+    score = metric.score(rows, interval=True)
+    assert math.isnan(score.value)
+    assert score.low is None
+    assert "naive:n/a" in score.signature
+    assert metric.rank(score.value) == -math.inf
+
+
+def test_the_weighted_quantile_loss_follows_the_formula() -> None:
+    random = np.random.default_rng(1)
+    rows, above, below = [], [], 0.0
+    for row in range(9):
+        truth = random.normal(0, 3, (5, 2))
+        forecasts = {"0.1": truth * 0 - 1, "0.5": truth * 0, "0.9": truth * 0 + 2}
+        rows.append(row_of(truth, truth, truth, row)._replace(quantiles={q: text(one) for q, one in forecasts.items()}))
+        below += float(np.abs(truth).sum())
+        for name, one in forecasts.items():
+            q = float(name)
+            above.append(
+                sum(q * (y - f) if y >= f else (1 - q) * (f - y) for y, f in zip(truth.flat, one.flat, strict=True))
+            )
+    assert WeightedQuantileLoss().score(rows).value == pytest.approx(2 * sum(above) / 3 / below)
+    half = [row._replace(quantiles={"0.5": row.quantiles["0.5"]}) for row in rows]  # type: ignore[index]
+    assert WeightedQuantileLoss().score(half).value == pytest.approx(1.0), "of the median alone: errors over values"
+    zero = rows[0]._replace(reference="0 0\t0 0\t0 0\t0 0\t0 0")
+    assert math.isnan(WeightedQuantileLoss().score([zero]).value)
+    with pytest.raises(InputError, match=r"wql .*model\.quantiles"):
+        WeightedQuantileLoss().score([zero._replace(quantiles=None)])

@@ -20,7 +20,12 @@ from seq2seq.metrics.base import RESAMPLES, Metric, Prediction, distinct, draws,
 from seq2seq.metrics.bleu import Bleu, Chrf, SacreBleuMetric, Ter
 from seq2seq.metrics.calibration import CalibrationError
 from seq2seq.metrics.edit_distance import EditDistance, SequenceErrorRate, SymbolErrorRate
-from seq2seq.metrics.forecast_errors import MeanAbsoluteError, MeanAbsoluteScaledError, RootMeanSquaredError
+from seq2seq.metrics.forecast_errors import (
+    MeanAbsoluteError,
+    MeanAbsoluteScaledError,
+    RootMeanSquaredError,
+    RootMeanSquaredScaledError,
+)
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
 from seq2seq.metrics.rouge import Rouge
 from seq2seq.metrics.spans import SpanF1
@@ -261,7 +266,12 @@ ON_LABELS: list[Metric] = [
     Perplexity(),
     BitsPerCharacter(),
 ]
-ON_NUMBERS: list[Metric] = [MeanAbsoluteError(), RootMeanSquaredError(), MeanAbsoluteScaledError(2)]
+ON_NUMBERS: list[Metric] = [
+    MeanAbsoluteError(),
+    RootMeanSquaredError(),
+    MeanAbsoluteScaledError(2),
+    RootMeanSquaredScaledError(2),
+]
 EVERY = [*ON_LABELS, *ON_NUMBERS]
 
 
@@ -340,7 +350,18 @@ def test_settings_that_change_the_number_stand_in_the_signature() -> None:
     for one, other in pairs:
         assert one.settings() != other.settings()
     assert {metric.name for metric in EVERY if not metric.higher_is_better} == {
-        *("calibration_error", "wer", "per", "edit_distance", "mae", "rmse", "mase", "perplexity", "bits_per_character")
+        *(
+            "calibration_error",
+            "wer",
+            "per",
+            "edit_distance",
+            "mae",
+            "rmse",
+            "mase",
+            "rmsse",
+            "perplexity",
+            "bits_per_character",
+        )
     }
 
 

@@ -307,7 +307,7 @@ def test_from_a_file_to_forecasts(
     assert "vectors of 2 numbers and vectors of 2 numbers" in shown.err
     assert "8 steps of 2 numbers: " in shown.out
     results = json.loads((run / "results.json").read_text())
-    assert list(results["splits"]["test"]["metrics"]) == ["mase", "mae", "rmse", "coverage"]
+    assert list(results["splits"]["test"]["metrics"]) == ["mase", "rmsse", "mae", "rmse", "wql", "coverage"]
     assert results["data"]["numbers_of_a_step"] == {"source": 2, "target": 2}
     assert results["splits"]["test"]["breakdowns"] == [], "all rows are of one length, and numbers are no words"
     first = json.loads((run / "predictions" / "test.jsonl").read_text().splitlines()[0])
@@ -364,8 +364,10 @@ def test_windows_follow_time_and_training_sees_no_value_of_another_split(tmp_pat
 
 BAD_FILES = [
     ("1\n2\nx\n", {}, r"series\.csv:3: step 1 .*'x'"),
-    ("1\nnan\n", {}, r"series\.csv:2: .*not finite"),
-    ("1\n\n3\n", {}, r"series\.csv:2: "),
+    ("1\n1_003\n", {}, r"series\.csv:2: .*'1_003'"),
+    ("1\ninf\n", {}, r"series\.csv:2: .*not finite"),
+    ("1\nnan\n", {}, r"series\.csv:2: .*data\.corpus\.fill"),
+    ("1\n\n3\n", {}, r"series\.csv:2: .*data\.corpus\.fill"),
     ("a,b\n1,2\n3\n", {"columns": "b"}, r"series\.csv:3: 1 columns.*\b2\b"),
     ("a,b\n1,2\n3,\n", {"columns": "b"}, r"series\.csv:3: "),
     ("a,b\n1,2\n", {"columns": "c"}, r"series\.csv:1: .*'c'.* a, b"),
@@ -399,9 +401,9 @@ def test_series_say_what_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_series_of_statsmodels() -> None:
     pytest.importorskip("statsmodels")
-    yearly = Series("sunspots", 33, 11).series(None)
+    [yearly] = Series("sunspots", 33, 11).series(None)
     assert (len(yearly.texts), yearly.texts[0], yearly.texts[-1]) == (309, "5", "2.9")
-    monthly = Series("co2").series(None)
+    [monthly] = Series("co2").series(None)
     assert (len(monthly.texts), monthly.texts[0]) == (526, "316.1")
     assert monthly.texts[2:5] == ["317.4333", "316.5292", "315.625"]  # June 1958 lies between May and July
 

@@ -1,38 +1,32 @@
 """Time series cut into windows: a history to the values that follow it, in the order of time.
 
-The last values of a series are those of the test split, those before them of the validation split, the others of the
+Of each series the last values are those of the test split, those before them of the validation split, the others of the
 training split. A window belongs to the split in which all the values that it forecasts lie; its history may begin
 before, as it would when a forecast is made. So training sees no value that validation or test asks for.
 """
 
 import copy
 import functools
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from seq2seq.data.corpora.corpus import SPLITS, Corpus
-from seq2seq.data.corpora.tables import ColumnNames, Csv
-from seq2seq.data.lines import as_list, check_delimiter
-from seq2seq.data.number_text import STEP, parsed
+from seq2seq.data.corpora.series_files import Repair, SeriesFormat, Values, read_series
+from seq2seq.data.corpora.tables import ColumnNames
+from seq2seq.data.lines import check_delimiter
+from seq2seq.data.number_text import STEP
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
 
-
-class Values(NamedTuple):
-    """A series."""
-
-    texts: Sequence[str]
-    """The numbers of each step."""
-    lines: Sequence[int]
-    """Of each step."""
-    name: str
+log = logging.getLogger(__name__)
 
 
 class Series(Corpus):
-    """Windows of one time series: that of a file, or one of two that come with statsmodels.
+    """Windows of one time series or several: those of a file, or one of two that come with statsmodels.
 
     sunspots: their number in each year from 1700 to 2008. co2: its share of the air at Mauna Loa in parts per million,
     means of the weekly values of each month from March 1958 to December 2001; 5 months without a value lie on the line
@@ -50,6 +44,11 @@ class Series(Corpus):
         delimiter: str = ",",
         header: bool = False,
         encoding: str = "utf-8",
+        time: int | str | None = None,
+        group: ColumnNames | None = None,
+        sort: bool = False,
+        gaps: Repair = "refuse",
+        fill: Repair = "refuse",
     ) -> None:
         """Which series, and how it is cut.
 
@@ -57,28 +56,48 @@ class Series(Corpus):
             name: sunspots or co2, which come with statsmodels; null for the file data.path, one step a line.
             history: steps that are known.
             horizon: steps that are forecast.
-            validation_share: of all values, those before the test's that are kept for validation.
-            test_share: of all values, the last ones, which are kept for the test.
+            validation_share: of all values of a series, those before the test's that are kept for validation.
+            test_share: of all values of a series, the last ones, which are kept for the test.
             columns: of the file, counted from 1 or named by its first line; the numbers of several make a vector.
             delimiter: what separates columns.
-            header: whether the first line names the columns; it does where `columns` holds a name.
+            header: whether the first line names the columns; it does where a setting holds a name.
             encoding: of the file.
+            time: the column of dates, times or whole numbers, which must rise by even steps (months count as even,
+                and weekdays where there is no weekend); null for rows that are known to be in order without gaps.
+            group: the column, or the columns, that tell several series of a file apart. No window has values of two.
+            sort: order the rows of each series by time.
+            gaps: what stands for the rows that are missing in time: nothing, so that the file is refused (refuse),
+                the value before (previous), values on the line to the next one (linear) or zero.
+            fill: the same for empty fields and NaN in rows of the file.
         """
         check_range("data.corpus.history", history, 1)
         check_range("data.corpus.horizon", horizon, 1)
         for what, share in (("validation_share", validation_share), ("test_share", test_share)):
             check_range(f"data.corpus.{what}", share, 0, 1)
         check_delimiter(delimiter)
+        if time is None and (sort or gaps != "refuse"):
+            raise InputError(f"data.corpus.{'sort' if sort else 'gaps'} needs data.corpus.time, the column of the time")
+        if name is not None and (time is not None or group is not None or fill != "refuse"):
+            raise InputError(f"data.corpus.name {name} has no columns; leave out data.corpus.time, group and fill")
         self.name, self.history, self.horizon = name, history, horizon
         self.validation_share, self.test_share = validation_share, test_share
         self.columns, self.delimiter, self.header, self.encoding = columns, delimiter, header, encoding
+        self.time, self.group, self.sort, self.gaps, self.fill = time, group, sort, gaps, fill
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
-        series = self.series(path)
-        first, after = self.span(split, len(series.texts))
-        for step in range(max(first, self.history), after - self.horizon + 1):
-            known, wanted = series.texts[step - self.history : step], series.texts[step : step + self.horizon]
-            yield Row(STEP.join(known), STEP.join(wanted), series.lines[step], series.name)
+        several = self.series(path, split == "train")
+        short = [one for one in several if self.windows(split, one).stop <= self.windows(split, one).start]
+        if len(short) == len(several):
+            raise InputError(f"{self.too_short(split, several[0])}; change data.corpus")
+        if short:
+            more = f", and of {len(short) - 1:,} more groups" if len(short) > 1 else ""
+            log.warning("%s%s; the %s split is without them", self.too_short(split, short[0]), more, split)
+        for one in several:
+            _, after = self.span(split, len(one.texts))
+            for step in self.windows(split, one):
+                known = one.between(step - self.history, step, step)
+                wanted = one.between(step, step + self.horizon, after)
+                yield Row(STEP.join(known), STEP.join(wanted), one.lines[step], one.name)
 
     def of_one_file(self) -> Corpus | None:
         corpus = copy.copy(self)
@@ -90,36 +109,34 @@ class Series(Corpus):
         sizes = [round(share * count) for share in (self.validation_share, self.test_share)]
         ends = [0, count - sum(sizes), count - sizes[1], count]
         first, after = ends[SPLITS.index(split) :][:2]
-        if after - max(first, self.history) < self.horizon:
-            raise InputError(
-                f"the {split} split has {max(0, after - first)} of {count} values, too few for a history of "
-                f"{self.history} and a horizon of {self.horizon}; change data.corpus"
-            )
         return first, after
 
-    def series(self, path: str | None) -> Values:
-        """All values."""
+    def windows(self, split: str, series: Values) -> range:
+        """The steps at which forecasts of a split begin."""
+        first, after = self.span(split, len(series.texts))
+        return range(max(first, self.history), after - self.horizon + 1)
+
+    def too_short(self, split: str, series: Values) -> str:
+        """That a series has no window."""
+        count = len(series.texts)
+        first, after = self.span(split, count)
+        group = f" of the group {series.group}" if series.group else ""
+        return (
+            f"the {split} split has {max(0, after - first)} of {count} values{group}, too few for a history of "
+            f"{self.history} and a horizon of {self.horizon}"
+        )
+
+    def series(self, path: str | None, warn: bool = False) -> list[Values]:
+        """All values of each series; warn: of dates that rows do not follow."""
         if self.name is None:
             if path is None or not Path(path).is_file():
                 raise InputError(f"data.path is {path}; give the file of the series, or data.corpus.name co2")
-            return self.of_file(Path(path))
+            form = SeriesFormat(self.columns, self.time, self.group, self.sort, self.gaps, self.fill, self.delimiter,
+                                self.header, self.encoding)  # fmt: skip
+            return read_series(Path(path), form, warn)
         self.refuse_path(path)
         values = sunspots() if self.name == "sunspots" else co2()
-        return Values([f"{value:.7g}" for value in values.tolist()], range(1, len(values) + 1), self.name)
-
-    def of_file(self, file: Path) -> Values:
-        """The chosen columns of each line."""
-        texts, lines = [], []
-        width = len(as_list(self.columns))
-        for row in Csv(self.columns, self.columns, self.delimiter, self.header, encoding=self.encoding).read((file,)):
-            step = " ".join(row.source.split())
-            try:
-                parsed(step, width)
-            except InputError as problem:
-                raise InputError(f"{file}:{row.line}: {problem}") from problem
-            texts.append(step)
-            lines.append(row.line)
-        return Values(texts, lines, str(file))
+        return [Values([f"{value:.7g}" for value in values.tolist()], range(1, len(values) + 1), self.name)]
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         return [Path(path)] if self.name is None and path is not None and Path(path).is_file() else None
