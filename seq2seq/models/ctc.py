@@ -1,6 +1,5 @@
 """Connectionist temporal classification: the probability of labels whose places among the frames are not known."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
