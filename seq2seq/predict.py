@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
@@ -29,6 +29,7 @@ from seq2seq.inference import (
 )
 from seq2seq.inference.device import tf32
 from seq2seq.inference.output_lines import OutputLines
+from seq2seq.inference.table_files import TableFile
 from seq2seq.runs import checkpoint
 from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
@@ -43,6 +44,9 @@ CHUNK = 1 << 17
 
 LONGEST = 1 << 24
 """Bytes of the longest line that is read."""
+
+SHOWN = 5
+"""Unknown values that are named."""
 
 LONGEST_WHOLE = 100_000
 """Characters of the longest line that a task reads whole; others cut sources to data.max_length."""
@@ -62,6 +66,11 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
     }
     parser.add_argument(
         "run", type=str, nargs="+", help="run directory or checkpoint; of several the probabilities are averaged"
+    )
+    table = "table to read in place of standard input (.csv, .tsv, .jsonl, .parquet); its columns go to --output too"
+    parser.add_argument("--input", type=Path | None, help=table)
+    parser.add_argument(
+        "--column", type=str, action="append", help="column of --input to read (default: as in training)"
     )
     parser.add_argument("--output", type=Path | None, help="file to write (default: standard output)")
     resume = "go on with a half-written --output, with the same run, input and options"
@@ -128,8 +137,18 @@ def main(arguments: Sequence[str]) -> None:
     with joined(at, ["-m", "seq2seq.predict", *arguments]) as processes:
         memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
         fitting = decoding_rows.chosen(task, decoding, memory, max_length)
+        if config.input is not None and processes.first:
+            with TableFile(config.input, config.output, config.column or [], usual_source(content, path)) as table:
+                rows = table.chunks(lambda text: refuse_wrong(task, text))
+                return answer(task, processes, predicted, config, decoding, table, rows)
         with output_lines.opened(config.output if processes.first else None, config.resume) as lines:
-            answer(task, processes, predicted, config, decoding, lines)
+            answer(task, processes, predicted, config, decoding, lines, readable_chunks(task, sys.stdin.buffer))
+
+
+def usual_source(content: dict[str, Any], path: Path) -> Any:
+    """The columns that the sources of a checkpoint's training came from."""
+    corpus = checkpoint.data_specification(content, path)["init_args"].get("corpus") or {}
+    return (corpus.get("init_args") or {}).get("source", "source")
 
 
 def with_others(task: Task, names: Sequence[str], max_length: int) -> tuple[Task, int]:
@@ -159,6 +178,14 @@ def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
         for name in ("stream", "scores", "token_scores", "quantiles", "n_best"):
             if config[name] != (1 if name == "n_best" else False):
                 raise InputError(f"--alternatives writes all of the best prediction as JSON; leave out --{name}")
+    if config.input is not None:
+        if config.output is None:
+            raise InputError("--input needs --output FILE, a table that ends in .csv, .tsv, .jsonl or .parquet")
+        for name in ("stream", "resume", "alternatives", "quantiles"):
+            if config[name]:
+                raise InputError(f"--{name} is for lines of text; leave it out, or give text with < in.txt")
+    elif config.column:
+        raise InputError("--column names a column of --input FILE; add it, or leave --column out")
     if config.resume and (config.output is None or config.stream):
         raise InputError("--resume goes on with the lines of --output FILE; a stream goes on with --state FILE instead")
     if config.state is not None and not config.stream:
@@ -172,27 +199,36 @@ def answer(
     predicted: Callable[[Sequence[str], int], list[list[Hypothesis]]],
     config: Namespace,
     decoding: Decoding,
-    lines: OutputLines,
+    lines: OutputLines | TableFile,
+    readable: Iterator[tuple[list[str], int]],
 ) -> None:
     """Read, predict and write chunk after chunk; the first process reads and writes."""
-    read = ended = broken = 0
+    read = ended = broken = guessed = 0
+    unknown: set[str] = set()
     carried = bool(task.first_state(1))  # of running text every line is needed for the state after it
-    readable = readable_chunks(task, sys.stdin.buffer)
     needed = (chunk for chunk in readable if lines.needs(chunk[1], len(chunk[0])) or carried)
     bar = progress(config)
     for texts, number in processes.each(needed):
-        shown: list[str] = []
+        shown: list[Any] = []
         read += len(texts)
+        values = [task.tokenizers.source.unknown_values(text) for text in texts if text.strip()]
+        guessed += sum(map(bool, values))
+        unknown.update(value for several in values for value in several if len(unknown) < SHOWN)
         shares = processes.gathered(lambda texts=texts, number=number: predicted(texts, number))  # type: ignore[misc]
         for several in zip(*shares, strict=True):
             best: list[Hypothesis] = next(filter(None, several), [])[: config.n_best]
             ended += any(one.at_limit for one in best)
             broken += any(words.is_broken(one, decoding) for one in best[:1])
-            shown.append(show(task, best, config))
+            shown.append((show if config.input is None else added_columns)(task, best, config))
         lines.write(number, shown)
         bar.update(len(texts))
     bar.close()
     lines.end()
+    if guessed:
+        named = ", ".join(sorted(unknown))
+        log.warning(
+            "%d of %d lines have a value that training lacks (%s); their predictions are guesses", guessed, read, named
+        )
     if broken:
         log.warning("%d of %d lines break decoding.include or avoid at their limit; %s", broken, read, words.REMEDY)
     if ended:
@@ -227,13 +263,18 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
         except InputError as problem:
             return texts, problem
         try:
-            refuse_long(task, text)
-            if text and (text.strip() or task.has_no_source):
-                task.check(text)
+            refuse_wrong(task, text)
         except InputError as problem:
             return texts, InputError(f"{STANDARD_INPUT}:{number}: {problem}")
         texts.append(text)
     return texts, None
+
+
+def refuse_wrong(task: Task, text: str) -> None:
+    """Refuse a text from which nothing can be predicted; an empty one has no prediction."""
+    refuse_long(task, text)
+    if text and (text.strip() or task.has_no_source):
+        task.check(text)
 
 
 def refuse_long(task: Task, text: str) -> None:
@@ -280,6 +321,21 @@ def show(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> str
         rows = ([f"{math.exp(score):.4f}" for score in hypothesis.token_scores] for hypothesis in hypotheses)
         texts = [f"{text}\t{' '.join(row)}" for text, row in zip(texts, rows, strict=True)]
     return "\t".join(texts)
+
+
+def added_columns(task: Task, hypotheses: Sequence[Hypothesis], config: Namespace) -> dict[str, Any]:
+    """What a row of a table gets: prediction, prediction_2 and so on, and what else is asked for, of each."""
+    added: dict[str, Any] = {}
+    for rank in range(config.n_best):
+        one = hypotheses[rank] if rank < len(hypotheses) else None
+        ending = f"_{rank + 1}" if rank else ""
+        added[f"prediction{ending}"] = None if one is None else task.text(one)
+        if config.scores:
+            added[f"score{ending}"] = None if one is None else one.score
+        if config.token_scores:
+            probabilities = None if one is None else [round(math.exp(score), 4) for score in one.token_scores]
+            added[f"token_probabilities{ending}"] = probabilities
+    return added
 
 
 def alternatives(task: Task, hypotheses: Sequence[Hypothesis]) -> str:

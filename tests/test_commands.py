@@ -35,9 +35,12 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
     ("text", "message"),
     [
         ("model: {cel: GRU}", r"model\.cel.*did you mean model\.cell"),
-        ("model: {hidden_size: many}", r"model\.hidden_size.*int.*many"),
+        ("model: {hidden_size: many}", r"model\.hidden_size: many is not a whole number"),
         ("model: {cell: LSTN}", r"LSTN.*(RNN|GRU|LSTM)"),
         ("model: {cell: {class_path: LSTM, init_args: {bias: 1}}}", "bias.*forget_bias"),
+        ("patience: yesterday", "patience: yesterday is not a whole number or null"),
+        ("model: {metrics: Blue}", r"model\.metrics: Blue is not a list; write \[Blue\]"),
+        ("task: Classification\nmodel: {attention: Dot}", r"model\.attention is a setting of .*Translation"),
         ("modle: {cell: GRU}", "modle.*did you mean model"),
         ("trainer: {max_epoch: 3}", r"trainer\.max_epoch.*did you mean trainer\.max_epochs"),
         ("data: {corpus: {class_path: Cldr, init_args: {source: en}}}", "source.*source_locale"),
@@ -60,7 +63,7 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
             "nowhere",
         ),
         ("trainer: {accelerator: gpux}", "gpux"),
-        ("trainer: {save_every: ten}", r"trainer\.save_every: ten .*float, null$"),
+        ("trainer: {save_every: ten}", r"trainer\.save_every: ten .*a number or null$"),
         ("trainer: {max_epochs: 0}", r"trainer\.max_epochs .*\b0\b.*\b1\b"),
         ("trainer: {log_every_n_steps: 0}", r"trainer\.log_every_n_steps .*\b0\b"),
         (

@@ -45,6 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "configs").symlink_to(ROOT / "configs")
     (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
     (folder / "in.txt").write_text("Monday\n\nMay 5\n")
+    (folder / "in.csv").write_text('text,note\n"Monday, May 5",first\nMay 6,second\n')
     for name in ("ref", "src", "a", "b"):
         (folder / f"{name}.txt").write_text("".join(f"{name if row % 3 else 'the'} cat {row}\n" for row in range(20)))
     (folder / "locales.txt").write_text("de\nfr\n")

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 
 from seq2seq.configurable import Part, descendants, named, refuse_incomplete
 from seq2seq.errors import InputError
+from seq2seq.tasks.base import Task
 
 UNKNOWN = (
     r"Group '(?P<group>[\w.]+)' does not accept option '(?P<name>[\w.]+)'",
@@ -17,6 +18,9 @@ UNKNOWN = (
     r"unrecognized arguments: -*(?P<name>[\w.]+)",
     r"ambiguous option: -*(?P<name>[\w.]+)",
 )
+
+IN_WORDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true, false", "NoneType": "null"}
+"""Types as people call them."""
 
 ONE_OF_SEVERAL = (
     r"(.*?)Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: "
@@ -111,11 +115,22 @@ def unknown_setting(text: str, parser: ArgumentParser) -> str | None:
     group = match.groupdict().get("group") or match["name"].rpartition(".")[0]
     name = match["name"] if match["name"].startswith(group) and "." in match["name"] else f"{group}.{match['name']}"
     name = name.strip(".")
+    if re.search(r"\.ya?ml$", text) and (file := re.search(r"unrecognized arguments: (\S+\.ya?ml)$", text)):
+        return f"{file[1]}: a configuration goes after --config: --config {file[1]}"
     legal = [a.dest for a in parser._actions if a.dest not in ("help", "print_config", "print_shtab")]
     legal = [name for name in legal if not name.endswith(".help")]
     groups = sorted({name.partition(".")[0] for name in legal})
     siblings = [name for name in legal if name.startswith(f"{group}.")] if group in groups else groups
+    others = tasks_with(name.partition(".")[2]) if group == "model" and name not in siblings else []
+    if others:
+        return f"{name} is a setting of {' and '.join(others)}, not of this task; {suggestion(name, siblings)}"
     return f"unknown setting {name}: {suggestion(name, siblings)}"
+
+
+def tasks_with(setting: str) -> list[str]:
+    """The tasks that have a setting of `model`."""
+    kinds = [kind for kind in descendants(Task) if not inspect.isabstract(kind) and kind is not Task]
+    return [kind.__name__ for kind in kinds if setting in inspect.signature(kind).parameters]
 
 
 def suggestion(name: str, legal: Iterable[str]) -> str:
@@ -132,6 +147,12 @@ def plainer(text: str) -> str:
     text = re.sub(r"<class '([\w.]+)'>", lambda match: match[1].rpartition(".")[2], text)
     text = re.sub(r"typing\.Literal\[(.*?)\]", r"value among \1", text)
     if match := re.fullmatch(ONE_OF_SEVERAL, text):
-        legal = match[2].replace("NoneType", "null").replace("bool", "true, false").replace("value among ", "")
-        text = f"{match[1]}{match[3]} is not among {legal}"
+        listed = re.search(r"list\[[\w.]*?(\w+)\]", match[2])
+        if listed and not match[3].startswith("["):
+            return f"{match[1]}{match[3]} is not a list; write [{match[3]}]"
+        kinds = re.sub(r"value among ([^|]*?)(?=, (?:NoneType|int|float|str|bool)|$)", r"\1", match[2])
+        words = [IN_WORDS.get(kind, kind) for kind in kinds.split(", ")]
+        text = f"{match[1]}{match[3]} is not {' or '.join([', '.join(words[:-1]), words[-1]] if words[1:] else words)}"
+    if match := re.fullmatch(r"(.*?)Expected an? (int|float|bool)\. Got value: (.*)", text):
+        text = f"{match[1]}{match[3]} is not {IN_WORDS[match[2]]}"
     return text[:600]

@@ -88,8 +88,8 @@ class Tagging(RecurrentTask):
             return
         if UNK in tokens.encode([text])[0]:  # Vietnamese words, for one, may hold a space
             raise InputError(
-                f"{len(text.split())} words between spaces, but tabs separate the tokens of this run, so that all would "
-                "get one label; put tabs between tokens, e.g. with tr ' ' '\\t'"
+                f"{len(text.split())} words between spaces, but tabs separate the tokens of this run, so that all "
+                "would get one label; put tabs between tokens, e.g. with tr ' ' '\\t'"
             )
 
     def token_rows(self) -> dict[str, TokenRows]:

@@ -83,6 +83,7 @@ def assert_same(task: Task, rows: Rows, decoding: Decoding, folder: Path, others
             assert found.rows == len(rows)
 
 
+@pytest.mark.slow
 def test_a_classifier_predicts_the_same_from_its_file(tmp_path: Path) -> None:
     rows = [(text, "odd" if len(text) % 2 else "even") for text, _ in letter_rows(20)]
     tokenizers = learnt(rows, Characters(), Labels())

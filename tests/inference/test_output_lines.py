@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from seq2seq import predict
-from seq2seq.data.tokenizers.units import Characters, NoSource, Words
+from seq2seq.data.tokenizers.base import Tokenizer
+from seq2seq.data.tokenizers.columns import Columns
+from seq2seq.data.tokenizers.factored import RowFeatures
+from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.errors import InputError
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.translation import Translation
@@ -46,8 +49,9 @@ def call(checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.Monke
     return called
 
 
-@pytest.mark.parametrize("name", ["translator", "running"])
-@pytest.mark.parametrize("kept", [0.0, 0.4, 0.97, 1.0])
+@pytest.mark.parametrize(
+    ("name", "kept"), [("translator", 0.0), ("translator", 0.4), ("translator", 1.0), ("running", 0.97)]
+)
 def test_a_half_written_file_is_resumed_to_the_byte(name: str, kept: float, call: Call, tmp_path: Path) -> None:
     """Drawn at random, so that a line depends on its number."""
     whole = call(name=name)
@@ -82,6 +86,24 @@ def test_another_input_or_another_search_is_named(call: Call, tmp_path: Path) ->
         call("--resume", lines=LINES[:5])
     with pytest.raises(InputError, match="--resume"):
         call()
+
+
+@pytest.mark.parametrize(
+    "source", [RowFeatures(Words()), Columns([Labels(), Words()])], ids=lambda source: type(source).__name__
+)
+def test_unknown_languages_are_warned_of(
+    source: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = [(f"{'de' if row % 2 else 'fi'}\t{one}", other) for row, (one, other) in enumerate(PAIRS)]
+    run = saved(small(Translation, learnt(pairs, source, Words())), tmp_path / "one.ckpt")
+    (tmp_path / "in.txt").write_text("de\tthe cat\nxx\tthe cat\n\nxx\ta dog\n")
+    with (tmp_path / "in.txt").open() as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        predict.main([str(run), "--device", "cpu", "--output", str(tmp_path / "out.txt"), "--decoding.max_length", "3"])
+    [warning] = [record.getMessage() for record in caplog.records if "training lacks" in record.getMessage()]
+    assert "2 of 4 lines" in warning
+    assert "(xx)" in warning
+    assert len((tmp_path / "out.txt").read_text().splitlines()) == 4
 
 
 @pytest.mark.slow

@@ -48,6 +48,10 @@ class Tokenizer(Part):
     def check(self, text: str) -> None:
         """Raise InputError if a text cannot be encoded."""
 
+    def unknown_values(self, text: str) -> list[str]:
+        """What a text says in closed sets, such as its language, that no training row says."""
+        return []
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, on one line."""
         raise TypeError(f"{type(self).__name__} does not say how to decode")

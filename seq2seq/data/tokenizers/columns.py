@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer, pack, unpack
+from seq2seq.data.tokenizers.base import SPECIAL, UNK, Tokenizer, pack, unpack
 from seq2seq.data.tokenizers.units import Labels, Words
 from seq2seq.errors import InputError
 
@@ -43,6 +43,11 @@ class Columns(Tokenizer):
 
     def check(self, text: str) -> None:
         self._row(text)
+
+    def unknown_values(self, text: str) -> list[str]:
+        row = self._row(text)
+        pairs = zip(reversed(row), reversed(self.parts), strict=False)
+        return [column for column, part in pairs if isinstance(part, Labels) and UNK in part.encode([column])[0]]
 
     def _columns(self, texts: Iterable[str]) -> list[list[str]]:
         rows = [self._row(text) for text in texts]

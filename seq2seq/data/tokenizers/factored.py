@@ -146,6 +146,11 @@ class RowFeatures(Features):
     def check(self, text: str) -> None:
         self.text.check(self._row(text)[1])
 
+    def unknown_values(self, text: str) -> list[str]:
+        values, alone = self._row(text)
+        pairs = zip(values, self._numbers, strict=True)
+        return [value for value, numbers in pairs if numbers[value] == UNK] + self.text.unknown_values(alone)
+
     def _row(self, text: str) -> tuple[Values, str]:
         """The features of a row and its text, with tabs only if they separate the text's tokens."""
         *values, alone = text.split("\t", self.features)
