@@ -17,10 +17,11 @@ from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
+from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 from tests.support import ROOT, python
 
-TASKS = [Translation, Tagging, Classification, Generation, Forecasting]
+TASKS = [Translation, Tagging, Classification, Generation, Forecasting, Transcription]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr, Fields, Languages, Phrases
+from seq2seq.data.corpora.builtin.tones import Tones
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
@@ -28,6 +29,7 @@ from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
+from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 
 ROWS = 4
@@ -59,6 +61,7 @@ def examples() -> dict[str, SmallTask]:
         "Tagging": example(Tagging, drawn(Fields(**sizes)), Spelled(), tags),
         "Classification": example(Classification, drawn(Languages(**sizes)), Characters(), Labels()),
         "Generation": example(Generation, drawn(Phrases(**sizes)), Labels(), Characters()),
+        "Transcription": example(Transcription, drawn(Tones(**sizes)), Vectors(), Words()),
         "Forecasting": example(Forecasting, series, Vectors(), Vectors()),
     }
 

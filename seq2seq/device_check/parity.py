@@ -45,7 +45,7 @@ def cases(cells: Sequence[type[Cell]] = CELLS) -> Iterator[tuple[str, Case]]:
         named = f"{attention.__name__ if attention else 'no attention'}, {type(bridge()).__name__}"
         settings = {"cell": cell(), "attention": attention and attention(), "bridge": bridge()}
         yield "Translation", (f"translation, {cell.__name__}, attentions x bridges", named, settings)
-    for name in ("Tagging", "Classification", "Generation", "Forecasting"):
+    for name in ("Tagging", "Classification", "Generation", "Forecasting", "Transcription"):
         for cell in cells:
             yield name, (f"{name.lower()}, all cells", cell.__name__, {"cell": cell()})
     for tagger in TAGGERS:

@@ -111,6 +111,28 @@ class SymbolErrorRate(ErrorRate):
         return edit_distance(row.prediction.split(), reference), len(reference)
 
 
+class WordErrorRate(SymbolErrorRate):
+    """Words inserted, deleted and replaced over the words of all references, percent, as speech recognition counts.
+
+    Words are separated by whitespace, case and punctuation count. With more insertions than words it is above 100.
+    """
+
+    name = "word_error_rate"
+
+
+class CharacterErrorRate(ErrorRate):
+    """Characters inserted, deleted and replaced over the characters of all references, percent; a space is one.
+
+    Spaces at the ends of a text do not count, several in a row are one.
+    """
+
+    name = "character_error_rate"
+
+    def errors(self, row: Prediction) -> tuple[int, int]:
+        reference = " ".join(row.reference.split())
+        return edit_distance(" ".join(row.prediction.split()), reference), len(reference)
+
+
 class EditDistance(Ratio):
     """The mean edit distance between a row and its reference, both stripped, in characters."""
 

@@ -16,6 +16,7 @@ PIPELINES = {
     "Classification": "text-classification",
     "Generation": "text-generation",
     "Forecasting": "time-series-forecasting",
+    "Transcription": "automatic-speech-recognition",
 }
 """What the Hub calls a task."""
 

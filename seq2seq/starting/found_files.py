@@ -53,7 +53,7 @@ def look(path: Path, wanted: str | None) -> FoundFiles:
     files = [one for one in files if not is_note(one)]
     inside = files or [one for one in path.rglob("*") if one.is_file()]
     if inside and all(bare(one).suffix.lower() in SOUND for one in inside if not is_note(one)):
-        raise InputError(f"{path} holds sound, which is not read yet; numbers made of it are: docs/numbers.md")
+        raise InputError(f"{path} holds sound; a table of its files and texts trains: docs/speech.md")
     if not files:
         folders = ", ".join(one.name for one in sorted(path.iterdir()) if one.is_dir()) or "nothing"
         raise InputError(f"{path} holds no files of data, only {folders}; give the file or the folder that does")

@@ -32,6 +32,7 @@ FEW: dict[str, dict[str, int]] = {
     "generation_text": {},
     "summarization_cldr": ROWS_OF,
     "tagging_cldr": ROWS_OF,
+    "transcription_tones": ROWS_OF,
     "translation_cldr": ROWS_OF,
 }
 """Settings of the corpus that make a shipped configuration small; it needs no file but that of generation_text."""

@@ -20,7 +20,7 @@ def test_losses_gradients_and_predictions_are_those_of_the_cpu(monkeypatch: pyte
 
 def test_two_trainings_are_the_same() -> None:
     lines = list(determinism.determinism(CUDA, 2))
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert all(line.ok for line in lines)
 
 

@@ -47,7 +47,7 @@ def model(**options: str | int) -> list[str]:
 
 
 TASKS = ("classification_cldr", "forecasting_sunspots", "generation_cldr", "generation_melodies",
-         "summarization_cldr", "tagging_cldr", "translation_cldr")  # fmt: skip
+         "summarization_cldr", "tagging_cldr", "transcription_tones", "translation_cldr")  # fmt: skip
 
 
 @pytest.mark.parametrize("mixed", mostly_slow([False, True], [False]), ids=["32", "bf16"])

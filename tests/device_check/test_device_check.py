@@ -53,7 +53,7 @@ def test_a_network_that_fails_is_a_line_with_its_name() -> None:
 
 def test_two_trainings_that_differ_are_seen() -> None:
     same = list(determinism.determinism(CPU, 2))
-    assert len(same) == 5
+    assert len(same) == 6
     assert all(line.ok for line in same)
     with mock.patch.object(determinism, "trained", side_effect=map(str, range(100))):
         assert not any(line.ok for line in determinism.determinism(CPU, 2))

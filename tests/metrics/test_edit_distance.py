@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
-from seq2seq.metrics.edit_distance import EditDistance, SequenceErrorRate, SymbolErrorRate, edit_distance
+from seq2seq.metrics.edit_distance import (
+    CharacterErrorRate,
+    EditDistance,
+    SequenceErrorRate,
+    SymbolErrorRate,
+    WordErrorRate,
+    edit_distance,
+)
 from tests.support import rows_of
 
 
@@ -117,3 +124,12 @@ def test_a_test_set_is_scored_at_once() -> None:
     value = SymbolErrorRate().score(rows).value
     assert time.process_time() - start < 1
     assert 40 < value < 100
+
+
+def test_error_rates_of_speech() -> None:
+    """Edits over the symbols of the references, of all rows together, which may be more than there are symbols."""
+    rows = rows_of(["one  two", "four five six", "x y z"], ["one two three ", "four six", "x"])
+    assert WordErrorRate().score(rows).value == pytest.approx(100 * (1 + 1 + 2) / 6)
+    assert CharacterErrorRate().score(rows).value == pytest.approx(100 * (6 + 5 + 4) / (13 + 8 + 1))
+    assert WordErrorRate().score(rows[2:]).value == 200
+    assert SequenceErrorRate().name not in (WordErrorRate().name, CharacterErrorRate().name)

@@ -31,6 +31,9 @@ class RowFormat(NamedTuple):
     """Whether all targets have as many steps as those of training."""
     keep_last_steps: bool = False
     """Whether a source that is too long keeps its last steps instead of its first."""
+    frames: int = 0
+    """Of a source, how many vectors may write one target token: the target must fit, with a step between equal
+    neighbours (CTC); 0 where the length of the source does not bound the target."""
     consecutive: bool = False
     """Whether the rows are one running text, each continuing the row before."""
 

@@ -113,6 +113,8 @@ def refuse_wrong_lengths(split: Split, tokenizers: Tokenizers) -> None:
     """Raise InputError where a row lacks the labels or steps of the row format: one for each token, one, or all."""
     if split.row_format.fixed_target_length:
         refuse_other_lengths(split, tokenizers.target)
+    if split.row_format.frames:
+        refuse_long_targets(split)
     if not split.row_format.aligned and not split.row_format.single_token_target:
         return
     tokens, labels = tokens_and_labels(split, tokenizers)
@@ -148,6 +150,28 @@ def refuse_other_lengths(split: Split, tokenizer: Tokenizer) -> None:
             f"{split.texts.location(row)}: a target of {split.target.lengths[row]} steps, but the longest of training "
             f"has {steps}, and all must have as many; fix or drop the row"
         )
+
+
+def refuse_long_targets(split: Split) -> None:
+    """Raise InputError where a target is empty, or needs more steps than its frames make."""
+    flat, starts, lengths = split.target.flat, split.target.starts, split.target.lengths
+    repeated = np.zeros(len(flat) + 1, dtype=np.int64)  # before each token, neighbours that are equal
+    repeated[2:] = np.cumsum(flat[1:] == flat[:-1]) if len(flat) > 1 else 0
+    first, last = np.minimum(starts[:-1] + 1, starts[1:]), starts[1:]
+    needed = lengths + repeated[last] - repeated[first]
+    steps = -(-split.source_lengths() // split.row_format.frames)
+    wrong = np.flatnonzero((needed > steps) | (lengths == 0))
+    if not len(wrong):
+        return
+    row, more = int(wrong[0]), f" (and {len(wrong) - 1} more rows)" * (len(wrong) > 1)
+    where = split.texts.location(row)
+    if not lengths[row]:
+        raise InputError(f"{where}: the target is empty{more}; give the text, or drop the row")
+    raise InputError(
+        f"{where}: a target of {lengths[row]} tokens, which need {needed[row]} steps, but {split.whole_lengths()[row]} "
+        f"frames make {steps[row]}{more}; lower model.stacking ({split.row_format.frames}), raise data.max_length "
+        f"({split.longest}) if frames are cut, or drop the row"
+    )
 
 
 def fitting(row_format: RowFormat | None, tokenizers: Tokenizers) -> RowFormat:

@@ -1,0 +1,187 @@
+"""Transcription: its loss, its predictions, what it refuses, and from a configuration to the report."""
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+import seq2seq
+from seq2seq import evaluate, train
+from seq2seq.data.corpora.builtin.tones import Tones
+from seq2seq.data.tokenizers.numeric import Vectors
+from seq2seq.data.tokenizers.units import Characters, Labels, Words
+from seq2seq.errors import InputError
+from seq2seq.models.cells import GRU, RNN, Cell, LayerNormLSTM, MinLSTM
+from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.frames import Masking
+from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.tasks.base import pack_task, unpack_task
+from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.transcription import UNKNOWN, Transcription, classes_of
+from seq2seq.testing import check_task
+from tests import support
+from tests.support import ROOT, fitted, learnt, results_of
+
+batch_of = partial(support.batch_of, row_format=Transcription.row_format)
+tiny = partial(support.small, Transcription, stacking=2)
+
+
+def frames(*values: float) -> str:
+    """A source of two numbers a frame."""
+    return "\t".join(f"{value} {1 - value}" for value in values)
+
+
+ROWS = [
+    (frames(0, 0, 0.1, 1, 1, 0.9, 0.1, 0), "b"),
+    (frames(1, 0.9, 1, 0, 0, 0.1, 0, 1, 1, 1, 1, 0), "a a"),
+    (frames(0, 0.1, 0, 0, 0.5), "c"),
+    (frames(1, 1, 0, 0, 1, 0.9, 0.5, 0.4, 0.3, 1), "a b c"),
+]
+
+
+@pytest.fixture(scope="module")
+def task() -> Transcription:
+    """A network that knows its rows."""
+    torch.manual_seed(1)
+    tokenizers = learnt(ROWS, Vectors(), Words())
+    return fitted(tiny(tokenizers), batch_of(ROWS, tokenizers), 60)
+
+
+@pytest.mark.parametrize("cell", [GRU(), RNN(), LayerNormLSTM(), MinLSTM()], ids=lambda cell: type(cell).__name__)
+def test_contract(cell: Cell) -> None:
+    """A sum over rows, blind to padding; gradients; a checkpoint."""
+    torch.manual_seed(2)
+    one = isinstance(cell, GRU)
+    layers = {"layers": 2, "encoder": EncoderOptions(bidirectional=False)} if one else {}
+    check_task(tiny(learnt(ROWS, Vectors(), Characters()), cell=cell, stacking=1, **layers), ROWS)
+
+
+def test_loss_of_no_row_is_nothing_and_of_labels_that_training_lacks_finite(task: Transcription) -> None:
+    batch = batch_of(ROWS, task.tokenizers)
+    stand_in = batch._replace(
+        target=torch.zeros_like(batch.target), target_lengths=torch.zeros_like(batch.target_lengths)
+    )
+    loss = task.loss(stand_in)
+    loss.backward()
+    assert loss.item() == 0
+    unknown = batch_of([(ROWS[0][0], "new")], task.tokenizers)
+    assert classes_of(unknown.target).tolist() == [[UNKNOWN]]
+    assert task.loss(unknown).isfinite()
+    assert task.score_targets(unknown, ())[0] == [[-math.inf]]
+
+
+def test_predictions_are_ranked_by_their_probability(task: Transcription) -> None:
+    batch = batch_of(ROWS, task.tokenizers)
+    for size in (1, 4):
+        found = task.predict(batch, Decoding(beam_size=size))
+        assert [task.text(several[0]) for several in found] == [text for _, text in ROWS]
+        assert {len(several) for several in found} == {size}
+    scores, _ = task.score_targets(batch, ())
+    for several, [score] in zip(found, scores, strict=True):
+        assert [sum(one.token_scores) for one in several] == sorted(
+            (sum(one.token_scores) for one in several), reverse=True
+        )
+        assert sum(several[0].token_scores) == pytest.approx(score, abs=1e-5)
+        assert several[0].score == pytest.approx(score / len(several[0].tokens), abs=1e-5)
+        assert all(UNKNOWN not in classes_of(torch.tensor([one.tokens])) for one in several)
+
+
+def test_validation_measures_and_a_checkpoint_keeps(task: Transcription) -> None:
+    batch = batch_of(ROWS, task.tokenizers)
+    measured = task.predict_and_measure(batch, (), Decoding(beam_size=2))
+    assert float(measured.loss) == pytest.approx(-sum(sum(row) for row in task.score_targets(batch, ())[0]), abs=1e-4)
+    again = unpack_task(pack_task(tiny(task.tokenizers, stacking=3, masking=Masking(bands=1))))
+    assert isinstance(again, Transcription)
+    assert (again.stacking, again.masking.bands, again.row_format.frames) == (3, 1, 3)
+
+
+def test_masking_changes_training_alone(task: Transcription) -> None:
+    batch, masked = batch_of(ROWS, task.tokenizers), tiny(task.tokenizers, masking=Masking(times=3, time_width=3))
+    masked.load_state_dict(task.state_dict())
+    assert masked.eval().loss(batch).equal(task.loss(batch))
+    masked.train()
+    losses = [masked.loss(batch._replace(seed=seed)).item() for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stacking": 0}, r"model\.stacking"),
+        ({"encoder": EncoderOptions(reverse=True)}, r"model\.encoder\.reverse"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, object], message: str, task: Transcription) -> None:
+    with pytest.raises(InputError, match=message):
+        tiny(task.tokenizers, **settings)
+
+
+def test_tokenizers_that_cannot_be() -> None:
+    with pytest.raises(InputError, match=r"data\.tokenizer.*Words"):
+        tiny(learnt([("a", "b")], Words(), Words()))
+    with pytest.raises(InputError, match=r"data\.target_tokenizer.*Vectors"):
+        tiny(learnt([("1", "2")], Vectors(), Vectors()))
+    assert tiny(learnt([("1", "2")], Vectors(), Labels())).stacking == 2
+
+
+@pytest.mark.parametrize("name", ["temperature", "prefix", "min_length", "no_repeat_ngram"])
+def test_decoding_that_cannot_be(name: str, task: Transcription) -> None:
+    value = {"temperature": 1.0, "prefix": "a"}.get(name, 2)
+    with pytest.raises(InputError, match=rf"decoding\.{name}"):
+        task.check_decoding(Decoding(**{name: value}))  # type: ignore[arg-type]
+
+
+CONFIG = """
+task: Transcription
+data:
+  corpus: {class_path: Tones, init_args: {shortest: 1, longest: 3, train: 60, validation: 8, test: 8}}
+  tokenizer: Vectors
+  target_tokenizer: Words
+  batch_tokens: 600
+model: {cell: GRU, embedding_size: 8, hidden_size: 12, masking: {bands: 1, times: 1}}
+trainer: {max_steps: 3, accelerator: cpu}
+decoding: {beam_size: 2}
+"""
+
+
+def test_from_a_configuration_to_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, run = tmp_path / "tones.yaml", RunDirectory(tmp_path / "run")
+    config.write_text(CONFIG)
+    train.main(["--config", str(config), "--run", str(run.path)])
+    tested = results_of(run)["splits"]["test"]["metrics"]
+    assert {"word_error_rate", "character_error_rate", "exact_match"} <= set(tested)
+    assert "Word error rate" in run.report.read_text()
+    capsys.readouterr()
+    evaluate.main([str(run.path), "--json"])
+    assert json.loads(capsys.readouterr().out)["splits"]["test"]["metrics"] == tested
+    texts = [row.source for row in Tones(1, 3, train=1, validation=1, test=8).rows("test", None)]
+    answers = seq2seq.load(str(run.path)).predict(texts)
+    stored = (run.path / "predictions" / "test.jsonl").read_text().splitlines()
+    assert [one.text for one in answers] == [json.loads(line)["prediction"] for line in stored]
+
+
+def test_a_text_that_its_frames_cannot_hold_is_refused_before_training(tmp_path: Path) -> None:
+    for place, split in enumerate(("train", "validation", "test")):
+        values = frames(1, 2, 3, 4, 5 + place)
+        (tmp_path / f"{split}.tsv").write_text(f"{values};a b\n{values};a a\n")
+    corpus = "{class_path: Tsv, init_args: {delimiter: ';'}}"
+    (tmp_path / "config.yaml").write_text(CONFIG.replace(CONFIG.splitlines()[3].partition(": ")[2], corpus))
+    files = {"config": tmp_path / "config.yaml", "data.path": tmp_path, "run": tmp_path / "run"}
+    arguments = [part for name, value in files.items() for part in (f"--{name}", str(value))]
+    with pytest.raises(
+        InputError, match=r"train\.tsv:2: .* 2 tokens.* 3 steps.* 5 frames make 2.*model\.stacking \(3\)"
+    ):
+        train.main(arguments)
+    (tmp_path / "train.tsv").write_text(f"{frames(1, 2, 3, 4, 5)};a b\n{frames(1, 2, 3, 4, 5)};\n")
+    with pytest.raises(InputError, match=r"train\.tsv:2"):
+        train.main([*arguments, "--model.stacking", "1"])
+
+
+@pytest.mark.slow
+def test_the_configuration_without_files_learns(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    train.main(["--config", str(ROOT / "configs/transcription_tones.yaml"), "--run", str(run.path)])
+    assert results_of(run)["splits"]["test"]["metrics"]["word_error_rate"]["value"] < 2
