@@ -10,7 +10,6 @@ from jsonargparse import ArgumentParser
 
 from seq2seq.configurable import Part, descendants, named, refuse_incomplete
 from seq2seq.errors import InputError
-from seq2seq.tasks.base import Task
 
 UNKNOWN = (
     r"Group '(?P<group>[\w.]+)' does not accept option '(?P<name>[\w.]+)'",
@@ -129,6 +128,8 @@ def unknown_setting(text: str, parser: ArgumentParser) -> str | None:
 
 def tasks_with(setting: str) -> list[str]:
     """The tasks that have a setting of `model`."""
+    from seq2seq.tasks.base import Task  # torch, which help does without
+
     kinds = [kind for kind in descendants(Task) if not inspect.isabstract(kind) and kind is not Task]
     return [kind.__name__ for kind in kinds if setting in inspect.signature(kind).parameters]
 

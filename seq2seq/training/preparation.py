@@ -198,7 +198,7 @@ def model_settings(job: Job, train: Texts, tokenizers: Tokenizers) -> dict[str, 
     settings, source = dict(vars(job.parts.model)), tokenizers.source
     words = settings.get("words")
     if isinstance(words, WordOptions) and words.word_dropout is None and isinstance(source, Spelled):
-        settings["words"] = replace(words, word_dropout=round(source.words.share_once(train.source), 3))
+        settings["words"] = replace(words, word_dropout=min(0.5, round(source.words.share_once(train.source), 3)))
     return settings
 
 

@@ -61,8 +61,8 @@ def text_folder() -> Path:
     """A running text."""
     path = folder() / "text"
     path.mkdir()
-    words = " ".join(str(number) for number in range(900))
-    for split in ("train", "validation", "test"):
+    for first, split in enumerate(("train", "validation", "test"), 1):
+        words = " ".join(str(number) for number in range(1000 * first, 1000 * first + 300))
         (path / f"{split}.txt").write_text(words[:1500])
     return path
 

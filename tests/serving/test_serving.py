@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ class Site:
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return list(await asyncio.gather(*(client.request(*one[:2], **one[2]) for one in requests)))
 
-        return asyncio.run(all_of_them())
+        with ThreadPoolExecutor(1) as thread:  # this one may have a loop, of a browser
+            return thread.submit(asyncio.run, all_of_them()).result()
 
     def post(self, path: str, **body: Any) -> Any:
         """What a body is answered."""
