@@ -309,9 +309,10 @@ class LocalP(Attention):
     def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:
         position = at_least_32_bits(self.vector(self.map(queries).tanh()))  # bfloat16 cannot tell 300 from 301
         lengths = memory.unseen.logical_not().sum(-1, keepdim=True)  # (B, 1 or T, 1)
-        tokens = torch.arange(1, memory.keys.shape[1] + 1, device=position.device)
+        scores = self.scores(queries, memory.keys)
+        tokens = torch.arange(1, scores.shape[-1] + 1, device=position.device)
         distance = tokens - lengths * position.sigmoid()  # (B, T, S)
-        scores = self.scores(queries, memory.keys).masked_fill(distance.abs() > self.window, -torch.inf)
+        scores = scores.masked_fill(distance.abs() > self.window, -torch.inf)
         weights = normalize(scores, memory.unseen, self.normalizer)
         return weights * (distance / self.window).square().mul(-2).exp()
 

@@ -1,6 +1,5 @@
 """The page in a real browser: it asks its own server only, fits, reacts to pointer and keys, and reads no text as markup."""
 
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -58,19 +57,6 @@ def served(tokenizers: Tokenizers, tmp_path_factory: pytest.TempPathFactory) -> 
     server.should_exit = True
     thread.join(20)
     listening.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, without a window."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on the PATH")
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 class Visit:
