@@ -44,6 +44,8 @@ def kill_writers(path: Path, kills: int) -> None:
             time.sleep(instants.random() * 0.05)
             writer.send_signal(signal.SIGKILL)
             newest = max([newest, *(int(line) for line in writer.stdout.read().split())])
+        for left in path.parent.glob(".*.tmp"):
+            left.unlink()  # as the next training does at its start
         found = checkpoint.read(path)
         assert newest <= found["number"] <= newest + 1
         assert bool((found["state_dict"]["task.a"] == found["number"]).all())
