@@ -197,7 +197,10 @@ def add_to(total: "hashlib._Hash", value: Any) -> None:
     """Add a value of plain types and tensors to a checksum, so that no two different ones add the same bytes."""
     if isinstance(value, Tensor):
         total.update(f"tensor {value.dtype} {tuple(value.shape)};".encode())
-        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        if flat.stride(0) != 1:  # a single number, whose stride may be anything
+            flat = flat.clone(memory_format=torch.contiguous_format)
+        total.update(flat.view(torch.uint8).numpy().data)
     elif isinstance(value, Mapping):
         total.update(f"mapping {len(value)};".encode())
         for name, entry in value.items():

@@ -130,6 +130,8 @@ def test_every_part_counts_in_the_checksum() -> None:
     digests = {checkpoint.digest(each) for each in [one, *others]}
     assert len(digests) == len(others) + 1
     assert checkpoint.digest({**one, checkpoint.DIGEST: "x"}) == checkpoint.digest(one)
+    single = torch.ones(1)
+    assert checkpoint.digest({"a": single}) == checkpoint.digest({"a": single.as_strided((1,), (0,))})
 
 
 def test_leftovers_of_a_killed_training_are_removed(tmp_path: Path) -> None:
