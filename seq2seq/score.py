@@ -93,7 +93,7 @@ def pairs(sources: Path | None, targets: Path) -> Iterator[tuple[str, str]]:
 
 def check_source(task: Task, text: str) -> None:
     """Raise InputError for a source that nothing follows from."""
-    if not text.strip():
+    if task.is_blank(text):
         raise InputError("an empty source; remove the line from both files")
     task.check(text)
 

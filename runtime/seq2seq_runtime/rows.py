@@ -53,7 +53,7 @@ class Reader:
         self.check(text)
         if self.source is None:
             return Row(place, key, np.array([self.of.begin, *self.prompt(text)]))
-        if not text.strip():
+        if not text.strip(" \t\r\n" if self.of.task == "Tagging" else None):
             return None
         if isinstance(self.source, Vectors):
             vectors = self.cut(self.source.vectors(text))

@@ -62,7 +62,7 @@ def predict(
     """
     if task.has_no_source:
         return task.generate_from_prompts(texts, before, (), decoding, share)[0]
-    filled = [row for row, text in enumerate(texts) if text.strip()]
+    filled = [row for row, text in enumerate(texts) if not task.is_blank(text)]
     split = split_of(task, [texts[row] for row in filled], max_length)
     if share.start in (None, 0):  # once for all processes
         split.warn_of_cuts()

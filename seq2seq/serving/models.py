@@ -124,7 +124,7 @@ class RunModel:
             if text:
                 checked(self.task.check, text, place)
             return
-        if not text.strip():
+        if self.task.is_blank(text):
             if filled:
                 raise InputError(f"{place} is empty")
             return

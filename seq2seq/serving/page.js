@@ -72,9 +72,9 @@ function settings() {
 }
 
 function texts() {
-  const lines = $("text").value.split("\n").map(line => line.trim()).filter(Boolean);
+  const lines = $("text").value.split("\n").map(line => line.replace(/^[ \t\r]+|[ \t\r]+$/g, "")).filter(Boolean);
   if (model.reads === "numbers") return lines.map(line => line.includes("\t") ? line : line.split(/[\s,;]+/).join("\t"));
-  return lines.map(line => model.separator && model.separator !== " " ? line.split(/\s+/).join(model.separator) : line);
+  return lines.map(line => model.separator && model.separator !== " " ? line.split(/[ \t]+/).join(model.separator) : line);
 }
 
 async function ask(goOn) {

@@ -228,6 +228,10 @@ class Task(nn.Module, Part):
         """The forecast of each quantile as text, by tasks that make several."""
         return None
 
+    def is_blank(self, text: str) -> bool:
+        """Whether a source has nothing but whitespace, from which nothing follows; a token may be a U+00A0."""
+        return not text.strip(" \t\r\n" if self.row_format.aligned else None)
+
     def check(self, text: str) -> None:
         """Raise InputError if nothing can be predicted from a source."""
         self.tokenizers.source.check(text)

@@ -84,11 +84,11 @@ class Tagging(RecurrentTask):
         super().check(text)
         tokens = self.tokenizers.source
         tokens = tokens.words if isinstance(tokens, Spelled) else tokens
-        if getattr(tokens, "separator", "") != "\t" or "\t" in text or len(text.split()) < 2:
+        if getattr(tokens, "separator", "") != "\t" or "\t" in text or len(words := list(filter(None, text.split(" ")))) < 2:
             return
         if UNK in tokens.encode([text])[0]:  # Vietnamese words, for one, may hold a space
             raise InputError(
-                f"{len(text.split())} words between spaces, but tabs separate the tokens of this run, so that all "
+                f"{len(words)} words between spaces, but tabs separate the tokens of this run, so that all "
                 "would get one label; put tabs between tokens, e.g. with tr ' ' '\\t'"
             )
 

@@ -17,6 +17,7 @@ from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.data.tokenizers.spelled import Spelled, shape
 from seq2seq.data.tokenizers.units import Labels, Words
 from seq2seq.errors import InputError
+from seq2seq.inference.predict_texts import predict
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax, Tagger
@@ -145,6 +146,17 @@ def test_words_between_spaces_are_no_single_token(source: Tokenizer) -> None:
     with pytest.raises(InputError, match=r"2 words.*tr ' ' '\\t'"):
         task.check("cats run")
     for text in ("cats\trun", "cats", "New York", "San Juan\truns"):
+        task.check(text)
+
+
+@pytest.mark.parametrize("separator", ["\t", " "])
+def test_a_no_break_space_is_a_token_or_a_part_of_one(separator: str) -> None:
+    pairs = [(separator.join(("10\u00a0000", "\u00a0")), separator.join("AB"))] * 2
+    task = support.small(Tagging, learnt(pairs, Words(separator=separator), Labels(separator)))
+    texts = ["\u00a0", "10\u00a0000", f"\u00a0{separator}10\u00a0000", " "]
+    found = predict(task, texts, Decoding(1), torch.device("cpu"))
+    assert [len(one[0].tokens) if one else 0 for one in found] == [1, 1, 2, 0]
+    for text in texts[:3]:
         task.check(text)
 
 

@@ -48,7 +48,8 @@ class Predictor {
   // --- inputs --------------------------------------------------------------------------------------------------------
 
   sourceOf(text) {
-    if (!text.trim()) throw new TextError("");
+    const blank = this.description.task === "Tagging" ? /^[ \t\r\n]*$/ : /^\s*$/;
+    if (blank.test(text)) throw new TextError("");
     const {source_end, max_length, keep_last_steps} = this.description;
     const most = max_length === null ? Infinity : max_length - source_end;
     const kept = list => list.length <= most ? list : keep_last_steps ? list.slice(-most) : list.slice(0, most);
