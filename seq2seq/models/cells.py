@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from seq2seq.models.exported import as_operator, exporting, scanned
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.scan import gated_recurrence, gated_step
+from seq2seq.models.stretches import in_stretches, reordered, stretches, worthwhile
 from seq2seq.pinned_copy import to_device
 
 STEP_CONTRACT = "a step makes `states` tensors (B, H), a sequence (B, T, D * H)"
@@ -179,6 +180,8 @@ class Fused(Cell):
 
     torch: nn.RNNBase
     """With a single layer inside, batch first."""
+    loops_packed: ClassVar[bool] = True
+    """Whether torch computes the dense layer on processors by the loop that it has for packed rows."""
     packs_one_row: bool = False
     """Whether a single row is packed: torch's own loop, which takes packed rows, reads a short one faster than oneDNN,
     whose sums round otherwise."""
@@ -196,7 +199,8 @@ class Fused(Cell):
         lengths: Tensor | None = None,
         masks: Tensor | None = None,
     ) -> tuple[Tensor, CellState]:
-        """Rows of one length take the dense layer; a mixed batch is packed, so no padding ever enters a state."""
+        """Rows of one length take the dense layer; a mixed batch is packed, or read in stretches of steps with the same
+        rows, so no padding ever enters a state."""
         if exporting():
             weights = [self.weights(direction) for direction in range(self.directions)]
             outputs, last = as_operator(self.torch.mode, weights, inputs, state, lengths)
@@ -219,9 +223,13 @@ class Fused(Cell):
         # Torch sorts too, but waits for the device twice to learn an order that was made on the CPU.
         longest_first, order = lengths.sort(descending=True)
         order, back = to_device(torch.stack((order, order.argsort())), inputs.device)
-        packed = pack_padded_sequence(inputs.index_select(0, order), longest_first, True)
-        outputs, last = self.dense(packed, None if state is None else reordered(state, order))
-        padded, _ = pad_packed_sequence(outputs, True, total_length=inputs.shape[1])
+        inputs, state = inputs.index_select(0, order), None if state is None else reordered(state, order)
+        plan = stretches(longest_first.tolist())
+        if inputs.device.type == "cpu" and worthwhile(plan) and (torch.is_grad_enabled() or not self.loops_packed):
+            padded, last = in_stretches(self.torch, inputs, state, plan)
+        else:
+            outputs, last = self.dense(pack_padded_sequence(inputs, longest_first, True), state)
+            padded, _ = pad_packed_sequence(outputs, True, total_length=inputs.shape[1])
         return padded.index_select(0, back), reordered(last, back)
 
     def dense(self, inputs: Inputs, state: CellState | None) -> tuple[Inputs, CellState]:
@@ -247,11 +255,6 @@ class Fused(Cell):
         """W_ih x + b_ih and W_hh h + b_hh."""
         by_input, by_hidden, input_bias, hidden_bias = self.weights(direction)
         return functional.linear(inputs, by_input, input_bias), functional.linear(hidden, by_hidden, hidden_bias)
-
-
-def reordered(state: CellState, order: Tensor) -> CellState:
-    """Tensors (D, B, H) with their rows in the order (B,)."""
-    return tuple(tensor.index_select(1, order) for tensor in state)
 
 
 class RNN(Fused):
@@ -300,6 +303,7 @@ class LSTM(Fused):
     """Long short-term memory (Hochreiter and Schmidhuber 1997) with a forget gate (Gers et al. 2000), no peepholes."""
 
     states = 2
+    loops_packed = False
 
     def __init__(self, forget_bias: float = 1.0) -> None:
         """forget_bias: first value of the forget gate's bias (Jozefowicz et al. 2015 advise 1)."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError
+from seq2seq.models import cells, scan, stretches
 from seq2seq.models import output as loss
-from seq2seq.models import scan
 from seq2seq.models.attention import Additive, Attention, Dot, General, LocalP
 from seq2seq.models.cells import (
     GRU,
@@ -327,3 +327,37 @@ def test_settings_are_not_changed_by_what_is_built_from_them(part: NetworkPart) 
     assert mine.keys() == others.keys()
     assert not {id(parameter) for parameter in mine.values()} & {id(parameter) for parameter in others.values()}
     assert type(pickle.loads(pickle.dumps(part))) is type(copy.deepcopy(part)) is type(first) is type(part)
+
+
+@pytest.mark.parametrize("cell", [RNN("relu"), GRU(), LSTM()], ids=repr)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_stretches_are_packed_rows(cell: Cell, bidirectional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, lengths = cell.build(5, 4, bidirectional), torch.tensor([3, 1, 7, 7, 2])
+    inputs = torch.randn(5, 8, 5, requires_grad=True)  # one step more than the longest row has
+    first = tuple(torch.randn(layer.directions, 5, 4) for _ in range(cell.states))
+
+    def both(least: int) -> list[Tensor]:
+        monkeypatch.setattr(stretches, "LEAST", least)
+        for parameter in (inputs, *layer.parameters()):
+            parameter.grad = None
+        outputs, last = layer(inputs, first, lengths)
+        (outputs * torch.linspace(-1, 1, outputs.numel()).view_as(outputs)).sum().backward(retain_graph=True)
+        sum((one**2).sum() for one in last).backward()  # type: ignore[union-attr]
+        return [outputs, *last, *(of.grad.clone() for of in (inputs, *layer.parameters()) if of.grad is not None)]
+
+    calls: list[int] = []
+    run = stretches.in_stretches
+    monkeypatch.setattr(cells, "in_stretches", lambda *given: calls.append(1) or run(*given))
+    packed, stretched = both(10**9), both(0)
+    assert len(calls) == 1
+    for one, other in zip(packed, stretched, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-6, rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "gain"), [([400, 350, 200], True), ([9, 8, 7, 6, 5], False), ([30] * 9 + [8], True)]
+)
+def test_stretches_are_read_where_they_gain(lengths: list[int], gain: bool) -> None:
+    plan = stretches.stretches(lengths)
+    assert sum(one.steps * one.rows for one in plan) == sum(lengths)
+    assert stretches.worthwhile(plan) == gain
