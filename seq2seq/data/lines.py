@@ -77,7 +77,7 @@ def blocks(file: Path, encoding: str, ends: bool = False) -> Iterator[list[str]]
     for block in raw_blocks(file):
         if not number and block:
             block[0] = without_mark(block[0], str(file))
-            if len(block) == 1 and block[0].strip(b"\r\n").count(b"\r") > 1:
+            if b"\n" not in block[0] and block[0].strip(b"\r").count(b"\r") > 1:
                 raise InputError(f"{file}: lines end with carriage returns alone; convert it, e.g. with tr '\\r' '\\n'")
         texts = [decode_line(line, str(file), row, encoding, ends) for row, line in enumerate(block, number + 1)]
         number += len(block)

@@ -84,7 +84,11 @@ class Tagging(RecurrentTask):
         super().check(text)
         tokens = self.tokenizers.source
         tokens = tokens.words if isinstance(tokens, Spelled) else tokens
-        if getattr(tokens, "separator", "") != "\t" or "\t" in text or len(words := list(filter(None, text.split(" ")))) < 2:
+        if (
+            getattr(tokens, "separator", "") != "\t"
+            or "\t" in text
+            or len(words := list(filter(None, text.split(" ")))) < 2
+        ):
             return
         if UNK in tokens.encode([text])[0]:  # Vietnamese words, for one, may hold a space
             raise InputError(

@@ -249,7 +249,10 @@ def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory, length: 
     """Some lines before training starts."""
     held = learner.data.held_out()
     if held:
-        share = f"{100 * learner.data.holdout:g} % of the training rows each, {learner.data.corpus.held_out}"
+        how = learner.data.corpus.held_out
+        if learner.data.selection("train").by_row:
+            how = "by hash of source and target, because few sources are distinct: other splits have the same ones"
+        share = f"{100 * learner.data.holdout:g} % of the training rows each, {how}"
         print(f"no files for {' and '.join(held)}: held out {share} (data.holdout)", file=sys.stderr)
     card, plan = data_card(learner), learner.plan
     rows = "streamed" if plan is None else f"{card['rows']['train']:,}"

@@ -13,6 +13,12 @@ from seq2seq.errors import InputError
 
 SPLITS = ("train", "validation", "test")
 
+LEAST_HELD_OUT = 5
+"""Distinct sources that a held-out split must have to be expected; with fewer its rows are chosen one by one."""
+
+LOOKED_AT = 20_000
+"""Training rows at most whose sources are counted for that."""
+
 VERSION = 3
 """Of what is kept about rows; a new one leaves the old ones unused."""
 
@@ -23,6 +29,8 @@ class Corpus(Part):
     writes: ClassVar[tuple[str, ...]] = ("rows",)
     held_out: str = "by hash of the source"
     """How the rows of a missing split are chosen."""
+    held_out_one_by_one: bool = True
+    """Whether any row may be chosen, and not only a piece of a running text."""
 
     def has(self, split: str, path: str | None) -> bool:
         """Whether there is a split of `SPLITS`; a missing one is held out from the training rows."""
@@ -97,6 +105,8 @@ class SplitSelection(NamedTuple):
     """So are those with this hash or a larger one."""
     limit: int | None = None
     """Only the first rows, of a mixture those of each corpus."""
+    by_row: bool = False
+    """The hash is that of source and target, because too few sources are distinct."""
 
     @property
     def everything(self) -> bool:
@@ -105,19 +115,35 @@ class SplitSelection(NamedTuple):
 
     def contains(self, source: str, target: str) -> bool:
         """Whether a row is in the split; rows of equal sources or, without one, targets are in the same split."""
-        return round(self.low * (1 << 32)) <= zlib.crc32((source or target).encode()) < round(self.high * (1 << 32))
+        text = f"{source}\0{target}" if self.by_row else source or target
+        return round(self.low * (1 << 32)) <= zlib.crc32(text.encode()) < round(self.high * (1 << 32))
 
 
 def select_split(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None) -> SplitSelection:
     """What to read for a split; a missing one is held out from the training rows by hash of the source."""
     if split == "train":
         absent = {name: holdout > 0 and not corpus.has(name, path) for name in ("validation", "test")}
-        return SplitSelection("train", holdout * absent["validation"], 1 - holdout * absent["test"], limit)
+        low, high = holdout * absent["validation"], 1 - holdout * absent["test"]
+        return SplitSelection("train", low, high, limit, any(absent.values()) and few_sources(corpus, path, holdout))
     if corpus.has(split, path):
         return SplitSelection(split, limit=limit)
     if not holdout:
         raise InputError(f"there is no {split} split; name its files in data.corpus, or set data.holdout above 0")
-    return SplitSelection("train", *((0.0, holdout) if split == "validation" else (1 - holdout, 1.0)), limit)
+    low, high = (0.0, holdout) if split == "validation" else (1 - holdout, 1.0)
+    return SplitSelection("train", low, high, limit, few_sources(corpus, path, holdout))
+
+
+def few_sources(corpus: Corpus, path: str | None, holdout: float) -> bool:
+    """Whether so few sources are distinct, each with rows of its own, that less than five would be held out."""
+    if not corpus.held_out_one_by_one:
+        return False
+    enough, rows, distinct = LEAST_HELD_OUT / holdout, 0, set[str]()
+    for row in itertools.islice(corpus.rows("train", path), LOOKED_AT):
+        rows += 1
+        distinct.add(row.source or row.target)
+        if len(distinct) >= enough:
+            return False
+    return rows >= 2 * len(distinct)
 
 
 def load(corpus: Corpus, wanted: SplitSelection, path: str | None, cache: Cache) -> Texts:

@@ -79,6 +79,7 @@ class Lines(Files):
         files: the files of each split in the folder data.path; patterns may match many.
         """
         self.running, self.files, self.encoding = running, files, encoding
+        self.held_out_one_by_one = not running
         self.held_out = "its beginning and its end" if running else "by hash of the line"
 
     def selected_rows(self, wanted: SplitSelection, path: str | None) -> Iterator[Row]:

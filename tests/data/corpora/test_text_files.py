@@ -318,6 +318,17 @@ def test_held_out_splits(tmp_path: Path) -> None:
     assert held_out(tmp_path, WORDS) == {"train": WORDS, "validation": ["a"], "test": ["c"]}
 
 
+def test_of_few_sources_rows_are_held_out_one_by_one(tmp_path: Path) -> None:
+    few = [f"condition {number % 49}" for number in range(1000)]
+    splits = held_out(tmp_path, few)
+    assert Counter(source for rows in splits.values() for source in rows) == Counter(few)
+    assert len(set(splits["train"])) == 49
+    assert all(0.06 < len(splits[split]) / 1000 < 0.14 for split in ("validation", "test"))
+    assert len(set(held_out(tmp_path, [*few, "condition 49"])["train"])) < 50  # from fifty on by source
+    once = held_out(tmp_path, few[:49])  # few rows, but no source twice
+    assert sum(map(len, map(set, once.values()))) == 49
+
+
 def test_without_holdout_a_missing_split_is_an_error(tmp_path: Path) -> None:
     only(tmp_path, "train.tsv", "a\tb\n")
     with pytest.raises(InputError, match=r"test .*data\.corpus.*data\.holdout"):
@@ -603,6 +614,7 @@ def joined(sentences: list[Pairs]) -> Pairs:
 @quick
 @given(rows=FLAT_ROWS, end=st.sampled_from(["\n", "\r\n"]))
 @example(rows=[("\ufeffa", "b")], end="\n")
+@example(rows=[("a\r\rb\rc", "d")], end="\n")
 def test_any_texts_in_lines(tmp_path: Path, rows: Pairs, end: str) -> None:
     (tmp_path / "train.a").write_bytes(b"\xef\xbb\xbf" + "".join(source + end for source, _ in rows).encode())
     (tmp_path / "train.b.gz").write_bytes(packed("\ufeff" + "".join(target + end for _, target in rows)))
