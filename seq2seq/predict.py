@@ -23,6 +23,7 @@ from seq2seq.inference import (
     ensemble,
     output_lines,
     predict_texts,
+    sound_stream,
     token_choices,
     token_stream,
     translation_stream,
@@ -35,6 +36,7 @@ from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import remedy
+from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 
 log = logging.getLogger(__name__)
@@ -62,7 +64,8 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
         "token_scores": "put the probability of each token or label, separated by spaces, after its text",
         "quantiles": "write a JSON object with the forecast of each quantile",
         "stream": "label tokens as they arrive, each with a line of the token, its label and its probability; or "
-        "translate a source while it arrives, after decoding.wait_k tokens of it",
+        "translate a source while it arrives, after decoding.wait_k tokens of it; or write the words of sound, WAV or "
+        "16-bit samples, each with a line of its begin and end in seconds and the word",
     }
     parser.add_argument(
         "run", type=str, nargs="+", help="run directory or checkpoint; of several the probabilities are averaged"
@@ -121,6 +124,9 @@ def main(arguments: Sequence[str]) -> None:
         with output_lines.opened(config.output, False) as lines:
             if isinstance(task, Translation):
                 return translation_stream.follow(task, decoding, max_length, sys.stdin.buffer, lines.file)
+            if isinstance(task, Transcription):
+                corpus = checkpoint.data_of(content, path).corpus
+                return sound_stream.follow(task, decoding, corpus, sys.stdin.buffer, lines.file, config.state)
             return token_stream.follow(task, sys.stdin.buffer, lines.file, config.state)
     state = task.first_state(1)
 
@@ -171,6 +177,10 @@ def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
         for name in ("state", "scores", "token_scores"):
             if config[name]:
                 raise InputError(f"--stream writes nothing but the tokens of a translation; leave out --{name}")
+    if config.stream and isinstance(task, Transcription):
+        for name in ("scores", "token_scores"):
+            if config[name]:
+                raise InputError(f"--stream writes the words of sound with their times; leave out --{name}")
     if config.stream and (config.n_best > 1 or decoding.prefix):
         raise InputError("--stream writes each token once, as it is known; leave out --n_best and --decoding.prefix")
     if config.alternatives is not None:
