@@ -114,9 +114,11 @@ class Listening:
     def summary(self) -> str:
         """What the stream took."""
         seconds = self.heard / self.sound.rate
+        if not seconds:
+            return "no sound came"
         return (
             f"{seconds:.1f} seconds of sound, {self.working:.2f} of computing: real-time factor "
-            f"{self.working / max(seconds, 1e-9):.4f}; a step writes {1000 * self.reach:.0f} ms after the beginning of "
+            f"{self.working / seconds:.4f}; a step writes {1000 * self.reach:.0f} ms after the beginning of "
             f"its sound, and the time to compute it, at most {1000 * self.slowest:.1f} ms"
         )
 

@@ -131,10 +131,14 @@ class WordStream:
         self.state = tuple(one.to(self.unwritable.device) for one in content["state"]) or None
 
 
-def refuse_whole(bidirectional: bool) -> None:
-    """Raise InputError for an encoder that must have read all before it writes."""
+def refuse_whole(bidirectional: bool, centred: bool) -> None:
+    """Raise InputError for a network that must have read all before it writes."""
     if bidirectional:
         raise InputError(
             "--stream needs an encoder that reads forwards only; train with --model.encoder.bidirectional false, and "
             "--model.lookahead K to see K more steps before one writes"
+        )
+    if centred:
+        raise InputError(
+            "model.centre_rows subtracts the mean of a whole row, which a stream has not; train without it"
         )
