@@ -15,6 +15,7 @@ from tqdm import tqdm
 from seq2seq.cli import command
 from seq2seq.cluster import watchdog
 from seq2seq.cluster.processes import Place, Processes, joined, place
+from seq2seq.data.corpora.corpus import Corpus
 from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
 from seq2seq.decoding.hypotheses import Hypothesis, TokenChoice
 from seq2seq.errors import InputError, check_range
@@ -121,13 +122,7 @@ def main(arguments: Sequence[str]) -> None:
     if sys.stdin is None or sys.stdout is None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
-        with output_lines.opened(config.output, False) as lines:
-            if isinstance(task, Translation):
-                return translation_stream.follow(task, decoding, max_length, sys.stdin.buffer, lines.file)
-            if isinstance(task, Transcription):
-                corpus = checkpoint.data_of(content, path).corpus
-                return sound_stream.follow(task, decoding, corpus, sys.stdin.buffer, lines.file, config.state)
-            return token_stream.follow(task, sys.stdin.buffer, lines.file, config.state)
+        return follow(task, decoding, config, max_length, checkpoint.data_of(content, path).corpus)
     state = task.first_state(1)
 
     def predicted(texts: Sequence[str], before: int) -> list[list[Hypothesis]]:
@@ -149,6 +144,16 @@ def main(arguments: Sequence[str]) -> None:
                 return answer(task, processes, predicted, config, decoding, table, rows)
         with output_lines.opened(config.output if processes.first else None, config.resume) as lines:
             answer(task, processes, predicted, config, decoding, lines, readable_chunks(task, sys.stdin.buffer))
+
+
+def follow(task: Task, decoding: Decoding, config: Namespace, longest: int, corpus: Corpus) -> None:
+    """Write while the input arrives; longest: tokens of a source; corpus: where the training's rows came from."""
+    with output_lines.opened(config.output, False) as lines:
+        if isinstance(task, Translation):
+            return translation_stream.follow(task, decoding, longest, sys.stdin.buffer, lines.file)
+        if isinstance(task, Transcription):
+            return sound_stream.follow(task, decoding, corpus, sys.stdin.buffer, lines.file, config.state)
+        return token_stream.follow(task, sys.stdin.buffer, lines.file, config.state)
 
 
 def usual_source(content: dict[str, Any], path: Path) -> Any:

@@ -20,7 +20,7 @@ from seq2seq.inference.token_stream import WAIT, mark_of, stopping, stored
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.transcription import Transcription
-from seq2seq.tasks.word_stream import Word
+from seq2seq.tasks.word_stream import HeardWord
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Listening:
         self.heard += len(samples)
         filled = samples.nonzero()[0]
         self.tell_of_silence(len(samples) - 1 - int(filled[-1]) if len(filled) else self.zeros + len(samples))
-        result = list[Word]()
+        result = list[HeardWord]()
         self.working += time.perf_counter() - begun
         for frames in self.groups.push(samples):
             begun = time.perf_counter()
@@ -93,7 +93,7 @@ class Listening:
         """The lines of what is left."""
         begun, rest = time.perf_counter(), self.sound.end()
         self.heard += len(rest)
-        result = list[Word]()
+        result = list[HeardWord]()
         for frames in [*self.groups.push(rest), *self.groups.end()]:
             result += self.words.push(frames)
         result += self.words.end()
@@ -107,7 +107,7 @@ class Listening:
             log.warning("%.0f seconds of digital silence; is the microphone muted?", zeros / self.sound.rate)
         self.zeros = zeros
 
-    def lines(self, words: list[Word]) -> list[str]:
+    def lines(self, words: list[HeardWord]) -> list[str]:
         """Begin and end in seconds, and the word."""
         return [f"{self.seconds * one.first:.2f}\t{self.seconds * (one.last + 1):.2f}\t{one.text}\n" for one in words]
 

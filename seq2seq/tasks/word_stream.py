@@ -20,7 +20,7 @@ LONGEST = 100
 """Tokens of a word, after which another one begins."""
 
 
-class Word(NamedTuple):
+class HeardWord(NamedTuple):
     """A word that nothing can change any more, and the steps that wrote it."""
 
     first: int
@@ -59,7 +59,7 @@ class WordStream:
         return cast(Frames, self.encoder.embedding).stacking
 
     @torch.inference_mode()
-    def push(self, frames: np.ndarray) -> list[Word]:
+    def push(self, frames: np.ndarray) -> list[HeardWord]:
         """Read the frames of a step (group, D), the last ones of a stream may be fewer; the words that are complete."""
         values = torch.from_numpy(self.source.normalised(frames)).to(self.unwritable.device)
         reader = cast(Frames, self.encoder.embedding)
@@ -67,14 +67,14 @@ class WordStream:
         return self.step(vectors[:, 0])
 
     @torch.inference_mode()
-    def end(self) -> list[Word]:
+    def end(self) -> list[HeardWord]:
         """The frames are over: what the steps write that still wait, and the last word."""
-        size, result = cast(Frames, self.encoder.embedding).size, list[Word]()
+        size, result = cast(Frames, self.encoder.embedding).size, list[HeardWord]()
         for _ in range(min(self.read, self.encoder.lookahead)):
             result += self.step(torch.zeros(1, size, device=self.unwritable.device))
         return result + self.ended()
 
-    def step(self, vector: Tensor) -> list[Word]:
+    def step(self, vector: Tensor) -> list[HeardWord]:
         """One step of the encoder on a vector (1, E)."""
         recurrent = self.encoder.recurrent
         if self.state is None:
@@ -88,13 +88,13 @@ class WordStream:
         scores = self.output(hidden).index_fill(-1, self.unwritable, -torch.inf)
         return self.written(int(scores.argmax()), place)
 
-    def written(self, number: int, place: int) -> list[Word]:
+    def written(self, number: int, place: int) -> list[HeardWord]:
         """The words that are complete after the class of a step."""
         before, self.before = self.before, number
         if number == before != BLANK:
             self.last = place
             return []
-        result = list[Word]()
+        result = list[HeardWord]()
         if self.word and (isinstance(self.target, Separated) or place - self.last > self.pause):
             result += self.ended()
         if number == BLANK:
@@ -103,7 +103,7 @@ class WordStream:
         *complete, rest = self.target.decode([*self.word, token]).split(self.target.boundary or " ")
         if complete or len(self.word) == LONGEST:
             complete = complete or [self.target.decode(self.word)]
-            result += [Word(self.first, self.last if self.word else place, text) for text in complete if text]
+            result += [HeardWord(self.first, self.last if self.word else place, text) for text in complete if text]
             self.word = []
         if rest:
             self.first = self.first if self.word else place
@@ -111,10 +111,10 @@ class WordStream:
         self.last = place
         return result
 
-    def ended(self) -> list[Word]:
+    def ended(self) -> list[HeardWord]:
         """The word that was being written, where there is one."""
         word, self.word = self.word, []
-        return [Word(self.first, self.last, text)] if word and (text := self.target.decode(word).strip()) else []
+        return [HeardWord(self.first, self.last, text)] if word and (text := self.target.decode(word).strip()) else []
 
     def content(self) -> dict[str, Any]:
         """All that is needed to resume, as tensors and JSON."""
