@@ -15,6 +15,7 @@ from tqdm import tqdm
 from seq2seq.cli import command
 from seq2seq.cluster import watchdog
 from seq2seq.cluster.processes import Place, Processes, joined, place
+from seq2seq.data.corpora.corpus import Corpus
 from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
 from seq2seq.decoding.hypotheses import Hypothesis, TokenChoice
 from seq2seq.errors import InputError, check_range
@@ -23,6 +24,7 @@ from seq2seq.inference import (
     ensemble,
     output_lines,
     predict_texts,
+    sound_stream,
     token_choices,
     token_stream,
     translation_stream,
@@ -35,6 +37,7 @@ from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import remedy
+from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 
 log = logging.getLogger(__name__)
@@ -62,7 +65,8 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
         "token_scores": "put the probability of each token or label, separated by spaces, after its text",
         "quantiles": "write a JSON object with the forecast of each quantile",
         "stream": "label tokens as they arrive, each with a line of the token, its label and its probability; or "
-        "translate a source while it arrives, after decoding.wait_k tokens of it",
+        "translate a source while it arrives, after decoding.wait_k tokens of it; or write the words of sound, WAV or "
+        "16-bit samples, each with a line of its begin and end in seconds and the word",
     }
     parser.add_argument(
         "run", type=str, nargs="+", help="run directory or checkpoint; of several the probabilities are averaged"
@@ -118,10 +122,7 @@ def main(arguments: Sequence[str]) -> None:
     if sys.stdin is None or sys.stdout is None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
-        with output_lines.opened(config.output, False) as lines:
-            if isinstance(task, Translation):
-                return translation_stream.follow(task, decoding, max_length, sys.stdin.buffer, lines.file)
-            return token_stream.follow(task, sys.stdin.buffer, lines.file, config.state)
+        return follow(task, decoding, config, max_length, checkpoint.data_of(content, path).corpus)
     state = task.first_state(1)
 
     def predicted(texts: Sequence[str], before: int) -> list[list[Hypothesis]]:
@@ -143,6 +144,16 @@ def main(arguments: Sequence[str]) -> None:
                 return answer(task, processes, predicted, config, decoding, table, rows)
         with output_lines.opened(config.output if processes.first else None, config.resume) as lines:
             answer(task, processes, predicted, config, decoding, lines, readable_chunks(task, sys.stdin.buffer))
+
+
+def follow(task: Task, decoding: Decoding, config: Namespace, longest: int, corpus: Corpus) -> None:
+    """Write while the input arrives; longest: tokens of a source; corpus: where the training's rows came from."""
+    with output_lines.opened(config.output, False) as lines:
+        if isinstance(task, Translation):
+            return translation_stream.follow(task, decoding, longest, sys.stdin.buffer, lines.file)
+        if isinstance(task, Transcription):
+            return sound_stream.follow(task, decoding, corpus, sys.stdin.buffer, lines.file, config.state)
+        return token_stream.follow(task, sys.stdin.buffer, lines.file, config.state)
 
 
 def usual_source(content: dict[str, Any], path: Path) -> Any:
@@ -171,6 +182,10 @@ def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
         for name in ("state", "scores", "token_scores"):
             if config[name]:
                 raise InputError(f"--stream writes nothing but the tokens of a translation; leave out --{name}")
+    if config.stream and isinstance(task, Transcription):
+        for name in ("scores", "token_scores"):
+            if config[name]:
+                raise InputError(f"--stream writes the words of sound with their times; leave out --{name}")
     if config.stream and (config.n_best > 1 or decoding.prefix):
         raise InputError("--stream writes each token once, as it is known; leave out --n_best and --decoding.prefix")
     if config.alternatives is not None:

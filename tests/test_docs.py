@@ -87,6 +87,10 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     if trains and "--resume" in words:  # as if the run had been stopped before its end
         (folder / words[words.index("--run") + 1] / "results.json").unlink(missing_ok=True)
     reads = re.search(r" < (\S+)", line)
+    paths = os.pathsep.join(map(str, (folder, ROOT, ROOT / "runtime")))
+    if reads and reads[1].endswith(".wav"):
+        with open(folder / reads[1], "rb") as sound:
+            return python(*program, cwd=folder, stdin=sound, env=surroundings(PYTHONPATH=paths))
     text = (
         (folder / reads[1]).read_text()
         if reads
@@ -94,7 +98,6 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
         if typed
         else ""
     )
-    paths = os.pathsep.join(map(str, (folder, ROOT, ROOT / "runtime")))
     return python(*program, cwd=folder, input=text, env=surroundings(PYTHONPATH=paths))
 
 

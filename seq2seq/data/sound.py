@@ -7,6 +7,7 @@ triangles that are equally wide on the mel scale (Davis and Mermelstein 1980), a
 import math
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,12 @@ WINDOW, HOP = 0.025, 0.010
 
 FLOOR = 1e-10
 """The least energy, of digital silence."""
+
+DECIMALS = 2
+"""Of the energies: steps of a hundredth, where speech has deviations of several units."""
+
+MOST_TAPS = 20_000_000
+"""Numbers of the filter that changes the rate: rates that have nothing in common need more."""
 
 CROSSINGS = 16
 """Zero crossings on each side of the filter that changes the rate."""
@@ -63,26 +70,79 @@ def samples_of(path: Path, rate: int, start: float | None = None, end: float | N
 
 
 def resampled(samples: np.ndarray, own: int, rate: int) -> np.ndarray:
-    """Samples (N,) taken `own` times a second as those of `rate` times, by a windowed sinc (Smith 1984).
-
-    There are ceil(N * rate / own) of them.
-    """
+    """Samples (N,) taken `own` times a second as those of `rate` times: ceil(N * rate / own) of them."""
     if own == rate:
         return samples
-    common = math.gcd(own, rate)
-    up, down = rate // common, own // common
-    cutoff = PASSED * min(1.0, up / down)  # in half of the file's own rate
-    reach = math.ceil(CROSSINGS / cutoff)
-    # Sample q * up + p of the result lies at q * down + p * down / up of the file.
-    places = torch.arange(-reach, reach + down + 1, dtype=torch.float64)
-    distances = places - torch.arange(up, dtype=torch.float64).unsqueeze(1) * down / up  # (up, taps)
-    window = torch.cos(distances.clamp(-reach, reach) * math.pi / (2 * reach)).square()
-    taps = cutoff * torch.sinc(cutoff * distances) * window
-    padded = functional.pad(torch.from_numpy(samples), (reach, reach + 2 * down))
-    phases = functional.conv1d(padded.view(1, 1, -1), taps.unsqueeze(1), stride=down)[0]  # (up, blocks)
-    count = -(-len(samples) * up // down)
-    result: np.ndarray = phases.T.flatten()[:count].numpy()
-    return result
+    changing = Resampler(own, rate)
+    return np.concatenate((changing.push(samples), changing.end()))
+
+
+class Resampler:
+    """Samples at one rate to those at another as they arrive, by a windowed sinc (Smith 1984)."""
+
+    def __init__(self, own: int, rate: int) -> None:
+        """own: samples a second that arrive; rate: that are made."""
+        common = math.gcd(own, rate)
+        self.up, self.down = rate // common, own // common
+        cutoff = PASSED * min(1.0, self.up / self.down)  # in half of the own rate
+        self.reach = reach = math.ceil(CROSSINGS / cutoff)
+        self.width = 2 * reach + self.down + 1
+        if self.up * self.width > MOST_TAPS:
+            raise InputError(f"{own} samples a second cannot become {rate}; bring the sound to a usual rate")
+        # Sample q * up + p of the result lies at q * down + p * down / up of what arrives.
+        places = torch.arange(-reach, reach + self.down + 1, dtype=torch.float64)
+        distances = places - torch.arange(self.up, dtype=torch.float64).unsqueeze(1) * self.down / self.up
+        window = torch.cos(distances.clamp(-reach, reach) * math.pi / (2 * reach)).square()
+        self.taps = cutoff * torch.sinc(cutoff * distances) * window  # (up, width)
+        self.waiting, self.read, self.made = np.zeros(reach), 0, 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """What more samples (N,) make, which need not be all that belongs to them."""
+        self.read += len(samples)
+        result = self.filtered(samples)
+        self.made += len(result)
+        return result
+
+    def end(self) -> np.ndarray:
+        """The rest, where silence follows."""
+        count = -(-self.read * self.up // self.down) - self.made
+        return self.filtered(np.zeros(self.reach + 2 * self.down))[:count]
+
+    def filtered(self, samples: np.ndarray) -> np.ndarray:
+        """All whole blocks of `up` samples."""
+        values = np.concatenate((self.waiting, samples))
+        blocks = max(0, (len(values) - self.width) // self.down + 1)
+        self.waiting = values[blocks * self.down :]
+        if not blocks:
+            return np.zeros(0)
+        used = torch.from_numpy(values[: (blocks - 1) * self.down + self.width])
+        phases = functional.conv1d(used.view(1, 1, -1), self.taps.unsqueeze(1), stride=self.down)[0]  # (up, blocks)
+        result: np.ndarray = phases.T.flatten().numpy()
+        return result
+
+
+class SoundFrames(NamedTuple):
+    """What a frame of sound is in a corpus."""
+
+    rate: int
+    """Samples a second."""
+    bands: int
+    """Numbers of a frame."""
+
+    @property
+    def window(self) -> int:
+        """Samples of a frame."""
+        return round(WINDOW * self.rate)
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return round(HOP * self.rate)
+
+    def of(self, samples: np.ndarray) -> np.ndarray:
+        """Samples (N,) to frames (T, bands)."""
+        energies: np.ndarray = np.round(log_mel(samples, self.rate, self.bands), DECIMALS)
+        return energies
 
 
 def log_mel(samples: np.ndarray, rate: int, bands: int) -> np.ndarray:

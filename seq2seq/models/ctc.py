@@ -6,6 +6,12 @@ from torch.nn import functional
 BLANK = 0
 """The class of a frame that writes nothing."""
 
+UNKNOWN = 1
+"""The class of a token that training lacks."""
+
+FIRST = 2
+"""The class of the first token of the vocabulary; the others follow it."""
+
 
 def ctc_losses(log_probs: Tensor, steps: Tensor, classes: Tensor, lengths: Tensor) -> Tensor:
     """Minus the log-probability (B,) in nats of each row's classes (Graves et al. 2006, eq. 3 and 8).

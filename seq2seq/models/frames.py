@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from seq2seq.configurable import Settings
 from seq2seq.errors import check_range
+from seq2seq.models.cells import inside
 from seq2seq.models.dropout import Noise, hashed, number_of, row_keys
 from seq2seq.models.embedding import Projection
 from seq2seq.pinned_copy import to_device
@@ -64,19 +65,28 @@ def covered(widths: Tensor, starts: Tensor, most: int, lengths: Tensor, size: in
 class Frames(nn.Module):
     """Vectors (B, S, D) to (B, ceil(S / stacking), size): neighbours side by side, through a linear map and tanh."""
 
-    def __init__(self, width: int, size: int, stacking: int, masking: Masking) -> None:
-        """width: numbers of a frame, D; stacking: frames that become one vector."""
+    def __init__(self, width: int, size: int, stacking: int, masking: Masking, centred: bool = False) -> None:
+        """width: numbers of a frame, D; stacking: frames that become one vector; centred: each row has the mean 0."""
         super().__init__()
         self.projection, self.size = Projection(width * stacking, size), size
-        self.stacking, self.masking = stacking, masking
+        self.stacking, self.masking, self.centred = stacking, masking, centred
 
     def read(self, source: Tensor, lengths: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
         """What an encoder reads, and how many there are of each row, on the CPU. Zeros fill the last one up."""
+        if self.centred:
+            source = centred(source, lengths)
         if self.training and noise is not None and (self.masking.bands or self.masking.times):
             source = self.masking.hide(source, lengths, noise)
         missing = -source.shape[1] % self.stacking
         stacked = functional.pad(source, (0, 0, 0, missing)).view(len(source), -1, self.stacking * source.shape[2])
         return self.projection(stacked), steps_of(lengths, self.stacking)
+
+
+def centred(source: Tensor, lengths: Tensor) -> Tensor:
+    """Frames (B, S, D) without the mean of each row's own ones, which padding does not change."""
+    real = inside(lengths, source).unsqueeze(-1)
+    count = to_device(lengths.clamp(min=1), source.device).view(-1, 1, 1)
+    return (source - (source * real).sum(1, keepdim=True) / count) * real
 
 
 def steps_of(lengths: Tensor, stacking: int) -> Tensor:

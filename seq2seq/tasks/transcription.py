@@ -1,6 +1,7 @@
 """Transcription: frames to a shorter text in the same order, without knowing which frames write what."""
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import SPECIAL, UNK
+from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.decoding.ctc import search
 from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
@@ -15,18 +17,17 @@ from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.edit_distance import CharacterErrorRate, WordErrorRate
 from seq2seq.models.cells import CellState
-from seq2seq.models.ctc import BLANK, ctc_losses
+from seq2seq.models.ctc import BLANK, FIRST, UNKNOWN, ctc_losses
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.frames import Frames, Masking, steps_of
+from seq2seq.models.perturbation import Perturbation, Perturbed
 from seq2seq.models.recurrent import Stack
 from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.token_rows import TokenRows, of_linear
-
-UNKNOWN = 1
-"""The class of a token that training lacks; the vocabulary follows it."""
+from seq2seq.tasks.word_stream import WordStream, refuse_whole
 
 UNSUPPORTED = ("groups", "min_length", "prefix", "no_repeat_ngram", "include", "avoid", "temperature", "risk")
 """Settings of decoding that belong to a search token by token."""
@@ -44,7 +45,10 @@ class Transcription(RecurrentTask):
         embedding_size: length of what the encoder reads of stacked frames.
         encoder: what the encoder does otherwise.
         stacking: neighbouring frames that become one step of the network; each step writes at most one token.
+        lookahead: steps that are read before one writes, with encoder.bidirectional false, for streams.
         masking: what training hides of the frames (SpecAugment, Park et al. 2019).
+        perturbation: what training changes of them: speed, voice, microphone, noise.
+        centre_rows: subtract from each row the mean of its frames, of speaker and microphone; no streams then.
         metrics: scores of a split, the first of which selects the best checkpoint (WordErrorRate, CharacterErrorRate,
             SequenceErrorRate, SymbolErrorRate, ExactMatch); null for WordErrorRate, CharacterErrorRate and ExactMatch.
     """
@@ -53,7 +57,10 @@ class Transcription(RecurrentTask):
 
     encoder: EncoderOptions = EncoderOptions()
     stacking: int = 3
+    lookahead: int = 0
     masking: Masking = Masking()
+    perturbation: Perturbation = Perturbation()
+    centre_rows: bool = False
     unwritable: Tensor = field(init=False)
     """Classes that are no text, never predicted."""
 
@@ -63,11 +70,13 @@ class Transcription(RecurrentTask):
         source, target = self.tokenizers
         if source.width is None:
             raise InputError(f"data.tokenizer is {type(source).__name__}; a transcription reads frames, choose Vectors")
-        frames = Frames(source.width, self.embedding_size, self.stacking, self.masking)
-        self.reader = Encoder(frames, Stack.of(self), self.encoder)
+        frames = Frames(source.width, self.embedding_size, self.stacking, self.masking, self.centre_rows)
+        vectors = cast(Vectors, source)
+        self.perturbed = Perturbed(self.perturbation, vectors.mean, vectors.deviation)
+        self.reader = Encoder(frames, Stack.of(self), self.encoder, self.lookahead)
         self.last_dropout = Dropout(self.dropout, self.locked_dropout)
-        self.output = nn.Linear(self.reader.size, len(target) - SPECIAL + UNKNOWN + 1)
-        never = target.unwritable[target.unwritable >= SPECIAL] - SPECIAL + UNKNOWN + 1
+        self.output = nn.Linear(self.reader.size, len(target) - SPECIAL + FIRST)
+        never = target.unwritable[target.unwritable >= SPECIAL] - SPECIAL + FIRST
         self.register_buffer("unwritable", torch.from_numpy(np.append(never, UNKNOWN)), persistent=False)
 
     def usual_metrics(self) -> list[Metric]:
@@ -75,6 +84,12 @@ class Transcription(RecurrentTask):
 
     def refuse_wrong_settings(self) -> None:
         check_range("model.stacking", self.stacking, 1, 100)
+        check_range("model.lookahead", self.lookahead, 0, 1000)
+        if self.lookahead and self.encoder.bidirectional:
+            raise InputError(
+                "model.lookahead is for an encoder that reads forwards only; set model.encoder.bidirectional to false, "
+                "or model.lookahead to 0"
+            )
         target = self.tokenizers.target
         if target.width is not None or len(target.sizes) > 1:
             raise InputError(
@@ -100,6 +115,11 @@ class Transcription(RecurrentTask):
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum over rows of minus the log-probability of the target, which the learner divides by target tokens."""
+        if self.training and self.perturbation:
+            least = 2 * batch.target_lengths * self.stacking  # equal neighbours need a step between them
+            noise = Noise(batch.seed, batch.row_keys)
+            source, lengths = self.perturbed(batch.source, batch.source_lengths, least, noise)
+            batch = batch._replace(source=source, source_lengths=lengths)
         return self.loss_of(self.log_probs(batch), batch)
 
     def loss_of(self, log_probs: Tensor, batch: Batch) -> Tensor:
@@ -127,6 +147,11 @@ class Transcription(RecurrentTask):
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
             return self.found(self.log_probs(batch), batch, decoding)
+
+    def word_stream(self, pause: int) -> WordStream:
+        """What writes words for frames that need not end; pause: steps without a token after which a word is over."""
+        refuse_whole(self.encoder.bidirectional, self.centre_rows)
+        return WordStream(self.tokenizers, self.reader, self.output, self.unwritable, self.cell.states, pause)
 
     def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
         """Of the whole target: its tokens have no probabilities of their own."""
@@ -162,10 +187,10 @@ class Transcription(RecurrentTask):
 
 def hypothesis(classes: tuple[int, ...], log_prob: float, decoding: Decoding) -> Hypothesis:
     """A text with its log-probability, which it has as a whole."""
-    tokens = [number + SPECIAL - UNKNOWN - 1 for number in classes]
+    tokens = [number + SPECIAL - FIRST for number in classes]
     return Hypothesis(tokens, log_prob / decoding.divisor(len(tokens)), [log_prob])
 
 
 def classes_of(target: Tensor) -> Tensor:
     """Ids (B, U) to classes: the blank, an unknown token, the vocabulary."""
-    return torch.where(target == UNK, UNKNOWN, target - SPECIAL + UNKNOWN + 1).clamp(min=UNKNOWN)
+    return torch.where(target == UNK, UNKNOWN, target - SPECIAL + FIRST).clamp(min=UNKNOWN)

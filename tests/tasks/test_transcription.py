@@ -17,6 +17,7 @@ from seq2seq.errors import InputError
 from seq2seq.models.cells import GRU, RNN, Cell, LayerNormLSTM, MinLSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.frames import Masking
+from seq2seq.models.perturbation import Perturbation
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.decoding_options import Decoding
@@ -105,6 +106,16 @@ def test_masking_changes_training_alone(task: Transcription) -> None:
     masked.train()
     losses = [masked.loss(batch._replace(seed=seed)).item() for seed in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_perturbation_changes_training_alone_and_leaves_room_for_the_target(task: Transcription) -> None:
+    batch, other = batch_of(ROWS, task.tokenizers), tiny(task.tokenizers, perturbation=Perturbation(0.4, 0.1, 6, 10))
+    other.load_state_dict(task.state_dict())
+    assert other.eval().loss(batch).equal(task.loss(batch))
+    other.train()
+    losses = [other.loss(batch._replace(seed=seed)).item() for seed in (1, 1, 2, 3, 4, 5)]
+    assert losses[0] == losses[1] != losses[2]
+    assert all(map(math.isfinite, losses))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from seq2seq.configurable import Part, plain
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.rows import Origin, Row, Texts, in_memory, read, write
+from seq2seq.data.sound import SoundFrames
 from seq2seq.errors import InputError
 
 SPLITS = ("train", "validation", "test")
@@ -31,6 +32,11 @@ class Corpus(Part):
     """How the rows of a missing split are chosen."""
     held_out_one_by_one: bool = True
     """Whether any row may be chosen, and not only a piece of a running text."""
+
+    @property
+    def sound(self) -> SoundFrames | None:
+        """What a frame is, where sources are frames of sound that this corpus makes."""
+        return None
 
     def has(self, split: str, path: str | None) -> bool:
         """Whether there is a split of `SPLITS`; a missing one is held out from the training rows."""

@@ -13,13 +13,10 @@ from seq2seq.data.corpora.tables import Csv, Tsv, index_of
 from seq2seq.data.corpora.text_files import Files, Shard
 from seq2seq.data.number_text import text_of_array
 from seq2seq.data.rows import Row
-from seq2seq.data.sound import log_mel, samples_of
+from seq2seq.data.sound import SoundFrames, samples_of
 from seq2seq.errors import InputError, check_range
 
 log = logging.getLogger(__name__)
-
-DECIMALS = 2
-"""Of the energies as text: steps of a hundredth, where speech has deviations of several units."""
 
 
 class RecordingEntry(NamedTuple):
@@ -61,6 +58,10 @@ class Recordings(Files):
         self.rate, self.bands, self.path, self.text = rate, bands, path, text
         self.files, self.encoding = files, encoding
 
+    @property
+    def sound(self) -> SoundFrames:
+        return SoundFrames(self.rate, self.bands)
+
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         tables = [table for [table] in self.shards(split, path)]
         sounds = dict.fromkeys(entry.sound for table in tables for entry in self.entries(table))
@@ -83,7 +84,7 @@ class Recordings(Files):
 
     def features(self, samples: np.ndarray) -> str:
         """Samples (N,) at `rate` as the text of their frames."""
-        return text_of_array(np.round(log_mel(samples, self.rate, self.bands), DECIMALS))
+        return text_of_array(self.sound.of(samples))
 
     def line(self, sound: str | Path) -> str:
         """A sound file as a line that `predict` reads."""

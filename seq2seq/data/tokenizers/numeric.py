@@ -49,7 +49,11 @@ class Vectors(Tokenizer):
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:  # type: ignore[override]
         """Of each text the normalised vectors (steps, width)."""
-        return [((parsed(text, self.width) - self.mean) / self.deviation).astype(np.float32) for text in texts]
+        return [self.normalised(parsed(text, self.width)) for text in texts]
+
+    def normalised(self, values: np.ndarray) -> np.ndarray:
+        """Vectors (steps, width) as the network reads them."""
+        return ((values - self.mean) / self.deviation).astype(np.float32)
 
     def check(self, text: str) -> None:
         parsed(text, self.width or None)

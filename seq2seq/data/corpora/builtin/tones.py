@@ -8,7 +8,7 @@ from seq2seq.data.corpora.builtin.generated import PATIENCE, Builtin, random_bit
 from seq2seq.data.corpora.corpus import SPLITS
 from seq2seq.data.number_text import text_of_array
 from seq2seq.data.rows import Row
-from seq2seq.data.sound import log_mel
+from seq2seq.data.sound import SoundFrames
 from seq2seq.errors import InputError, check_range
 
 RATE, BANDS = 4000, 24
@@ -55,6 +55,10 @@ class Tones(Builtin):
         self.train, self.validation, self.test, self.seed = train, validation, test, seed
         self.shortest, self.longest, self.noise = shortest, longest, noise
 
+    @property
+    def sound(self) -> SoundFrames:
+        return SoundFrames(RATE, BANDS)
+
     def made(self, split: str) -> Iterator[Row]:
         random, wanted, number = random_bits(self.seed, SPLITS.index(split)), getattr(self, split), 0
         barren = 0
@@ -84,7 +88,7 @@ class Tones(Builtin):
             pieces += [(np.sin(LOW[line] * times) + np.sin(HIGH[column] * times)) / 2, silence(random)]
         sound = np.concatenate(pieces)
         sound += height * (2 * shares(random, len(sound)) - 1)
-        return text_of_array(np.round(log_mel(sound, RATE, BANDS), 2))
+        return text_of_array(self.sound.of(sound))
 
 
 def shares(random: np.random.Philox, count: int) -> np.ndarray:
