@@ -228,6 +228,11 @@ class Task(nn.Module, Part):
         """The forecast of each quantile as text, by tasks that make several."""
         return None
 
+    @property
+    def baseline_season(self) -> int | None:
+        """Steps of a season, by tasks that forecast what they read, for baselines that need no model."""
+        return None
+
     def check(self, text: str) -> None:
         """Raise InputError if nothing can be predicted from a source."""
         self.tokenizers.source.check(text)
