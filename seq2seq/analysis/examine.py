@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from seq2seq.analysis.baselines import forecasts
 from seq2seq.analysis.breakdown import breakdowns
 from seq2seq.analysis.delay import delay
 from seq2seq.analysis.inspection import inspect
@@ -94,8 +95,28 @@ def examine(
         "decoding": decoding.specification()["init_args"],
         "length_limit": length_limit(task, split, predictions, decoding),
         "delay": delay(task, split, predictions, decoding),
+        **beside_baselines(task, predictions, metrics, statistics),
     }  # fmt: skip
     return Examined(predictions, results, each, metric.name, seen.alignments or [])
+
+
+def beside_baselines(
+    task: Task, predictions: Sequence[Prediction], metrics: Sequence[Metric], statistics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What forecasts without a model reach, by tasks that forecast; it is warned of where the model is not better."""
+    each = metrics[0].each_of(statistics[metrics[0].name]) if predictions else []
+    found = forecasts(predictions, metrics, each, task.baseline_season)
+    if found is None:
+        return {}
+    best = found["baselines"][found["best"]].get(found["metric"])
+    own = float(metrics[0].value(statistics[metrics[0].name].sum(axis=0)))
+    if best is not None and metrics[0].rank(best) >= metrics[0].rank(own) > -math.inf:
+        log.warning(
+            "the model does not beat the best baseline, %s: %s %.4g against %.4g; train longer, give longer histories "
+            "or set model.relative and model.season",
+            found["best"], found["metric"], own, best,
+        )  # fmt: skip
+    return {"forecasts": found}
 
 
 def length_limit(

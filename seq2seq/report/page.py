@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from seq2seq.atomic_files import write_text
-from seq2seq.report import examples, layout, network
+from seq2seq.report import examples, forecasts, layout, network
 from seq2seq.report.panels import Panel, Section, behind, dependence
 from seq2seq.report.reading import StoredAlignment, StoredRow, read_results, read_rows
 from seq2seq.report.training import best_checkpoint, training
@@ -97,6 +97,7 @@ def render(
         sections=sections(results, main),
         alignments=network.alignments(alignments, texts),
         attention=network.attention(part(main, "attention")),
+        forecasts=forecasts.pictures(part(main, "forecasts")),
         candidates=list(network.candidates(main, texts)),
         vectors=network.vectors(part(main, "vectors"), texts),
         examples=list(examples.groups(part(main, "examples"))),
@@ -114,6 +115,7 @@ def render(
 def sections(results: Mapping[str, Any], main: Mapping[str, Any]) -> dict[str, Section]:
     """The chapters that are made of tables and pictures, by their ids."""
     details, probes = part(main, "details"), parts(part(main, "vectors"), "probes")
+    beside = forecasts.section(part(main, "forecasts"), part(main, "metrics"))
     panels: dict[str, Sequence[Panel]] = {
         "behind": [panel for key in details for panel in behind(label(key), part(details, key))],
         "depends": dependence({"": parts(main, "breakdowns")}),
@@ -121,7 +123,10 @@ def sections(results: Mapping[str, Any], main: Mapping[str, Any]) -> dict[str, S
         "probes": list(network.probes(probes)),
     }
     exposure = network.exposure(part(main, "exposure"), part(main, "repetition"))
-    return {name: Section((), several) for name, several in panels.items()} | {"exposure": exposure}
+    return {name: Section((), several) for name, several in panels.items()} | {
+        "exposure": exposure,
+        "forecasts": beside,
+    }
 
 
 # Scores

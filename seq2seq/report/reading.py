@@ -115,6 +115,31 @@ class StoredRepetition(TypedDict, total=False):
     rows: list[StoredId] | None
 
 
+class StoredWindow(TypedDict, total=False):
+    """A forecast to look at."""
+
+    which: str | None
+    row: int | None
+    width: Number
+    score: Number
+    history: list[Number] | None
+    reference: list[Number] | None
+    prediction: list[Number] | None
+    baseline: list[Number] | None
+    quantiles: dict[str, list[Number] | None] | None
+
+
+class StoredForecasts(TypedDict, total=False):
+    """Forecasts beside those without a model."""
+
+    metric: str | None
+    best: str | None
+    season: Number
+    baselines: dict[str, dict[str, Number] | None] | None
+    steps: dict[str, list[Number] | None] | None
+    windows: list[StoredWindow] | None
+
+
 class StoredSplit(TypedDict, total=False):
     """What is known of a split."""
 
@@ -127,6 +152,7 @@ class StoredSplit(TypedDict, total=False):
     attention: StoredAttention | None
     repetition: StoredRepetition | None
     exposure: dict[str, Any] | None
+    forecasts: StoredForecasts | None
     examples: dict[str, list[StoredId]] | None
 
 

@@ -25,9 +25,13 @@ def summary(results: Mapping[str, Any], split: str) -> str:
 
 
 def shown(results: Mapping[str, Any], split: str) -> str:
-    """What the limit of length has done, how far writing lags behind reading, and examples, for the terminal."""
+    """What the limit of length has done, whether forecasts beat the baselines, how far writing lags, and examples."""
+    from seq2seq.report import forecasts  # takes a moment to import
+
     limit = part(results["splits"][split], "length_limit")
     lines = ["", limit_sentence(limit)] if limit.get("ended") or limit.get("longer") else []
+    verdict = forecasts.verdict(part(results["splits"][split], "forecasts"), part(results["splits"][split], "metrics"))
+    lines += ["", verdict] if verdict else []
     delay = delay_sentence(part(results["splits"][split], "delay"))
     lines += ["", delay] if delay else []
     for row in results["splits"][split]["examples"]["random"][:5]:

@@ -232,6 +232,11 @@ class Task(nn.Module, Part):
         """Whether a source has nothing but whitespace, from which nothing follows; a token may be a U+00A0."""
         return not text.strip(" \t\r\n" if self.row_format.aligned else None)
 
+    @property
+    def baseline_season(self) -> int | None:
+        """Steps of a season, by tasks that forecast what they read, for baselines that need no model."""
+        return None
+
     def check(self, text: str) -> None:
         """Raise InputError if nothing can be predicted from a source."""
         self.tokenizers.source.check(text)

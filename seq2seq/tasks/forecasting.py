@@ -134,6 +134,11 @@ class Forecasting(RecurrentTask):
                 f"has {source.steps[0]}; give longer ones, or set it to last"
             )
 
+    @property
+    def baseline_season(self) -> int | None:
+        source, target = sides_of(self.tokenizers)
+        return self.season if source.width == target.width else None
+
     def check(self, text: str) -> None:
         super().check(text)
         steps = self.tokenizers.source.length(text)
