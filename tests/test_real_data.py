@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from seq2seq import train
+from seq2seq import evaluate, train
 from seq2seq.cli import command
 from seq2seq.data.batching.plan import Plan
 from seq2seq.data.datamodule import DataModule
@@ -43,6 +43,7 @@ CONFIGURATIONS = {
     "translation_g2p-sigmorphon2020_all.yaml": Expected("g2p-sigmorphon2020", (36_000, 4_500, 4_500)),
     "translation_inflection-sigmorphon2023.yaml": Expected("inflection-sigmorphon2023", (10_000, 1_000, 1_000)),
     "translation_inflection-conll2018.yaml": Expected("inflection-conll2018", (10_000, 1_000, 1_000)),
+    "translation_segmentation-sigmorphon2022.yaml": Expected("segmentation-sigmorphon2022", (30_694, 4_000, 4_000)),
     "summarization_aeslc.yaml": Expected("aeslc", (14_436, 1_960, 1_906)),
     "classification_sst2.yaml": Expected("sst2", (6_920, 872, 1_821)),
     "classification_trec.yaml": Expected("trec", (4_900, 552, 500)),  # of 5,452 questions some 10 % are held out
@@ -75,7 +76,8 @@ def test_configurations_are_short_and_say_what_they_are() -> None:
 @pytest.mark.data
 def test_every_data_set_has_a_configuration(data_folder: Path) -> None:
     folders = {entry.name for entry in data_folder.iterdir() if entry.is_dir()}
-    assert folders == {expected.folder for expected in CONFIGURATIONS.values()}
+    recordings = {"spoken-digits"}  # transcription_spoken-digits.yaml reads strings made of them
+    assert folders - recordings == {expected.folder for expected in CONFIGURATIONS.values()}
 
 
 @pytest.mark.data
@@ -152,6 +154,28 @@ def test_languages_and_columns(data_folder: Path) -> None:
         assert lemma[:3] == form[:3]
         source = data.train_tokenizers(data.texts("train")).source
         assert len(source.encode([f"{features}\t{lemma}"])[0]) == len(features.split(";")) + len(lemma)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("system", "f1", "exact"), [("DeepSPIN-1", 93.42, 86.22), ("DeepSPIN-2", 93.88, 87.25), ("CLUZH", 93.81, 87.12)]
+)
+def test_published_segmentations_have_their_scores(
+    system: str, f1: float, exact: float, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = data_folder / "segmentation-sigmorphon2022"
+    sources, references = (
+        [line.split("\t")[column] for line in (folder / "ces.test.gold.tsv").read_text().splitlines()]
+        for column in (0, 1)
+    )
+    given = []
+    for option, texts in (("--sources", sources), ("--references", references)):
+        (tmp_path / option).write_text("".join(f"{text}\n" for text in texts))
+        given += [option, str(tmp_path / option)]
+    asked = ["--system", f"{system}={folder / 'systems' / system}.tsv", "--metrics", "[MorphemeF1, ExactMatch]"]
+    evaluate.main([*given, *asked, "--json"])
+    values = [one["scores"][0]["value"] for one in json.loads(capsys.readouterr().out)["metrics"]]
+    assert values == pytest.approx([f1, exact], abs=0.0051)
 
 
 @pytest.mark.data

@@ -88,9 +88,14 @@ def known(scores: Sequence[float | None]) -> list[float]:
 
 
 def read_texts(file: Path, truth: Sequence[Prediction], truth_name: str) -> SystemOutput:
-    """The lines of a text file as predictions for rows whose sources and references are known."""
+    """The lines of a text file as predictions for rows whose sources and references are known.
+
+    Where each line begins with the source of its row and a tab, as shared tasks publish outputs, the rest is meant.
+    """
     texts = list(lines(file))
     refuse_other_count(file, len(texts), truth_name, len(truth))
+    if all(row.source and text.startswith(f"{row.source}\t") for row, text in zip(truth, texts, strict=True)):
+        texts = [text[len(row.source) + 1 :] for row, text in zip(truth, texts, strict=True)]
     rows = [Prediction(row.id, row.source, row.reference, text, math.nan, [])
             for row, text in zip(truth, texts, strict=True)]  # fmt: skip
     return SystemOutput(file, rows, {})

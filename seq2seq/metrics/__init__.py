@@ -3,6 +3,17 @@
 All are imported, so that a configuration may name any; what takes long to import is imported where it is used.
 """
 
-from seq2seq.metrics import accuracy, bleu, calibration, edit_distance, forecast_errors, likelihood, rouge, spans
+from seq2seq.metrics import (
+    accuracy,
+    bleu,
+    calibration,
+    edit_distance,
+    forecast_errors,
+    likelihood,
+    morphemes,
+    rouge,
+    spans,
+)
 
-__all__ = ["accuracy", "bleu", "calibration", "edit_distance", "forecast_errors", "likelihood", "rouge", "spans"]
+__all__ = ["accuracy", "bleu", "calibration", "edit_distance", "forecast_errors", "likelihood", "morphemes"]
+__all__ += ["rouge", "spans"]

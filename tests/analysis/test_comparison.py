@@ -140,6 +140,20 @@ def test_plain_files_are_compared_without_any_run(
     assert SOURCES[1] in page.read_text()
 
 
+def test_outputs_beside_their_sources_are_read_as_outputs(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exact(texts: Sequence[str]) -> float:
+        given = write_lines(tmp_path / "given.tsv", texts)
+        known = "--references", files["references"], "--sources", files["sources"]
+        assert call(*known, "--system", f"x={given}", "--metrics", "[ExactMatch]", "--json") == 0
+        return float(json.loads(capsys.readouterr().out)["metrics"][0]["scores"][0]["value"])
+
+    beside = [f"{source}\t{text}" for source, text in zip(SOURCES, REFERENCES, strict=True)]
+    assert exact(beside) == 100
+    assert exact([*beside[:-1], REFERENCES[-1]]) == pytest.approx(100 / len(beside)), "one line without: no columns"
+
+
 def test_the_answer_as_json_markdown_and_latex(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(runs[0], runs[1], "--json") == 0
     content = json.loads(capsys.readouterr().out)

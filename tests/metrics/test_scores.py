@@ -27,6 +27,7 @@ from seq2seq.metrics.forecast_errors import (
     RootMeanSquaredScaledError,
 )
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
+from seq2seq.metrics.morphemes import MorphemeF1
 from seq2seq.metrics.rouge import Rouge
 from seq2seq.metrics.spans import SpanF1
 from tests.support import rows_of
@@ -255,6 +256,7 @@ ON_LABELS: list[Metric] = [
     MicroF1(),
     CalibrationError(bins=5),
     SpanF1(),
+    MorphemeF1(" "),
     SequenceErrorRate(),
     SequenceErrorRate(grouped=True),
     SymbolErrorRate(),
@@ -447,3 +449,15 @@ def test_a_known_temperature_and_calibration_error_are_recovered() -> None:
     assert fitted["before"] == pytest.approx(metric.score(rows[1::2]).value), "of the half that it is not fitted to"
     assert fitted["after"] < 1.5
     assert "temperature" not in metric.details(rows[:90])
+
+
+def test_morphemes_are_a_multiset_of_each_word_and_add_up() -> None:
+    rows = rows_of(["a @@b @@b", "b @@a @@c", "x", "", " y @@ "], ["a @@b", "a @@b", "x @@y", "z", "y"])
+    metric = MorphemeF1()
+    assert metric.statistics(rows).tolist() == [[2, 3, 2], [2, 3, 2], [1, 1, 2], [0, 0, 1], [1, 1, 1]]
+    assert metric.score(rows).value == pytest.approx(100 * 2 * 6 / (8 + 8))
+    assert metric.details(rows) == {"precision": pytest.approx(75), "recall": pytest.approx(75)}
+    assert MorphemeF1(separator="|").score(rows_of(["a|b"], ["b|a"])).value == 100
+    assert MorphemeF1("|").settings() != metric.settings()
+    with pytest.raises(InputError, match="separator"):
+        MorphemeF1(separator="")
