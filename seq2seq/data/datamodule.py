@@ -247,7 +247,8 @@ class DataModule(Part):
                     f"a single row has {longest} tokens, more than data.device_tokens {self.device_tokens}; "
                     "raise data.device_tokens or lower data.max_length"
                 )
-        return Plan(source, target, self.batch_tokens, seed, kept, self._repetitions(train.texts, fits))
+        lengths = train.lengths_to_batch()
+        return Plan(*lengths, self.batch_tokens, seed, kept, self._repetitions(train.texts, fits))
 
     def _repetitions(self, texts: Texts, fits: np.ndarray) -> list[tuple[int, float]]:
         """Rows of each corpus of a mixture, and how often an epoch of as many rows as there are holds each."""

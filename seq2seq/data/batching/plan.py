@@ -43,7 +43,7 @@ def fitting_budget(tokens: int) -> int:
 class Plan:
     """The optimiser steps of a training split.
 
-    Rows are sorted by source length, then by target length in alternating direction, and cut before a batch's padded
+    Rows are sorted by source length (`Split.lengths_to_batch`), then by target length in alternating direction, and cut before a batch's padded
     tokens (rows x (longest source + longest target)) exceed the budget. Rows of equal lengths are shuffled in each
     epoch, so the cuts, and with them the number of steps, are the same in every epoch; so is the order of the steps
     shuffled.

@@ -56,6 +56,14 @@ class Split:
         lengths: np.ndarray = np.minimum(self.whole_lengths(rows), self.most)
         return lengths
 
+    def lengths_to_batch(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rows,) twice: the lengths by which rows are grouped first, and the others.
+
+        First those that the recurrence reads: of aligned rows those of the labels, as a word may be spelled by many ids.
+        """
+        lengths = self.source_lengths(), self.target_lengths()
+        return lengths[::-1] if self.row_format.aligned else lengths
+
     def whole_lengths(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The same before they are cut."""
         lengths: np.ndarray = self.source.lengths[rows] + (self.source_end is not None)
