@@ -57,14 +57,22 @@ class Scale(NamedTuple):
         return {step * times: f"{step * times:{form}}".replace("-", "−") for times in count}
 
 
-def around(values: Sequence[float], start: float, stop: float, margin: float = 0.05, log: bool = False) -> Scale:
-    """A scale for some values, with room on both sides."""
+def around(
+    values: Sequence[float],
+    start: float,
+    stop: float,
+    margin: float = 0.05,
+    log: bool = False,
+    bounds: tuple[float, float] | None = None,
+) -> Scale:
+    """A scale for some values, with room on both sides, but not beyond the bounds that values may have."""
     low, high = min(values), max(values)
     if log:
         room = max((high / low) ** margin, 1.05)
         return Scale(low / room, high * room, start, stop, log)
     room = (high - low) * margin or abs(high) * margin or 1.0
-    return Scale(low - room, high + room, start, stop)
+    least, most = bounds if bounds and bounds[0] <= low and high <= bounds[1] else (-math.inf, math.inf)
+    return Scale(max(least, low - room), min(most, high + room), start, stop)
 
 
 class Drawing:
