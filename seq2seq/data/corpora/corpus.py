@@ -2,7 +2,7 @@
 
 import itertools
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -105,7 +105,29 @@ class SplitSelection(NamedTuple):
 
     def contains(self, source: str, target: str) -> bool:
         """Whether a row is in the split; rows of equal sources or, without one, targets are in the same split."""
-        return round(self.low * (1 << 32)) <= zlib.crc32((source or target).encode()) < round(self.high * (1 << 32))
+        return round(self.low * HASHES) <= hash_of(source, target) < round(self.high * HASHES)
+
+
+HASHES = 1 << 32
+"""Of sources."""
+
+
+def hash_of(source: str, target: str) -> int:
+    """The hash by which a row is held out."""
+    return zlib.crc32((source or target).encode())
+
+
+def least_holdout(rows: Iterable[tuple[str, str]], splits: Sequence[str]) -> float | None:
+    """The least share, in hundredths, that holds out some rows for each of these splits; None where none leaves any."""
+    shares = sorted({hash_of(source, target) / HASHES for source, target in rows})
+    for hundredths in range(1, 51):
+        share = hundredths / 100
+        low, high = share * ("validation" in splits), 1 - share * ("test" in splits)
+        wanted = [low <= one < high for one in shares]
+        held = ("validation" not in splits or shares[0] < low) and ("test" not in splits or shares[-1] >= high)
+        if held and any(wanted):
+            return share
+    return None
 
 
 def select_split(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None) -> SplitSelection:
