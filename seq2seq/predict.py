@@ -211,7 +211,7 @@ def answer(
     for texts, number in processes.each(needed):
         shown: list[Any] = []
         read += len(texts)
-        values = [task.tokenizers.source.unknown_values(text) for text in texts if text.strip()]
+        values = [task.tokenizers.source.unknown_values(text) for text in texts if not predict_texts.blank(task, text)]
         guessed += sum(map(bool, values))
         unknown.update(value for several in values for value in several if len(unknown) < SHOWN)
         shares = processes.gathered(lambda texts=texts, number=number: predicted(texts, number))  # type: ignore[misc]
@@ -273,7 +273,7 @@ def readable(task: Task, lines: Sequence[bytes], before: int) -> tuple[list[str]
 def refuse_wrong(task: Task, text: str) -> None:
     """Refuse a text from which nothing can be predicted; an empty one has no prediction."""
     refuse_long(task, text)
-    if text and (text.strip() or task.has_no_source):
+    if text and (not predict_texts.blank(task, text) or task.has_no_source):
         task.check(text)
 
 

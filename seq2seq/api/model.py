@@ -57,7 +57,7 @@ class Model:
         """
         texts = pairs.list_of_texts(texts, "predict")
         for number, text in enumerate(texts):
-            if text and (text.strip() or self.task.has_no_source):
+            if text and (not predict_texts.blank(self.task, text) or self.task.has_no_source):
                 pairs.checked(self.task, text, f"texts[{number}]")
         if alternatives is not None:
             token_choices.check(self.task, alternatives, "alternatives")

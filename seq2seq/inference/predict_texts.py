@@ -46,6 +46,11 @@ def batches(split: Split, decoding: Decoding, device: torch.device, share: slice
         yield split.batch_with_texts(rows).to(device)
 
 
+def blank(task: Task, text: str) -> bool:
+    """Whether a text holds nothing to predict from; to a tagger wide spaces, such as U+00A0, are tokens."""
+    return not text.strip(" \t\r\n" if task.row_format.aligned else None)
+
+
 def predict(
     task: Task,
     texts: Sequence[str],
@@ -62,7 +67,7 @@ def predict(
     """
     if task.has_no_source:
         return task.generate_from_prompts(texts, before, (), decoding, share)[0]
-    filled = [row for row, text in enumerate(texts) if text.strip()]
+    filled = [row for row, text in enumerate(texts) if not blank(task, text)]
     split = split_of(task, [texts[row] for row in filled], max_length)
     if share.start in (None, 0):  # once for all processes
         split.warn_of_cuts()

@@ -50,7 +50,7 @@ class Scale(NamedTuple):
         least = (self.high - self.low) / 7
         power = 10.0 ** math.floor(math.log10(least))
         step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= least)
-        step = max(step, 1.0) if whole else step
+        step = max(math.ceil(step) if step < 10 else step, 1.0) if whole else step
         count = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
         decimals = next((digits for digits in range(6) if math.isclose(round(step, digits), step)), None)
         form = ".3g" if decimals is None or self.high >= 1e9 else f",.{decimals}f"

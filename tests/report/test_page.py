@@ -327,6 +327,7 @@ def test_ticks_are_round(scale: Scale, names: list[str]) -> None:
     assert list(scale.ticks().values()) == names
     assert all(0 <= scale(value) <= 9 for value in scale.ticks())
     assert Scale(0.8, 3.2, 0, 9).ticks(whole=True) == {1: "1", 2: "2", 3: "3"}
+    assert all(float(name) % 1 == 0 for name in Scale(0, 14, 0, 9).ticks(whole=True).values())
 
 
 def test_the_page_says_what_a_run_was_started_from_and_that_it_was_continued(results: dict[str, Any]) -> None:
