@@ -136,7 +136,7 @@ def of_output(main: Mapping[str, Any]) -> Iterator[Remark]:
 def of_groups(main: Mapping[str, Any]) -> Iterator[Remark]:
     """The group of rows that is worst, of all breakdowns whose metric goes from 0 to 100."""
     worst: tuple[float, str] | None = None
-    even = 0
+    even = []
     for one in parts(main, "breakdowns"):
         metric = text_of(one, "metric")
         if metric_of(metric) not in SCORES or text_of(one, "by") == "target_length":
@@ -154,14 +154,14 @@ def of_groups(main: Mapping[str, Any]) -> Iterator[Remark]:
         mean = known if is_number(known) else of_all
         value, _, name = (max if lower else min)(groups)
         gap = value - mean if lower else mean - value
-        even += gap < APART / 2
+        even.append(gap < APART / 2)
         if gap >= APART and (worst is None or gap > worst[0]):
             title = text_of(one, "title")
             words = f"{label(metric)} is {number(value, 1)} where {title[:1].lower()}{title[1:]} is {name}"
             worst = gap, f"{words}, {number(mean, 1)} on average"
     if worst is not None:
         yield Remark(False, worst[1], "more training rows of that kind")
-    elif even:
+    elif even and all(even):
         yield Remark(True, "no group of rows is much worse than the others")
 
 

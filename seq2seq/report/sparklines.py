@@ -85,8 +85,9 @@ def lines(columns: Sequence[Sequence[float]], name: str) -> Markup:
 def shades(columns: Sequence[Sequence[float]], name: str) -> Markup:
     """Columns (steps) as lines of squares, the darker the higher."""
     low, high = min(map(min, columns)), max(map(max, columns))
-    drawing, span = Drawing(240, 42), high - low or 1.0
-    wide, tall = 240 / len(columns[0]), 42 / len(columns)
+    span, tall = high - low or 1.0, 42 / len(columns)
+    wide = min(240 / len(columns[0]), max(tall, 2.5))  # a small picture keeps its proportions
+    drawing = Drawing(wide * len(columns[0]), 42)
     cells: dict[int, list[str]] = {}
     for up, column in enumerate(columns):
         for across, value in enumerate(column):
