@@ -13,7 +13,7 @@ from seq2seq.report.drawing import Drawing, colour
 FEWEST = 4
 """Steps of a sequence that is drawn, at least."""
 
-ACROSS, UP = 96, 24
+ACROSS, UP = 80, 16
 """Steps, and numbers of a step, that are drawn at most: more are averaged."""
 
 LINES = 3
