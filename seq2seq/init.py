@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     except OSError as problem:
         raise InputError(f"{output} cannot be written: {problem.strerror}") from problem
     print(f"{config.data}: {found.what} ({found.settings['task']})")
-    for split, line in spoken_splits(files).items():
+    for split, line in spoken_splits(files, found.corpus["class_path"] == "Series").items():
         print(f"  {split}: {line}")
     for note in found.notes:
         print(f"  {note}")
@@ -57,11 +57,12 @@ def main(arguments: Sequence[str]) -> None:
     print(f"  python -m seq2seq.predict runs/{name} < in.txt")
 
 
-def spoken_splits(files: FoundFiles) -> dict[str, str]:
-    """Each split in words."""
+def spoken_splits(files: FoundFiles, series: bool) -> dict[str, str]:
+    """Each split in words; series: whether splits are parts of series."""
     spoken = {split: str(file.name) for split, file in files.splits.items()}
     for split in ("validation", "test"):
-        spoken.setdefault(split, "5 % of the training rows, held out (data.holdout)")
+        last = f"of each series, the last values ({split}_share)"
+        spoken.setdefault(split, last if series else "5 % of the training rows, held out (data.holdout)")
     if files.others:
         spoken["test"] += f"; not used: {', '.join(files.others)}"
     return spoken

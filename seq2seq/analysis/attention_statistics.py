@@ -60,15 +60,23 @@ class AttentionStatistics:
         for index, row, count in zip(indices.tolist(), sums, tokens.tolist(), strict=True):
             self.received[index] = row[:count]
 
-    def results(self, rows: np.ndarray, tokens_of: Callable[[int], list[str]]) -> dict[str, Any]:
-        """Everything, for results.json; rows (R,) row numbers, tokens_of: the source tokens of a row number."""
+    def results(self, rows: np.ndarray, tokens_of: Callable[[int], list[str]], wrong: np.ndarray) -> dict[str, Any]:
+        """Everything, for results.json.
+
+        rows (R,): row numbers; tokens_of: the source tokens of a row number; wrong (R,): whether a prediction differs
+        from its reference, for one that does not leaves nothing out.
+        """
         entropy, normalised, counted = self.totals.sum(0).tolist()
         return {
             "rows": len(rows),
             "entropy": ratio(entropy, float(self.steps.sum())),
             "entropy_share": ratio(normalised, counted),
             **coverage(self.received),
-            "under": undertranslated_rows(self.received, rows, tokens_of),
+            "under": undertranslated_rows(
+                [sums if differs else np.ones(0) for sums, differs in zip(self.received, wrong, strict=True)],
+                rows,
+                tokens_of,
+            ),
             "entropy_by_position": [
                 {
                     "position": position + 1,

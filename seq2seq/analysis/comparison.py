@@ -115,6 +115,7 @@ def about(system: System) -> dict[str, Any]:
         "parameters": (model.get("parameters") or {}).get("total"),
         "seconds": known.get("seconds"),
         "attention": attention_of(known),
+        "validation": {name: (known.get("best") or {}).get(name) for name in ("metric", "value")},
     }
 
 

@@ -93,6 +93,7 @@ def examine(
         "examples": {name: [shown_row(predictions[row], each[row], metric, task.tokenizers) for row in rows]
                      for name, rows in chosen.items()},
         "decoding": decoding.specification()["init_args"],
+        "searches": task.searches,
         "length_limit": length_limit(task, split, predictions, decoding),
         "delay": delay(task, split, predictions, decoding),
         **beside_baselines(task, predictions, metrics, statistics),

@@ -138,8 +138,9 @@ def replay(
     results = exposure.results([predictions[row].token_scores for row in rows.tolist()], prefix)
     if decoder.attention is None:
         return results, None
+    wrong = np.array([predictions[row].prediction not in predictions[row].references for row in rows.tolist()])
     return results, statistics.results(
-        rows, lambda row: source_pieces(task.tokenizers.source, split.batch(np.array([row])), 0)
+        rows, lambda row: source_pieces(task.tokenizers.source, split.batch(np.array([row])), 0), wrong
     )
 
 

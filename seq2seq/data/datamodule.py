@@ -29,7 +29,7 @@ from seq2seq.data.batching.split import (
 from seq2seq.data.batching.streaming import BEGINNING, StreamedSteps, StreamPosition, Windows
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
-from seq2seq.data.corpora.corpus import SPLITS, Corpus, SplitSelection, load, select_split
+from seq2seq.data.corpora.corpus import SPLITS, Corpus, SplitSelection, least_holdout, load, select_split
 from seq2seq.data.rows import Row, Texts, in_memory
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
@@ -128,9 +128,24 @@ class DataModule(Part):
             return in_memory(Row(row["source"], row["target"], number) for number, row in enumerate(rows, 1))
         texts = load(self.corpus, wanted, self.path, Cache(self.cache))
         if not len(texts.source):
-            remedy = "raise data.holdout" if wanted.split != split else "check data.corpus and data.path"
-            raise InputError(f"the {split} split is empty; {remedy}")
+            held = wanted.split != split or not wanted.everything
+            raise InputError(
+                f"the {split} split is empty; {self.remedy() if held else 'check data.corpus and data.path'}"
+            )
         return texts
+
+    def remedy(self) -> str:
+        """What to do where a split that is held out is empty, or all rows are held out."""
+        files = "name files of each split in data.corpus"
+        every = load(self.corpus, SplitSelection("train"), self.path, Cache(self.cache))
+        if self.corpus.held_out != Corpus.held_out or not len(every.source):
+            return f"raise data.holdout, or {files}"
+        rows = list(zip(every.source, every.target, strict=True))
+        needed = least_holdout(self.corpus, self.path, rows, self.held_out())
+        found = f"data.holdout goes by the source, and the {len(rows):,} training rows have {len(set(every.source)):,}"
+        if needed is None:
+            return f"{found}; {files}"
+        return f"{found}; set data.holdout to {needed:g}, or {files}"
 
     def whole_file(self, split: str) -> Texts:
         """All rows of the file data.path, which is this split and no other."""

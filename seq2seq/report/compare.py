@@ -14,7 +14,7 @@ from seq2seq.report.layout import Fragment, marked
 from seq2seq.report.panels import Panel, dependence, interval
 from seq2seq.report.tables import p_value, scored, sentence, unit_decimals
 from seq2seq.report.training import curve_name, points_of
-from seq2seq.report.wording import count, duration, finite, is_number, label, number, parts, phrase
+from seq2seq.report.wording import count, duration, finite, is_number, label, number, part, parts, phrase
 
 
 class Verdict(NamedTuple):
@@ -52,12 +52,14 @@ def render(comparison: Mapping[str, Any]) -> str:
     metrics = parts(comparison, "metrics")
     level, split = finite(comparison.get("level")) or 0.05, str(comparison.get("split") or "")
     panels = dependence({str(one.get("name")): parts(one, "breakdowns") for one in parts(comparison, "systems")})
-    memory = fixed_against_attention(comparison)
+    memory, validated = fixed_against_attention(comparison), validation_scores(comparison)
     return layout.page(
         "compare.html",
         names=names,
         headline=f"{count(comparison.get('rows'), split + ' row')}, {count(len(names), 'system')}",
         verdicts=[verdict(one, metric, level) for metric in metrics for one in parts(metric, "differences")],
+        on_test=split == "test" and bool(validated),
+        validated=validated,
         scores=score_table(names, metrics),
         signatures=[(label(str(metric.get("name"))), str(metric.get("signature") or "")) for metric in metrics],
         differences=list(differences(metrics)),
@@ -85,6 +87,14 @@ def score_table(names: Sequence[str], metrics: Sequence[Mapping[str, Any]]) -> P
     return Panel("Scores", ["System", *(label(str(metric.get("name"))) for metric in metrics)], rows)
 
 
+def validation_scores(comparison: Mapping[str, Any]) -> list[list[str]]:
+    """The validation score of each run's best checkpoint, by which runs are chosen; nothing where none is known."""
+    known = [(str(one.get("name")), part(one, "validation")) for one in parts(comparison, "systems")]
+    rows = [[name, curve_name(str(best["metric"])), number(best.get("value"))] for name, best in known
+            if best.get("metric") and is_number(best.get("value"))]  # fmt: skip
+    return rows if len(rows) > 1 else []
+
+
 def differences(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
     """One table for each metric: how every system differs from the first; and a picture where there are several."""
     for metric in metrics:
@@ -101,7 +111,7 @@ def differences(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
             for one in compared
         ]
         if rows:
-            header = ["System", "Difference", "95 % interval", "p, randomised", "p, Holm", "p, bootstrap"]
+            header = ["System", "Difference", "95 % interval", "Raw p", "Corrected p", "Bootstrap p"]
             title = f"{name}: difference from {compared[0].get('baseline')}"
             picture = forest(compared, title, f"difference in {name}")
             yield Panel(title, [*header, "Rows better", "Worse", "Equal"], rows, picture)

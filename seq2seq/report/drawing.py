@@ -50,21 +50,29 @@ class Scale(NamedTuple):
         least = (self.high - self.low) / 7
         power = 10.0 ** math.floor(math.log10(least))
         step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= least)
-        step = max(step, 1.0) if whole else step
+        step = max(math.ceil(step) if step < 10 else step, 1.0) if whole else step
         count = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
         decimals = next((digits for digits in range(6) if math.isclose(round(step, digits), step)), None)
         form = ".3g" if decimals is None or self.high >= 1e9 else f",.{decimals}f"
         return {step * times: f"{step * times:{form}}".replace("-", "−") for times in count}
 
 
-def around(values: Sequence[float], start: float, stop: float, margin: float = 0.05, log: bool = False) -> Scale:
-    """A scale for some values, with room on both sides."""
+def around(
+    values: Sequence[float],
+    start: float,
+    stop: float,
+    margin: float = 0.05,
+    log: bool = False,
+    bounds: tuple[float, float] | None = None,
+) -> Scale:
+    """A scale for some values, with room on both sides, but not beyond the bounds that values may have."""
     low, high = min(values), max(values)
     if log:
         room = max((high / low) ** margin, 1.05)
         return Scale(low / room, high * room, start, stop, log)
     room = (high - low) * margin or abs(high) * margin or 1.0
-    return Scale(low - room, high + room, start, stop)
+    least, most = bounds if bounds and bounds[0] <= low and high <= bounds[1] else (-math.inf, math.inf)
+    return Scale(max(least, low - room), min(most, high + room), start, stop)
 
 
 class Drawing:

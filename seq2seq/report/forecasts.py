@@ -15,6 +15,9 @@ from seq2seq.report.wording import finite, heading, is_number, label, number, pa
 
 HEIGHT = 216
 
+DRAWN = 120
+"""Steps of a history that are drawn, at most."""
+
 
 def section(found: Mapping[str, Any], metrics: Mapping[str, Any]) -> Section:
     """The model beside its baselines, and errors by step."""
@@ -67,7 +70,8 @@ def window(one: Mapping[str, Any], title: str, baseline: str) -> Markup:
     history, truth, median, naive = (values(one, key) for key in ("history", "reference", "prediction", "baseline"))
     bands = [values(part(one, "quantiles"), key) for key in part(one, "quantiles")]
     levels = " to ".join(part(one, "quantiles"))
-    series = {"history and truth": (history + truth, 1 - len(history)), "forecast": (median, 1), baseline: (naive, 1)}
+    series = {"history and truth": (history + truth, 1 - len(history)), "forecast": (median, 1)}
+    series |= {baseline: (naive, 1)} if naive else {}
     drawing, names = Drawing(WIDTH, HEIGHT), [*series, *([f"quantiles {levels}"] if bands else [])]
 
     def sample(x: float, y: float, index: int) -> None:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from seq2seq.report import plots
 from seq2seq.report.panels import Panel, Section, interval
+from seq2seq.report.sparklines import in_brief
 from seq2seq.report.wording import finite, is_number, number, part, parts, percent, shortened, text_of
 
 TOKENS = 60
@@ -44,7 +45,7 @@ class VectorMap(NamedTuple):
 
 def text_in(texts: Texts, row: Mapping[str, Any], side: str) -> str:
     """A text of the row that `row` names."""
-    return shortened(str(texts.get(row.get("id"), {}).get(side) or ""), CUT)
+    return shortened(in_brief(str(texts.get(row.get("id"), {}).get(side) or "")), CUT)
 
 
 def alignments(stored: Sequence[Mapping[str, Any]], texts: Texts) -> list[Alignment]:
@@ -78,9 +79,10 @@ def attention(statistics: Mapping[str, Any]) -> list[tuple[str, str]]:
 def candidates(main: Mapping[str, Any], texts: Texts) -> Iterator[Panel]:
     """Rows that may be under-translated or over-translated."""
     under = [
-        [number(one.get("id"), 0), "  ".join(map(str, one.get("tokens") or ())), percent(one.get("share")),
+        [number(one.get("id"), 0), readable(one.get("tokens") or ()), percent(one.get("share")),
          text_in(texts, one, "source")]
         for one in parts(part(main, "attention"), "under")
+        if not right(texts, one) and readable(one.get("tokens") or ())
     ]  # fmt: skip
     if under:
         yield Panel("Possible under-translation", ["Row", "Unattended", "Of the source", "Source"], under)
@@ -88,6 +90,18 @@ def candidates(main: Mapping[str, Any], texts: Texts) -> Iterator[Panel]:
             for one in parts(part(main, "repetition"), "rows")]  # fmt: skip
     if over:
         yield Panel("Possible over-translation", ["Row", "Repeated", "Prediction"], over)
+
+
+def right(texts: Texts, row: Mapping[str, Any]) -> bool:
+    """Whether the prediction of a row equals its reference: then it leaves nothing out."""
+    found = texts.get(row.get("id"), {})
+    return bool(found.get("reference")) and found.get("prediction") == found.get("reference")
+
+
+def readable(tokens: Iterable[Any]) -> str:
+    """Tokens without the marks of subwords; those that hold no letter or digit say nothing."""
+    texts = (str(token).replace("\u2581", "") for token in tokens)
+    return "  ".join(text for text in texts if any(map(str.isalnum, text)))
 
 
 def vectors(results: Mapping[str, Any], texts: Texts) -> VectorMap | None:

@@ -78,6 +78,7 @@ if (data) {
   const rows = JSON.parse(data.textContent);
   const form = document.querySelector(".search"), note = document.getElementById("found"), list = document.getElementById("matches");
   const input = document.getElementById("search"), sort = document.getElementById("sort");
+  const metric = list.dataset.score;
   const orders = {
     row: () => 0,
     worst: (a, b) => (a[4] ?? 1e9) - (b[4] ?? 1e9),
@@ -104,20 +105,37 @@ if (data) {
     found.className = "example";
     const about = document.createElement("p");
     about.className = "about";
-    about.textContent = `row ${row[0]}${row[4] === null ? "" : ` · score ${row[4]}`}`;
+    about.textContent = `row ${row[0]}${row[4] === null ? "" : ` · ${metric} ${row[4]}`}`;
     const list = document.createElement("dl");
     ["Source", "Reference", "Prediction"].forEach((name, side) => {
       if (!row[side + 1] && side === 0) return;
       const term = document.createElement("dt"), text = document.createElement("dd"), inner = document.createElement("div");
       term.textContent = name;
       inner.dir = "auto";
-      inner.textContent = row[side + 1] || "(empty)";
+      inner.append(...(side === 2 ? marked(row[3], row[2]) : [row[side + 1] || "(empty)"]));
       text.append(inner);
       list.append(term, text);
     });
     found.append(about, list);
     return found;
   }
+}
+
+// A prediction, its words underlined that the reference does not have so often.
+function marked(prediction, reference) {
+  if (!prediction) return ["(empty)"];
+  const left = new Map();
+  const pattern = reference.includes(" ") || reference.includes("\t") ? /\s+|\S+/gu : /./gsu;
+  for (const word of reference.match(pattern) || []) left.set(word, (left.get(word) || 0) + 1);
+  return (prediction.match(pattern) || []).map(word => {
+    const many = left.get(word) || 0;
+    left.set(word, many - 1);
+    if (many > 0 || !word.trim()) return word;
+    const mark = document.createElement("mark");
+    mark.className = "differs";
+    mark.textContent = word;
+    return mark;
+  });
 }
 
 // The command, to the clipboard.

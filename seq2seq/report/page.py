@@ -15,6 +15,7 @@ import yaml
 
 from seq2seq.atomic_files import write_text
 from seq2seq.report import examples, forecasts, layout, network
+from seq2seq.report.digest import digest
 from seq2seq.report.panels import Panel, Section, behind, dependence
 from seq2seq.report.reading import StoredAlignment, StoredRow, read_results, read_rows
 from seq2seq.report.training import best_checkpoint, training
@@ -93,6 +94,7 @@ def render(
         name=str(results.get("name") or ""),
         headline=headline(results),
         highlights=list(highlights(results)),
+        digest=digest(results, main),
         scores=[scores_of(name, part(splits, name)) for name in splits],
         sections=sections(results, main),
         alignments=network.alignments(alignments, texts),
@@ -100,11 +102,13 @@ def render(
         forecasts=forecasts.pictures(part(main, "forecasts")),
         candidates=list(network.candidates(main, texts)),
         vectors=network.vectors(part(main, "vectors"), texts),
-        examples=list(examples.groups(part(main, "examples"))),
+        examples=list(examples.groups(part(main, "examples"), texts, str(results.get("task")))),
         rows=examples.searchable(rows),
+        sorted_by=examples.metric_of_rows(rows),
         training=training(results),
         parameters=parameters(results),
-        data=list(facts(part(results, "data"))),
+        data=list(facts(in_order(part(results, "data")))),
+        fingerprints=list(facts(part(part(results, "data"), "fingerprints"))),
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True) if config else "",
         changed=changed(results),
         environment=[*facts(environment), *times(results)],
@@ -130,6 +134,12 @@ def sections(results: Mapping[str, Any], main: Mapping[str, Any]) -> dict[str, S
 
 
 # Scores
+
+NONE = (None, "", 0)
+"""Values of settings of decoding that are switched off."""
+
+UNSAID = ("seed", "rows")
+"""Settings of decoding that change no score of a search."""
 
 
 def score(key: str, metric: Mapping[str, Any]) -> ScoreLine:
@@ -174,7 +184,12 @@ def headline(results: Mapping[str, Any]) -> str:
 def scores_of(name: str, main: Mapping[str, Any]) -> Scores:
     """The score table of a split."""
     metrics = part(main, "metrics")
-    settings = {key: value for key, value in part(main, "decoding").items() if value not in (None, "")}
+    settings = {key: value for key, value in part(main, "decoding").items() if key not in UNSAID and value not in NONE}
+    if part(main, "decoding").get("temperature") is not None:
+        settings["seed"] = part(main, "decoding").get("seed")
+    if settings.get("groups") == 1:
+        settings = {key: value for key, value in settings.items() if key not in ("groups", "diversity")}
+    settings = {} if main.get("searches") is False else settings
     lines = [score(key, part(metrics, key)) for key in metrics]
     limit, delay = limit_sentence(part(main, "length_limit")), delay_sentence(part(main, "delay"))
     return Scores(name, count(main.get("rows"), "row"), lines, phrase(settings), limit, delay)
@@ -229,6 +244,14 @@ def facts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in values.items():
         if value is not None and value != {} and value != []:
             yield heading(key), phrase(value)
+
+
+def in_order(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the data, splits in their usual order."""
+    rows = part(data, "rows")
+    names = dict.fromkeys([*(name for name in ("train", "validation", "test") if name in rows), *rows])
+    known = {name: value for name, value in data.items() if name != "fingerprints"}
+    return {**known, "rows": {name: rows[name] for name in names}} if rows else known
 
 
 def times(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -9,13 +9,16 @@ from markupsafe import Markup
 
 from seq2seq.report import plots
 from seq2seq.report.plots import Bucket
-from seq2seq.report.wording import finite, is_number, label, number, part, parts, percent, text_of
+from seq2seq.report.wording import SCORES, finite, is_number, label, metric_of, number, part, parts, percent, text_of
 
 BIN = ("low", "high", "count", "confidence", "accuracy")
 """What is known of each bin of confidence."""
 
 MOST = 40
 """Rows of a table that are shown."""
+
+FEW = 10
+"""Rows or words of a group below which its score is chance: it is marked, and drawn only where all are so small."""
 
 
 class Panel(NamedTuple):
@@ -98,18 +101,31 @@ def breakdown(systems: Mapping[str, Mapping[str, Any]]) -> Panel:
     counted = text_of(first, "counted") or "rows"
     buckets = {system: [bucket(group) for group in parts(one, "groups")] for system, one in systems.items()}
     known = {system: [one for one in several if one.value == one.value] for system, several in buckets.items()}
-    drawn = {system: several for system, several in known.items() if several}
+    large = {system: [one for one in several if one.rows >= FEW] for system, several in known.items()}
+    drawn = {system: several for system, several in (large if any(large.values()) else known).items() if several}
     head = f"{unit} by {title[:1].lower()}{title[1:]}"
-    picture = plots.by_group(drawn, head, unit, axis, counted) if drawn else None
+    bounds = (0.0, 100.0) if metric_of(text_of(first, "metric")) in SCORES else None
+    several = len({one.label for groups in drawn.values() for one in groups}) > 1
+    picture = plots.by_group(drawn, head, unit, axis, counted, bounds) if several else None
+    small = any(one.rows < FEW for groups in known.values() for one in groups)
+    note = " ".join(filter(None, [text_of(first, "note"), SMALL.format(counted) if small else ""]))
     header = [title, counted.capitalize()]
     if len(systems) == 1:
-        rows = [[one.label, number(one.rows, 0), number(one.value, 1), interval(one.low, one.high)]
+        rows = [[one.label, size(one), number(one.value, 1), interval(one.low, one.high)]
                 for groups in buckets.values() for one in groups]  # fmt: skip
-        return Panel(head, [*header, unit, "95 % interval"], rows, picture, text_of(first, "note"))
+        return Panel(head, [*header, unit, "95 % interval"], rows, picture, note)
     named = [{one.label: one for one in groups} for groups in buckets.values()]
-    rows = [[one.label, number(one.rows, 0), *(in_brackets(groups.get(one.label)) for groups in named)]
+    rows = [[one.label, size(one), *(in_brackets(groups.get(one.label)) for groups in named)]
             for one in next(iter(buckets.values()))]  # fmt: skip
-    return Panel(head, [*header, *buckets], rows, picture, text_of(first, "note"))
+    return Panel(head, [*header, *buckets], rows, picture, note)
+
+
+SMALL = "* Fewer than 10 {}: a score of chance, which is not drawn."
+
+
+def size(one: Bucket) -> str:
+    """How many rows a group has, with a mark where they are few."""
+    return number(one.rows, 0) + " *" * (one.rows < FEW)
 
 
 def in_brackets(one: Bucket | None) -> str:

@@ -20,6 +20,9 @@ SIGNS = ("M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", "M-3-3h6v6h-6z", "M0-4l4 4l-4 4l-
 MOST_POINTS = 400
 """A longer curve is drawn as means of neighbours: the eye sees no difference, and the page stays small."""
 
+SMOOTHED = 40
+"""A curve of more points is drawn smoothed too."""
+
 WIDTH, RIGHT = 360, 352
 """Of a picture, and where its x axis ends."""
 
@@ -52,13 +55,23 @@ class Marks(NamedTuple):
 
 
 def curves(
-    series: Mapping[str, Sequence[Point]], title: str, unit: str, marks: Marks = Marks(), minutes: bool = False
+    series: Mapping[str, Sequence[Point]],
+    title: str,
+    unit: str,
+    marks: Marks = Marks(),
+    minutes: bool = False,
+    epoch: float | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Markup:
-    """Finite values over training steps, or over minutes of training."""
+    """Finite values over training steps, or over minutes of training.
+
+    epoch: its steps, if known; bounds: between which values lie.
+    """
     every = [point for points in series.values() for point in points]
     clock = {point.step: point.seconds / 60 if minutes else point.step for point in every}
     last = max(every, key=lambda point: point.step)
-    axis = f"step ({last.step:,.0f} steps in {last.seconds / 60:,.1f} minutes)"
+    epochs = f" = {last.step / epoch:,.1f} epochs" if epoch else ""
+    axis = f"step ({last.step:,.0f} steps{epochs} in {last.seconds / 60:,.1f} minutes)"
     words = [
         f"{label}: from {points[0].value:.4g} at step {points[0].step:,.0f} "
         f"to {points[-1].value:.4g} at step {points[-1].step:,.0f}"
@@ -76,6 +89,7 @@ def curves(
         "; ".join(words),
         marks=Marks(best, [clock[step] for step in marks.resumed if step in clock] if minutes else marks.resumed),
         whole=not minutes,
+        bounds=bounds,
     )
 
 
@@ -97,10 +111,18 @@ def chart(
     log: bool = False,
     marks: Marks = Marks(),
     whole: bool = True,
+    bounds: tuple[float, float] | None = None,
 ) -> Markup:
-    """Lines of (x, y); marks: (x, y) of the best checkpoint, x of resumptions; whole: whether x are whole numbers."""
+    """Lines of (x, y); marks: (x, y) of the best checkpoint, x of resumptions; whole: whether x are whole numbers.
+
+    A line of many points is drawn smoothed, before what has been measured; bounds: between which y lie.
+    """
     drawing = Drawing(WIDTH, 216)
-    drawn = dict(averaged(label, points) for label, points in series.items())
+    measured = [averaged(label, points) for label, points in series.items()]
+    drawn = {
+        label + " (smoothed)" * (len(points) > SMOOTHED): smooth(points) if len(points) > SMOOTHED else points
+        for label, points in measured
+    }
 
     def sample(x: float, y: float, index: int) -> None:
         drawing.path(f"M{x} {y}h18", f"line {colour(index)}", stroke_dasharray=DASHES[index % len(DASHES)])
@@ -110,7 +132,7 @@ def chart(
     every = [point for points in drawn.values() for point in points] + best
     labels = {"best checkpoint": [step for step, _ in best], "resumed": marks.resumed}
     labels = {label: values for label, values in labels.items() if values}
-    y = around([point[1] for point in every], 180, top + 4 + 11 * len(labels), log=log)
+    y = around([point[1] for point in every], 180, top + 4 + 11 * len(labels), log=log, bounds=bounds)
     x = around([*(point[0] for point in every), *marks.resumed], left_of(y), RIGHT, margin=0.02)
     drawing.axes(x, y, x.ticks(whole), axis, unit)
     for row, (label, values) in enumerate(labels.items()):
@@ -118,6 +140,10 @@ def chart(
             drawing.path(f"M{x(value)} {y.stop}V{y.start}", "mark", stroke_dasharray="1 3" if row == 0 else "5 3")
         side = "end" if x(values[0]) > WIDTH / 2 else "start"
         drawing.text(x(values[0]), y.stop - 3 - 11 * row, label, side)
+    for index, (_, points) in enumerate(measured):
+        if len(points) > SMOOTHED:
+            corners = "L".join(f"{x(one)} {y(min(max(other, y.low), y.high))}" for one, other in points)
+            drawing.path(f"M{corners}", f"faint {colour(index)}")
     for index, points in enumerate(drawn.values()):
         corners = "L".join(f"{x(one)} {y(other)}" for one, other in points)
         drawing.path(f"M{corners}", f"line {colour(index)}", stroke_dasharray=DASHES[index % len(DASHES)])
@@ -126,6 +152,13 @@ def chart(
     for one, other in best:
         drawing.add("circle", cx=x(one), cy=y(other), r=5, class_="ring")
     return drawing.svg(title, description)
+
+
+def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Means of each point and those around it, a twentieth of the curve on either side."""
+    reach = max(1, len(points) // 20)
+    near = [points[max(0, at - reach) : at + reach + 1] for at in range(len(points))]
+    return [(x, sum(y for _, y in several) / len(several)) for (x, _), several in zip(points, near, strict=True)]
 
 
 def averaged(label: str, points: Sequence[tuple[float, float]]) -> tuple[str, Sequence[tuple[float, float]]]:
@@ -138,8 +171,18 @@ def averaged(label: str, points: Sequence[tuple[float, float]]) -> tuple[str, Se
     return f"{label} (means of {size})", means
 
 
-def by_group(series: Mapping[str, Sequence[Bucket]], title: str, unit: str, axis: str, counted: str = "rows") -> Markup:
-    """Scores of groups with their intervals above, how many rows below; one colour for each system."""
+def by_group(
+    series: Mapping[str, Sequence[Bucket]],
+    title: str,
+    unit: str,
+    axis: str,
+    counted: str = "rows",
+    bounds: tuple[float, float] | None = None,
+) -> Markup:
+    """Scores of groups with their intervals above, how many rows below; one colour for each system.
+
+    bounds: between which scores lie.
+    """
     labels = list(dict.fromkeys(bucket.label for buckets in series.values() for bucket in buckets))
     turn = -30 if len(labels) > 9 or sum(map(len, labels)) > 48 else 0
     drawing = Drawing(WIDTH, 268 if turn else 245)
@@ -149,7 +192,7 @@ def by_group(series: Mapping[str, Sequence[Bucket]], title: str, unit: str, axis
 
     top = drawing.legend(list(series), sample) if len(series) > 1 else 2
     ends = [value for buckets in series.values() for bucket in buckets for value in bucket[2:] if value is not None]
-    y = around(ends, 155, top + 4)
+    y = around(ends, 155, top + 4, bounds=bounds)
     x = Scale(-0.6, len(labels) - 0.4, left_of(y), RIGHT)
     names = {index: shortened(label, 14) for index, label in enumerate(labels)}
     drawing.axes(x, y, {}, axis, unit)

@@ -97,7 +97,7 @@ def sentence(difference: Mapping[str, Any], metric: Mapping[str, Any], level: fl
     """A difference as a sentence; p is corrected for several systems (Holm)."""
     name, other, decimals = difference["system"], difference["baseline"], unit_decimals(metric["unit"]) + 1
     value, low, high = (number(difference[key], decimals) for key in ("difference", "low", "high"))
-    facts = f"difference {value}, 95 % interval {low} to {high}, Holm p = {p_value(difference['p_holm'])}"
+    facts = f"difference {value}, 95 % interval {low} to {high}, corrected p = {p_value(difference['p_holm'])}"
     rows = f"better on {difference['wins']:,} rows, worse on {difference['losses']:,}, equal on {difference['ties']:,}"
     if difference["better"] is None:
         return f"{label(metric['name'])}: no difference at {level:g} between {name} and {other} ({facts}; {rows})"

@@ -35,18 +35,23 @@ def training(results: Mapping[str, Any]) -> TrainingCurves:
     """The curves, those of one kind in one picture: losses, scores from 0 to 100, and each other curve by itself."""
     measured = {key: points_of(rows) for key, rows in part(results, "curves").items() if rows}
     drawn = {key: points for key, points in measured.items() if points and key not in OF_MEMORY}
-    losses = {key: points for key, points in drawn.items() if key.endswith("loss")}
+    losses = {key: drawn[key] for key in sorted(drawn) if key.endswith("loss")}  # that of training first
     scores = {key: points for key, points in drawn.items() if metric_of(key.removeprefix("validation_")) in SCORES}
-    first = [("Loss", "nats per token", losses), ("Validation score", "score", scores)]
+    unit = "loss" if results.get("task") == "Forecasting" else "nats per token"
+    first = [("Loss", unit, losses), ("Validation score", "score", scores)]
     others = [(label(key), label(key), {key: drawn[key]}) for key in drawn if key not in losses and key not in scores]
     resumed = [step for step in results.get("resumed") or () if is_number(step)]
     best = part(results, "best")
+
+    epoch = steps_of_epoch(results)
 
     def draw(title: str, unit: str, series: Mapping[str, Sequence[Point]], minutes: bool = False) -> Markup:
         step, value = finite(best.get("step")), finite(best.get("value"))
         mark = (step, value) if step is not None and value is not None and best.get("metric") in series else None
         named = {curve_name(key): points for key, points in series.items()}
-        return plots.curves(named, title + " over minutes" * minutes, unit, Marks(mark, resumed), minutes)
+        bounds = (0.0, 100.0) if unit == "score" else (0.0, math.inf) if "loss" in unit or "nats" in unit else None
+        title += " over minutes" * minutes
+        return plots.curves(named, title, unit, Marks(mark, resumed), minutes, epoch, bounds)
 
     return TrainingCurves(
         best=best_checkpoint(best),
@@ -58,6 +63,17 @@ def training(results: Mapping[str, Any]) -> TrainingCurves:
         more_pictures=[draw(*panel) for panel in others],
         numbers=[in_numbers(key, points) for key, points in measured.items()],
     )
+
+
+def steps_of_epoch(results: Mapping[str, Any]) -> float | None:
+    """How many steps an epoch has, by the planned epochs or by the tokens of an epoch; None where it is not known."""
+    length = part(results, "length")
+    steps, tokens, batch = (finite(length.get(key)) for key in ("steps", "epoch_tokens", "batch_tokens"))
+    trainer = part(part(results, "config"), "trainer")
+    epochs, bounded = finite(trainer.get("max_epochs")), (finite(trainer.get("max_steps")) or -1) > 0
+    if steps and epochs and epochs > 0 and not bounded and length.get("fitted") is False:
+        return steps / epochs
+    return max(1.0, tokens / batch) if tokens and batch else None
 
 
 def part_in_words(earlier: Mapping[str, Any]) -> str:

@@ -13,7 +13,14 @@ NAMES = {
 }  # fmt: skip
 """Metrics whose usual spelling differs from their key; any other key is shown with spaces for underscores."""
 
-SCORES = {*NAMES} - {"mae", "rmse", "mase", "rmsse", "wql"} | {"exact_match", "accuracy", "precision", "recall"}
+SCORES = {*NAMES} - {"mae", "rmse", "mase", "rmsse", "wql"} | {
+    "exact_match",
+    "accuracy",
+    "precision",
+    "recall",
+    "word_error_rate",
+    "character_error_rate",
+}
 """Metrics from 0 to 100, drawn together on one scale and shown with one decimal."""
 
 PERCENT = {"percent", "%"}

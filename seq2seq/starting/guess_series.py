@@ -22,6 +22,9 @@ NOTES = {"sort": "rows are not in the order of time, so they are sorted",
          "gaps": "rows are missing in time: the value before stands for them (gaps)",
          "fill": "values are missing: the one before stands for them (fill)"}  # fmt: skip
 
+MANY = 20_000
+"""Values from which on a forecast at each step would take too long to learn, and repeat what others say."""
+
 FEWEST = 60
 """Rows of the longest series."""
 
@@ -57,6 +60,9 @@ def of_series(file: Path, table: FileColumns, numbers: Sequence[Column]) -> Gues
     horizon = max(1, min(season or min(12, count // 30), count * 3 // 20))  # validation has 15 % of the values
     settings |= {"history": min(max(2 * season, 3 * horizon), count // 4), "horizon": horizon}
     notes = [NOTES[name] for name in extra if name in NOTES]
+    if sum(counts) > MANY and horizon > 1:
+        settings["stride"] = horizon
+        notes.append(f"of {sum(counts):,} values, a forecast begins every {horizon} steps (stride)")
     if "time" not in settings:
         notes.append("rows are taken to be in the order of time, without gaps, and of one series")
     if groups:

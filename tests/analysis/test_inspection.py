@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from seq2seq.analysis.attention_statistics import (
+    AttentionStatistics,
     coverage,
     entropies,
     received,
@@ -289,6 +290,17 @@ def test_weights_made_by_hand() -> None:
     assert [one["id"] for one in undertranslated_rows([np.zeros(1)] * 30, range(30), lambda row: ["x"])] == list(
         range(20)
     )
+
+
+def test_rows_that_equal_their_reference_leave_nothing_out() -> None:
+    """However little they look at the source: bidirectional states know their neighbours."""
+    statistics = AttentionStatistics(3)
+    lengths = torch.tensor([2, 2, 2])
+    weights = torch.tensor([[1.0, 0.0]]).expand(3, 1, 2)
+    statistics.add(np.arange(3), weights, torch.tensor([1, 1, 1]), lengths, lengths)
+    found = statistics.results(np.array([4, 5, 6]), lambda row: ["read", f"left{row}"], np.array([True, False, True]))
+    assert [(one["id"], one["tokens"]) for one in found["under"]] == [(4, ["left4"]), (6, ["left6"])]
+    assert found["never_attended"] == 50.0, "of all rows"
 
 
 def test_uniform_attention_is_all_there_is(words: Tokenizers) -> None:

@@ -1,6 +1,7 @@
 """From texts to ids and batches: padding, ends, long rows, vocabularies that are learnt once."""
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,27 @@ def test_empty_splits(tmp_path: Path) -> None:
     (tmp_path / "train.de").write_bytes(b"")
     with pytest.raises(InputError, match=r"train split .*data\.corpus"):
         data.texts("train")
+
+
+def test_few_sources_are_held_out_by_a_share_that_is_named(tmp_path: Path) -> None:
+    sources = "one two three four five six".split() * 20
+    for ending in ("en", "de"):
+        (tmp_path / f"train.{ending}").write_text("\n".join(sources) + "\n")
+    data = DataModule(Parallel("en", "de"), str(tmp_path))
+    with pytest.raises(InputError, match=r"only 6; .*data\.holdout to 0\.\d+") as problem:
+        [data.texts(split) for split in ("train", "validation", "test")]
+    share = float(re.findall(r"data\.holdout to (0\.\d+)", str(problem.value))[0])
+    data = DataModule(Parallel("en", "de"), str(tmp_path), holdout=share)
+    kept = [set(data.texts(split).source) for split in ("train", "validation", "test")]
+    assert sum(map(len, kept)) == 6
+    assert set.union(*kept) == set(sources)
+    with pytest.raises(InputError, match="empty"):
+        least = DataModule(Parallel("en", "de"), str(tmp_path), holdout=share - 0.01)
+        [least.texts(split) for split in ("train", "validation", "test")]
+    for ending in ("en", "de"):
+        (tmp_path / f"train.{ending}").write_text("one\n" * 30)
+    with pytest.raises(InputError, match="only 1; name files"):
+        [data.texts(split) for split in ("train", "validation", "test")]
 
 
 def test_max_rows() -> None:

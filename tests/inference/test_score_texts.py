@@ -13,7 +13,7 @@ from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.errors import InputError
-from seq2seq.inference import score_texts
+from seq2seq.inference import predict_texts, score_texts
 from seq2seq.models.attention import Additive, Dot
 from seq2seq.models.crf import ConditionalRandomField, constraints
 from seq2seq.models.decoder import DecoderOptions
@@ -161,3 +161,11 @@ def test_what_cannot_be_scored_is_refused() -> None:
     task, _ = made("softmax")
     with pytest.raises(InputError, match="2 tokens but 1 labels"):
         scored(task, [("he met", "O")])
+
+
+def test_to_a_tagger_a_wide_space_is_a_token() -> None:
+    task = made("softmax")[0].eval()
+    found = predict_texts.predict(task, ["\u00a0", " ", "", TAGGED[0][0]], task.decoding, CPU)
+    assert [bool(one) for one in found] == [True, False, False, True]
+    translator = made("translation")[0].eval()
+    assert predict_texts.predict(translator, ["\u00a0"], translator.decoding, CPU) == [[]]

@@ -63,7 +63,10 @@ def everything() -> dict[str, Any]:
             "entropy_share": 0.4,
             "coverage": 0.8,
             "never_attended": 7.5,
-            "under": [{"id": 1, "tokens": ["left", "out"], "share": 0.5}],
+            "under": [
+                {"id": 1, "tokens": ["\u2581left", "\u2581", "out"], "share": 0.5},
+                {"id": 2, "tokens": ["right"], "share": 0.5},
+            ],
         },
         "vectors": {
             "size": 64,
@@ -125,6 +128,7 @@ def everything() -> dict[str, Any]:
 
 
 ROWS = [example(number, text) for number, text in enumerate(("zero", "one שלום", "<b>two</b>"))]
+ROWS[1]["prediction"] = "vier"
 ALIGNMENTS = [{"id": 1, "source": ["o", "ne"], "target": ["ei", "ns", "</s>"], "weights": [[90, 10], [5, 95], [0, 99]]}]
 
 

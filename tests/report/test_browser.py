@@ -46,6 +46,12 @@ class Visit:
         return found + ["the page"] * wide
 
 
+def unfold(page: Any) -> None:
+    """Open what only specialists read."""
+    for summary in page.query_selector_all(".special > summary"):
+        summary.click()
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One page of each kind, and one whose data attack it."""
@@ -90,6 +96,7 @@ def test_pages_ask_for_nothing_and_fit(browser: Any, pages: dict[str, Path], nam
 def test_without_scripts_everything_is_said(browser: Any, pages: dict[str, Path]) -> None:
     visit = Visit(browser, pages["run"], javascript=False)
     assert visit.page.query_selector(".search").is_hidden()
+    unfold(visit.page)
     assert visit.page.query_selector(".heat").is_visible()
     assert visit.page.query_selector(".map").is_visible()
     assert "three" in visit.page.inner_text("#content")
@@ -97,6 +104,8 @@ def test_without_scripts_everything_is_said(browser: Any, pages: dict[str, Path]
 
 def test_attention_follows_the_pointer_and_the_keyboard(browser: Any, pages: dict[str, Path]) -> None:
     page = Visit(browser, pages["run"]).page
+    assert page.query_selector(".alignment .words").is_hidden(), "folded"
+    unfold(page)
     source, target = page.query_selector_all(".alignment .words")
     items = target.query_selector_all("li")
     items[1].hover()
@@ -115,6 +124,8 @@ def test_rows_are_searched_and_sorted(browser: Any, pages: dict[str, Path]) -> N
     page.fill("#search", "שלום one")
     assert page.inner_text("#found") == "1 rows"
     assert "one שלום" in page.inner_text("#matches")
+    assert "chrF 98.76" in page.inner_text("#matches")
+    assert [mark.inner_text() for mark in page.query_selector_all("#matches .differs")] == ["v"]
     page.fill("#search", "<b>")
     assert page.query_selector("#matches b") is None
     assert "<b>two</b>" in page.inner_text("#matches")
@@ -127,6 +138,7 @@ def test_rows_are_searched_and_sorted(browser: Any, pages: dict[str, Path]) -> N
 
 def test_the_map_tells_the_sentence_under_the_pointer(browser: Any, pages: dict[str, Path]) -> None:
     page = Visit(browser, pages["run"]).page
+    unfold(page)
     page.query_selector_all(".map circle")[0].hover()
     assert page.query_selector(".map ~ .status").inner_text() == ROWS[1]["source"]
 

@@ -13,6 +13,7 @@ import yaml
 from seq2seq import init, train
 from seq2seq.errors import InputError
 from seq2seq.runs.run_directory import RunDirectory
+from seq2seq.starting import guess_series
 
 WORDS = "red blue old new dog cat house tree runs sleeps here there always never".split()
 Files = dict[str, str | bytes]
@@ -196,3 +197,17 @@ def test_nothing_is_replaced_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(InputError, match="--overwrite"):
         init.main(["data/train.tsv", "--output", "first.yaml"])
     init.main(["data/train.tsv", "--output", "first.yaml", "--overwrite"])
+
+
+def test_long_series_are_forecast_once_a_horizon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = written("daily series", tmp_path, monkeypatch)["data"]["corpus"]["init_args"]
+    assert "stride" not in settings
+    monkeypatch.setattr(guess_series, "MANY", 100)
+    init.main(["data/a.csv", "--output", "second.yaml"])
+    settings = yaml.safe_load((tmp_path / "second.yaml").read_text())["data"]["corpus"]["init_args"]
+    assert settings["stride"] == settings["horizon"] == 7
+    said = capsys.readouterr().out
+    assert "test_share" in said
+    assert "data.holdout" not in said

@@ -139,6 +139,17 @@ def select_split(corpus: Corpus, split: str, path: str | None, holdout: float, l
     return SplitSelection("train", low, high, limit, few_sources(corpus, path, holdout))
 
 
+def least_holdout(
+    corpus: Corpus, path: str | None, rows: Sequence[tuple[str, str]], splits: Sequence[str]
+) -> float | None:
+    """The least share, in hundredths, that leaves some training rows to each of `splits`; None where none does."""
+    for share in (hundredths / 100 for hundredths in range(1, 51)):
+        wanted = [select_split(corpus, split, path, share, None) for split in ("train", *splits)]
+        if all(any(one.contains(*row) for row in rows) for one in wanted):
+            return share
+    return None
+
+
 def few_sources(corpus: Corpus, path: str | None, holdout: float) -> bool:
     """Whether so few sources are distinct, each with rows of its own, that less than five would be held out."""
     if not corpus.held_out_one_by_one:

@@ -49,6 +49,7 @@ class Series(Corpus):
         sort: bool = False,
         gaps: Repair = "refuse",
         fill: Repair = "refuse",
+        stride: int = 1,
     ) -> None:
         """Which series, and how it is cut.
 
@@ -69,9 +70,11 @@ class Series(Corpus):
             gaps: what stands for the rows that are missing in time: nothing, so that the file is refused (refuse),
                 the value before (previous), values on the line to the next one (linear) or zero.
             fill: the same for empty fields and NaN in rows of the file.
+            stride: steps from one forecast to the next: 1 for one at each step, 24 for one a day of hourly values.
         """
         check_range("data.corpus.history", history, 1)
         check_range("data.corpus.horizon", horizon, 1)
+        check_range("data.corpus.stride", stride, 1)
         for what, share in (("validation_share", validation_share), ("test_share", test_share)):
             check_range(f"data.corpus.{what}", share, 0, 1)
         check_delimiter(delimiter)
@@ -83,6 +86,7 @@ class Series(Corpus):
         self.validation_share, self.test_share = validation_share, test_share
         self.columns, self.delimiter, self.header, self.encoding = columns, delimiter, header, encoding
         self.time, self.group, self.sort, self.gaps, self.fill = time, group, sort, gaps, fill
+        self.stride = stride
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
         several = self.series(path, split == "train")
@@ -114,7 +118,7 @@ class Series(Corpus):
     def windows(self, split: str, series: Values) -> range:
         """The steps at which forecasts of a split begin."""
         first, after = self.span(split, len(series.texts))
-        return range(max(first, self.history), after - self.horizon + 1)
+        return range(max(first, self.history), after - self.horizon + 1, self.stride)
 
     def too_short(self, split: str, series: Values) -> str:
         """That a series has no window."""

@@ -129,6 +129,17 @@ def test_what_is_filled_never_comes_from_behind_a_forecast_or_a_split(tmp_path: 
             assert rows(changed, split)[number][0] == known[number][0], "a history knows nothing of its forecast"
 
 
+def test_forecasts_begin_as_far_apart_as_is_said(tmp_path: Path) -> None:
+    path = file_of(tmp_path, [f"{day},{row}" for row, day in enumerate(days(60))])
+    for split, first in (("train", 4), ("validation", 39), ("test", 48)):
+        every = [row.target for row in dated().rows(split, path)]
+        spaced = [row.target for row in dated(stride=5).rows(split, path)]
+        assert spaced == every[::5]
+        assert spaced[0] == f"{first}\t{first + 1}"
+    with pytest.raises(InputError, match=r"data\.corpus\.stride is 0"):
+        dated(stride=0)
+
+
 def test_windows_never_cross_groups(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lengths = {"a": 60, "b": 90, "c": 7}
     panel = [
