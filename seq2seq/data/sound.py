@@ -21,6 +21,15 @@ WINDOW, HOP = 0.025, 0.010
 FLOOR = 1e-10
 """The least energy, of digital silence."""
 
+SILENCE = 1e-4
+"""The height below which all samples of a silent sound are: some of the last bits of 16."""
+
+FULL = 0.99
+"""The height above which three equal samples, one after the other, are clipped."""
+
+MOST_CLIPPED = 0.001
+"""The share of clipped samples that is no accident."""
+
 DECIMALS = 2
 """Of the energies: steps of a hundredth, where speech has deviations of several units."""
 
@@ -67,6 +76,15 @@ def samples_of(path: Path, rate: int, start: float | None = None, end: float | N
     if not np.isfinite(values).all():
         raise InputError(f"{path} holds samples that are not finite (NaN or infinity); write it anew")
     return resampled(values.mean(1), own, rate), own
+
+
+def is_clipped(samples: np.ndarray) -> bool:
+    """Whether more than one in a thousand of the samples (N,) stand in a row of equal ones at full height."""
+    if len(samples) < 3:
+        return False
+    high = np.abs(samples) >= FULL
+    flat = high[2:] & (samples[2:] == samples[1:-1]) & (samples[1:-1] == samples[:-2])
+    return bool(flat.sum() > MOST_CLIPPED * len(samples))
 
 
 def resampled(samples: np.ndarray, own: int, rate: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Prediction
+from seq2seq.metrics.edits import edits
 from seq2seq.metrics.ratios import MacroAverage, Ratio, divided
 
 
@@ -118,6 +119,11 @@ class WordErrorRate(SymbolErrorRate):
     """
 
     name = "word_error_rate"
+
+    def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
+        """The score of each group, the edits of each kind, and the words that are taken for others most often."""
+        pairs = ((row.reference.split(), row.prediction.split()) for row in rows)
+        return {**super().details(rows), "edits": edits(pairs)}
 
 
 class CharacterErrorRate(ErrorRate):

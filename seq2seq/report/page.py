@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from seq2seq.atomic_files import write_text
-from seq2seq.report import examples, forecasts, layout, network
+from seq2seq.report import edits, examples, forecasts, layout, network
 from seq2seq.report.digest import digest
 from seq2seq.report.panels import Panel, Section, behind, dependence
 from seq2seq.report.reading import StoredAlignment, StoredRow, read_results, read_rows
@@ -121,7 +121,14 @@ def sections(results: Mapping[str, Any], main: Mapping[str, Any]) -> dict[str, S
     details, probes = part(main, "details"), parts(part(main, "vectors"), "probes")
     beside = forecasts.section(part(main, "forecasts"), part(main, "metrics"))
     panels: dict[str, Sequence[Panel]] = {
-        "behind": [panel for key in details for panel in behind(label(key), part(details, key))],
+        "behind": [
+            panel
+            for key in details
+            for panel in (
+                *behind(label(key), part(details, key)),
+                *edits.panels(label(key), part(part(details, key), "edits")),
+            )
+        ],
         "depends": dependence({"": parts(main, "breakdowns")}),
         "memory": list(network.memory(parts(results, "memory"))),
         "probes": list(network.probes(probes)),

@@ -64,6 +64,7 @@ class StoredDetails(TypedDict, total=False):
     groups: dict[str, Number] | None
     temperature: dict[str, Number] | None
     confusion: StoredConfusion | None
+    edits: dict[str, Any] | None
 
 
 class StoredId(TypedDict):

@@ -18,6 +18,7 @@ from seq2seq.metrics.edit_distance import (
     WordErrorRate,
     edit_distance,
 )
+from seq2seq.metrics.edits import align, edits
 from tests.support import rows_of
 
 
@@ -32,6 +33,18 @@ def by_definition(one: str, other: str) -> int:
         return min(replaced, distance(left - 1, right) + 1, distance(left, right - 1) + 1)
 
     return distance(len(one), len(other))
+
+
+def test_kinds_of_edits_add_up_to_the_distance() -> None:
+    pairs = [("a b c", "a x c d"), ("one two", "two"), ("same", "same"), ("", "new")]
+    split = [(one.split(), other.split()) for one, other in pairs]
+    found = edits(split)
+    assert (found["words"], found["inserted"], found["deleted"], found["replaced"]) == (6, 2, 1, 1)
+    assert found["inserted"] + found["deleted"] + found["replaced"] == sum(edit_distance(*pair) for pair in split)
+    assert {"reference": "b", "prediction": "x", "count": 1} in found["confusions"]
+    assert {"reference": "one", "prediction": None, "count": 1} in found["confusions"]
+    assert align("abc", "axcd") == [("a", "a"), ("b", "x"), ("c", "c"), (None, "d")]
+    assert edits([(["a"] * 3000, ["b"])])["left_out"] == 1
 
 
 TEXTS = st.text(alphabet="abc", max_size=12)
@@ -49,6 +62,15 @@ def test_distance_is_that_of_the_definition(one: str, other: str) -> None:
 @given(LONG, LONG)
 def test_distance_of_texts_longer_than_a_machine_word(one: str, other: str) -> None:
     assert edit_distance(one, other) == by_definition(one, other)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXTS, TEXTS)
+def test_alignments_have_as_many_errors_as_the_distance(one: str, other: str) -> None:
+    places = align(one, other)
+    assert "".join(place.reference or "" for place in places) == one
+    assert "".join(place.prediction or "" for place in places) == other
+    assert sum(place.reference != place.prediction for place in places) == edit_distance(one, other)
 
 
 @settings(max_examples=100, deadline=None)

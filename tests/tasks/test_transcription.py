@@ -164,7 +164,12 @@ def test_from_a_configuration_to_the_report(tmp_path: Path, capsys: pytest.Captu
     train.main(["--config", str(config), "--run", str(run.path)])
     tested = results_of(run)["splits"]["test"]["metrics"]
     assert {"word_error_rate", "character_error_rate", "exact_match"} <= set(tested)
-    assert "Word error rate" in run.report.read_text()
+    report = run.report.read_text()
+    assert "Word error rate" in report
+    kinds = results_of(run)["splits"]["test"]["details"]["word_error_rate"]["edits"]
+    rate = 100 * (kinds["inserted"] + kinds["deleted"] + kinds["replaced"]) / kinds["words"]
+    assert rate == pytest.approx(tested["word_error_rate"]["value"])
+    assert all(kind in report for kind in ("inserted", "deleted", "replaced"))
     capsys.readouterr()
     evaluate.main([str(run.path), "--json"])
     assert json.loads(capsys.readouterr().out)["splits"]["test"]["metrics"] == tested

@@ -43,10 +43,10 @@ def fitting_budget(tokens: int) -> int:
 class Plan:
     """The optimiser steps of a training split.
 
-    Rows are sorted by source length (`Split.lengths_to_batch`), then by target length in alternating direction, and cut before a batch's padded
-    tokens (rows x (longest source + longest target)) exceed the budget. Rows of equal lengths are shuffled in each
-    epoch, so the cuts, and with them the number of steps, are the same in every epoch; so is the order of the steps
-    shuffled.
+    Rows are sorted by source length (of aligned rows by target length, `Split.lengths_to_batch`), then by the other in
+    alternating direction, and cut before a batch's padded tokens (rows x (longest source + longest target)) exceed the
+    budget. Rows of equal lengths are shuffled in each epoch, so the cuts, and with them the number of steps, are the
+    same in every epoch; so is the order of the steps shuffled.
     """
 
     def __init__(

@@ -59,7 +59,7 @@ class Split:
     def lengths_to_batch(self) -> tuple[np.ndarray, np.ndarray]:
         """(rows,) twice: the lengths by which rows are grouped first, and the others.
 
-        First those that the recurrence reads: of aligned rows those of the labels, as a word may be spelled by many ids.
+        First those that the recurrence reads: of aligned rows the labels', as many ids may spell one word.
         """
         lengths = self.source_lengths(), self.target_lengths()
         return lengths[::-1] if self.row_format.aligned else lengths

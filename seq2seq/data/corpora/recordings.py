@@ -13,10 +13,15 @@ from seq2seq.data.corpora.tables import Csv, Tsv, index_of
 from seq2seq.data.corpora.text_files import Files, Shard
 from seq2seq.data.number_text import text_of_array
 from seq2seq.data.rows import Row
-from seq2seq.data.sound import SoundFrames, samples_of
+from seq2seq.data.sound import SILENCE, SoundFrames, is_clipped, samples_of
 from seq2seq.errors import InputError, check_range
 
 log = logging.getLogger(__name__)
+
+
+CLIPPED = "are clipped, cut off at the largest height a sample can have; record them more softly"
+SILENT = "are silent though they have a text; check the microphone or drop the rows"
+"""What is warned of."""
 
 
 class RecordingEntry(NamedTuple):
@@ -69,18 +74,15 @@ class Recordings(Files):
 
     def read(self, shard: Shard) -> Iterator[Row]:
         [table] = shard
-        others = 0
+        found = Remarks(table, self.rate)
         for entry in self.entries(table):
             try:
                 samples, own = samples_of(entry.sound, self.rate, entry.start, entry.end)
             except InputError as problem:
                 raise InputError(f"{table}:{entry.line}: {problem}") from problem
-            if own != self.rate:
-                others += 1
-                if others == 1:
-                    log.warning("%s has %d samples a second; resampled to data.corpus.rate %d, as all such files of "
-                                "%s are", entry.sound, own, self.rate, table)  # fmt: skip
+            found.note(entry, samples, own)
             yield Row(self.features(samples), entry.text, entry.line, str(table))
+        found.tell()
 
     def features(self, samples: np.ndarray) -> str:
         """Samples (N,) at `rate` as the text of their frames."""
@@ -112,6 +114,33 @@ class Recordings(Files):
         """The fields of each line of a table, by its ending: quotation marks protect fields of a CSV."""
         kind = Csv if table.name.removesuffix(".gz").endswith(".csv") else Tsv
         return kind(encoding=self.encoding).records(table)
+
+
+class Remarks:
+    """What is odd about the recordings of a table, told once."""
+
+    def __init__(self, table: Path, rate: int) -> None:
+        self.table, self.rate = table, rate
+        self.others = False
+        self.clipped, self.silent = list[RecordingEntry](), list[RecordingEntry]()
+
+    def note(self, entry: RecordingEntry, samples: np.ndarray, own: int) -> None:
+        """Look at a recording's samples; own: its samples a second."""
+        if own != self.rate and not self.others:
+            self.others = True
+            log.warning("%s has %d samples a second; resampled to data.corpus.rate %d, as all such files of %s are",
+                        entry.sound, own, self.rate, self.table)  # fmt: skip
+        if np.abs(samples).max() < SILENCE:
+            self.silent.append(entry)
+        elif is_clipped(samples):
+            self.clipped.append(entry)
+
+    def tell(self) -> None:
+        """Warn of what was found."""
+        for entries, what in ((self.clipped, CLIPPED), (self.silent, SILENT)):
+            if entries:
+                log.warning("%s: %d recordings %s, the first on line %d, %s", self.table, len(entries), what,
+                            entries[0].line, entries[0].sound)  # fmt: skip
 
 
 def inside(folder: Path, name: str, where: str) -> Path:

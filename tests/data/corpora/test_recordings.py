@@ -59,6 +59,19 @@ def test_any_kind_of_file_channels_and_rate(
     assert len([record for record in caplog.records if "16000" in record.message and "8000" in record.message]) == 1
 
 
+def test_clipped_and_silent_recordings_are_told_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    soundfile.write(folder / "loud.wav", np.clip(4 * SOUND, -1, 1), 8000)
+    soundfile.write(folder / "full.wav", SOUND / np.abs(SOUND).max(), 8000)
+    soundfile.write(folder / "none.wav", 0 * SOUND, 8000)
+    with caplog.at_level(logging.WARNING):
+        rows(folder, "path\ttext\nclips/one.wav\ta\nfull.wav\ta\nloud.wav\ta\nnone.wav\ta\nloud.wav\tb\n")
+    clipped, silent = (record.getMessage() for record in caplog.records)
+    assert "2 recordings are clipped" in clipped
+    assert "line 4" in clipped
+    assert "1 recordings are silent" in silent
+    assert "none.wav" in silent
+
+
 def test_parts_of_a_file(folder: Path) -> None:
     whole, part = rows(folder, "path\tstart\tend\ttext\nclips/one.wav\t\t\ta\nclips/one.wav\t0.1\t0.3\ta\n")
     assert np.array_equal(part, whole[10:28])
