@@ -61,7 +61,7 @@ class Plan:
         """The plan of all rows or, if given, of those whose numbers `kept` holds.
 
         Args:
-            source_lengths: (rows,) tokens as the model sees them.
+            source_lengths: (rows,) tokens as the model sees them; of labelled tokens the other way round.
             target_lengths: likewise.
             batch_tokens: padded tokens of one step; None for as many as fit the rows.
             seed: of the order.

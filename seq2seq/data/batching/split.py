@@ -77,6 +77,14 @@ class Split:
         if long:
             log.warning("cut %d of %d sources to data.max_length %d tokens", long, len(self), self.longest)
 
+    def grouping_lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rows,) twice, the length by which rows go together first: the steps of the recurrence.
+
+        Of labelled tokens these are the labels: a word that is spelled has many ids and is one step.
+        """
+        source, target = self.source_lengths(), self.target_lengths()
+        return (target, source) if self.row_format.aligned else (source, target)
+
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """(B, 2) tokens of source and target."""
         return np.stack((self.source_lengths(rows), self.target_lengths(rows)), axis=1)
