@@ -31,7 +31,7 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError, check_range
-from seq2seq.inference import decoding_rows, predict_texts
+from seq2seq.inference import decoding_rows, precision, predict_texts
 from seq2seq.inference.device import tf32
 from seq2seq.inference.predictor import Predicted, Predictor, in_order
 from seq2seq.metrics.base import Metric
@@ -94,6 +94,7 @@ def scoring_parser(data: dict[str, Any], decoding: dict[str, Any]) -> ArgumentPa
     parser.add_argument("--overwrite", type=bool, default=False, help="replace what --output holds")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
     parser.add_argument("--devices", type=int, default=1, help="processes on this machine that share the rows")
+    parser.add_argument("--precision", type=precision.Precision, default="fp32", help=precision.HELP)
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
     parser.add_class_arguments(DataModule, "data")
     parser.add_class_arguments(Decoding, "decoding")
@@ -252,6 +253,8 @@ def scored_split(name: str, arguments: Sequence[str]) -> ScoredSplit | None:
     timing = {"evaluate": scored["seconds"]}
     scored |= about_training(path) | {"name": checkpoint.home(path).name or path.name}
     scored["timing"] = scored.get("timing", {}) | timing
+    if config.precision != "fp32":
+        scored["config"]["precision"] = config.precision
     scored["config"] |= {name: command.plain_settings(parser, config)[name] for name in ("data", "decoding")}
     if run is not None:
         run.clear(REPORTED)
@@ -359,6 +362,7 @@ def share_rows(
     """The split, and what all processes predict for its rows; on the first process alone."""
     device = predict_texts.own_device(config.device, at.local, at.per_node)
     task.to(device)
+    precision.lower(task, config.precision)
     encoded: Split | None = None
     memory = decoding_rows.memory_of(device)
 
@@ -367,7 +371,8 @@ def share_rows(
         encoded = data.encode(texts, task.tokenizers, config.split, task.row_format)
         fitting = decoding_rows.chosen(task, decoding, memory, int(encoded.source_lengths().max(initial=1)))
         predict, predicted = Predictor(task, fitting), []
-        with tqdm(total=len(encoded), unit="row", leave=False, disable=not processes.first or None) as bar:
+        bar = tqdm(total=len(encoded), unit="row", leave=False, disable=not processes.first or None)
+        with bar, precision.lowered(task, config.precision):
             for batch in predict_texts.batches(encoded, fitting, device, processes.share):
                 predicted += predict(batch)
                 bar.update(len(batch.rows) * processes.size)

@@ -23,6 +23,7 @@ from seq2seq.inference import (
     decoding_rows,
     ensemble,
     output_lines,
+    precision,
     predict_texts,
     sound_stream,
     token_choices,
@@ -89,6 +90,7 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
     parser.add_argument("--state", type=Path | None, help="with --stream: file to resume from, and to write at the end")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
     parser.add_argument("--devices", type=int, default=1, help="processes on this machine that share the lines")
+    parser.add_argument("--precision", type=precision.Precision, default="fp32", help=precision.HELP)
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes the checkpoint uses")
     parser.add_class_arguments(Decoding, "decoding")
     parser.set_defaults({f"decoding.{name}": value for name, value in decoding.specification()["init_args"].items()})
@@ -118,11 +120,12 @@ def main(arguments: Sequence[str]) -> None:
     if at.rank >= at.size:
         return None
     device = predict_texts.own_device(config.device, at.local, at.per_node)
-    task.to(device)
+    precision.lower(task.to(device), config.precision)
     if sys.stdin is None or sys.stdout is None:
         raise InputError("standard input and output must be open; give files with < in.txt > out.txt")
     if config.stream:
-        return follow(task, decoding, config, max_length, checkpoint.data_of(content, path).corpus)
+        with precision.lowered(task, config.precision):
+            return follow(task, decoding, config, max_length, checkpoint.data_of(content, path).corpus)
     state = task.first_state(1)
 
     def predicted(texts: Sequence[str], before: int) -> list[list[Hypothesis]]:
@@ -135,7 +138,7 @@ def main(arguments: Sequence[str]) -> None:
             return found
         return token_choices.with_choices(task, texts, found, fitting, config.alternatives, device, max_length)
 
-    with joined(at, ["-m", "seq2seq.predict", *arguments]) as processes:
+    with joined(at, ["-m", "seq2seq.predict", *arguments]) as processes, precision.lowered(task, config.precision):
         memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
         fitting = decoding_rows.chosen(task, decoding, memory, max_length)
         if config.input is not None and processes.first:

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 
 from seq2seq.cli import command
 from seq2seq.errors import InputError, check_range
+from seq2seq.inference import precision
 from seq2seq.inference.device import tf32
 from seq2seq.inference.token_stream import stopping
 from seq2seq.serving import logs
@@ -34,6 +35,9 @@ def parser_for() -> ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=8000, help="port to listen at; 0 for any that is free")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda or auto")
+    parser.add_argument(
+        "--precision", type=precision.Precision, default="fp32", help=f"of predictions, {precision.HELP}"
+    )
     parser.add_argument("--import", type=str | None, help="a module of your own whose classes a checkpoint uses")
     parser.add_class_arguments(ServingLimits, "limits")
     return parser
@@ -54,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from seq2seq.serving.connections import connection_class
 
-    service = Service([opened(run, config.device) for run in config.run], limits)
+    service = Service([opened(run, config.device, config.precision) for run in config.run], limits)
     listening = listener(config.host, config.port)
     shown = f"[{config.host}]" if ":" in config.host else config.host
     line = f"http://{shown}:{listening.getsockname()[1]}/ answers for {', '.join(service.batchers)}"

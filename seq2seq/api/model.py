@@ -15,6 +15,7 @@ from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import decoding_rows, predict_texts, token_choices
 from seq2seq.inference.device import tf32
+from seq2seq.inference.precision import lower, lowered
 from seq2seq.runs import checkpoint, hub
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
@@ -26,9 +27,10 @@ class Model:
     It comes from a checkpoint alone, in which nothing can run code.
     """
 
-    def __init__(self, task: Task, path: Path, max_length: int) -> None:
-        """task: on its device; path: of the checkpoint; max_length: the most tokens of a source."""
-        self.task, self.path, self.max_length = task, path, max_length
+    def __init__(self, task: Task, path: Path, max_length: int, precision: str = "fp32") -> None:
+        """task: on its device; path: of the checkpoint; max_length: the most tokens of a source; precision: of what
+        is predicted, for which the task is ready."""
+        self.task, self.path, self.max_length, self.precision = task, path, max_length, precision
 
     @property
     def device(self) -> torch.device:
@@ -105,7 +107,7 @@ class Model:
     ) -> list[list[Hypothesis]]:
         memory = decoding_rows.memory_of(self.device)
         fitting = decoding_rows.chosen(self.task, decoding, memory, self.max_length)
-        with tf32(False):
+        with tf32(False), lowered(self.task, self.precision):
             found = predict_texts.predict(self.task, texts, fitting, self.device, self.max_length)
             if alternatives is None:
                 return found
@@ -131,13 +133,14 @@ class Model:
         )
 
 
-def load(run: str | Path, device: str = "cpu") -> Model:
+def load(run: str | Path, device: str = "cpu", precision: str = "fp32") -> Model:
     """The trained model of a run directory, a checkpoint, or an exported folder, here or on the Hub.
 
     Args:
         run: what `python -m seq2seq.train` has written, or `export --to folder`; or OWNER/NAME or OWNER/NAME@REVISION
             of the Hub, where no folder OWNER is here.
         device: cpu, cuda, cuda:1, mps or auto.
+        precision: of predictions: fp32, bf16, or on processors int8.
     """
     path = checkpoint.find(hub.pull(str(run)) if hub.is_name(str(run)) else run)
     content = checkpoint.read(path)
@@ -146,6 +149,7 @@ def load(run: str | Path, device: str = "cpu") -> Model:
     task.to(where)
     if where.type == "cpu":
         one_row.suit_one_row(task)
+    lower(task, precision)
     max_length = checkpoint.data_specification(content, path)["init_args"]["max_length"]
     check_range("data.max_length", max_length, 1)
-    return Model(task, path, max_length)
+    return Model(task, path, max_length, precision)

@@ -247,7 +247,7 @@ class DataModule(Part):
         """The optimiser steps over the training split; rows too long for it are left out with a warning."""
         if train.row_format.consecutive:
             return self.running_plan(train, seed)
-        source, target = train.source_lengths(), train.target_lengths()
+        first, second = train.grouping_lengths()
         fits = train.fits()
         kept = None if fits.all() else np.flatnonzero(fits)
         if kept is not None:
@@ -256,14 +256,13 @@ class DataModule(Part):
             left = len(fits) - len(kept)
             log.warning("left out %d of %d training rows longer than data.max_length", left, len(fits))
         if isinstance(self.device_tokens, int):
-            longest = int((source + target)[fits].max())
+            longest = int((first + second)[fits].max())
             if longest > self.device_tokens:
                 raise InputError(
                     f"a single row has {longest} tokens, more than data.device_tokens {self.device_tokens}; "
                     "raise data.device_tokens or lower data.max_length"
                 )
-        lengths = train.lengths_to_batch()
-        return Plan(*lengths, self.batch_tokens, seed, kept, self._repetitions(train.texts, fits))
+        return Plan(first, second, self.batch_tokens, seed, kept, self._repetitions(train.texts, fits))
 
     def _repetitions(self, texts: Texts, fits: np.ndarray) -> list[tuple[int, float]]:
         """Rows of each corpus of a mixture, and how often an epoch of as many rows as there are holds each."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seq2seq.decoding.best import best_continuations
 from seq2seq.decoding.constraints import LEAST, Constraints
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, divisor, steps_between_checks, without_gradients
 from seq2seq.pinned_copy import to_device, to_host
@@ -124,18 +125,15 @@ def advance(
     log_probs (B, K, V); forced (B,) is true where this token must be the end, None where it is nowhere. divided: what
     log-probabilities of hypotheses that end are divided by; bonus (B, K): what is added to them then.
     """
-    sources, size, vocabulary = log_probs.shape
+    sources, size, _ = log_probs.shape
     if forced is not None:
         ending = log_probs[..., end]
         ending = torch.where(forced.unsqueeze(1), ending.clamp(min=LEAST), ending)
         log_probs = log_probs.masked_fill(forced.view(-1, 1, 1), NEVER)
         log_probs[..., end] = ending
-    each = min(2 * size, vocabulary)
-    best, token = log_probs.topk(each, dim=-1)  # (B, K, 2K): no continuation beyond a row's 2K can matter
-    totals, index = (beam.totals.unsqueeze(-1) + best).flatten(1).topk(min(2 * size, size * each), dim=-1)  # (B, 2K)
-    parent, token = index // each, token.flatten(1).gather(1, index)
+    totals, parent, token, chosen = best_continuations(beam.totals, log_probs, 2 * size)  # (B, 2K) each
     tokens = torch.cat((follow(beam.tokens, parent), token.unsqueeze(-1)), dim=-1)  # (B, 2K, t + 1)
-    scores = torch.cat((follow(beam.scores, parent), best.flatten(1).gather(1, index).unsqueeze(-1)), dim=-1)
+    scores = torch.cat((follow(beam.scores, parent), chosen.unsqueeze(-1)), dim=-1)
     ends = token == end
     ranks = totals.masked_fill(~ends, NEVER) / divided
     if bonus is not None:

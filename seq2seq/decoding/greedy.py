@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from seq2seq.decoding.best import best_token
 from seq2seq.decoding.constraints import LEAST, Constraints
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks, without_gradients
 from seq2seq.pinned_copy import to_host
@@ -36,7 +37,7 @@ def greedy(
         log_probs, state = step(last, state)  # (alive, 1, V)
         if rules is not None:
             log_probs = rules.forbid(log_probs, tokens[alive, :position].unsqueeze(1), alive, end)
-        best, last = log_probs.squeeze(1).max(-1, keepdim=True)  # (alive, 1)
+        best, last = best_token(log_probs.squeeze(1))  # (alive, 1)
         if position + 1 in known:
             forced = (limits[alive] == position + 1).unsqueeze(1)
             last, best = last.masked_fill(forced, end), torch.where(forced, log_probs[..., end].clamp(min=LEAST), best)

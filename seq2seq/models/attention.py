@@ -44,7 +44,9 @@ class Memory(NamedTuple):
 
     def select(self, rows: Tensor) -> "Memory":
         """The memory of the given sources (B',)."""
-        return Memory(*(tensor.index_select(0, rows) for tensor in self))
+        keys = self.keys.index_select(0, rows)
+        values = keys if self.values is self.keys else self.values.index_select(0, rows)
+        return Memory(keys, values, self.padding.index_select(0, rows))
 
 
 def distribution(scores: Tensor, normalizer: Normalizer) -> Tensor:

@@ -169,6 +169,9 @@ class DropoutMasks(NamedTuple):
 class Decoder(nn.Module):
     """Embedding, recurrence, attention before, within or after it, readout and output."""
 
+    by_step: "Decoder | None" = None
+    """What takes single steps in its place, with rounded matrices (`int8.py`)."""
+
     def __init__(
         self,
         embedding: Embedding,
@@ -263,8 +266,9 @@ class Decoder(nn.Module):
         """The last tokens (B, K) of all hypotheses to log-probabilities (B, K, V) in nats, and the next state."""
         if state.source.wait is not None:
             raise TypeError("a source that is read step by step is read by models/simultaneous.py")
-        seen, after = self.advance(self.embedding(tokens), state)
-        return self.log_probs(self.outputs(seen, after), state.source), after
+        own = self.by_step or self
+        seen, after = own.advance(own.embedding(tokens), state)
+        return own.log_probs(own.outputs(seen, after), state.source), after
 
     def advance(
         self, embedded: Tensor, state: State, masks: DropoutMasks | None = None, time: int = 0

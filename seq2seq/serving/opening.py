@@ -9,8 +9,8 @@ FILES = (".onnx", ".npz")
 """How the names of exported files end."""
 
 
-def opened(path: str, device: str) -> ServedModel:
-    """The model of a run, a checkpoint or an exported file.
+def opened(path: str, device: str, precision: str = "fp32") -> ServedModel:
+    """The model of a run, a checkpoint or an exported file, whose precision was chosen when it was written.
 
     A run is called by the name of its folder, a checkpoint or file by that and its own.
     """
@@ -19,7 +19,7 @@ def opened(path: str, device: str) -> ServedModel:
         from seq2seq.serving import exported  # which needs onnxruntime
 
         return exported.opened(file)
-    model = load(path, device)
+    model = load(path, device, precision)
     if file.is_dir():
         return RunModel(file.resolve().name, model)
     folder = file.absolute().parent

@@ -16,7 +16,9 @@ from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.units import Labels, Words
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts
+from seq2seq.models import int8
 from seq2seq.models.attention import Dot
+from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
@@ -75,6 +77,21 @@ def three_of(task: Task) -> object:
     import dataclasses
 
     return dataclasses.replace(task.decoding, beam_size=4)
+
+
+@pytest.mark.parametrize("bits", ["bf16", "int8"])
+def test_fewer_bits_say_nearly_the_same(bits: str, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    if lacks_bfloat16(torch.device("cpu")) or not int8.is_exact():
+        pytest.skip("this processor cannot")
+    monkeypatch.setattr(int8, "LEAST", 1)
+    lowered = seq2seq.load(model.path, precision=bits)
+    texts = [source for source, _ in PAIRS[:8]]
+    for beam in (1, 4):
+        exact, rounded = model.predict(texts, beam_size=beam), lowered.predict(texts, beam_size=beam)
+        same = [(a.score, b.score) for a, b in zip(exact, rounded, strict=True) if a.text == b.text]
+        assert len(same) > len(texts) / 2
+        assert 0 < max(abs(one - other) for one, other in same) < 0.05
+    assert [one.log_prob for one in lowered.score(PAIRS[:2])] == [one.log_prob for one in model.score(PAIRS[:2])]
 
 
 def test_one_text_at_a_time_is_the_same(model: Model, translator: Path) -> None:
@@ -165,6 +182,8 @@ def test_mistakes_are_one_line(model: Model, tagger: Model, tmp_path: Path) -> N
         "sentence 0": lambda: tagger.tag([["the\tcat"]]),
         "list of tokens": lambda: tagger.tag("the cat"),
         "absent": lambda: seq2seq.load(tmp_path / "absent"),
+        "precision is fp8": lambda: seq2seq.load(model.path, precision="fp8"),
+        "precision int8 is for steps": lambda: seq2seq.load(tagger.path, precision="int8"),
         "--device abacus": lambda: seq2seq.load(model.path, "abacus"),
     }
     for words, call in mistakes.items():

@@ -43,7 +43,7 @@ def fitting_budget(tokens: int) -> int:
 class Plan:
     """The optimiser steps of a training split.
 
-    Rows are sorted by source length (of aligned rows by target length, `Split.lengths_to_batch`), then by the other in
+    Rows are sorted by source length (of aligned rows by target length, `Split.grouping_lengths`), then by the other in
     alternating direction, and cut before a batch's padded tokens (rows x (longest source + longest target)) exceed the
     budget. Rows of equal lengths are shuffled in each epoch, so the cuts, and with them the number of steps, are the
     same in every epoch; so is the order of the steps shuffled.
@@ -61,7 +61,7 @@ class Plan:
         """The plan of all rows or, if given, of those whose numbers `kept` holds.
 
         Args:
-            source_lengths: (rows,) tokens as the model sees them.
+            source_lengths: (rows,) tokens as the model sees them; of labelled tokens the other way round.
             target_lengths: likewise.
             batch_tokens: padded tokens of one step; None for as many as fit the rows.
             seed: of the order.

@@ -56,14 +56,6 @@ class Split:
         lengths: np.ndarray = np.minimum(self.whole_lengths(rows), self.most)
         return lengths
 
-    def lengths_to_batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """(rows,) twice: the lengths by which rows are grouped first, and the others.
-
-        First those that the recurrence reads: of aligned rows the labels', as many ids may spell one word.
-        """
-        lengths = self.source_lengths(), self.target_lengths()
-        return lengths[::-1] if self.row_format.aligned else lengths
-
     def whole_lengths(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The same before they are cut."""
         lengths: np.ndarray = self.source.lengths[rows] + (self.source_end is not None)
@@ -84,6 +76,14 @@ class Split:
         long = int((self.whole_lengths() > self.most).sum())
         if long:
             log.warning("cut %d of %d sources to data.max_length %d tokens", long, len(self), self.longest)
+
+    def grouping_lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rows,) twice, the length by which rows go together first: the steps of the recurrence.
+
+        Of labelled tokens these are the labels: a word that is spelled has many ids and is one step.
+        """
+        source, target = self.source_lengths(), self.target_lengths()
+        return (target, source) if self.row_format.aligned else (source, target)
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """(B, 2) tokens of source and target."""

@@ -146,7 +146,7 @@ class StreamedSteps:
         if not fits.any():
             return
         key = np.random.SeedSequence([self.windows.seed, window.position["window"]]).generate_state(1)[0]
-        plan = Plan(*split.lengths_to_batch(), self.batch_tokens, int(key), np.flatnonzero(fits))
+        plan = Plan(*split.grouping_lengths(), self.batch_tokens, int(key), np.flatnonzero(fits))
         training = TrainingSteps(split, None, self.rank, self.devices, self.device_tokens)
         for number in range(start, len(plan)):
             yield training[plan.step(number)]._replace(position={**window.position, "step": number + 1})

@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seq2seq.data.batching.plan import Plan, TrainingSampler, evaluation_batches, pieces
+from seq2seq.data.batching.split import RowFormat, Split
+from seq2seq.data.ragged import Ragged
+from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError
 
 Pairs = list[tuple[int, int]]
@@ -170,3 +173,14 @@ def test_evaluation_scores_every_row_once(rows: int, devices: int) -> None:
     assert sorted(row for share in shares for batch in share for row in batch) == list(range(rows))
     alone = {tuple(batch) for batch in evaluation_batches(lengths, 2)}
     assert {tuple(batch) for share in shares for batch in share if len(batch)} == alone
+
+
+def test_labelled_rows_go_together_by_words_not_by_what_spells_them() -> None:
+    ids, labels = ([list(range(size)) for size in sizes] for sizes in ([9, 30, 12, 31], [3, 2, 3, 2]))
+    sides = Ragged.of(ids), Ragged.of(labels)
+    aligned = RowFormat(source_end=False, target_ends=False, aligned=True)
+    labelled = Split(Texts((), ()), *sides, 512, aligned)
+    plan = Plan(*labelled.grouping_lengths(), 70, 1)
+    assert sorted(sorted(plan.rows(step)) for step in range(len(plan))) == [[0, 2], [1, 3]]
+    translated = Split(Texts((), ()), *sides, 512)
+    assert translated.grouping_lengths()[0].tolist() == translated.source_lengths().tolist()
