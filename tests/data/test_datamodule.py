@@ -85,7 +85,7 @@ def test_empty_splits(tmp_path: Path) -> None:
 
 
 def test_few_sources_are_held_out_by_a_share_that_is_named(tmp_path: Path) -> None:
-    sources = "one two three four five six".split() * 20
+    sources = "north east south west up down".split() * 20
     for ending in ("en", "de"):
         (tmp_path / f"train.{ending}").write_text("\n".join(sources) + "\n")
     data = DataModule(Parallel("en", "de"), str(tmp_path))
