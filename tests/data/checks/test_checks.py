@@ -493,7 +493,7 @@ def test_shipped_configurations_are_understood(
 ) -> None:
     name = config.stem.partition("_")[2].partition("_")[0]
     folder = next((one for one in data_folder.iterdir() if one.name.startswith(name)), None)
-    if folder is None:
+    if folder is None or name == "spoken-digits":  # of which recordings are put together first (docs/speech.md)
         pytest.skip("its data are not among the real data sets")
     code = run(["--config", str(config), "--data.path", str(folder)])
     shown, error = capsys.readouterr()
