@@ -2,7 +2,7 @@
 
 import itertools
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -125,18 +125,30 @@ class SplitSelection(NamedTuple):
         return round(self.low * (1 << 32)) <= zlib.crc32(text.encode()) < round(self.high * (1 << 32))
 
 
-def select_split(corpus: Corpus, split: str, path: str | None, holdout: float, limit: int | None) -> SplitSelection:
-    """What to read for a split; a missing one is held out from the training rows by hash of the source."""
+def select_split(
+    corpus: Corpus,
+    split: str,
+    path: str | None,
+    holdout: float,
+    limit: int | None,
+    rows: Iterable[tuple[str, str]] | None = None,
+) -> SplitSelection:
+    """What to read for a split; a missing one is held out from the training rows by hash of the source.
+
+    rows: those of training, source and target, where they are in memory.
+    """
+    if rows is None:
+        rows = ((row.source, row.target) for row in corpus.rows("train", path))
     if split == "train":
         absent = {name: holdout > 0 and not corpus.has(name, path) for name in ("validation", "test")}
         low, high = holdout * absent["validation"], 1 - holdout * absent["test"]
-        return SplitSelection("train", low, high, limit, any(absent.values()) and few_sources(corpus, path, holdout))
+        return SplitSelection("train", low, high, limit, any(absent.values()) and few_sources(corpus, rows, holdout))
     if corpus.has(split, path):
         return SplitSelection(split, limit=limit)
     if not holdout:
         raise InputError(f"there is no {split} split; name its files in data.corpus, or set data.holdout above 0")
     low, high = (0.0, holdout) if split == "validation" else (1 - holdout, 1.0)
-    return SplitSelection("train", low, high, limit, few_sources(corpus, path, holdout))
+    return SplitSelection("train", low, high, limit, few_sources(corpus, rows, holdout))
 
 
 def least_holdout(
@@ -144,23 +156,23 @@ def least_holdout(
 ) -> float | None:
     """The least share, in hundredths, that leaves some training rows to each of `splits`; None where none does."""
     for share in (hundredths / 100 for hundredths in range(1, 51)):
-        wanted = [select_split(corpus, split, path, share, None) for split in ("train", *splits)]
+        wanted = [select_split(corpus, split, path, share, None, rows) for split in ("train", *splits)]
         if all(any(one.contains(*row) for row in rows) for one in wanted):
             return share
     return None
 
 
-def few_sources(corpus: Corpus, path: str | None, holdout: float) -> bool:
+def few_sources(corpus: Corpus, rows: Iterable[tuple[str, str]], holdout: float) -> bool:
     """Whether so few sources are distinct, each with rows of its own, that less than five would be held out."""
     if not corpus.held_out_one_by_one:
         return False
-    enough, rows, distinct = LEAST_HELD_OUT / holdout, 0, set[str]()
-    for row in itertools.islice(corpus.rows("train", path), LOOKED_AT):
-        rows += 1
-        distinct.add(row.source or row.target)
+    enough, seen, distinct = LEAST_HELD_OUT / holdout, 0, set[str]()
+    for source, target in itertools.islice(rows, LOOKED_AT):
+        seen += 1
+        distinct.add(source or target)
         if len(distinct) >= enough:
             return False
-    return rows >= 2 * len(distinct)
+    return seen >= 2 * len(distinct)
 
 
 def load(corpus: Corpus, wanted: SplitSelection, path: str | None, cache: Cache) -> Texts:
