@@ -118,6 +118,12 @@ class Recurrent(nn.Module):
             last.append(after)
         return inputs, tuple(torch.cat(tensors) for tensors in zip(*last, strict=True))
 
+    def first_state(self, rows: int, like: Tensor) -> CellState:
+        """The state (L, rows, H) before the first step of layers that read forwards, on the device of `like`."""
+        zeros = like.new_zeros(self.layers, rows, self.hidden_size)
+        learned = tuple(first.expand(-1, rows, -1) for first in self.first)
+        return learned or (zeros,) * cast(Cell, self.stack[0]).states
+
     def step(
         self,
         inputs: Tensor,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from seq2seq.models.attention import Attention, Memory
-from seq2seq.models.cells import Cell, CellState
+from seq2seq.models.cells import CellState
 from seq2seq.models.decoder import SourceMemory, State
 from seq2seq.models.embedding import Embedding, Reader
 from seq2seq.models.encoder_decoder import EncoderDecoder
@@ -46,9 +46,7 @@ class ReadingState(NamedTuple):
 def start(network: EncoderDecoder, source: Tensor, lengths: Tensor, wait: int) -> ReadingState:
     """Nothing read yet of sources (B, S), of which the first token is known; lengths (B,) on their device."""
     recurrent, count = network.encoder.recurrent, len(source)
-    states, like = cast(Cell, recurrent.stack[0]).states, network.decoder.embedding.weight
-    zeros = like.new_zeros(recurrent.layers, count, recurrent.hidden_size)
-    first = tuple(one.expand(-1, count, -1) for one in recurrent.first) or (zeros,) * states
+    first = recurrent.first_state(count, network.decoder.embedding.weight)
     reader = network.encoder.embedding
     features = cast(Embedding, reader).features(source[:, 0]) if network.options.features else None
     nothing = torch.zeros(count, 0, dtype=torch.long, device=source.device)

@@ -28,12 +28,10 @@ class Labelled(NamedTuple):
 class LabelStream:
     """A tagger in the middle of a sentence: the states of its layers and the tokens that wait for their label."""
 
-    def __init__(
-        self, tokenizers: Tokenizers, separator: str, encoder: Encoder, labeller: Labeller, states: int
-    ) -> None:
-        """separator: between tokens; encoder: one that reads forwards; states: tensors in the state of its cell."""
+    def __init__(self, tokenizers: Tokenizers, separator: str, encoder: Encoder, labeller: Labeller) -> None:
+        """separator: between tokens; encoder: one that reads forwards."""
         self.tokenizers, self.separator = tokenizers, separator
-        self.encoder, self.labeller, self.states = encoder.eval(), labeller.eval(), states
+        self.encoder, self.labeller = encoder.eval(), labeller.eval()
         self.waiting: deque[str] = deque()
         self.state: CellState | None = None
         self.decoder: CellState | None = None
@@ -64,10 +62,7 @@ class LabelStream:
     def step(self, vector: Tensor) -> list[Labelled]:
         """One step of the encoder on a vector (1, E)."""
         recurrent = self.encoder.recurrent
-        if self.state is None:
-            zeros = vector.new_zeros(recurrent.layers, 1, recurrent.hidden_size)
-            self.state = tuple(recurrent.first) if len(recurrent.first) else (zeros,) * self.states
-        hidden, self.state = recurrent.step(vector, self.state)
+        hidden, self.state = recurrent.step(vector, self.state or recurrent.first_state(1, vector))
         self.read += 1
         if self.read <= self.encoder.lookahead:
             return []

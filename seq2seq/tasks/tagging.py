@@ -211,7 +211,7 @@ class Tagging(RecurrentTask):
         source = self.tokenizers.source
         if not isinstance(source, WORDS):
             raise InputError(f"--stream reads words, but this run reads {type(source).__name__}; leave --stream out")
-        return LabelStream(self.tokenizers, source.separator, self.reader, self.labeller, self.cell.states)
+        return LabelStream(self.tokenizers, source.separator, self.reader, self.labeller)
 
 
 def columns_of(tokenizer: Tokenizer) -> list[LabelColumn]:

@@ -151,7 +151,7 @@ class Transcription(RecurrentTask):
     def word_stream(self, pause: int) -> WordStream:
         """What writes words for frames that need not end; pause: steps without a token after which a word is over."""
         refuse_whole(self.encoder.bidirectional, self.centre_rows)
-        return WordStream(self.tokenizers, self.reader, self.output, self.unwritable, self.cell.states, pause)
+        return WordStream(self.tokenizers, self.reader, self.output, self.unwritable, pause)
 
     def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
         """Of the whole target: its tokens have no probabilities of their own."""

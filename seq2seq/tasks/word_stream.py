@@ -35,14 +35,14 @@ class WordStream:
     """
 
     def __init__(
-        self, tokenizers: Tokenizers, encoder: Encoder, output: nn.Module, unwritable: Tensor, states: int, pause: int
+        self, tokenizers: Tokenizers, encoder: Encoder, output: nn.Module, unwritable: Tensor, pause: int
     ) -> None:
-        """encoder: one that reads forwards; unwritable: classes that are no text; states: tensors of its cell's."""
+        """encoder: one that reads forwards; unwritable: classes that are no text."""
         tokenizers.target.settled("")  # refused before anything is read
         self.target = tokenizers.target
         self.source = cast(Vectors, tokenizers.source)
         self.encoder, self.output, self.unwritable = encoder.eval(), output, unwritable
-        self.states, self.pause = states, pause
+        self.pause = pause
         self.state: CellState | None = None
         self.read = 0
         """Steps so far, those after the end included."""
@@ -77,10 +77,7 @@ class WordStream:
     def step(self, vector: Tensor) -> list[HeardWord]:
         """One step of the encoder on a vector (1, E)."""
         recurrent = self.encoder.recurrent
-        if self.state is None:
-            zeros = vector.new_zeros(recurrent.layers, 1, recurrent.hidden_size)
-            self.state = tuple(recurrent.first) if len(recurrent.first) else (zeros,) * self.states
-        hidden, self.state = recurrent.step(vector, self.state)
+        hidden, self.state = recurrent.step(vector, self.state or recurrent.first_state(1, vector))
         self.read += 1
         place = self.read - self.encoder.lookahead - 1
         if place < 0:
