@@ -39,9 +39,8 @@ FOLDERS = {
 def test_every_configuration_is_here_or_among_the_commands() -> None:
     shipped = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
     elsewhere = {name for name in shipped if name.endswith(("_cldr", "_digits", "_co2", "_sunspots", "_melodies"))}
-    assert shipped - elsewhere - {"generation_text", "transcription_tones", "transcription_spoken-digits"} == set(
-        FOLDERS
-    )
+    recorded = {name for name in shipped if "_spoken-digits" in name}  # of tables that are written first
+    assert shipped - elsewhere - recorded - {"generation_text", "transcription_tones"} == set(FOLDERS)
 
 
 def shortened(folder: Path, target: Path) -> Path:
