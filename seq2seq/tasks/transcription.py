@@ -26,8 +26,12 @@ from seq2seq.models.recurrent import Stack
 from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.posteriors import Posteriors
 from seq2seq.tasks.token_rows import TokenRows, of_linear
 from seq2seq.tasks.word_stream import WordStream, refuse_whole
+
+UNK_NAME = "<unk>"
+"""How the class of what training lacks is shown."""
 
 UNSUPPORTED = ("groups", "min_length", "prefix", "no_repeat_ngram", "include", "avoid", "temperature", "risk")
 """Settings of decoding that belong to a search token by token."""
@@ -152,6 +156,19 @@ class Transcription(RecurrentTask):
         """What writes words for frames that need not end; pause: steps without a token after which a word is over."""
         refuse_whole(self.encoder.bidirectional, self.centre_rows)
         return WordStream(self.tokenizers, self.reader, self.output, self.unwritable, pause)
+
+    def posteriors(self, batch: Batch) -> list[Posteriors]:
+        with without_gradients():
+            [log_probs] = to_host(self.log_probs(batch))
+        steps = steps_of(batch.source_lengths, self.stacking).clamp(min=1).tolist()
+        names = ["", UNK_NAME, *map(str, self.tokenizers.target.row_names[0][SPECIAL:])]
+        result = []
+        for row, count in zip(log_probs, steps, strict=True):
+            path = row[:count].index_fill(-1, self.unwritable.cpu(), -torch.inf).argmax(-1).tolist()
+            stream = WordStream(self.tokenizers, self.reader, self.output, self.unwritable, count)
+            words = [word for place, number in enumerate(path) for word in stream.written(number, place)]
+            result.append(Posteriors(names, row[:count].exp().numpy(), [*words, *stream.ended()]))
+        return result
 
     def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
         """Of the whole target: its tokens have no probabilities of their own."""
