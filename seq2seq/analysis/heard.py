@@ -54,14 +54,16 @@ def heard(
     rows = [row for row in rows if split.source_lengths(np.array([row]))[0] <= FRAMES]
     if not rows:
         return []
-    hop = None if recorded.sound is None else recorded.sound.hop / recorded.sound.rate
+    sound = recorded.sound
+    hop = None if sound is None else sound.hop / sound.rate
+    begin = 0.0 if sound is None else sound.between(1) - sound.hop / sound.rate
     looks = {} if aligned else dict(zip(rows, posteriors(task, split, rows, device), strict=False))
-    clips = clips_of(recorded.samples(rows), recorded.sound)
+    clips = clips_of(recorded.samples(rows), sound)
     result = []
     for row in rows:
-        one: dict[str, Any] = {"id": row, "hop": hop, "step": task.row_format.frames or 1}
+        one: dict[str, Any] = {"id": row, "hop": hop, "begin": round(begin, 4), "step": task.row_format.frames or 1}
         if aligned:
-            one["segments"] = both_segments(predictions[row], recorded.sound)
+            one["segments"] = both_segments(predictions[row], sound)
         else:
             one["aligned"] = aligned_words(predictions[row])
         if row in looks:

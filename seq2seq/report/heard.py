@@ -17,8 +17,11 @@ from seq2seq.report.network import Texts
 from seq2seq.report.plots import DASHES
 from seq2seq.report.wording import finite, is_number, label, number, parts, shortened
 
-WIDTH, LEFT, HEIGHT = 760, 34, 120
-"""Of a picture, where its x axis begins, and of the frames in it."""
+WIDTH, HEIGHT = 760, 120
+"""Of a picture, and of the frames in it."""
+
+LEFT, LEFT_OF_BARS = 12, 60
+"""Where the x axis begins, without and with names of bars."""
 
 ACROSS = 1000
 """Frames that are drawn at most: more are averaged."""
@@ -81,14 +84,16 @@ def picture(one: Mapping[str, Any], frames: Sequence[Sequence[float]]) -> Markup
     bars = [side for side in ("reference", "prediction") if isinstance(segments, Mapping) and segments.get(side)]
     top = MARGIN if one.get("words") else 6
     bottom = top + HEIGHT
-    x = Scale(0, max(len(frames), 2) * seconds, LEFT, WIDTH - 4)
+    left, begin = LEFT_OF_BARS if bars else LEFT, max(0.0, finite(one.get("begin")) or 0.0)
+    x = Scale(0, len(frames) * seconds + 2 * begin, left, WIDTH - 12)
     drawing = Drawing(WIDTH, bottom + ROW * len(bars) + 34)
-    drawing.add("image", "", x=LEFT, y=top, width=round(x.stop - x.start, 1), height=HEIGHT, preserveAspectRatio="none",
+    width = round(x(begin + len(frames) * seconds) - x(begin), 1)
+    drawing.add("image", "", x=x(begin), y=top, width=width, height=HEIGHT, preserveAspectRatio="none",
                 href=f"data:image/png;base64,{base64.b64encode(png(shades(frames))).decode()}")  # fmt: skip
-    posteriors(drawing, one, x, bottom, seconds)
+    posteriors(drawing, one, x, bottom, begin, seconds)
     for place, side in enumerate(bars):
         bar(drawing, segments[side], x, bottom + ROW * place + 2)
-        drawing.text(LEFT - 4, bottom + ROW * place + 13, side[:4] + ".", "end")
+        drawing.text(left - 5, bottom + ROW * place + 12, side, "end")
     end = bottom + ROW * len(bars) + 3
     for value, name in x.ticks(whole=not hop).items():
         drawing.path(f"M{x(value)} {end}v4", "grid")
@@ -98,19 +103,19 @@ def picture(one: Mapping[str, Any], frames: Sequence[Sequence[float]]) -> Markup
     return drawing.svg("Frames over time", said or f"{len(frames)} frames", "plot")
 
 
-def posteriors(drawing: Drawing, one: Mapping[str, Any], x: Scale, bottom: float, seconds: float) -> None:
+def posteriors(drawing: Drawing, one: Mapping[str, Any], x: Scale, bottom: float, begin: float, seconds: float) -> None:
     """Lines of probability over the frames, and the words above them."""
     step = (finite(one.get("step")) or 1) * seconds
     for index, several in enumerate(parts(one, "posteriors")):
-        shares = [finite(share) or 0.0 for share in several.get("shares") or ()]
-        corners = [
-            f"{x(min((place + 0.5) * step, x.high))} {bottom - HEIGHT * share / 100:.1f}"
-            for place, share in enumerate(shares)
-            if share or any(shares[max(0, place - 1) : place + 2])
-        ]
-        if corners:
-            drawing.path(f"M{'L'.join(corners)}", f"line {colour(index)}",
-                         stroke_dasharray=DASHES[index // 5 % len(DASHES)])  # fmt: skip
+        shape, drawn = "", -2
+        shares = [min(max(finite(share) or 0.0, 0.0), 100.0) for share in several.get("shares") or ()]
+        for place, share in enumerate(shares):
+            if any(shares[max(0, place - 1) : place + 2]):
+                begins = "L" if drawn == place - 1 else "M"
+                shape += f"{begins}{x(min(begin + (place + 0.5) * step, x.high))} {bottom - HEIGHT * share / 100:.1f}"
+                drawn = place
+        if shape:
+            drawing.path(shape, f"line {colour(index)}", stroke_dasharray=DASHES[index // 5 % len(DASHES)])
     names = [str(several.get("name")) for several in parts(one, "posteriors")]
     for place, (start, stop, text) in enumerate(timed(one.get("words"))):
         kind = colour(names.index(text)) if text in names else "ink"

@@ -224,6 +224,7 @@ class StoredHeard(StoredId, total=False):
     """A line of predictions/<split>.heard.jsonl."""
 
     hop: Number
+    begin: Number
     step: Number
     posteriors: list[dict[str, Any]] | None
     words: list[list[Any]] | None
