@@ -14,6 +14,8 @@ import torch
 import seq2seq
 from seq2seq import evaluate, train
 from seq2seq.data.corpora.builtin.tones import Tones
+from seq2seq.data.corpora.recordings import Recordings
+from seq2seq.data.datamodule import DataModule
 from seq2seq.data.sound import samples_in
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
@@ -27,6 +29,7 @@ from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.transcription import UNKNOWN, Transcription, classes_of
 from seq2seq.testing import check_task
+from seq2seq.training.preparation import refuse_perturbed
 from tests import support
 from tests.support import ROOT, fitted, learnt, results_of
 
@@ -228,3 +231,12 @@ def test_the_configuration_without_files_learns(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     train.main(["--config", str(ROOT / "configs/transcription_tones.yaml"), "--run", str(run.path)])
     assert results_of(run)["splits"]["test"]["metrics"]["word_error_rate"]["value"] < 2
+
+
+def test_perturbation_of_bands_is_refused_where_frames_hold_no_bands(task: Transcription) -> None:
+    changed = tiny(task.tokenizers, perturbation=Perturbation(warp=0.1))
+    for settings in ({"coefficients": 13}, {"deltas": 1}):
+        with pytest.raises(InputError, match=r"model\.perturbation.*data\.corpus\.coefficients"):
+            refuse_perturbed(changed, DataModule(Recordings(**settings)))
+        refuse_perturbed(tiny(task.tokenizers, perturbation=Perturbation(0.1)), DataModule(Recordings(**settings)))
+    refuse_perturbed(changed, DataModule(Recordings()))
