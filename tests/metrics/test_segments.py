@@ -19,13 +19,17 @@ def score(prediction: str, reference: str, collar: int) -> float:
         ("n a a a a n b b n", 0, 50),
         ("n n a a a n a a n", 5, 50),
         ("n n n n n n n n n", 5, 0),
-        ("n n a n a n b b n", 2, 80),  # two for one: only one of them counts
+        ("n n a n a n b b n", 2, 80),
     ],
 )
 def test_ends_may_be_wrong_by_the_collar(prediction: str, collar: int, right: float) -> None:
     names = {"n": "none", "a": "dog", "b": "cat"}
     texts = ["\t".join(names[one] for one in text.split()) for text in (prediction, "n n a a a n b b n")]
     assert score(*texts, collar) == pytest.approx(right)
+
+
+def test_a_predicted_segment_counts_once() -> None:
+    assert score("a a a a a none", "a a none a a none", 5) == pytest.approx(200 / 3)
 
 
 def test_labels_have_their_own_scores_and_rows_add_up() -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from seq2seq import predict as predict_command
 from seq2seq import train
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.corpora.builtin.tones import ToneSegments
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.factored import TokenFeatures
+from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.data.tokenizers.spelled import Spelled, shape
 from seq2seq.data.tokenizers.units import Labels, Words
@@ -294,3 +296,10 @@ def test_wrong_settings(source: Tokenizer, target: Tokenizer, settings: dict[str
     tokenizers = learnt(SENTENCES, source, target)
     with pytest.raises(InputError, match=message):
         tiny(tokenizers, **settings)
+
+
+def test_long_rows_of_frames_are_counted_in_steps() -> None:
+    task = tiny(learnt([("1 2\t3 4", "a\tb"), ("5 6", "a")], Vectors(), Labels("\t")))
+    predict_command.refuse_long(task, "\t".join(["1.00 -2.00"] * 20_000))
+    with pytest.raises(InputError, match="100,001 steps"):
+        predict_command.refuse_long(task, "\t".join(["1 2"] * 100_001))
