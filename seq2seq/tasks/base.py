@@ -169,7 +169,10 @@ class Task(nn.Module, Part):
                 raise InputError(f"decoding.{name} is {value!r}, but this {kind} does not search; leave it out")
         if decoding.include or decoding.avoid:
             words.check(decoding, self.tokenizers.target, self.row_format)
-
+        for name in ("lm", "words", "token_bonus"):
+            if (value := getattr(decoding, name)) and not self.is_guided:
+                kind = type(self).__name__
+                raise InputError(f"decoding.{name} is {value!r}, but this is a {kind}, no Transcription; leave it out")
         if decoding.coverage_penalty and not self.attends:
             raise InputError(
                 f"decoding.coverage_penalty is {decoding.coverage_penalty}, but nothing here attends to a source; set "
@@ -189,6 +192,11 @@ class Task(nn.Module, Part):
     @property
     def attends(self) -> bool:
         """Whether the search knows where attention looks."""
+        return False
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether a language model or a word list can guide the search."""
         return False
 
     @property

@@ -26,6 +26,7 @@ from seq2seq.inference import predict_texts, sound_stream
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.ctc import FIRST
 from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.transducer import Transducer
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.transcription import Transcription
 from tests import support
@@ -112,6 +113,20 @@ def test_a_stream_has_the_words_of_the_whole(target: Tokenizer, cell: Any, tmp_p
     assert found.startswith(resumed[: max(1, len(resumed))])
 
 
+@pytest.mark.parametrize("target", [Words(), Characters()], ids=lambda one: type(one).__name__)
+def test_a_transducer_and_a_running_mean_in_a_stream(target: Tokenizer, tmp_path: Path) -> None:
+    task = network(target, alignment=Transducer(6, 8, 1, 8), centre_running=20)
+    with torch.no_grad():
+        task.output.bias[0] += 6  # few tokens for each step
+    expected = whole(task, SAMPLES / 2**15)
+    assert 3 < len(expected.split()) < 200
+    found = streamed(task, BYTES, 997, tmp_path)
+    assert words(found).split() == expected.split()
+    state = tmp_path / "state"
+    resumed = "".join(streamed(task, part, 500, tmp_path, state) for part in (BYTES[:3002], BYTES[3002:]))
+    assert resumed == streamed(task, BYTES, 500, tmp_path, tmp_path / "other")
+
+
 def test_words_come_as_soon_as_declared(tmp_path: Path) -> None:
     task = network(Words())
     one, groups = task.word_stream(17), FrameGroups(SOUND, 3)
@@ -192,6 +207,8 @@ def test_what_cannot_be_streamed_is_refused(tmp_path: Path) -> None:
         network(Words(), encoder=EncoderOptions())
     with pytest.raises(InputError, match=r"decoding\.beam_size"):
         sound_stream.check(Decoding(beam_size=2))
+    with pytest.raises(InputError, match=r"decoding\.words"):
+        sound_stream.check(Decoding(beam_size=1, words="words.txt"))
     with pytest.raises(InputError, match=r"data\.corpus was Npy"):
         sound_stream.frames_of(Npy())
     assert sound_stream.frames_of(Tones()).rate == 4000

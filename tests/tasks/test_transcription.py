@@ -10,6 +10,7 @@ import torch
 
 import seq2seq
 from seq2seq import evaluate, train
+from seq2seq.data.batching.split import refuse_wrong_lengths
 from seq2seq.data.corpora.builtin.tones import Tones
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
@@ -18,6 +19,7 @@ from seq2seq.models.cells import GRU, RNN, Cell, LayerNormLSTM, MinLSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.frames import Masking
 from seq2seq.models.perturbation import Perturbation
+from seq2seq.models.transducer import Transducer
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.decoding_options import Decoding
@@ -43,6 +45,10 @@ ROWS = [
 ]
 
 
+LONG = [*ROWS, (frames(0.5, 0.2), "c b b a")]
+"""One of them has more tokens than steps."""
+
+
 @pytest.fixture(scope="module")
 def task() -> Transcription:
     """A network that knows its rows."""
@@ -58,6 +64,58 @@ def test_contract(cell: Cell) -> None:
     one = isinstance(cell, GRU)
     layers = {"layers": 2, "encoder": EncoderOptions(bidirectional=False)} if one else {}
     check_task(tiny(learnt(ROWS, Vectors(), Characters()), cell=cell, stacking=1, **layers), ROWS)
+
+
+def test_contract_of_a_transducer() -> None:
+    torch.manual_seed(2)
+    tokenizers = learnt(ROWS, Vectors(), Characters())
+    check_task(tiny(tokenizers, alignment=Transducer(4, 5, 1, 6)), ROWS)
+
+
+@pytest.fixture(scope="module")
+def transducer() -> Transcription:
+    """A network that knows its rows, one of which has more tokens than steps."""
+    torch.manual_seed(1)
+    tokenizers = learnt(LONG, Vectors(), Words())
+    return fitted(tiny(tokenizers, alignment=Transducer(8, 12, 1, 12)), batch_of(LONG, tokenizers), 60)
+
+
+def test_a_transducer_writes_several_tokens_at_a_step(transducer: Transcription) -> None:
+    batch = batch_of(LONG, transducer.tokenizers)
+    scores, _ = transducer.score_targets(batch, ())
+    for size in (1, 3):
+        found = transducer.predict(batch, Decoding(beam_size=size))
+        assert [transducer.text(several[0]) for several in found] == [text for _, text in LONG]
+        for several, [score] in zip(found, scores, strict=True):
+            assert several[0].token_scores == pytest.approx([score], abs=1e-4)
+            own = [one.token_scores[0] for one in several]
+            assert own == sorted(own, reverse=True)
+    measured = transducer.predict_and_measure(batch, (), Decoding(beam_size=1))
+    assert float(measured.loss) == pytest.approx(-sum(score for [score] in scores), abs=1e-4)
+    again = unpack_task(pack_task(transducer))
+    assert isinstance(again, Transcription)
+    assert again.alignment is not None
+    again.load_state_dict(transducer.state_dict())
+    assert again.loss(batch).equal(transducer.loss(batch))
+    assert set(transducer.token_rows()) == {"output.weight", "output.bias", "writer.embedding.weight"}
+
+
+def test_stand_ins_of_a_transducer_have_no_loss_and_gradients_of_zero(transducer: Transcription) -> None:
+    batch = batch_of(LONG, transducer.tokenizers)
+    empty = batch._replace(target=batch.target[:, :0], target_lengths=torch.zeros_like(batch.target_lengths))
+    transducer.zero_grad()
+    loss = transducer.loss(empty)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(one.grad is not None and not one.grad.any() for one in transducer.parameters())
+
+
+def test_an_empty_target_is_refused_whatever_the_alignment(transducer: Transcription) -> None:
+    rows = [LONG[0], (LONG[1][0], "")]
+    with pytest.raises(InputError, match="2: the target is empty"):
+        refuse_wrong_lengths(
+            support.split_of(rows, transducer.tokenizers, transducer.row_format), transducer.tokenizers
+        )
 
 
 def test_loss_of_no_row_is_nothing_and_of_labels_that_training_lacks_finite(task: Transcription) -> None:
@@ -122,6 +180,8 @@ def test_perturbation_changes_training_alone_and_leaves_room_for_the_target(task
     ("settings", "message"),
     [
         ({"stacking": 0}, r"model\.stacking"),
+        ({"centre_running": -1}, r"model\.centre_running"),
+        ({"centre_running": 9, "centre_rows": True}, r"model\.centre_rows.*model\.centre_running 9"),
         ({"encoder": EncoderOptions(reverse=True)}, r"model\.encoder\.reverse"),
     ],
 )
