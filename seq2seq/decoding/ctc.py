@@ -31,7 +31,7 @@ def added(one: float, other: float) -> float:
     return high if low == NEVER else high + math.log1p(math.exp(low - high))
 
 
-class Found(NamedTuple):
+class FoundText(NamedTuple):
     """What a search has found."""
 
     prefix: Prefix
@@ -41,7 +41,7 @@ class Found(NamedTuple):
     """What a guide adds to that."""
 
 
-def prefix_beam_search(log_probs: np.ndarray, beam_size: int, guide: Guide | None = None) -> list[Found]:
+def prefix_beam_search(log_probs: np.ndarray, beam_size: int, guide: Guide | None = None) -> list[FoundText]:
     """The `beam_size` best outputs for frames (T, C), best first.
 
     All paths that have written the same are one hypothesis (Graves and Jaitly 2014, alg. 1; Hannun et al. 2014). A
@@ -75,7 +75,8 @@ def prefix_beam_search(log_probs: np.ndarray, beam_size: int, guide: Guide | Non
         beam = dict(sorted(grown.items(), key=lambda item: ranked(item, extras))[:beam_size])
         extras = {prefix: extras[prefix] for prefix in beam}
     ended = [0.0] * len(beam) if guide is None else [float(more[0]) for more in guide(list(beam))]
-    found = [Found(prefix, added(*beam[prefix]), extras[prefix] + end) for prefix, end in zip(beam, ended, strict=True)]
+    pairs = zip(beam.items(), ended, strict=True)
+    found = [FoundText(prefix, added(*scores), extras[prefix] + end) for (prefix, scores), end in pairs]
     return found if guide is None else sorted(found, key=lambda one: (-one.log_prob - one.extra, one.prefix))
 
 

@@ -22,7 +22,7 @@ from seq2seq.models.recurrent import Recurrent, Stack
 from seq2seq.pinned_copy import to_device
 
 
-class Written(NamedTuple):
+class WrittenTokens(NamedTuple):
     """What N hypotheses have written so far, as the network sees it."""
 
     vector: Tensor
@@ -30,15 +30,15 @@ class Written(NamedTuple):
     recurrent: CellState
     """Tensors (L, N, H)."""
 
-    def select(self, rows: Tensor) -> "Written":
+    def select(self, rows: Tensor) -> "WrittenTokens":
         """The given hypotheses (N',)."""
-        return Written(self.vector[rows], tuple(one[:, rows] for one in self.recurrent))
+        return WrittenTokens(self.vector[rows], tuple(one[:, rows] for one in self.recurrent))
 
-    def where(self, kept: Tensor, other: "Written") -> "Written":
+    def where(self, kept: Tensor, other: "WrittenTokens") -> "WrittenTokens":
         """These where kept (N,) is true, others elsewhere."""
         column = kept.unsqueeze(1)
         pairs = zip(self.recurrent, other.recurrent, strict=True)
-        return Written(
+        return WrittenTokens(
             torch.where(column, self.vector, other.vector),
             tuple(torch.where(column, one, another) for one, another in pairs),
         )
@@ -94,16 +94,16 @@ class Transducer(NetworkPart):
         vectors: Tensor = self.from_tokens(self.last_dropout(hidden, noise))
         return vectors
 
-    def first(self, count: int) -> Written:
+    def first(self, count: int) -> WrittenTokens:
         """Of hypotheses that have written nothing."""
         like = self.embedding.weight
         state = self.recurrent.first_state(count, like)
         return self.step(like.new_full((count,), BLANK, dtype=torch.long), state)
 
-    def step(self, classes: Tensor, state: CellState) -> Written:
+    def step(self, classes: Tensor, state: CellState) -> WrittenTokens:
         """After one more class (N,), to states of (L, N, H)."""
         hidden, after = self.recurrent.step(self.embedding(classes), state)
-        return Written(self.from_tokens(hidden), after)
+        return WrittenTokens(self.from_tokens(hidden), after)
 
 
 def class_log_probs(output: nn.Module, frames: Tensor, written: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def guide_of(decoding: Decoding, target: Tokenizer, device: torch.device) -> Gui
     if decoding.lm is None and decoding.words is None and not decoding.token_bonus:
         return None
     model = None if decoding.lm is None else LanguageModel(language_model(decoding.lm, target), target, device)
-    words = None if decoding.words is None else WordList(word_list(decoding.words, target), target)
+    words = None if decoding.words is None else AllowedWords(word_list(decoding.words, target), target)
     return Fusion(decoding, len(target) - SPECIAL + FIRST, model, words)
 
 
@@ -56,7 +56,7 @@ class Fusion:
     """Language model, word list and bonus as one: what each class is worth after a prefix."""
 
     def __init__(
-        self, decoding: Decoding, classes: int, model: "LanguageModel | None", words: "WordList | None"
+        self, decoding: Decoding, classes: int, model: "LanguageModel | None", words: "AllowedWords | None"
     ) -> None:
         """classes: C, the blank and the unknown token among them."""
         self.weight, self.model, self.words = decoding.lm_weight, model, words
@@ -78,7 +78,7 @@ class Fusion:
 # The language model.
 
 
-class Read(NamedTuple):
+class ReadPrefix(NamedTuple):
     """A language model after a prefix."""
 
     log_probs: np.ndarray
@@ -97,7 +97,7 @@ class LanguageModel:
         own = [places[name] for name in target.row_names[0][SPECIAL:]]
         self.ids = torch.tensor([EOS, EOS, *own])
         """(C,) of the model; nothing is ever unknown."""
-        self.known: dict[Prefix, Read] = {}
+        self.known: dict[Prefix, ReadPrefix] = {}
 
     def __call__(self, prefixes: Sequence[Prefix]) -> list[np.ndarray]:
         """(C,) for each prefix."""
@@ -120,7 +120,7 @@ class LanguageModel:
         values = log_probs[:, 0].double().cpu()[:, self.ids].numpy()
         for number, prefix in enumerate(prefixes):
             own = tuple(one[:, number : number + 1] for one in after.recurrent)
-            self.known[prefix] = Read(values[number], own)
+            self.known[prefix] = ReadPrefix(values[number], own)
 
 
 def language_model(run: str, target: Tokenizer) -> Generation:
@@ -151,7 +151,7 @@ def language_model(run: str, target: Tokenizer) -> Generation:
 # The word list.
 
 
-class WordList:
+class AllowedWords:
     """Which classes keep a text within the words of a list."""
 
     def __init__(self, root: Node, target: Tokenizer) -> None:

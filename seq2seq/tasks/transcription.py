@@ -25,7 +25,7 @@ from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.frames import Frames, Masking, steps_of
 from seq2seq.models.perturbation import Perturbation, Perturbed
 from seq2seq.models.recurrent import Stack
-from seq2seq.models.transducer import Transducer, Written, class_log_probs, transducer_losses
+from seq2seq.models.transducer import Transducer, WrittenTokens, class_log_probs, transducer_losses
 from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks import fusion
 from seq2seq.tasks.base import RecurrentTask, Validated
@@ -266,15 +266,15 @@ class Writing(NamedTuple):
     frames: Tensor
     """(B, T, J)."""
 
-    def first(self, count: int) -> Written:
+    def first(self, count: int) -> WrittenTokens:
         """Of hypotheses that have written nothing."""
         return self.writer.first(count)
 
-    def after(self, classes: Tensor, written: Written) -> Written:
+    def after(self, classes: Tensor, written: WrittenTokens) -> WrittenTokens:
         """After one more class (N,)."""
         return self.writer.step(classes, written.recurrent)
 
-    def log_probs(self, rows: Tensor, times: Tensor, written: Written) -> Tensor:
+    def log_probs(self, rows: Tensor, times: Tensor, written: WrittenTokens) -> Tensor:
         """(N, C) in nats for hypotheses of rows (N,) in their steps (N,)."""
         found = class_log_probs(self.output, self.frames[rows, times], written.vector)
         return found.index_fill(-1, self.unwritable, -torch.inf)

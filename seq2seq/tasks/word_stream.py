@@ -16,7 +16,7 @@ from seq2seq.models.cells import CellState
 from seq2seq.models.ctc import BLANK, FIRST
 from seq2seq.models.encoder import Encoder
 from seq2seq.models.frames import Frames, less_running_mean
-from seq2seq.models.transducer import Transducer, Written, class_log_probs
+from seq2seq.models.transducer import Transducer, WrittenTokens, class_log_probs
 
 LONGEST = 100
 """Tokens of a word, after which another one begins."""
@@ -67,7 +67,7 @@ class StepClasses:
         self.count = count
         if self.written is not None:
             vector, *recurrent = (one.to(self.unwritable.device) for one in content["written"])
-            self.written = Written(vector, tuple(recurrent))
+            self.written = WrittenTokens(vector, tuple(recurrent))
 
 
 class WordStream:
