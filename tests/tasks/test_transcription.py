@@ -257,7 +257,8 @@ def test_a_text_that_its_frames_cannot_hold_is_refused_before_training(tmp_path:
 
 
 @pytest.mark.slow
-def test_the_configuration_without_files_learns(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    train.main(["--config", str(ROOT / "configs/transcription_tones.yaml"), "--run", str(run.path)])
+@pytest.mark.parametrize("alignment", ["null", "Transducer"])
+def test_the_configuration_without_files_learns(alignment: str, tmp_path: Path) -> None:
+    run, options = RunDirectory(tmp_path / "run"), ["--model.alignment", alignment]
+    train.main(["--config", str(ROOT / "configs/transcription_tones.yaml"), "--run", str(run.path), *options])
     assert results_of(run)["splits"]["test"]["metrics"]["word_error_rate"]["value"] < 2
