@@ -3,9 +3,10 @@
     python benchmarks/speech.py [--steps 20] [--rounds 5] [--hidden 256] [--json FILE]
 
 `real` is `seq2seq.train.main` on the tones that need no file, with the sizes of spoken digits (an LSTM of 2 x 256, 3
-frames a step); `bare` a loop in plain torch with the same batches, layers, packing, torch's own dropout and CTC, AdamW
-and clipping. Both are processes of one thread that take turns: windows of `--steps` steps, round after round. The
-ratio is that of their rates, 1 for equal ones: the median over pairs of the same step, of all rounds.
+frames a step); `bare` a loop in plain torch with the same batches, layers and first parameters, packing where it reads
+in both directions, torch's own dropout and CTC, AdamW and clipping. Both are processes of one thread that take turns:
+windows of `--steps` steps, round after round. The ratio is that of their rates, 1 for equal ones: the median over pairs
+of the same step, of all rounds, by the processor's seconds and by the clock's.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from training_worker import Pace, real
 
 from seq2seq.cli import command
 from seq2seq.data.batching.batch import Batch
+from seq2seq.models.initial_values import draw
 from seq2seq.tasks.transcription import Transcription, classes_of
 
 CONFIG = """
@@ -60,16 +63,45 @@ class Network(nn.Module):
             bidirectional=both,
         )  # fmt: skip
         self.output = nn.Linear(task.hidden_size, classes)
+        draw(task)
+        with torch.no_grad():  # the same beginning
+            self.map.load_state_dict(task.reader.embedding.projection.map.state_dict())
+            self.output.load_state_dict(task.output.state_dict())
+            for number, cell in enumerate(task.reader.recurrent.stack):
+                for name, value in cell.torch.state_dict().items():
+                    self.recurrent.get_parameter(name.replace("_l0", f"_l{number}")).copy_(value)
 
     def forward(self, batch: Batch) -> Tensor:
         source = functional.pad(batch.source, (0, 0, 0, -batch.source.shape[1] % self.stacking))
         stacked = source.view(len(source), -1, self.stacking * source.shape[2])
         steps = (batch.source_lengths + self.stacking - 1) // self.stacking
         inputs = functional.dropout(self.map(stacked).tanh(), self.share)
-        packed = pack_padded_sequence(inputs, steps, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=inputs.shape[1])
+        if self.recurrent.bidirectional:
+            packed = pack_padded_sequence(inputs, steps, batch_first=True, enforce_sorted=False)
+            states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=inputs.shape[1])
+        else:  # padding comes last, where nothing reads it any more
+            states, _ = self.recurrent(inputs)
         log_probs = self.output(functional.dropout(states, self.share)).log_softmax(-1).transpose(0, 1)
         return functional.ctc_loss(log_probs, classes_of(batch.target), steps, batch.target_lengths, reduction="sum")
+
+
+class BothClocks(Pace):
+    """Tells of each step the seconds of this process's processor too: on a busy machine they say more."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__(answers)
+        self._busy: list[float] = []
+        self._before = time.process_time()
+
+    def stepped(self, tokens: int, loss: Tensor) -> None:
+        self._busy.append(time.process_time() - self._before)
+        super().stepped(tokens, loss)
+        self._before = time.process_time()
+
+    def _answer(self, loss: float) -> None:
+        window = {"seconds": self._seconds, "busy": self._busy, "tokens": self._tokens, "loss": loss}
+        print(json.dumps(window), file=self._answers, flush=True)
+        self._busy = []
 
 
 def bare(arguments: Sequence[str], pace: Pace) -> None:
@@ -78,6 +110,7 @@ def bare(arguments: Sequence[str], pace: Pace) -> None:
     parts = parser.instantiate(command.parse(parser, arguments))
     texts = parts.data.texts("train")
     tokenizers = parts.data.train_tokenizers(texts)
+    torch.manual_seed(parts.seed)
     task = Transcription(tokenizers, **vars(parts.model))
     split = parts.data.encode(texts, tokenizers, "train", task.row_format)
     network, plan = Network(task), parts.data.plan(split, parts.seed)
@@ -98,7 +131,7 @@ def work(kind: str, arguments: Sequence[str]) -> None:
     """A process that waits between windows; its answers go to what was standard output."""
     answers = os.dup(1)
     os.dup2(2, 1)
-    pace = Pace(answers)
+    pace = BothClocks(answers)
     command.run(lambda given: (real if kind == "real" else bare)(given, pace), arguments)
 
 
@@ -136,22 +169,24 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
     arguments = [text for name, value in settings.items() for text in (f"--{name}", str(value).lower())]
     processes: dict[str, subprocess.Popen[str]] = {}
-    pairs: list[list[float]] = []
+    pairs: dict[str, list[list[float]]] = {"seconds": [], "busy": []}
     try:
         for kind in ("bare", "real"):
             processes[kind] = start(kind, [*arguments, "--run", str(folder / kind)], folder / f"{kind}.log")
         for _ in range(options.rounds):
             found = {kind: window(one, each, folder / f"{kind}.log") for kind, one in processes.items()}
             assert found["bare"]["tokens"] == found["real"]["tokens"], "the same batches"
-            seconds = [found[kind]["seconds"][WARM:] for kind in ("bare", "real")]
-            pairs.append([one / other for one, other in zip(*seconds, strict=True)])
+            for clock, own in pairs.items():
+                bare_seconds, real_seconds = (found[kind][clock][WARM:] for kind in ("bare", "real"))
+                own.append([one / other for one, other in zip(bare_seconds, real_seconds, strict=True)])
     finally:
         for process in processes.values():
             process.kill()
             process.wait()
-    rounds = [statistics.median(own) for own in pairs]
-    ratio, losses = statistics.median(one for own in pairs for one in own), [found[kind]["loss"] for kind in processes]
-    return {"ratio": ratio, "rounds": rounds, "losses": losses, "seconds": statistics.median(seconds[1])}
+    ratios = {clock: statistics.median(one for own in each for one in own) for clock, each in pairs.items()}
+    rounds = {clock: [statistics.median(own) for own in each] for clock, each in pairs.items()}
+    taken = statistics.median(found["real"]["busy"][WARM:])
+    return {"ratio": ratios, "rounds": rounds, "losses": [found[kind]["loss"] for kind in processes], "busy": taken}
 
 
 def main() -> None:
@@ -166,9 +201,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options, Path(folder))
-    print(f"rate of real over bare: {found['ratio']:.3f} (rounds {', '.join(f'{one:.3f}' for one in found['rounds'])})")
+    for clock, name in (("busy", "processor"), ("seconds", "clock")):
+        rounds = ", ".join(f"{one:.3f}" for one in found["rounds"][clock])
+        print(f"rate of real over bare, {name}: {found['ratio'][clock]:.3f} (rounds {rounds})")
     losses = " and ".join(f"{one:.4f}" for one in found["losses"])
-    print(f"{1000 * found['seconds']:.0f} ms a step; last losses {losses}")
+    print(f"{1000 * found['busy']:.0f} ms a step; last losses of bare and real {losses}")
     if options.json:
         options.json.write_text(json.dumps(found))
     return None

@@ -129,7 +129,7 @@ class Transcription(RecurrentTask):
     def states(self, batch: Batch) -> Tensor:
         """(B, T, H) of each step of the frames."""
         noise = Noise(batch.seed, batch.row_keys)
-        states = self.reader(batch.source, batch.source_lengths, noise).states
+        states = self.reader.states(batch.source, batch.source_lengths, noise)
         dropped: Tensor = self.last_dropout(states, noise)
         return dropped
 
