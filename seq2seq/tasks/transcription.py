@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.data.batching.batch import Batch, RowFormat
-from seq2seq.data.tokenizers.base import SPECIAL, UNK
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, UNK
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.decoding import ctc, transducer
 from seq2seq.decoding.guide import Prefix
@@ -18,6 +18,7 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.edit_distance import CharacterErrorRate, WordErrorRate
+from seq2seq.models.attention import Attention
 from seq2seq.models.cells import CellState, at_least_32_bits
 from seq2seq.models.ctc import BLANK, FIRST, UNKNOWN, ctc_losses
 from seq2seq.models.dropout import Dropout, Noise
@@ -25,12 +26,13 @@ from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.frames import Frames, Masking, steps_of
 from seq2seq.models.perturbation import Perturbation, Perturbed
 from seq2seq.models.recurrent import Stack
+from seq2seq.models.speller import Speller
 from seq2seq.models.transducer import Transducer, WrittenTokens, class_log_probs, transducer_losses
 from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks import fusion
 from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
-from seq2seq.tasks.token_rows import TokenRows, of_linear
+from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_linear, of_output
 from seq2seq.tasks.word_stream import StepClasses, WordStream, refuse_whole
 
 UNSUPPORTED = ("groups", "min_length", "prefix", "no_repeat_ngram", "include", "avoid", "temperature", "risk")
@@ -50,6 +52,9 @@ class Transcription(RecurrentTask):
         encoder: what the encoder does otherwise.
         alignment: what a step's tokens hang on besides the frames: Transducer for all tokens before them (Graves 2012);
             null for nothing, each step writing at most one token (CTC).
+        attention: of a decoder beside, which knows a text as a whole and ranks what the search has found (joint CTC and
+            attention, Watanabe et al. 2017): Additive and the like; null for none.
+        attention_weight: share of that decoder in the loss and in the score; the rest is that of the alignment.
         stacking: neighbouring frames that become one step of the network.
         lookahead: steps that are read before one writes, with encoder.bidirectional false, for streams.
         masking: what training hides of the frames (SpecAugment, Park et al. 2019).
@@ -65,6 +70,8 @@ class Transcription(RecurrentTask):
 
     encoder: EncoderOptions = EncoderOptions()
     alignment: Transducer | None = None
+    attention: Attention | None = None
+    attention_weight: float = 0.5
     stacking: int = 3
     lookahead: int = 0
     masking: Masking = Masking()
@@ -93,6 +100,10 @@ class Transcription(RecurrentTask):
             self.writer = self.alignment.build(size, classes, Stack.of(self))
             size = self.alignment.joint_size
         self.output = nn.Linear(size, classes)
+        self.speller: Speller | None = None
+        if self.attention is not None:
+            marks, own_stack = (PAD, BOS, EOS), Stack.of(self)
+            self.speller = Speller(self.reader.size, self.embedding_size, own_stack, self.attention, len(target), marks)
         never = target.unwritable[target.unwritable >= SPECIAL] - SPECIAL + FIRST
         self.register_buffer("unwritable", torch.from_numpy(np.append(never, UNKNOWN)), persistent=False)
 
@@ -107,6 +118,7 @@ class Transcription(RecurrentTask):
                 "model.lookahead is for an encoder that reads forwards only; set model.encoder.bidirectional to false, "
                 "or model.lookahead to 0"
             )
+        check_range("model.attention_weight", self.attention_weight, 0, 1)
         check_range("model.centre_running", self.centre_running, 0)
         if self.centre_rows and self.centre_running:
             raise InputError(
@@ -124,6 +136,9 @@ class Transcription(RecurrentTask):
     def token_rows(self) -> dict[str, TokenRows]:
         names = ["blank", UNK, *self.tokenizers.target.row_names[0][SPECIAL:]]
         before = {} if self.writer is None else {"writer.embedding.weight": TokenRows(names)}
+        if self.speller is not None:
+            before |= of_embedding("speller.decoder.embedding", self.speller.decoder.embedding, self.tokenizers.target)
+            before |= of_output("speller.decoder.output.layer", self.tokenizers.target)
         return of_linear("output", names) | before
 
     def states(self, batch: Batch) -> Tensor:
@@ -164,12 +179,27 @@ class Transcription(RecurrentTask):
 
     def losses(self, states: Tensor, batch: Batch) -> Tensor:
         """(B,) minus the log-probability of each target."""
-        classes, lengths = classes_of(batch.target), batch.target_lengths
+        classes, lengths, steps = classes_of(batch.target), batch.target_lengths, self.steps(batch)
+        noise = Noise(batch.seed, batch.row_keys)
         if self.writer is None:
-            return ctc_losses(self.log_probs(states), self.steps(batch), classes, lengths)
-        written = self.writer.written(classes, Noise(batch.seed, batch.row_keys))
-        frames = self.writer.from_frames(states)
-        return transducer_losses(self.output, frames, written, self.steps(batch), classes, lengths)
+            losses = ctc_losses(self.log_probs(states), steps, classes, lengths)
+        else:
+            written, frames = self.writer.written(classes, noise), self.writer.from_frames(states)
+            losses = transducer_losses(self.output, frames, written, steps, classes, lengths)
+        return self.with_attention(losses, states, steps, batch.target, lengths, noise)
+
+    def with_attention(
+        self, losses: Tensor, states: Tensor, steps: Tensor, target: Tensor, lengths: Tensor, noise: Noise | None
+    ) -> Tensor:
+        """Losses (B,) of targets (B, U), ids without ends, with the share of an attention decoder if there is one."""
+        if self.speller is None:
+            return losses
+        spelled = self.speller.losses(states, steps, target, lengths, noise)
+        return (1 - self.attention_weight) * losses.to(spelled.device) + self.attention_weight * spelled
+
+    @property
+    def loss_is_likelihood(self) -> bool:
+        return self.speller is None
 
     @property
     def is_guided(self) -> bool:
@@ -222,15 +252,16 @@ class Transcription(RecurrentTask):
             frames = self.writer.from_frames(states)
             network = Writing(self.writer, self.output, self.unwritable, frames)
             texts = transducer.search(network, steps.tolist(), decoding.beam_size, states.device, guide)
-        scores = iter(self.text_log_probs(frames, steps, texts))
+        scores = iter(self.text_log_probs(frames, states, steps, texts))
         return [ranked([(text, next(scores), extra) for text, extra in several], decoding) for several in texts]
 
     def text_log_probs(
-        self, frames: Tensor, steps: Tensor, texts: Sequence[Sequence[tuple[Prefix, float]]]
+        self, frames: Tensor, states: Tensor, steps: Tensor, texts: Sequence[Sequence[tuple[Prefix, float]]]
     ) -> list[float]:
         """The log-probability of each text of each row, over all its paths, one after the other.
 
-        frames (B, T, C) log-probabilities or, of a transducer, (B, T, J).
+        frames (B, T, C) log-probabilities or, of a transducer, (B, T, J); states (B, T, H). Where there is an attention
+        decoder, the weighted mean of both.
         """
         rows = torch.tensor([row for row, several in enumerate(texts) for _ in several], dtype=torch.long)
         if not len(rows):
@@ -244,6 +275,9 @@ class Transcription(RecurrentTask):
         else:
             written = self.writer.written(padded, None)
             losses = transducer_losses(self.output, frames[own], written, steps[rows], padded, lengths)
+        if self.speller is not None:
+            target, own = (to_device(one, states.device) for one in (padded + SPECIAL - FIRST, rows))
+            losses = self.with_attention(losses, states[own], steps[rows], target, lengths, None)
         result: list[float] = (-losses).tolist()
         return result
 

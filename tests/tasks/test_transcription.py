@@ -1,5 +1,6 @@
 """Transcription: its loss, its predictions, what it refuses, and from a configuration to the report."""
 
+import itertools
 import json
 import math
 from functools import partial
@@ -12,10 +13,13 @@ import seq2seq
 from seq2seq import evaluate, train
 from seq2seq.data.batching.split import refuse_wrong_lengths
 from seq2seq.data.corpora.builtin.tones import Tones
+from seq2seq.data.tokenizers.base import BOS, EOS
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
+from seq2seq.models.attention import Additive
 from seq2seq.models.cells import GRU, RNN, Cell, LayerNormLSTM, MinLSTM
+from seq2seq.models.decoder import SourceMemory, present
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.frames import Masking
@@ -99,6 +103,42 @@ def test_a_transducer_writes_several_tokens_at_a_step(transducer: Transcription)
     again.load_state_dict(transducer.state_dict())
     assert again.loss(batch).equal(transducer.loss(batch))
     assert set(transducer.token_rows()) == {"output.weight", "output.bias", "writer.embedding.weight"}
+
+
+def test_attention_beside_the_alignment_shares_loss_and_score() -> None:
+    torch.manual_seed(2)
+    tokenizers = learnt(ROWS, Vectors(), Words())
+    task = tiny(tokenizers, attention=Additive(), attention_weight=0.3)
+    check_task(task, ROWS)
+    batch, states = batch_of(ROWS, tokenizers), task.states(batch_of(ROWS, tokenizers)).detach()
+    assert task.speller is not None
+    spelled = []
+    for row, (steps, length) in enumerate(zip(task.steps(batch).tolist(), batch.target_lengths.tolist(), strict=True)):
+        ids = [BOS, *batch.target[row, :length].tolist(), EOS]  # token by token, as the definition has it
+        decoder, memory = task.speller.decoder, states[row : row + 1, :steps]
+        seen = present(decoder.attention).memory(memory, torch.zeros(1, steps, dtype=torch.bool))
+        source = SourceMemory(torch.zeros(1, steps, dtype=torch.long), None, None, seen)
+        state, total = decoder.start(decoder.recurrent.first_state(1, memory), source), 0.0
+        for before, after in itertools.pairwise(ids):
+            log_probs, state = decoder.step(torch.tensor([[before]]), state)
+            total -= float(log_probs[0, 0, after].detach())
+        spelled.append(total)
+    alone = tiny(tokenizers)
+    alone.load_state_dict(task.state_dict(), strict=False)
+    expected = 0.7 * alone.losses(states, batch) + 0.3 * torch.tensor(spelled)
+    torch.testing.assert_close(task.losses(states, batch), expected, rtol=1e-5, atol=1e-5)
+    assert not task.loss_is_likelihood
+    scores, _ = task.score_targets(batch, ())
+    torch.testing.assert_close(torch.tensor(scores).squeeze(1), -expected, rtol=1e-5, atol=1e-5)
+    found = task.predict(batch, Decoding(beam_size=3))
+    for number, several in enumerate(found):
+        own = [one.token_scores[0] for one in several]
+        rows = [(ROWS[number][0], task.text(one)) for one in several if one.tokens]
+        known, _ = task.score_targets(batch_of(rows, tokenizers), ())
+        assert own == sorted(own, reverse=True)
+        filled = [one.token_scores[0] for one in several if one.tokens]
+        assert filled == pytest.approx([score for [score] in known], abs=1e-4)
+    assert "speller.decoder.embedding.weight" in task.token_rows()
 
 
 def test_stand_ins_of_a_transducer_have_no_loss_and_gradients_of_zero(transducer: Transcription) -> None:
@@ -195,6 +235,7 @@ def test_perturbation_changes_training_alone_and_leaves_room_for_the_target(task
     ("settings", "message"),
     [
         ({"stacking": 0}, r"model\.stacking"),
+        ({"attention_weight": 1.0}, r"model\.attention_weight is 1\.0"),
         ({"centre_running": -1}, r"model\.centre_running"),
         ({"centre_running": 9, "centre_rows": True}, r"model\.centre_rows.*model\.centre_running 9"),
         ({"encoder": EncoderOptions(reverse=True)}, r"model\.encoder\.reverse"),
