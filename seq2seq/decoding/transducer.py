@@ -15,8 +15,8 @@ from seq2seq.decoding.guide import Guide, Prefix, unguided
 from seq2seq.decoding.hypotheses import without_gradients
 from seq2seq.pinned_copy import to_device, to_host
 
-MOST = 10
-"""Classes that are written for each step that has begun, so that every search ends."""
+SPARE, EACH = 10, 2
+"""Classes that a row may have in any case, and for each step besides."""
 
 W = TypeVar("W", bound="WrittenState")
 
@@ -60,6 +60,11 @@ class Living(NamedTuple):
     """What a guide has added."""
     parent: int
     """The number of the hypothesis that it continues."""
+
+
+def most(time: int) -> int:
+    """Classes that may have been written when the step number `time` ends, so that every search does."""
+    return SPARE + EACH * (time + 1)
 
 
 @without_gradients()
@@ -122,7 +127,7 @@ def advanced(
         own, time = candidates.setdefault(one.row, {}), walked - len(one.prefix)
         ends = time + 1 == steps[one.row]
         into(own, one, number, None, float(frame[0]), float(more[0]) if ends else 0.0, ends)
-        if len(one.prefix) >= MOST * (time + 1):
+        if len(one.prefix) >= most(time):
             continue
         best = 1 + np.argsort(-(frame[1:] + more[1:]), kind="stable")[:beam_size]
         known = (prefix[-1] for prefix in here[one.row] if prefix and prefix[:-1] == one.prefix)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seq2seq.data.tokenizers.base import SPECIAL, Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Separated
-from seq2seq.decoding.transducer import MOST
+from seq2seq.decoding.transducer import most
 from seq2seq.errors import InputError
 from seq2seq.models.cells import CellState
 from seq2seq.models.ctc import BLANK, FIRST
@@ -49,7 +49,7 @@ class StepClasses:
         if self.writer is None or self.written is None:
             return [int(self.output(hidden).index_fill(-1, self.unwritable, -torch.inf).argmax())]
         frames, result = self.writer.from_frames(hidden), list[int]()
-        while self.count < MOST * (place + 1):
+        while self.count < most(place):
             scores = class_log_probs(self.output, frames, self.written.vector)
             best = scores.index_fill(-1, self.unwritable, -torch.inf).argmax(-1)
             if (number := int(best)) == BLANK:

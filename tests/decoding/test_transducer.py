@@ -57,7 +57,7 @@ class Table:
             arriving = [0.0] if time == written == 0 else []
             if time:
                 arriving.append(sums[time - 1, written] + self.of(row, time - 1, text[:written])[0])
-            if written and written - 1 < transducer.MOST * (time + 1):
+            if written and written - 1 < transducer.most(time):
                 before = text[: written - 1]
                 arriving.append(sums[time, written - 1] + self.of(row, time, before)[text[written - 1]])
             sums[time, written] = np.logaddexp.reduce(arriving)
@@ -73,7 +73,7 @@ def texts(longest: int) -> list[Prefix]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_beam_that_holds_all_is_exhaustive(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transducer, "MOST", 1)
+    monkeypatch.setattr(transducer, "most", lambda time: time + 1)
     table = Table(seed)
     found = search(table, STEPS, 400, CPU)
     for row, steps in enumerate(STEPS):
@@ -83,7 +83,7 @@ def test_a_beam_that_holds_all_is_exhaustive(seed: int, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_guide_adds_to_each_token_and_to_the_end(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transducer, "MOST", 1)
+    monkeypatch.setattr(transducer, "most", lambda time: time + 1)
     table, model = Table(seed), Table(seed + 100)
 
     def guide(prefixes: object) -> list[np.ndarray]:
@@ -112,7 +112,7 @@ def test_a_beam_of_one_takes_the_likeliest_at_every_node(seed: int) -> None:
     time, text = 0, list[int]()
     while time < 5:
         best = int(table.of(0, time, tuple(text)).argmax())
-        time, text = (time, [*text, best]) if best and len(text) < transducer.MOST * (time + 1) else (time + 1, text)
+        time, text = (time, [*text, best]) if best and len(text) < transducer.most(time) else (time + 1, text)
     assert found == tuple(text)
     assert len(others) == 1
 

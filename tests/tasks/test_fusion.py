@@ -80,7 +80,7 @@ def found(task: Transcription, decoding: Decoding) -> dict[str, float]:
 def test_a_language_model_is_added_to_every_text(
     settings: dict[str, Any], running: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transducer, "MOST", 1)
+    monkeypatch.setattr(transducer, "most", lambda time: time + 1)
     task, run = network(Words(), **settings), model(tmp_path / "lm.ckpt", Words(), running=running)
     decoding = replace(WIDE, lm=run, lm_weight=0.7, token_bonus=0.3)
     lm = fusion.language_model(run, task.tokenizers.target)
@@ -99,7 +99,7 @@ def test_a_language_model_is_added_to_every_text(
 def test_only_words_of_the_list_are_written(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(transducer, "MOST", 1)
+    monkeypatch.setattr(transducer, "most", lambda time: time + 1)
     task, file = network(Characters(), **settings), tmp_path / "words.txt"
     file.write_text("ab\nb\nxyz\n")
     every, allowed = found(task, WIDE), found(task, replace(WIDE, words=str(file)))
