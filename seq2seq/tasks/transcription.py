@@ -252,6 +252,10 @@ class Transcription(RecurrentTask):
             frames = self.writer.from_frames(states)
             network = Writing(self.writer, self.output, self.unwritable, frames)
             texts = transducer.search(network, steps.tolist(), decoding.beam_size, states.device, guide)
+        if guide is not None:  # which may forbid all that the beam has found, but never the empty text
+            nothing: list[tuple[Prefix, float]] = [((), float(guide([()])[0][0]))]
+            finite = states.isfinite().flatten(1).all(1).tolist()
+            texts = [several or (nothing if real else []) for several, real in zip(texts, finite, strict=True)]
         scores = iter(self.text_log_probs(frames, states, steps, texts))
         return [ranked([(text, next(scores), extra) for text, extra in several], decoding) for several in texts]
 

@@ -116,6 +116,18 @@ def test_only_words_of_the_list_are_written(
         "b", "b b"}  # fmt: skip
 
 
+@pytest.mark.parametrize("settings", [{}, {"alignment": Transducer(3, 4, 1, 5)}], ids=["ctc", "transducer"])
+def test_where_the_beam_has_no_text_of_the_list_there_is_none(settings: dict[str, Any], tmp_path: Path) -> None:
+    task = network(Characters(), **settings)
+    with torch.no_grad():
+        task.output.weight.zero_()
+        task.output.bias.copy_(torch.tensor([0.0, 0, 0, 30, 0]))  # nothing but "a"
+    words = str(write(tmp_path / "words.txt", "aab\n"))
+    [[best]] = task.predict(batch_of(task, ROWS[:1]), Decoding(beam_size=1, words=words))
+    assert task.text(best) in ("", "aab")
+    assert task.predict(batch_of(task, ROWS[:1]), Decoding(beam_size=1))[0][0].tokens[:1] == [5]
+
+
 def write(file: Path, text: str) -> Path:
     file.write_text(text)
     return file
