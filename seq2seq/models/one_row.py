@@ -1,6 +1,6 @@
 """Greedy search for one source on a processor, in numpy over the decoder's own memory.
 
-`log_probabilities` is bound to one source: nothing is kept from one to the next, so the parameters may change.
+`step_of` is bound to one source: nothing is kept from one to the next, so the parameters may change.
 """
 
 from collections.abc import Callable
@@ -71,14 +71,15 @@ def reading(attention: Attention, state: State) -> Product:
 
     def read(query: Array) -> Array:
         scores = keys @ query
-        shares = np.exp(scores - scores.max())
-        return np.asarray((shares / shares.sum()) @ values)
+        shares = np.exp(scores - np.maximum.reduce(scores))
+        shares /= np.add.reduce(shares)
+        return np.asarray(shares @ values)
 
     return read
 
 
-def log_probabilities(decoder: Decoder, state: State) -> Callable[[int], Array]:
-    """The step: the last token to the log-probabilities (V,) in nats of the next; each call moves the state on."""
+def step_of(decoder: Decoder, state: State) -> Callable[[int], Array]:
+    """The step: the last token to the logits (V,) of the next; each call moves the state on."""
     vector = state.source.vector
     always = np.zeros(0, np.float32) if vector is None else array(vector[0])
     layers = [
@@ -101,10 +102,7 @@ def log_probabilities(decoder: Decoder, state: State) -> Callable[[int], Array]:
         features = np.concatenate(seen) if len(seen) > 1 else hidden
         if readout is not None:
             features = np.tanh(readout(features)) if squash else readout(features)
-        logits = output(features)
-        logits -= logits.max()
-        logits -= np.log(np.exp(logits).sum())
-        return logits
+        return output(features)
 
     return step
 
@@ -116,13 +114,15 @@ def greedy_row(
 
     state: of one source; limit: tokens after which the end is forced, with at least `least`; never: are not chosen.
     """
-    step, forbidden, last = log_probabilities(decoder, state), array(never), begin
+    step, forbidden, last = step_of(decoder, state), array(never), begin
     tokens, scores = list[int](), list[float]()
     while last != end:
-        log_probs = step(last)
-        ending = float(log_probs[end])
-        log_probs[forbidden] = -np.inf
-        last = end if len(tokens) + 1 == limit else int(log_probs.argmax())
-        scores.append(max(ending, least) if len(tokens) + 1 == limit else float(log_probs[last]))
+        logits = step(last)
+        logits -= np.maximum.reduce(logits)
+        total = float(np.log(np.add.reduce(np.exp(logits))))
+        ending = float(logits[end]) - total
+        logits[forbidden] = -np.inf
+        last = end if len(tokens) + 1 == limit else int(logits.argmax())
+        scores.append(max(ending, least) if len(tokens) + 1 == limit else float(logits[last]) - total)
         tokens.append(last)
     return tokens, scores

@@ -27,8 +27,12 @@ def computes_in_numpy(like: Tensor) -> bool:
 
 
 def sigmoid(values: Array) -> Array:
-    """Of each number; no exponential that could overflow."""
-    return np.asarray(np.tanh(values * HALF) * HALF + HALF)
+    """Of each number, in place; no exponential that could overflow."""
+    values *= HALF
+    np.tanh(values, values)
+    values *= HALF
+    values += HALF
+    return values
 
 
 class RowCell:
@@ -53,19 +57,36 @@ class RowCell:
 
     def gru(self, of_input: Array) -> Array:
         """Cho et al. 2014, eq. 5 to 8, with torch's reset gate after the product."""
-        size, of_state = self.size, self.by_state @ self.hidden + self.shift
-        gates = sigmoid(of_input[: 2 * size] + of_state[: 2 * size])
-        new = np.tanh(of_input[2 * size :] + gates[:size] * of_state[2 * size :])
-        self.hidden = new + gates[size:] * (self.hidden - new)
-        return self.hidden
+        size = self.size
+        of_state: Array = self.by_state @ self.hidden
+        of_state += self.shift
+        gates, by_reset = of_state[: 2 * size], of_state[2 * size :]
+        gates += of_input[: 2 * size]
+        sigmoid(gates)
+        by_reset *= gates[:size]
+        by_reset += of_input[2 * size :]
+        new = np.tanh(by_reset, by_reset)
+        hidden = self.hidden - new
+        hidden *= gates[size:]
+        hidden += new
+        self.hidden = hidden
+        return hidden
 
     def lstm(self, of_input: Array) -> Array:
         """Gers et al. 2000."""
-        size, sums = self.size, of_input + self.by_state @ self.hidden + self.shift
-        gates, out = sigmoid(sums[: 2 * size]), sigmoid(sums[3 * size :])
-        self.memory = gates[size:] * self.memory + gates[:size] * np.tanh(sums[2 * size : 3 * size])
-        self.hidden = out * np.tanh(self.memory)
-        return self.hidden
+        size = self.size
+        sums: Array = self.by_state @ self.hidden
+        sums += of_input
+        sums += self.shift
+        gates, new, out = sums[: 2 * size], sums[2 * size : 3 * size], sums[3 * size :]
+        sigmoid(gates), sigmoid(out)
+        np.tanh(new, new)
+        new *= gates[:size]
+        self.memory = gates[size:] * self.memory
+        self.memory += new
+        out *= np.tanh(self.memory)
+        self.hidden = out
+        return out
 
     def tanh(self, of_input: Array) -> Array:
         """Elman 1990."""
