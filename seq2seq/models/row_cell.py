@@ -66,7 +66,7 @@ class RowCell:
         by_reset *= gates[:size]
         by_reset += of_input[2 * size :]
         new = np.tanh(by_reset, by_reset)
-        hidden = self.hidden - new
+        hidden: Array = self.hidden - new
         hidden *= gates[size:]
         hidden += new
         self.hidden = hidden
