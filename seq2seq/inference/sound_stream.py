@@ -55,6 +55,11 @@ def frames_of(corpus: Corpus) -> SoundFrames:
             f"--stream makes frames of sound, but data.corpus was {type(corpus).__name__}, whose frames came from "
             "elsewhere; predict whole rows without --stream"
         )
+    if corpus.sound.deltas:
+        raise InputError(
+            f"data.corpus.deltas is {corpus.sound.deltas}: changes over time look at frames that a stream has still to "
+            "bring; train with 0"
+        )
     return corpus.sound
 
 

@@ -31,6 +31,7 @@ from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks import least_risk, length_limits, unknown_words, words
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
+from seq2seq.tasks.posteriors import Posteriors
 from seq2seq.tasks.token_rows import TokenRows
 
 
@@ -259,6 +260,10 @@ class Task(nn.Module, Part):
     def fixed_vector(self, batch: Batch) -> Tensor | None:
         """The vectors (B, H) to which the sources are compressed, for probes; None where there are none."""
         return None
+
+    def posteriors(self, batch: Batch) -> list[Posteriors]:
+        """What the network believes at each step of each row, by tasks that write along their frames; for reports."""
+        return []
 
     # Search.
 

@@ -52,8 +52,8 @@ class Tagging(RecurrentTask):
         words: how spelling becomes part of a word's vector, with data.tokenizer Spelled.
         tagger: how states become labels (Softmax, Crf, AutoregressiveTagger).
         lookahead: tokens that are read before one is labelled, with encoder.bidirectional false, for streams.
-        metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, MacroF1,
-            CalibrationError); null for accuracy and macro-F1.
+        metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, SegmentF1,
+            MacroF1, CalibrationError); null for accuracy and macro-F1.
     """
 
     row_format = RowFormat(source_end=False, target_ends=False, aligned=True, labels=True)

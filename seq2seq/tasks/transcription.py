@@ -32,8 +32,12 @@ from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks import fusion
 from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.posteriors import Posteriors
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_linear, of_output
-from seq2seq.tasks.word_stream import StepClasses, WordStream, refuse_whole
+from seq2seq.tasks.word_stream import HeardWord, StepClasses, WordStream, refuse_whole
+
+UNK_NAME = "<unk>"
+"""How the class of what training lacks is shown."""
 
 UNSUPPORTED = ("groups", "min_length", "prefix", "no_repeat_ngram", "include", "avoid", "temperature", "risk")
 """Settings of decoding that belong to a search token by token."""
@@ -224,6 +228,22 @@ class Transcription(RecurrentTask):
         refuse_whole(self.encoder.bidirectional, self.centre_rows)
         classes = StepClasses(self.output, self.unwritable, self.writer)
         return WordStream(self.tokenizers, self.reader, classes, pause)
+
+    def posteriors(self, batch: Batch) -> list[Posteriors]:
+        names = ["", UNK_NAME, *map(str, self.tokenizers.target.row_names[0][SPECIAL:])]
+        with without_gradients():
+            rows = zip(self.states(batch), self.steps(batch).tolist(), strict=True)
+            return [self.posteriors_of(states[:count], names) for states, count in rows]
+
+    def posteriors_of(self, states: Tensor, names: list[str]) -> Posteriors:
+        """Of one row's steps (T, H), along the best path."""
+        classes = StepClasses(self.output, self.unwritable, self.writer)
+        stream = WordStream(self.tokenizers, self.reader, classes, len(states))
+        shares, words = list[Tensor](), list[HeardWord]()
+        for place, hidden in enumerate(states.split(1)):
+            shares.append(classes.shares(hidden))
+            words += [word for number in classes.of(hidden, place) for word in stream.written(number, place)]
+        return Posteriors(names, torch.stack(shares).float().cpu().numpy(), [*words, *stream.ended()])
 
     def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
         """Of the whole target: its tokens have no probabilities of their own."""

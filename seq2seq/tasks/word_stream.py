@@ -12,7 +12,7 @@ from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Separated
 from seq2seq.decoding.transducer import most
 from seq2seq.errors import InputError
-from seq2seq.models.cells import CellState
+from seq2seq.models.cells import CellState, at_least_32_bits
 from seq2seq.models.ctc import BLANK, FIRST
 from seq2seq.models.encoder import Encoder
 from seq2seq.models.frames import Frames, less_running_mean
@@ -57,6 +57,12 @@ class StepClasses:
             self.written, self.count = self.writer.step(best, self.written.recurrent), self.count + 1
             result += [number, BLANK]
         return result or [BLANK]
+
+    def shares(self, hidden: Tensor) -> Tensor:
+        """(C,) the probability of each class as the first that a step writes, whose state is hidden (1, H)."""
+        if self.writer is None or self.written is None:
+            return at_least_32_bits(self.output(hidden)).softmax(-1)[0]
+        return class_log_probs(self.output, self.writer.from_frames(hidden), self.written.vector).exp()[0]
 
     def content(self) -> dict[str, Any]:
         """All that is needed to resume, as tensors."""

@@ -39,7 +39,7 @@ FOLDERS = {
 
 def test_every_configuration_is_here_or_among_the_commands() -> None:
     shipped = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
-    made = ("_cldr", "_digits", "_co2", "_sunspots", "_melodies", "_tones", "generation_text")
+    made = ("_cldr", "_digits", "_co2", "_sunspots", "_melodies", "_tones", "_shapes", "generation_text")
     elsewhere = {name for name in shipped if name.endswith(made) or "spoken-digits" in name}
     assert shipped - elsewhere == set(FOLDERS)
 

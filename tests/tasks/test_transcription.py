@@ -1,11 +1,14 @@
 """Transcription: its loss, its predictions, what it refuses, and from a configuration to the report."""
 
 import itertools
+import base64
+import io
 import json
 import math
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +17,9 @@ from seq2seq import evaluate, train
 from seq2seq.data.batching.split import refuse_wrong_lengths
 from seq2seq.data.corpora.builtin.tones import Tones
 from seq2seq.data.tokenizers.base import BOS, EOS
+from seq2seq.data.corpora.recordings import Recordings
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.sound import samples_in
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
@@ -30,6 +36,7 @@ from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.transcription import UNKNOWN, Transcription, classes_of
 from seq2seq.testing import check_task
+from seq2seq.training.preparation import refuse_perturbed
 from tests import support
 from tests.support import ROOT, fitted, learnt, results_of
 
@@ -212,6 +219,19 @@ def test_validation_measures_and_a_checkpoint_keeps(task: Transcription) -> None
     assert (again.stacking, again.masking.bands, again.row_format.frames) == (3, 1, 3)
 
 
+def test_posteriors_are_those_of_the_loss_and_words_have_their_times(task: Transcription) -> None:
+    found = task.posteriors(batch_of(ROWS, task.tokenizers))
+    log_probs = task.log_probs(batch_of(ROWS, task.tokenizers))
+    for row, (one, (_, text)) in enumerate(zip(found, ROWS, strict=True)):
+        steps = -(-(ROWS[row][0].count("\t") + 1) // 2)
+        assert one.shares.shape == (steps, len(one.names))
+        np.testing.assert_allclose(one.shares, log_probs[row, :steps].detach().exp().numpy(), atol=1e-6)
+        assert [word.text for word in one.words] == text.split()
+        for word in one.words:
+            assert one.names[int(one.shares[word.first].argmax())] == word.text
+        assert [word.first for word in one.words] == sorted(word.first for word in one.words)
+
+
 def test_masking_changes_training_alone(task: Transcription) -> None:
     batch, masked = batch_of(ROWS, task.tokenizers), tiny(task.tokenizers, masking=Masking(times=3, time_width=3))
     masked.load_state_dict(task.state_dict())
@@ -286,6 +306,16 @@ def test_from_a_configuration_to_the_report(tmp_path: Path, capsys: pytest.Captu
     rate = 100 * (kinds["inserted"] + kinds["deleted"] + kinds["replaced"]) / kinds["words"]
     assert rate == pytest.approx(tested["word_error_rate"]["value"])
     assert all(kind in report for kind in ("inserted", "deleted", "replaced"))
+    heard = [json.loads(line) for line in (run.predictions / "test.heard.jsonl").read_text().splitlines()]
+    assert 4 <= len(heard) <= 10
+    assert report.count('src="data:audio/wav;base64,') == len(heard)
+    assert report.count('href="data:image/png;base64,') == len(heard)
+    for one in heard:
+        [call] = [call for row, call in enumerate(Tones(1, 3, test=8).dialled("test")) if row == one["id"]]
+        samples, rate = samples_in(io.BytesIO(base64.b64decode(one["clip"])), "clip", 4000)
+        assert (len(samples), rate) == (len(call.samples), 4000)
+        assert np.abs(samples - call.samples.clip(-1, 1)).max() < 1e-4
+        assert " ".join(pair[0] for pair in one["aligned"] if pair[0]) == " ".join(map(str, call.digits))
     capsys.readouterr()
     evaluate.main([str(run.path), "--json"])
     assert json.loads(capsys.readouterr().out)["splits"]["test"]["metrics"] == tested
@@ -318,3 +348,12 @@ def test_the_configuration_without_files_learns(alignment: str, tmp_path: Path) 
     run, options = RunDirectory(tmp_path / "run"), ["--model.alignment", alignment]
     train.main(["--config", str(ROOT / "configs/transcription_tones.yaml"), "--run", str(run.path), *options])
     assert results_of(run)["splits"]["test"]["metrics"]["word_error_rate"]["value"] < (2 if alignment == "null" else 4)
+
+
+def test_perturbation_of_bands_is_refused_where_frames_hold_no_bands(task: Transcription) -> None:
+    changed = tiny(task.tokenizers, perturbation=Perturbation(warp=0.1))
+    for settings in ({"coefficients": 13}, {"deltas": 1}):
+        with pytest.raises(InputError, match=r"model\.perturbation.*data\.corpus\.coefficients"):
+            refuse_perturbed(changed, DataModule(Recordings(**settings)))
+        refuse_perturbed(tiny(task.tokenizers, perturbation=Perturbation(0.1)), DataModule(Recordings(**settings)))
+    refuse_perturbed(changed, DataModule(Recordings()))
