@@ -240,7 +240,7 @@ class Transcription(RecurrentTask):
         classes = StepClasses(self.output, self.unwritable, self.writer)
         stream = WordStream(self.tokenizers, self.reader, classes, len(states))
         shares, words = list[Tensor](), list[HeardWord]()
-        for place, hidden in enumerate(states.split(1)):
+        for place, hidden in enumerate(torch.split(states, 1)):
             shares.append(classes.shares(hidden))
             words += [word for number in classes.of(hidden, place) for word in stream.written(number, place)]
         return Posteriors(names, torch.stack(shares).float().cpu().numpy(), [*words, *stream.ended()])

@@ -1,8 +1,8 @@
 """Transcription: its loss, its predictions, what it refuses, and from a configuration to the report."""
 
-import itertools
 import base64
 import io
+import itertools
 import json
 import math
 from functools import partial
@@ -16,10 +16,10 @@ import seq2seq
 from seq2seq import evaluate, train
 from seq2seq.data.batching.split import refuse_wrong_lengths
 from seq2seq.data.corpora.builtin.tones import Tones
-from seq2seq.data.tokenizers.base import BOS, EOS
 from seq2seq.data.corpora.recordings import Recordings
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.sound import samples_in
+from seq2seq.data.tokenizers.base import BOS, EOS
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
