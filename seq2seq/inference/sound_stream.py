@@ -43,6 +43,9 @@ def check(decoding: Decoding) -> None:
         raise InputError(
             f"--stream takes back no word, and decoding.beam_size is {decoding.beam_size}; set --decoding.beam_size 1"
         )
+    for name in ("lm", "words", "token_bonus"):
+        if value := getattr(decoding, name):
+            raise InputError(f"decoding.{name} is {value!r}, which needs a search; leave it out of a --stream")
 
 
 def frames_of(corpus: Corpus) -> SoundFrames:
