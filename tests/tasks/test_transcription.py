@@ -221,7 +221,7 @@ def test_validation_measures_and_a_checkpoint_keeps(task: Transcription) -> None
 
 def test_posteriors_are_those_of_the_loss_and_words_have_their_times(task: Transcription) -> None:
     found = task.posteriors(batch_of(ROWS, task.tokenizers))
-    log_probs = task.log_probs(batch_of(ROWS, task.tokenizers))
+    log_probs = task.log_probs(task.states(batch_of(ROWS, task.tokenizers)))
     for row, (one, (_, text)) in enumerate(zip(found, ROWS, strict=True)):
         steps = -(-(ROWS[row][0].count("\t") + 1) // 2)
         assert one.shares.shape == (steps, len(one.names))
@@ -230,6 +230,15 @@ def test_posteriors_are_those_of_the_loss_and_words_have_their_times(task: Trans
         for word in one.words:
             assert one.names[int(one.shares[word.first].argmax())] == word.text
         assert [word.first for word in one.words] == sorted(word.first for word in one.words)
+
+
+def test_posteriors_of_a_transducer_are_shown_along_its_best_path(task: Transcription) -> None:
+    other = tiny(task.tokenizers, alignment=Transducer(8, 8, 1, 8)).eval()
+    batch = batch_of(ROWS, other.tokenizers)
+    best = [other.text(row[0]) for row in other.predict(batch, Decoding(1))]
+    for one, text in zip(other.posteriors(batch), best, strict=True):
+        assert one.shares.sum(1) == pytest.approx(np.ones(len(one.shares)), abs=1e-5)
+        assert [word.text for word in one.words] == text.split()
 
 
 def test_masking_changes_training_alone(task: Transcription) -> None:
