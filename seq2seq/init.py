@@ -54,7 +54,9 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{output} written; next:")
     print(f"  python -m seq2seq.lint --config {output}")
     print(f"  python -m seq2seq.train --config {output} --run runs/{name}")
-    print(f"  python -m seq2seq.predict runs/{name} < in.txt")
+    series = found.corpus["class_path"] == "Series"
+    given = f"--input {files.train} --output forecasts.csv" if series else "< in.txt"
+    print(f"  python -m seq2seq.predict runs/{name} {given}")
 
 
 def spoken_splits(files: FoundFiles, series: bool) -> dict[str, str]:
