@@ -18,6 +18,7 @@ from seq2seq.cluster.processes import Place, Processes, joined, place
 from seq2seq.data.corpora.corpus import Corpus
 from seq2seq.data.corpora.series import Series
 from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
+from seq2seq.data.tokenizers.units import parted
 from seq2seq.decoding.hypotheses import Hypothesis, TokenChoice
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import (
@@ -40,6 +41,7 @@ from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import remedy
+from seq2seq.tasks.tagging import classes_of
 from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 
@@ -357,7 +359,11 @@ def added_columns(task: Task, hypotheses: Sequence[Hypothesis], config: Namespac
     for rank in range(config.n_best):
         one = hypotheses[rank] if rank < len(hypotheses) else None
         ending = f"_{rank + 1}" if rank else ""
-        added[f"prediction{ending}"] = None if one is None else task.text(one)
+        text = None if one is None else task.text(one)
+        if classes_of(task.tokenizers.target):
+            name, text = (None, None) if text is None else parted(text)
+            added[f"sentence{ending}"] = name
+        added[f"prediction{ending}"] = text
         if config.scores:
             added[f"score{ending}"] = None if one is None else one.score
         if config.token_scores:
