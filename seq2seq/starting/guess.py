@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from itertools import islice
+from collections.abc import Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ from seq2seq.starting.guess_series import of_series, panel
 BIO = re.compile(r"O|[BIESLU]-\S+")
 LABEL = re.compile(r"\d+|__label__\S+|[A-Z]{2,}(:\w+)?")
 """What stands before a text on its line: fastText's labels, numbers, words such as NUM:dist."""
+
+CLASS_NAMES = ("intent", "class", "label", "category", "topic", "sentiment", "domain", "genre")
+"""What a class of a whole sentence is called."""
 
 UNSPACED = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-៿]")
 """Scripts that write no space between words: Japanese, Chinese, Thai, Lao, Burmese, Khmer."""
@@ -33,6 +37,8 @@ def guess(files: FoundFiles, asked: Asked) -> Guess:
     """What the files are for; InputError that names what only the user can know."""
     if files.endings is not None:
         return of_parallel(files, asked)
+    if files.beside:
+        return of_files_beside(files, asked)
     kind = KINDS.get(bare(files.train).suffix.lower()) or kind_of(files.train)
     if kind == "conllu":
         return Guess(
@@ -95,6 +101,54 @@ def of_parallel(files: FoundFiles, asked: Asked) -> Guess:
     return Guess(f"{task.what}, {source} to {target}", corpus, task.settings, [*notes, *task.notes])
 
 
+def of_files_beside(files: FoundFiles, asked: Asked) -> Guess:
+    """Texts in one file, their labels or classes in others."""
+    sides = [Column(file.name, list(islice(lines(file), ROWS))) for file in files.beside["train"]]
+    names = [str(one.name) for one in sides]
+    for option, name in zip(("source", "target"), asked, strict=True):
+        if name is not None and name not in names:
+            raise InputError(f"--{option} {name}: there is no such file, only {', '.join(names)}")
+    others = [one for one in sides if str(one.name) != asked.target]
+    source = next((one for one in sides if one.name == asked.source), None)
+    source = source or max(others, key=lambda one: len({word for text in one.texts for word in text.split()}))
+    rest = [one for one in sides if one is not source and asked.target in (None, one.name)]
+    slots = next((one for one in rest if aligned(source, one)), None)
+    classes = next((one for one in rest if one is not slots and one.few), None)
+    if len(rest) > 1 and (slots is None or classes is None):
+        raise InputError(f"{files.path}: which files are source and target? say --source NAME --target NAME; there are "
+                         f"{', '.join(names)}")  # fmt: skip
+    target = slots or rest[0]
+    chosen = [source, target, *([classes] if slots is not None and classes is not None else [])]
+    task = pair(source, target)
+    places = [names.index(str(one.name)) for one in chosen]
+    pairs = {split: [str(some[place].relative_to(files.path)) for place in places]
+             for split, some in files.beside.items()}  # fmt: skip
+    ends = {"source": str(source.name), "target": str(target.name)}
+    corpus = {"class_path": "Parallel", "init_args": {**ends, "pairs": pairs}}
+    third = f", classes in {chosen[2].name}" if len(chosen) > 2 else ""
+    note = f"texts in {source.name}, targets in {target.name}{third}; others: --source NAME --target NAME"
+    found = joint(Guess(task.what, corpus, task.settings, task.notes), classes if third else None)
+    return found._replace(notes=[note, *task.notes])
+
+
+def joint(task: Guess, classes: Column | None) -> Guess:
+    """Labels of tokens with a class of the sentence beside them."""
+    if classes is None:
+        return task
+    of_labels = task.settings["model"].get("metrics", ["Accuracy"])[:1]
+    model = task.settings["model"] | {"metrics": [*of_labels, "SentenceAccuracy", "ExactMatch"]}
+    what = f"{task.what}, and one of {len(classes.counts)} classes for each sentence"
+    return Guess(what, task.corpus, task.settings | {"model": model},
+                 [*task.notes, f"the class of a sentence is in {classes.name}"])  # fmt: skip
+
+
+def class_beside(table: FileColumns, source: Column, target: Column) -> Column | None:
+    """A column of classes beside texts and the labels of their tokens."""
+    rest = [one for one in table.columns if one not in (source, target) and one.few and not one.lists]
+    named = [one for one in rest if one.lower in CLASS_NAMES]
+    return (named or [one for one in rest if len(rest) == 1] or [None])[0]
+
+
 def of_conll(files: FoundFiles) -> Guess:
     """A token a line."""
     encoding = columns.encoding_of(files.train)
@@ -112,10 +166,23 @@ def of_conll(files: FoundFiles) -> Guess:
     settings: dict[str, Any] = {"source": 2 if numbered and width > 2 else 1, "target": width}
     settings |= {"delimiter": "\t"} if tabs else {}
     settings |= {"comments": "# "} if comments else {}
+    classes = class_in_comments(head)
+    settings |= {"sentence": classes.name} if classes is not None else {}
     settings |= {} if encoding == "utf-8" else {"encoding": encoding}
     bio = all(BIO.fullmatch(label) for label in labels) and "O" in labels
     what = "named entities or other spans, BIO labels" if bio else f"one of {len(labels)} labels for each token"
-    return Guess(what, {"class_path": "Conll", "init_args": settings}, recipes.tagging("\t", bio))
+    return joint(Guess(what, {"class_path": "Conll", "init_args": settings}, recipes.tagging("\t", bio)), classes)
+
+
+def class_in_comments(head: Sequence[str]) -> Column | None:
+    """The classes that comments above sentences hold (`# intent: flight`)."""
+    found: dict[str, list[str]] = {}
+    for line in head:
+        if (match := re.fullmatch(r"#\s*(\w+)\s*[:=]\s*(\S.*)", line)) and match[1].lower() in CLASS_NAMES:
+            found.setdefault(match[1], []).append(match[2].strip())
+    several = [Column(name, values) for name, values in found.items()]
+    sentences = sum(not before.strip() and bool(line.strip()) for before, line in pairwise(["", *head]))
+    return next((one for one in several if one.few and len(one.values) == sentences), None)
 
 
 def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
@@ -133,6 +200,8 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     if timed and not asked.source and not asked.target:
         return of_series(file, table, numbers)
     source, target = sides(file, table, asked)
+    labels = labels_beside(table, source) if target is not None and asked.target is None else None
+    target = labels or target
     if target is None:
         raise InputError(
             f"{file}: {source} is the only column of text; give a file with a second one, or plain text, one line a row"
@@ -140,6 +209,8 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     task = pair(source, target)
     if source.lists or target.lists:
         task = listed(source, target)
+    if labels is not None and (classes := class_beside(table, source, labels)) is not None:
+        task = joint(task, classes)._replace(corpus=task.corpus | {"sentence": classes.name})
     features = features_beside(table, source, target) if not asked.source else None
     if features is not None and task.settings["task"] == "Translation":
         task = Guess("word forms from a word and its features", {}, recipes.inflection())
@@ -151,6 +222,18 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
         del settings["source"], settings["target"]
     notes = [f"source {names}, target {target}; others: --source NAME --target NAME", *task.notes]
     return Guess(task.what, {"class_path": table.corpus, "init_args": settings}, task.settings, notes)
+
+
+def labels_beside(table: FileColumns, source: Column) -> Column | None:
+    """A column with a label for each token of another, where a third one has classes of the texts."""
+    for one in table.columns:
+        if one is source or one.lists is not source.lists or class_beside(table, source, one) is None:
+            continue
+        if one.lists and all(len(a) == len(b) for a, b in zip(source.values, one.values, strict=True)):
+            return one if len({str(label) for value in one.values for label in value}) < 200 else None
+        if not one.lists and aligned(source, one):
+            return one
+    return None
 
 
 def sides(file: Path, table: FileColumns, asked: Asked) -> tuple[Column, Column | None]:

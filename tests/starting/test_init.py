@@ -48,6 +48,11 @@ def entity(word: str) -> str:
     return "B-X" if word == "dog" else "O"
 
 
+def question(row: int, split: str = "train") -> dict[str, str]:
+    words = sentence(row + 1000 * len(split))
+    return {"seq.in": words, "seq.out": " ".join(map(entity, words.split())), "label": ("one way", "return")[row % 2]}
+
+
 def spans(row: int) -> dict[str, Any]:
     words = sentence(row)
     found = [[at, at + 3, "PET"] for at in range(len(words)) if words[at : at + 4] in ("dog ", "cat ")]
@@ -104,6 +109,21 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
     "numbered shops and items": ({"a.csv": table(lambda row: f"{day(row // 6)},{row % 2 + 1},{row % 6 // 2 + 1},{number(row):.2f}", "date,store,item,sales", 900)},
                                  [], "Forecasting", {"columns": "sales", "time": "date", "group": ["store", "item"]}),
     "one column of numbers": ({"a.csv": table(lambda row: f"{number(row):.2f}")}, [], "Forecasting", {"columns": 1}),
+    "slots and intents": ({f"{split}/{name}": table(lambda row, split=split, name=name: question(row, split)[name])
+                           for split in ("train", "dev", "test") for name in ("seq.in", "seq.out", "label")},
+                          [], "Tagging", {"class_path": "Parallel", "pairs": {
+                              split: [f"{folder}/seq.in", f"{folder}/seq.out", f"{folder}/label"]
+                              for split, folder in (("train", "train"), ("validation", "dev"), ("test", "test"))}}),
+    "slots and intents in a table": ({"a.csv": table(lambda row: ",".join(question(row).values()), "utterance,slots,intent")},
+                                     [], "Tagging", {"source": "utterance", "target": "slots", "sentence": "intent"}),
+    "intents in comments": ({"a.conll": table(lambda row: f"# intent: {question(row)['label']}\n{tokens(row, entity)}")},
+                            [], "Tagging", {"class_path": "Conll", "sentence": "intent"}),
+    "labels beside texts": ({"train.text": table(sentence), "train.labels": table(lambda row: "ab"[row % 2])},
+                            [], "Classification", {"pairs": {"train": ["train.text", "train.labels"]}}),
+    "two files without a split": ({"text.txt": table(sentence), "tags.txt": table(lambda row: " ".join(map(entity, sentence(row).split())))},
+                                  [], "Tagging", {"pairs": {"train": ["text.txt", "tags.txt"]}}),
+    "sales with a plan": ({"a.csv": table(lambda row: f"{day(row)},{f'{number(row):.2f}' if row < 290 else ''},{row % 5}", "date,sales,price")},
+                          [], "Forecasting", {"columns": "sales", "future_covariates": "price"}),
     "Japanese": ({"a.tsv": table(lambda row: f"{'赤い犬が家で眠る'[row % 5 :]}{row}\t{sentence(row)}")},
                  [], "Translation", {"class_path": "Tsv"}),
 }  # fmt: skip
@@ -114,6 +134,7 @@ def written(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
     files, options, _, _ = MADE[name]
     (folder / "data").mkdir()
     for file, content in files.items():
+        (folder / "data" / file).parent.mkdir(exist_ok=True)
         (folder / "data" / file).write_bytes(content.encode() if isinstance(content, str) else content)
     monkeypatch.chdir(folder)
     place = Path("data") if len(files) > 1 else Path("data") / next(iter(files))

@@ -1,7 +1,8 @@
 """Covariates of series: what the decoder may know of the future, what only the encoder knows, and files with them."""
 
 import csv
-from functools import partial
+import json
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import seq2seq
-from seq2seq import predict, train
+from seq2seq import evaluate, predict, train
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.corpora.series import Series
 from seq2seq.data.datamodule import DataModule
@@ -186,7 +187,7 @@ def test_what_decides_is_learnt_from_the_covariate(rows: list[tuple[str, str]]) 
         if not known:
             pairs = [("\t".join(step.split()[0] for step in one.split("\t")[:6]), target) for one, target in rows]
         tokenizers = support.learnt(pairs[:80], Vectors(), Vectors())
-        task = support.fitted(tiny(tokenizers, hidden_size=16, relative="none"), batch_of(pairs[:80], tokenizers), 60)
+        task = support.fitted(tiny(tokenizers, hidden_size=16, relative="none"), batch_of(pairs[:80], tokenizers), 40)
         batch = batch_of(pairs[80:], tokenizers)
         texts = [task.text(row[0]) for row in task.eval().predict(batch, task.decoding)]
         predicted = [Prediction(number, source, target, text, 0.0, [], None, None)
@@ -253,6 +254,37 @@ def test_a_future_that_is_not_known_is_refused(run: Path, tmp_path: Path, more: 
     path = sales(tmp_path / "sales.csv", **more)
     with pytest.raises(InputError, match=message):
         predict.main([str(run), "--input", path, "--output", str(tmp_path / "out.csv"), "--device", "cpu"])
+
+
+def test_a_backtest_in_fewer_bits(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seq2seq.inference.precision.lacks_bfloat16", lambda device: False)
+    lowered = []
+    monkeypatch.setattr(Forecasting, "forward", partialmethod(noting, lowered, Forecasting.forward))
+    path = sales(tmp_path / "sales.csv", ahead=0)
+    usual = [str(run), "--data.path", path, "--data.corpus.stride", "3", "--device", "cpu", "--json", "true"]
+    evaluate.main([*usual, "--precision", "bf16", "--output", str(tmp_path / "scored")])
+    assert set(lowered) == {True}
+    results = support.results_of(RunDirectory(tmp_path / "scored"))
+    found = results["splits"]["test"]["forecasts"]
+    assert results["config"]["precision"] == "bf16"
+    assert list(found["horizons"]) == ["1", "3"]
+    assert found["windows"][0]["history"] == [float(step.split()[0]) for step in first_source(tmp_path, found)]
+    with pytest.raises(InputError, match=r"precision int8.*Forecasting"):
+        evaluate.main([*usual, "--precision", "int8"])
+
+
+def noting(self: Forecasting, seen: list[bool], forward: Any, batch: Batch) -> torch.Tensor:
+    """Note whether products are rounded."""
+    seen.append(torch.is_autocast_enabled("cpu"))
+    found: torch.Tensor = forward(self, batch)
+    return found
+
+
+def first_source(folder: Path, found: dict[str, Any]) -> list[str]:
+    """The history of the first window that is drawn."""
+    rows = (folder / "scored" / "predictions" / "test.jsonl").read_text().splitlines()
+    source: str = json.loads(rows[found["windows"][0]["row"]])["source"]
+    return source.split("\t")[:6]
 
 
 def test_an_export_is_refused(tokenizers: Tokenizers) -> None:
