@@ -7,9 +7,9 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seq2seq.data.lines import lines
+from seq2seq.data.lines import as_list, lines
 from seq2seq.errors import InputError
-from seq2seq.starting import columns, recipes
+from seq2seq.starting import columns, recipes, unusable
 from seq2seq.starting.columns import ROWS, SOURCE_NAMES, TARGET_NAMES, Column, FileColumns
 from seq2seq.starting.found_files import KINDS, FoundFiles, bare
 from seq2seq.starting.guess_kind import Guess
@@ -18,6 +18,10 @@ from seq2seq.starting.guess_series import of_series, panel
 BIO = re.compile(r"O|[BIESLU]-\S+")
 LABEL = re.compile(r"\d+|__label__\S+|[A-Z]{2,}(:\w+)?")
 """What stands before a text on its line: fastText's labels, numbers, words such as NUM:dist."""
+
+TOGETHER = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text_a", "text_b"),
+            ("text1", "text2"), ("query", "passage"), ("question", "passage"), ("question", "sentence"))  # fmt: skip
+"""What two texts are called that have one class."""
 
 CLASS_NAMES = ("intent", "class", "label", "category", "topic", "sentiment", "domain", "genre")
 """What a class of a whole sentence is called."""
@@ -57,6 +61,7 @@ def guess(files: FoundFiles, asked: Asked) -> Guess:
         table = columns.of_table(files.train, kind, columns.encoding_of(files.train))
     if not table.columns or not table.columns[0].values:
         raise InputError(f"{files.train} holds no rows")
+    unusable.refuse_few(files.train, len(table.columns[0].values), len(files.splits))
     return of_columns(files.train, table, asked)
 
 
@@ -80,7 +85,10 @@ def kind_of(file: Path) -> str:
         return "label first"
     if len({line.count(",") for line in filled}) == 1 and "," in filled[0]:
         return "csv"
-    return "csv" if all(columns.NUMBER.fullmatch(line) for line in filled[1:]) else "lines"
+    if all(columns.NUMBER.fullmatch(line) for line in filled[1:]):
+        return "csv"
+    unusable.refuse_lines(file, filled)
+    return "lines"
 
 
 def of_parallel(files: FoundFiles, asked: Asked) -> Guess:
@@ -146,7 +154,7 @@ def class_beside(table: FileColumns, source: Column, target: Column) -> Column |
     """A column of classes beside texts and the labels of their tokens."""
     rest = [one for one in table.columns if one not in (source, target) and one.few and not one.lists]
     named = [one for one in rest if one.lower in CLASS_NAMES]
-    return (named or [one for one in rest if len(rest) == 1] or [None])[0]
+    return next(iter(named or (rest if len(rest) == 1 else [])), None)
 
 
 def of_conll(files: FoundFiles) -> Guess:
@@ -194,7 +202,11 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     spans = next((one for one in table.columns if one.spans), None)
     if spans is not None and asked.target in (None, str(spans.name)):
         return of_spans(file, table, spans, asked)
+    unusable.refuse_numbers(file, table.columns)
+    table = with_points(table)
     numbers = [one for one in table.columns if one.numeric and not one.useless]
+    if not numbers and any(one.dated for one in table.columns):  # a series may be constant
+        numbers = [one for one in table.columns if one.numeric and len(one.counts) == 1]
     texts = [one for one in table.columns if not one.numeric and not one.useless and not one.lists]
     timed = numbers and not any(one.lists for one in table.columns) and (not texts or panel(table, texts))
     if timed and not asked.source and not asked.target:
@@ -209,19 +221,45 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     task = pair(source, target)
     if source.lists or target.lists:
         task = listed(source, target)
+    unusable.refuse_target(file, target, task.settings["task"] == "Classification")
     if labels is not None and (classes := class_beside(table, source, labels)) is not None:
         task = joint(task, classes)._replace(corpus=task.corpus | {"sentence": classes.name})
     features = features_beside(table, source, target) if not asked.source else None
     if features is not None and task.settings["task"] == "Translation":
         task = Guess("word forms from a word and its features", {}, recipes.inflection())
         names: Any = [features.name, source.name]
+    elif second := second_text(table, source, task):
+        task = task._replace(settings=task.settings | {"data": task.settings["data"] | recipes.two_texts()})
+        names = [source.name, second.name]
     else:
         names = source.name
     settings = {"source": names, "target": target.name} | table.settings | task.corpus
     if table.corpus == "Tsv" and settings["source"] == 1 and settings["target"] == 2:
         del settings["source"], settings["target"]
     notes = [f"source {names}, target {target}; others: --source NAME --target NAME", *task.notes]
+    read = {str(name) for name in (*as_list(names), target.name, task.corpus.get("sentence"))}
+    left = [str(one.name) for one in texts if str(one.name) not in read]
+    notes += [f"not used: {', '.join(left[:5])}{', ...' * (len(left) > 5)}"] if left else []
+    settings.pop("decimal", None)
     return Guess(task.what, {"class_path": table.corpus, "init_args": settings}, task.settings, notes)
+
+
+def with_points(table: FileColumns) -> FileColumns:
+    """The table with points in numbers that have decimal commas, where commas do not separate columns."""
+    commas = [one for one in table.columns if not one.numeric and one.all_match(columns.COMMA)]
+    if not commas or table.settings.get("delimiter", ",") == ",":
+        return table
+    whole = [Column(one.name, [text.replace(",", ".") for text in one.texts]) if one in commas else one
+             for one in table.columns]  # fmt: skip
+    return FileColumns(table.corpus, table.settings | {"decimal": ","}, whole)
+
+
+def second_text(table: FileColumns, source: Column, task: Guess) -> Column | None:
+    """The other one of two texts that are classified together."""
+    if task.settings["task"] != "Classification":
+        return None
+    wanted = dict(TOGETHER).get(source.lower)
+    return next((one for one in table.columns if one.lower == wanted and not one.useless and not one.lists), None)
 
 
 def labels_beside(table: FileColumns, source: Column) -> Column | None:
@@ -326,6 +364,11 @@ def listed(source: Column, target: Column) -> Guess:
             )
         return Guess("text to text", {"list_separator": " "}, recipes.translation())
     if not source.lists or any(len(one) != len(other) for one, other in zip(source.values, target.values, strict=True)):
+        counts = Counter(str(label) for value in target.values for label in value)
+        if len(counts) <= 200 and 5 * len(counts) <= counts.total():
+            settings = recipes.classification("Words", "\t" if source.lists else " ")
+            settings["model"] |= {"multi_label": True}
+            return Guess(f"any of {len(counts)} classes for each text", {}, settings)
         return Guess("text to text", {"list_separator": " "}, recipes.translation())
     labels = {label for value in target.values for label in value}
     names: dict[str, Any] = {}
@@ -344,7 +387,8 @@ def of_spans(file: Path, table: FileColumns, spans: Column, asked: Asked) -> Gue
     source = named or max(texts, key=lambda one: one.words, default=None)
     if source is None or table.corpus != "Jsonl":
         raise InputError(f"{file}: {spans} holds spans, which are read from JSON lines with a text beside them")
-    settings = {"source": source.name, "target": spans.name}
-    return Guess(
-        "labelled spans of characters", {"class_path": "Spans", "init_args": settings}, recipes.tagging("\t", True)
-    )
+    settings: dict[str, Any] = {"source": source.name, "target": spans.name}
+    task = Guess("labelled spans of characters", {}, recipes.tagging("\t", True))
+    classes = class_beside(table, source, spans)
+    settings |= {"sentence": classes.name} if classes is not None else {}
+    return joint(task, classes)._replace(corpus={"class_path": "Spans", "init_args": settings})

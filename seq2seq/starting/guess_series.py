@@ -72,6 +72,8 @@ def of_series(file: Path, table: FileColumns, numbers: Sequence[Column]) -> Gues
     if sum(counts) > MANY and horizon > 1:
         settings["stride"] = horizon
         notes.append(f"of {sum(counts):,} values, a forecast begins every {horizon} steps (stride)")
+    if dates is not None and "time" not in settings:
+        notes.append(f"the column {dates} is not taken for the time: {why_not(dates)}")
     if "time" not in settings:
         notes.append("rows are taken to be in the order of time, without gaps, and of one series")
     if groups:
@@ -108,6 +110,15 @@ def readable(file: Path, settings: dict[str, Any], dates: Column | None) -> tupl
             except InputError as problem:
                 first = first or problem
     raise first or InputError(f"{file}: no series can be read from it")
+
+
+def why_not(dates: Column) -> str:
+    """What is wrong with times."""
+    try:
+        counted(dates.texts, lambda row: f"row {row + 1}")
+    except InputError as problem:
+        return str(problem)
+    return "rows or times are missing, or there twice"
 
 
 def season_of(dates: Column | None, groups: Sequence[Column]) -> int:

@@ -13,6 +13,9 @@ from seq2seq.data.number_text import text_of_list
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
+MOST_READ = 1 << 28
+"""Bytes of a file that is read whole, to say what is wrong with it."""
+
 
 class Jsonl(Files):
     """One JSON object a line."""
@@ -55,9 +58,7 @@ class Jsonl(Files):
             try:
                 content = json.loads(line)
             except (ValueError, RecursionError) as problem:
-                remedy = "is the line cut off?"
-                if line.strip() == "{":
-                    remedy = "write an object on each line, e.g. with jq -c '.[]', or one array of objects"
+                remedy = rows_inside(file) if number == 1 and line.strip() == "{" else "is the line cut off?"
                 raise InputError(f"{file}:{number}: not JSON ({problem}); {remedy}") from problem
             yield self.row(content, file, number)
 
@@ -77,6 +78,27 @@ class Jsonl(Files):
         if of_sentence is not None:
             target = with_class(of_sentence, target, location)
         return Row(source, target, number, str(file), more_references=more)
+
+
+ON_LINES = "write an object on each line, e.g. with jq -c '.[]', or one array of objects"
+
+
+def rows_inside(file: Path) -> str:
+    """How the rows of a file that is one object come to stand on lines of their own."""
+    if file.stat().st_size > MOST_READ:
+        return ON_LINES
+    try:
+        content = json.loads("\n".join(lines(file)))
+    except (ValueError, RecursionError):
+        return ON_LINES
+    lists = [
+        name
+        for name, value in (content.items() if isinstance(content, dict) else ())
+        if isinstance(value, list) and len(value) > 1 and all(isinstance(one, dict) for one in value)
+    ]
+    if len(lists) == 1 and lists[0].isidentifier():
+        return f"write an object on each line, with jq -c '.{lists[0]}[]' {file.name}"
+    return ON_LINES
 
 
 def items_of_array(file: Path) -> Iterator[tuple[Any, int]]:

@@ -52,6 +52,7 @@ class Series(Corpus):
         gaps: Repair = "refuse",
         fill: Repair = "refuse",
         stride: int = 1,
+        decimal: Literal[".", ","] = ".",
     ) -> None:
         """Which series, and how it is cut.
 
@@ -76,6 +77,7 @@ class Series(Corpus):
                 the value before (previous), values on the line to the next one (linear) or zero.
             fill: the same for empty fields and NaN in rows of the file.
             stride: steps from one forecast to the next: 1 for one at each step, 24 for one a day of hourly values.
+            decimal: what stands before the decimals of a number.
         """
         check_range("data.corpus.history", history, 1)
         check_range("data.corpus.horizon", horizon, 1)
@@ -94,7 +96,7 @@ class Series(Corpus):
         self.past_covariates, self.future_covariates = past_covariates, future_covariates
         self.columns, self.delimiter, self.header, self.encoding = columns, delimiter, header, encoding
         self.time, self.group, self.sort, self.gaps, self.fill = time, group, sort, gaps, fill
-        self.stride = stride
+        self.stride, self.decimal = stride, decimal
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
         several = self.series(path, split == "train")
@@ -146,7 +148,7 @@ class Series(Corpus):
                 raise InputError(f"data.path is {path}; give the file of the series, or data.corpus.name co2")
             form = SeriesFormat(
                 *(self.columns, self.past_covariates, self.future_covariates, self.time, self.group, self.sort),
-                *(self.gaps, self.fill, self.delimiter, self.header, self.encoding),
+                *(self.gaps, self.fill, self.delimiter, self.header, self.encoding, self.decimal),
             )
             return read_series(Path(path), form, warn)
         self.refuse_path(path)

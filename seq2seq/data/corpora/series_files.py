@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -21,6 +22,9 @@ Repair = Literal["refuse", "previous", "linear", "zero"]
 MISSING = {"", "nan", "na", "n/a", "null", "none"}
 """What stands for no value, in small letters."""
 
+COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
+"""A number with a decimal comma."""
+
 FILL = "set data.corpus.fill to previous, linear or zero"
 
 
@@ -38,6 +42,7 @@ class SeriesFormat(NamedTuple):
     delimiter: str
     header: bool
     encoding: str
+    decimal: str
 
 
 class Values(NamedTuple):
@@ -170,7 +175,7 @@ def rows_of(file: Path, form: SeriesFormat) -> tuple[dict[str, GroupRows], list[
         needed = len(columns) if known else widths[2]  # of the last columns
         rows.cells.append(
             ["" if place < len(columns) - needed and missing(fields[index]) else
-             number(fields[index], names[index] if names else "", rows.where(-1), form.fill)
+             number(fields[index], names[index] if names else "", rows.where(-1), form)
              for place, index in enumerate(columns)]
         )  # fmt: skip
         rows.times += [fields[index] for index in time]
@@ -217,17 +222,22 @@ def missing(field: str) -> bool:
     return field.strip().lower() in MISSING
 
 
-def number(field: str, name: str, location: str, fill: Repair) -> str:
+def number(field: str, name: str, location: str, form: SeriesFormat) -> str:
     """A number as it stands in the file; nothing for a missing one."""
     text = " ".join(field.split())
     if missing(text):
-        if fill == "refuse":
+        if form.fill == "refuse":
             raise InputError(f"{location}: a value{f' of {name}' if name else ''} is missing; {FILL}")
         return ""
+    if form.decimal == "," and COMMA.fullmatch(text):
+        text = text.replace(",", ".")
+    elif form.decimal == "," and "." in text:
+        raise InputError(f"{location}: {text!r} has a point, and data.corpus.decimal is a comma; fix the number")
     try:
         parsed(text, 1)
     except InputError as problem:
-        raise InputError(f"{location}: {problem}") from problem
+        remedy = '; for decimal commas set data.corpus.decimal to ","' if COMMA.fullmatch(text) else ""
+        raise InputError(f"{location}: {problem}{remedy}") from problem
     return text
 
 
