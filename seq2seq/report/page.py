@@ -275,5 +275,7 @@ def changed(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key in str(name).split("."):
             inside = part(value, "init_args") if isinstance(value, Mapping) and "class_path" in value else value
             value = inside.get(key) if isinstance(inside, Mapping) else None
+        if isinstance(value, Mapping) and any(str(other).startswith(f"{name}.") for other in names):
+            value = {"class_path": value.get("class_path")}  # its own settings follow
         settings.append((str(name), phrase(value)))
     return settings

@@ -24,20 +24,8 @@ SOURCE_NAMES = (
 )
 TARGET_NAMES = (
     *("target", "tgt", "output", "label", "labels", "class", "category", "sentiment", "intent", "tags", "ner_tags"),
-    *(
-        "pos_tags",
-        "upos",
-        "ner",
-        "summary",
-        "highlights",
-        "title",
-        "subject",
-        "subject_line",
-        "answer",
-        "answers",
-        "response",
-    ),
-    *("translation", "pronunciation", "form", "inflection"),
+    *("pos_tags", "upos", "ner", "summary", "highlights", "title", "subject", "subject_line", "answer", "response"),
+    *("translation", "pronunciation", "form", "inflection", "answers"),
 )
 TIME_NAMES = ("date", "time", "datetime", "timestamp", "day", "month", "year", "ds", "hour")
 NAMES = {*SOURCE_NAMES, *TARGET_NAMES, *TIME_NAMES, "id", "index", "name", "lang", "language", "value"}
