@@ -23,6 +23,7 @@ from seq2seq.exporting.graphs import graph_of
 from seq2seq.metrics.base import Prediction
 from seq2seq.metrics.forecast_errors import MeanAbsoluteScaledError
 from seq2seq.models.attention import Additive
+from seq2seq.report import sparklines
 from seq2seq.runs import checkpoint
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.decoding_options import Decoding
@@ -133,6 +134,12 @@ def test_wrong_tables_are_refused(tmp_path: Path) -> None:
     file.write_text("\n".join(content) + "\n")
     with pytest.raises(InputError, match=r"sales\.csv:31: .*data\.corpus\.fill"):
         list(Series(**SETTINGS).rows("train", str(file)))
+
+
+def test_pictures_are_of_the_series_alone() -> None:
+    text = "\t".join([*(f"{step}.5 | 7 {step % 2}" for step in range(20)), "| 1", "| 0"])
+    assert sparklines.sequence(text) == [[step + 0.5] for step in range(20)]
+    assert "20 steps, with covariates" in sparklines.in_brief(text)
 
 
 def test_scores_look_at_the_series_alone() -> None:
