@@ -201,7 +201,9 @@ def of_table(file: Path, kind: str, encoding: str) -> FileColumns:
     head = list(islice(lines(file, encoding, ends=True), ROWS))
     if kind == "label first":
         pairs = [line.rstrip("\r\n").split(" ", 1) for line in head]
-        settings = {"delimiter": " ", "columns": 2} | ({} if encoding == "utf-8" else {"encoding": encoding})
+        settings: dict[str, Any] = {"delimiter": " ", "columns": 2} | (
+            {} if encoding == "utf-8" else {"encoding": encoding}
+        )
         return FileColumns("Tsv", settings, [Column(index + 1, [pair[index] for pair in pairs]) for index in (0, 1)])
     delimiter, quoted = delimiter_of(head, "\t" if kind == "tsv" else ",")
     rows = list(records(head, delimiter, quoted))
@@ -212,16 +214,11 @@ def of_table(file: Path, kind: str, encoding: str) -> FileColumns:
     body = rows[header:]
     counts = Counter(names)
     names = [name if counts[name] == 1 else number for number, name in enumerate(names, 1)]
-    if header and len(counts) < len(rows[0]):  # columns of one name have numbers instead
-        return FileColumns(
-            "Csv" if quoted else "Tsv",
-            ({} if delimiter == ("," if quoted else "\t") else {"delimiter": delimiter}) | {"header": True}
-            | ({} if encoding == "utf-8" else {"encoding": encoding}),
-            [Column(name, [row[index] for row in body]) for index, name in enumerate(names)],
-        )  # fmt: skip
     default = "," if quoted else "\t"
     settings = {} if delimiter == default else {"delimiter": delimiter}
-    if quoted and not header:
+    if header and len(counts) < len(names):  # columns of one name have numbers instead
+        settings["header"] = True
+    elif quoted and not header:
         settings["header"] = False
     if encoding != "utf-8":
         settings["encoding"] = encoding
