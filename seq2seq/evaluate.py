@@ -19,6 +19,7 @@ from seq2seq import plugins
 from seq2seq.analysis import systems
 from seq2seq.analysis.comparison import comparison
 from seq2seq.analysis.examine import Examined, examine
+from seq2seq.analysis.heard import Recorded
 from seq2seq.analysis.results_files import as_json, publish, without_nan
 from seq2seq.analysis.words import training_counts
 from seq2seq.api.scores import ScoreTable
@@ -262,7 +263,7 @@ def scored_split(name: str, arguments: Sequence[str]) -> ScoredSplit | None:
     if config.report is not None:
         from seq2seq.report import page  # takes a moment to import
 
-        text = page.render(without_nan(scored), without_nan(examined.rows()), examined.alignments)
+        text = page.render(without_nan(scored), without_nan(examined.rows()), examined.alignments, examined.heard)
         write_text(config.report, text)
     return ScoredSplit(config, bounds, task, path, base, scored, examined)
 
@@ -412,6 +413,7 @@ def evaluate(
         decoding,
         device,
         lambda sentences: training_counts(data, rows, aligned, sentences, content=content),
+        Recorded(data.corpus.sound, lambda shown: data.recorded(split, texts, shown)),
     )
     scored = {
         "format": 1,

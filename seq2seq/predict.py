@@ -57,7 +57,7 @@ SHOWN = 5
 """Unknown values that are named."""
 
 LONGEST_WHOLE = 100_000
-"""Characters of the longest line that a task reads whole; others cut sources to data.max_length."""
+"""Characters, or steps of numbers, of the longest line that is read whole; else data.max_length cuts sources."""
 
 
 def parser_for(decoding: Decoding) -> ArgumentParser:
@@ -309,11 +309,13 @@ def refuse_wrong(task: Task, text: str) -> None:
 
 def refuse_long(task: Task, text: str) -> None:
     """Refuse a line that would be read whole, however long it is."""
-    if len(text) <= LONGEST_WHOLE or not (task.row_format.aligned or task.has_no_source):
+    vectors = task.tokenizers.source.width is not None
+    size, unit = (task.tokenizers.source.length(text), "steps") if vectors else (len(text), "characters")
+    if size <= LONGEST_WHOLE or not (task.row_format.aligned or task.has_no_source):
         return
     aligned = " or, where the network reads forwards only, label it with --stream" * task.row_format.aligned
     raise InputError(
-        f"{len(text):,} characters, and {type(task).__name__} reads at most {LONGEST_WHOLE:,} at once; break the line "
+        f"{size:,} {unit}, and {type(task).__name__} reads at most {LONGEST_WHOLE:,} at once; break the line "
         f"into shorter ones{aligned}"
     )
 

@@ -21,6 +21,7 @@ PROGRAMS = {
     "benchmarks/data.py --rows 200 --planned 1000 --multi30k PAIRS": "peak_mb_after_each_tenth",
     "benchmarks/memory.py --cells GRU --tasks Adding --scale 1e-4 --gradients 1e-2 --json x --pictures .": "| adding",
     "benchmarks/train_and_decode.py --path PAIRS --steps 1 --warmup 0 --rounds 1 --repeats 1 --sentences 4": "beam 5",
+    "benchmarks/speech.py --steps 2 --rounds 1 --hidden 16": "rate of real over bare",
     "benchmarks/report.py good bad": "page of the comparison",
     "scripts/house.py": "| floors | ",
     "scripts/same_parameters.py ROOT classification": "equal",

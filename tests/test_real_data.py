@@ -76,7 +76,7 @@ def test_configurations_are_short_and_say_what_they_are() -> None:
 @pytest.mark.data
 def test_every_data_set_has_a_configuration(data_folder: Path) -> None:
     folders = {entry.name for entry in data_folder.iterdir() if entry.is_dir()}
-    recordings = {"spoken-digits"}  # transcription_spoken-digits.yaml reads strings made of them
+    recordings = {"spoken-digits"}  # tables and strings are made of them first
     assert folders - recordings == {expected.folder for expected in CONFIGURATIONS.values()}
 
 
@@ -189,3 +189,18 @@ def test_padding_of_multi30k(data_folder: Path, budget: int, share: float) -> No
     batches = [plan.rows(step) for step in range(len(plan))]
     padded = sum(len(rows) * (source[rows].max() + target[rows].max()) for rows in batches)
     assert 1 - (source.sum() + target.sum()) / padded < share
+
+
+@pytest.mark.data
+def test_single_digits_train_and_score(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("soundfile")
+    monkeypatch.chdir(tmp_path)
+    Path("spoken-digits").mkdir()
+    Path("spoken-digits/recordings").symlink_to(data_folder / "spoken-digits" / "recordings")
+    (tables,) = re.findall(r"```python\n(# digit_tables\.py\n.*?)```", (ROOT / "docs/speech.md").read_text(), re.DOTALL)
+    exec(compile(tables, "digit_tables.py", "exec"), {})
+    assert [len(Path(f"spoken-digits/{split}.tsv").read_text().splitlines()) for split in SPLITS] == [2401, 301, 301]
+    few = ["--data.max_rows", '{"train": 300, "validation": 6, "test": 4}']  # two digits
+    given = ["--config", str(ROOT / "configs/classification_spoken-digits.yaml"), "--data.path", "spoken-digits"]
+    train.main([*given, "--run", "run", *QUICK[:2], *SMALL, *few])
+    assert "accuracy" in json.loads(Path("run/results.json").read_text())["splits"]["test"]["metrics"]

@@ -23,6 +23,9 @@ FREQUENCIES = (0, 1, 2, 5, 10, 100, 1000)
 FIFTHS = ("first fifth", "second fifth", "third fifth", "fourth fifth", "last fifth")
 """Of a sentence, in reading order, whichever side that begins on."""
 
+SPEAKERS = 30
+"""Groups of speakers at most: those with the worst scores."""
+
 Breakdown = dict[str, Any]
 """by, title, axis, metric, unit, what is counted (rows or words) and groups: {"label", "rows", "value", "low", "high"}.
 
@@ -52,6 +55,8 @@ def breakdowns(
     source_units, target_units = units_of_sides(predictions, aligned, sentences)
     matches = match(predictions, target_units, aligned)
     results = [by_length("source", [source_length(row.source) for row in predictions], metric, statistics)]
+    if any(row.speaker for row in predictions):
+        results.append(by_speaker([row.speaker or "unknown" for row in predictions], metric, statistics))
     if not aligned:
         results.append(by_length("target", [target_length(row.reference) for row in predictions], metric, statistics))
     if counts is not None:
@@ -85,6 +90,19 @@ def by_length(side: str, lengths: Sequence[int], metric: Metric, statistics: np.
         "axis": f"length of the {text} (words or steps)",
     }
     return described | rows_grouped(metric, statistics, groups, ranges(LENGTHS))
+
+
+def by_speaker(speakers: Sequence[str], metric: Metric, statistics: np.ndarray) -> Breakdown:
+    """The metric of each speaker, by name; of very many those with the worst scores."""
+    names, groups = np.unique(speakers, return_inverse=True)
+    described: Breakdown = {"by": "speaker", "title": "Speaker", "axis": "speaker"}
+    found = described | rows_grouped(metric, statistics, groups, names.tolist())
+    if len(names) > SPEAKERS:
+        worst = sorted(found["groups"], key=lambda group: metric.rank(group["value"]))[:SPEAKERS]
+        kept = {group["label"] for group in worst}
+        found["groups"] = [group for group in found["groups"] if group["label"] in kept]
+        found["note"] = f"The {SPEAKERS} of {len(names):,} speakers with the worst scores."
+    return found
 
 
 def by_unknown_words(sources: WordList, counts: WordCounts, metric: Metric, statistics: np.ndarray) -> Breakdown:

@@ -10,7 +10,7 @@ from seq2seq.analysis.systems import System
 from seq2seq.configurable import flatten
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import TOLERANCE, Metric, Prediction, settled
-from seq2seq.metrics.significance import Difference, Scored, adjusted, compare, scored
+from seq2seq.metrics.significance import Difference, Scored, adjusted, clustered, compare, scored
 
 LEVEL = 0.05
 """Of significance."""
@@ -31,6 +31,7 @@ def comparison(
     """
     metrics = settled(metrics, [row.references for row in systems[0].outputs[0].rows])
     kept, statistics, notes = measured(systems, metrics, asked_for)
+    speakers = [row.speaker or "" for row in systems[0].outputs[0].rows]
     return {
         "format": 1,
         "split": split,
@@ -41,7 +42,7 @@ def comparison(
             for system, several in zip(systems, dependence(systems, kept[0], statistics[0], split), strict=True)
         ],
         "metrics": [
-            compared(metric, [system.name for system in systems], seeds)
+            compared(metric, [system.name for system in systems], seeds, speakers)
             for metric, seeds in zip(kept, statistics, strict=True)
         ],
         "notes": notes,
@@ -128,11 +129,14 @@ def attention_of(results: Mapping[str, Any]) -> str | bool | None:
     return str(kind["class_path"]).rpartition(".")[2] if isinstance(kind, Mapping) else False
 
 
-def compared(metric: Metric, names: Sequence[str], statistics: Sequence[Seeds]) -> dict[str, Any]:
-    """One metric: the score of every system, and how it differs from the first."""
+def compared(
+    metric: Metric, names: Sequence[str], statistics: Sequence[Seeds], speakers: Sequence[str]
+) -> dict[str, Any]:
+    """One metric: the score of every system, and how it differs from the first; speakers: of each row."""
     base, *others = systems = [scored(metric, seeds) for seeds in statistics]
     differences = [compare(metric, one, base) for one in others]
     p_values = adjusted([one.p_randomised for one in differences])
+    by_speaker = over_speakers(metric, statistics, speakers)
     return {
         "name": metric.name,
         "unit": metric.unit,
@@ -143,9 +147,29 @@ def compared(metric: Metric, names: Sequence[str], statistics: Sequence[Seeds]) 
             {"system": name, "baseline": names[0], **one._asdict(), "p_holm": p_value}
             | {"better": verdict(metric, one, p_value)}
             | counted(metric, other.seeds, base.seeds)
-            for name, one, p_value, other in zip(names[1:], differences, p_values, others, strict=True)
+            | ({"by_speaker": speaker} if speaker else {})
+            for name, one, p_value, other, speaker in zip(
+                names[1:], differences, p_values, others, by_speaker, strict=True
+            )
         ],
     }
+
+
+def over_speakers(metric: Metric, statistics: Sequence[Seeds], speakers: Sequence[str]) -> list[dict[str, Any] | None]:
+    """How each system differs from the first where whole speakers are drawn, which rows of one speaker need.
+
+    None where fewer than two are known.
+    """
+    names, groups = np.unique(speakers, return_inverse=True)
+    if len(names) < 2 or "" in names:
+        return [None] * (len(statistics) - 1)
+    base, *others = [scored(metric, [clustered(one, groups) for one in seeds]) for seeds in statistics]
+    found = [compare(metric, one, base) for one in others]
+    p_values = adjusted([one.p_randomised for one in found])
+    return [
+        {"speakers": len(names), "low": one.low, "high": one.high, "p_randomised": one.p_randomised, "p_holm": p_value}
+        for one, p_value in zip(found, p_values, strict=True)
+    ]
 
 
 def score_of(metric: Metric, system: Scored) -> dict[str, Any]:

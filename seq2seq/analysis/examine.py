@@ -11,11 +11,14 @@ import torch
 from seq2seq.analysis.baselines import forecasts
 from seq2seq.analysis.breakdown import breakdowns
 from seq2seq.analysis.delay import delay
+from seq2seq.analysis.heard import Recorded, heard, written_segments
 from seq2seq.analysis.inspection import inspect
 from seq2seq.analysis.repetition import repetition
 from seq2seq.analysis.words import WordCounts
 from seq2seq.data.batching.split import Split
+from seq2seq.data.segments import segments_of
 from seq2seq.data.tokenizers.base import Tokenizers
+from seq2seq.data.tokenizers.units import Labels
 from seq2seq.metrics.base import Metric, Prediction, settled
 from seq2seq.report.terminal import lined_up
 from seq2seq.report.wording import limit_sentence
@@ -38,16 +41,25 @@ class Examined(NamedTuple):
     """Its name."""
     alignments: list[dict[str, Any]]
     """Of some rows."""
+    heard: list[dict[str, Any]]
+    """Some rows of frames to look at and to listen to."""
+    segments: list[dict[str, Any]]
+    """Of each row, where frames have labels; else nothing."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Predictions with their scores, as they are written."""
-        more = ({"metric": self.metric, self.metric: score} for score in self.scores)
-        return [{**as_line(row), **score} for row, score in zip(self.predictions, more, strict=True)]
+        more = [{"metric": self.metric, self.metric: score} for score in self.scores]
+        segments = self.segments or [{}] * len(more)
+        return [
+            {**as_line(row), **several, **score}
+            for row, several, score in zip(self.predictions, segments, more, strict=True)
+        ]
 
 
 def as_line(row: Prediction) -> dict[str, Any]:
-    """A prediction as it is written; further references only where there are any."""
-    return {name: value for name, value in row._asdict().items() if name != "more_references" or value}
+    """A prediction as it is written; further references and a speaker only where there are any."""
+    optional = ("more_references", "speaker")
+    return {name: value for name, value in row._asdict().items() if name not in optional or value}
 
 
 def examine(
@@ -57,10 +69,12 @@ def examine(
     decoding: Decoding,
     device: torch.device,
     count: Callable[[bool], WordCounts | None],
+    recorded: Recorded,
 ) -> Examined:
     """Score the predictions of a split, then analyse what the scores depend on and what the network does.
 
     count: counts the words of the training rows, where that is possible; its argument: whether targets are sentences.
+    recorded: what the corpus knows of frames.
     """
     metrics = settled(task.metrics, [row.references for row in predictions])
     statistics = {metric.name: metric.statistics(predictions) for metric in metrics}
@@ -98,7 +112,10 @@ def examine(
         "delay": delay(task, split, predictions, decoding),
         **beside_baselines(task, predictions, metrics, statistics),
     }  # fmt: skip
-    return Examined(predictions, results, each, metric.name, seen.alignments or [])
+    listened = heard(task, split, predictions, chosen, recorded, device)
+    labelled = row_format.aligned and source.width is not None
+    segments = [written_segments(row, recorded.sound) for row in predictions] if labelled else []
+    return Examined(predictions, results, each, metric.name, seen.alignments or [], listened, segments)
 
 
 def beside_baselines(
@@ -168,10 +185,19 @@ def shown_row(row: Prediction, score: float, metric: Metric, tokenizers: Tokeniz
 
 
 def readable(row: Mapping[str, Any], tokenizers: Tokenizers) -> dict[str, Any]:
-    """The same row as it is shown: of long sequences of numbers the first ones."""
+    """The same row as it is shown: of long sequences of numbers the first ones, of labels of frames their runs."""
     source, target = tokenizers
     sides = {"source": source, "reference": target, "prediction": target}
-    return {**row, **{name: tokenizer.shown(row[name]) for name, tokenizer in sides.items()}}
+    shown = {name: tokenizer.shown(row[name]) for name, tokenizer in sides.items()}
+    if source.width is not None and isinstance(target, Labels):
+        shown |= {name: in_runs(row[name], target.separator) for name in ("reference", "prediction")}
+    return {**row, **shown}
+
+
+def in_runs(text: str, separator: str) -> str:
+    """Labels, of which neighbours that are equal are written once with their number."""
+    runs = segments_of(text.split(separator), None)
+    return separator.join(f"{label} ×{end - start:g}" if end - start > 1 else label for start, end, label in runs)
 
 
 def example_lines(row: Prediction, tokenizers: Tokenizers) -> str:

@@ -12,11 +12,13 @@ from seq2seq.runs.run_directory import RunDirectory
 
 
 def write_predictions(examined: Examined, folder: Path, split: str) -> None:
-    """predictions/<split>.jsonl, the plain texts beside it for other tools, and where the decoder looked."""
+    """predictions/<split>.jsonl, the plain texts beside it for other tools, and what the page shows of some rows."""
     predictions = examined.predictions
     write_text(folder / f"{split}.jsonl", json_lines(examined.rows()))
     if examined.alignments:
         write_text(folder / f"{split}.alignments.jsonl", json_lines(examined.alignments))
+    if examined.heard:
+        write_text(folder / f"{split}.heard.jsonl", json_lines(examined.heard))
     write_text(folder / f"{split}.prediction.txt", "".join(one_line(row.prediction) + "\n" for row in predictions))
     write_text(folder / f"{split}.reference.txt", "".join(one_line(row.reference) + "\n" for row in predictions))
 

@@ -78,7 +78,7 @@ def prediction_of(content: Mapping[str, Any], row: int) -> Prediction:
     texts = content["source"], content["reference"], content["prediction"]
     score, reference = content.get("score"), content.get("reference_scores")
     more = known(content.get("token_scores") or []), None if reference is None else known(reference)
-    rest = (content.get(name) for name in ("quantiles", "more_references", "at_limit"))
+    rest = (content.get(name) for name in ("quantiles", "more_references", "at_limit", "speaker"))
     return Prediction(row, *texts, math.nan if score is None else score, *more, *rest)
 
 

@@ -134,6 +134,14 @@ class DataModule(Part):
             )
         return texts
 
+    def recorded(self, split: str, texts: Texts, rows: Sequence[int]) -> dict[int, np.ndarray]:
+        """The samples of some rows of a split, where its sources are frames of sound that can be heard."""
+        try:
+            return dict(self.corpus.recorded(split, texts, rows))
+        except InputError as problem:
+            log.warning("no sound for the report: %s", problem)
+            return {}
+
     def remedy(self) -> str:
         """What to do where a split that is held out is empty, or all rows are held out."""
         files = "name files of each split in data.corpus"

@@ -20,7 +20,13 @@ LINE_BITS = 40
 """Bits of a location that hold the line; those above them hold the index of the file."""
 
 SCHEMA = pa.schema(
-    [("source", pa.string()), ("target", pa.string()), ("location", pa.int64()), ("more", pa.list_(pa.string()))]
+    [
+        ("source", pa.string()),
+        ("target", pa.string()),
+        ("location", pa.int64()),
+        ("more", pa.list_(pa.string())),
+        ("speaker", pa.string()),
+    ]
 )
 
 
@@ -40,6 +46,8 @@ class Row(NamedTuple):
     """The number of its corpus in a mixture."""
     more_references: Sequence[str] = ()
     """Further targets that are as good, by which predictions are scored; training learns `target`."""
+    speaker: str = ""
+    """Who speaks, where that is known."""
 
 
 class Origin(NamedTuple):
@@ -69,6 +77,8 @@ class Texts(NamedTuple):
     """Every file that the rows were read from, as it was then."""
     more_references: Sequence[list[str] | None] = ()
     """Of each row the references beside `target`; empty where no row has any."""
+    speakers: Sequence[str] = ()
+    """Of each row who speaks; empty where that is known of none."""
 
     def references(self) -> list[list[str]]:
         """All references of each row."""
@@ -76,12 +86,17 @@ class Texts(NamedTuple):
             return [[text] for text in self.target]
         return [[text, *(more or ())] for text, more in zip(self.target, self.more_references, strict=True)]
 
+    def place(self, row: int) -> tuple[str, int] | None:
+        """The file and the line that a row comes from; None where it was never in a file."""
+        if not len(self.locations):
+            return None
+        file, line = divmod(int(self.locations[row]), 1 << LINE_BITS)
+        return self.files[file], line
+
     def location(self, row: int) -> str:
         """Where a row comes from, as file:line."""
-        if not len(self.locations):
-            return f"row {row + 1}"
-        file, line = divmod(int(self.locations[row]), 1 << LINE_BITS)
-        return f"{self.files[file]}:{line}"
+        place = self.place(row)
+        return f"row {row + 1}" if place is None else f"{place[0]}:{place[1]}"
 
 
 class ArrowColumn(Sequence[T]):
@@ -116,28 +131,31 @@ def tables(rows: Iterable[Row], described: dict[str, object]) -> Iterator[pa.Rec
     """Rows as pieces of a table; `described` gets what belongs to them after the last."""
     content, corpora = hashlib.sha256(), np.zeros(1, dtype=np.int64)
     files: dict[str, int] = {}
-    several = False
+    several = spoken = False
     stream = iter(rows)
     while chunk := list(itertools.islice(stream, CHUNK)):
         if strange := [row for row in chunk if not isinstance(row, Row)]:
             raise InputError(f"a corpus yields Row(source, target, line), not {strange[0]!r:.80}: docs/extending.md")
-        sources, targets, lines, names, numbers, more = zip(*chunk, strict=True)
+        sources, targets, lines, names, numbers, more, speakers = zip(*chunk, strict=True)
         for texts in (sources, targets):
             content.update(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)).tobytes())
             content.update("".join(texts).encode())
         if any(more):
             content.update(json.dumps(more).encode())
             several = True
+        if any(speakers):
+            content.update(json.dumps(speakers).encode())
+            spoken = True
         counts = np.bincount(numbers, minlength=len(corpora))
         counts[: len(corpora)] += corpora
         corpora = counts
         file = np.array([files.setdefault(name, len(files)) for name in names], dtype=np.int64)
         locations = file << LINE_BITS | np.array(lines, dtype=np.int64)
         columns = [pa.array(sources), pa.array(targets), pa.array(locations)]
-        yield pa.record_batch(
-            [*columns, pa.array([list(one) or None for one in more], SCHEMA.field("more").type)], schema=SCHEMA
-        )
-    described |= {"several": several, "content": content.hexdigest(), "corpora": corpora.tolist(), "files": list(files)}
+        references = pa.array([list(one) or None for one in more], SCHEMA.field("more").type)
+        yield pa.record_batch([*columns, references, pa.array(speakers)], schema=SCHEMA)
+    described |= {"several": several, "spoken": spoken, "content": content.hexdigest()}
+    described |= {"corpora": corpora.tolist(), "files": list(files)}
 
 
 def write(rows: Iterable[Row], folder: Path) -> None:
@@ -170,7 +188,8 @@ def texts_of(table: pa.Table, described: dict[str, object]) -> Texts:
     files, corpora = described["files"], described["corpora"]
     if not isinstance(files, list) or not isinstance(corpora, list):
         raise InputError("the description of stored rows is damaged")
-    source, target, locations, more = (table.column(name) for name in SCHEMA.names)
+    source, target, locations, more, speakers = (table.column(name) for name in SCHEMA.names)
     columns = ArrowColumn[str](source), ArrowColumn[str](target)
     texts = Texts(*columns, str(described["content"]), ArrowColumn[int](locations), files, corpora)
-    return texts._replace(more_references=ArrowColumn[list[str] | None](more)) if described["several"] else texts
+    texts = texts._replace(more_references=ArrowColumn[list[str] | None](more)) if described["several"] else texts
+    return texts._replace(speakers=ArrowColumn[str](speakers)) if described["spoken"] else texts

@@ -1,13 +1,16 @@
 """Sound as numbers: samples of a file at one rate, and the energies of its bands over time.
 
 The numbers of a frame are log-mel energies: of 25 ms every 10 ms, through a Hann window, the power spectrum in
-triangles that are equally wide on the mel scale (Davis and Mermelstein 1980), as natural logarithms.
+triangles that are equally wide on the mel scale (Davis and Mermelstein 1980), as natural logarithms. Their cosine
+transform is the mel-frequency cepstrum (MFCC).
 """
 
+import io
 import math
+import wave
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -42,20 +45,30 @@ CROSSINGS = 16
 PASSED = 0.95
 """The share of the lower rate's frequencies that the filter lets through."""
 
+REACH = 2
+"""Frames on each side of one that its change over time is taken from."""
+
 
 def samples_of(path: Path, rate: int, start: float | None = None, end: float | None = None) -> tuple[np.ndarray, int]:
     """The samples (N,) of a sound file from -1 to 1 at `rate` a second, channels averaged, and the file's own rate.
 
     start, end: seconds of a part; None for the whole. Raises InputError for what is no sound.
     """
+    if not path.is_file():
+        raise InputError(f"{path} is missing; check the table and data.path")
+    return samples_in(path, str(path), rate, start, end)
+
+
+def samples_in(
+    sound: Path | BinaryIO, path: str, rate: int, start: float | None = None, end: float | None = None
+) -> tuple[np.ndarray, int]:
+    """The same of an open file; path: what messages call it."""
     try:
         import soundfile
     except (ImportError, OSError) as problem:  # its library may lack, too
         raise InputError(f"sound is read by soundfile ({problem}); pip install soundfile") from problem
-    if not path.is_file():
-        raise InputError(f"{path} is missing; check the table and data.path")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(sound) as file:
             own, length = file.samplerate, file.frames
             first = 0 if start is None else round(start * own)
             last = length if end is None else round(end * own)
@@ -145,7 +158,11 @@ class SoundFrames(NamedTuple):
     rate: int
     """Samples a second."""
     bands: int
-    """Numbers of a frame."""
+    """On the mel scale."""
+    coefficients: int = 0
+    """The first ones of the cepstrum that stand for the bands; 0 for the bands themselves."""
+    deltas: int = 0
+    """How often the change over time of all numbers stands behind them."""
 
     @property
     def window(self) -> int:
@@ -158,9 +175,30 @@ class SoundFrames(NamedTuple):
         return round(HOP * self.rate)
 
     def of(self, samples: np.ndarray) -> np.ndarray:
-        """Samples (N,) to frames (T, bands)."""
-        energies: np.ndarray = np.round(log_mel(samples, self.rate, self.bands), DECIMALS)
-        return energies
+        """Samples (N,) to frames (T, D)."""
+        frames = [log_mel(samples, self.rate, self.bands)]
+        if self.coefficients:
+            frames = [cepstrum(frames[0], self.coefficients)]
+        for _ in range(self.deltas):
+            frames.append(changes(frames[-1]))
+        result: np.ndarray = np.round(np.concatenate(frames, axis=1), DECIMALS)
+        return result
+
+    def middle(self, frame: int) -> float:
+        """The second in the middle of a frame, counted from 0."""
+        return (frame * self.hop + self.window / 2) / self.rate
+
+    def between(self, frame: int) -> float:
+        """The second between the middles of a frame and of the one before it; 0 before the first."""
+        return self.middle(frame) - self.hop / self.rate / 2 if frame else 0.0
+
+    def seconds(self, frames: int) -> float:
+        """Of so many frames."""
+        return ((frames - 1) * self.hop + self.window) / self.rate
+
+    def first_after(self, second: float) -> int:
+        """The first frame whose middle is not before a second."""
+        return math.ceil((second * self.rate - self.window / 2) / self.hop - 1e-9)
 
 
 def log_mel(samples: np.ndarray, rate: int, bands: int) -> np.ndarray:
@@ -172,6 +210,34 @@ def log_mel(samples: np.ndarray, rate: int, bands: int) -> np.ndarray:
     power = torch.fft.rfft(steps, n=size).abs().square()  # (T, size / 2 + 1)
     energies: np.ndarray = (power @ torch.from_numpy(triangles(rate, bands))).clamp(min=FLOOR).log().numpy()
     return energies
+
+
+def cepstrum(energies: np.ndarray, coefficients: int) -> np.ndarray:
+    """Log energies (T, bands) to the first coefficients (T, coefficients) of their orthonormal cosine transform."""
+    bands = energies.shape[1]
+    orders = np.arange(coefficients)
+    waves = np.cos(np.pi / bands * (np.arange(bands)[:, None] + 0.5) * orders)
+    result: np.ndarray = energies @ (waves * np.where(orders, math.sqrt(2 / bands), math.sqrt(1 / bands)))
+    return result
+
+
+def changes(frames: np.ndarray) -> np.ndarray:
+    """Frames (T, D) to their slopes over time (T, D): lines through REACH frames on each side, whose ends repeat."""
+    padded = np.pad(frames, ((REACH, REACH), (0, 0)), mode="edge")
+    steps = range(1, REACH + 1)
+    sums = sum(step * (padded[REACH + step :][: len(frames)] - padded[REACH - step :][: len(frames)]) for step in steps)
+    return np.asarray(sums / (2 * sum(step * step for step in steps)))
+
+
+def wav(samples: np.ndarray, rate: int) -> bytes:
+    """Samples (N,) from -1 to 1 as a WAV of 16 bits."""
+    whole, file = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2"), io.BytesIO()
+    with wave.open(file, "wb") as opened:
+        opened.setnchannels(1)
+        opened.setsampwidth(2)
+        opened.setframerate(rate)
+        opened.writeframes(whole.tobytes())
+    return file.getvalue()
 
 
 def transform_size(rate: int) -> int:

@@ -4,12 +4,15 @@ Classes are numbers from 0, of which 0 is the blank.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-Prefix = tuple[int, ...]
-"""The classes that have been written so far."""
+from seq2seq.decoding.guide import Guide, Prefix
+
+Ends = tuple[float, float]
+"""The log-probability of paths that end with a blank, and of those that end with a class."""
 
 NEVER = -math.inf
 
@@ -28,41 +31,69 @@ def added(one: float, other: float) -> float:
     return high if low == NEVER else high + math.log1p(math.exp(low - high))
 
 
-def prefix_beam_search(log_probs: np.ndarray, beam_size: int) -> list[tuple[Prefix, float]]:
-    """The `beam_size` likeliest outputs for frames (T, C), best first, with their log-probabilities as far as known.
+class FoundText(NamedTuple):
+    """What a search has found."""
 
-    All paths that have written the same are one hypothesis (Graves and Jaitly 2014, alg. 1; Hannun et al. 2014).
+    prefix: Prefix
+    log_prob: float
+    """Of its paths, as far as known."""
+    extra: float = 0.0
+    """What a guide adds to that."""
+
+
+def prefix_beam_search(log_probs: np.ndarray, beam_size: int, guide: Guide | None = None) -> list[FoundText]:
+    """The `beam_size` best outputs for frames (T, C), best first.
+
+    All paths that have written the same are one hypothesis (Graves and Jaitly 2014, alg. 1; Hannun et al. 2014). A
+    guide adds to its log-probability what it has written, and at last how it ends (shallow fusion).
     """
-    beam: dict[Prefix, tuple[float, float]] = {(): (0.0, NEVER)}  # of paths that end with a blank, and with a class
+    beam: dict[Prefix, Ends] = {(): (0.0, NEVER)}
+    extras: dict[Prefix, float] = {(): 0.0}
     # Of further classes a hypothesis has `beam_size` better ones, none of which is its last.
-    likely = np.argsort(-log_probs[:, 1:], axis=-1, kind="stable")[:, : beam_size + 1] + 1
-    for frame, classes in zip(log_probs.tolist(), likely.tolist(), strict=True):
+    likely = best_classes(log_probs, beam_size)
+    for frame, values, classes in zip(log_probs.tolist(), log_probs, likely.tolist(), strict=True):
         known: dict[Prefix, set[int]] = {}  # what leads from one hypothesis to another of the beam, however unlikely
         for prefix in beam:
             if prefix:
                 known.setdefault(prefix[:-1], set()).add(prefix[-1])
-        grown: dict[Prefix, tuple[float, float]] = {}
-        for prefix, (blank, other) in beam.items():
+        worth = [None] * len(beam) if guide is None else guide(list(beam))
+        grown: dict[Prefix, Ends] = {}
+        for (prefix, (blank, other)), more in zip(beam.items(), worth, strict=True):
             total = added(blank, other)
             stays = grown.get(prefix, (NEVER, NEVER))
             repeated = other + frame[prefix[-1]] if prefix else NEVER
             grown[prefix] = (added(stays[0], total + frame[0]), added(stays[1], repeated))
-            for number in {*classes, *known.get(prefix, ())}:
+            best = classes if more is None else best_classes(values + more, beam_size).tolist()
+            for number in {*best, *known.get(prefix, ())}:
+                if more is not None and more[number] == NEVER:
+                    continue
                 longer = (*prefix, number)
+                extras[longer] = extras[prefix] + (0.0 if more is None else float(more[number]))
                 before = blank if prefix and number == prefix[-1] else total
                 ends = grown.get(longer, (NEVER, NEVER))
                 grown[longer] = (ends[0], added(ends[1], before + frame[number]))
-        beam = dict(sorted(grown.items(), key=ranked)[:beam_size])
-    return [(prefix, added(*scores)) for prefix, scores in beam.items()]
+        beam = dict(sorted(grown.items(), key=lambda item: ranked(item, extras))[:beam_size])
+        extras = {prefix: extras[prefix] for prefix in beam}
+    ended = [0.0] * len(beam) if guide is None else [float(more[0]) for more in guide(list(beam))]
+    pairs = zip(beam.items(), ended, strict=True)
+    found = [FoundText(prefix, added(*scores), extras[prefix] + end) for (prefix, scores), end in pairs]
+    return found if guide is None else sorted(found, key=lambda one: (-one.log_prob - one.extra, one.prefix))
 
 
-def ranked(item: tuple[Prefix, tuple[float, float]]) -> tuple[float, Prefix]:
-    """By probability; equal ones by what they have written, so that the order of the sum plays no part."""
-    return -added(*item[1]), item[0]
+def best_classes(values: np.ndarray, beam_size: int) -> np.ndarray:
+    """(..., C) to the best ones but the blank, one more than a beam holds."""
+    best: np.ndarray = np.argsort(-values[..., 1:], axis=-1, kind="stable")[..., : beam_size + 1] + 1
+    return best
 
 
-def search(log_probs: np.ndarray, beam_size: int) -> Sequence[Prefix]:
-    """The outputs for frames (T, C), best first: of a beam of one the best path."""
-    if beam_size == 1:
-        return [best_path(log_probs)]
-    return [prefix for prefix, score in prefix_beam_search(log_probs, beam_size) if score > NEVER]
+def ranked(item: tuple[Prefix, Ends], extras: Mapping[Prefix, float]) -> tuple[float, Prefix]:
+    """By score; equal ones by what they have written, so that the order of the sum plays no part."""
+    return -added(*item[1]) - extras[item[0]], item[0]
+
+
+def search(log_probs: np.ndarray, beam_size: int, guide: Guide | None = None) -> list[tuple[Prefix, float]]:
+    """The outputs for frames (T, C), best first, with what a guide adds; without one a beam of one is the best path."""
+    if beam_size == 1 and guide is None:
+        return [(best_path(log_probs), 0.0)]
+    found = prefix_beam_search(log_probs, beam_size, guide)
+    return [(one.prefix, one.extra) for one in found if one.log_prob + one.extra > NEVER]

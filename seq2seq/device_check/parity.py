@@ -18,6 +18,7 @@ from seq2seq.models.cells import GRU, LSTM, RNN, Cell, LayerNormLSTM, MinGRU, Mi
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.fixed_vector import Bridge, Copy, Learned, Linear, Zeros
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax
+from seq2seq.models.transducer import Transducer
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
 
@@ -48,6 +49,7 @@ def cases(cells: Sequence[type[Cell]] = CELLS) -> Iterator[tuple[str, Case]]:
     for name in ("Tagging", "Classification", "Generation", "Forecasting", "Transcription"):
         for cell in cells:
             yield name, (f"{name.lower()}, all cells", cell.__name__, {"cell": cell()})
+    yield "Transcription", ("transcription, a transducer", "LSTM", {"alignment": Transducer()})
     for tagger in TAGGERS:
         yield "Tagging", ("tagging, all taggers", tagger.__name__, {"tagger": tagger()})
 

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 
 from seq2seq.analysis.examine import examine, example_lines
 from seq2seq.analysis.gradient_flow import memory_of_split
+from seq2seq.analysis.heard import Recorded
 from seq2seq.analysis.results_files import publish
 from seq2seq.analysis.words import training_counts
 from seq2seq.cli import command, inheritance
@@ -116,12 +117,13 @@ def train(job: Job, kind: type[Task], validated: Validated) -> Outcome | None:
 def report(job: Job, learner: "Learner", records: dict[str, Any]) -> dict[str, Any]:
     """Look at the predictions of the scored split; write predictions, results and report."""
     started, task, predictions, split = time.monotonic(), learner.task, learner.predictions, job.parts.score
+    scored = learner.splits[split]
     as_read = "train" in learner.splits and not job.parts.distillation.sequences
     train_texts = learner.splits["train"].texts if as_read else None
     with arithmetic(learner.device, rounded=False, deterministic=job.parts.trainer.deterministic):
         examined = examine(
             task,
-            learner.splits[split],
+            scored,
             predictions,
             task.decoding,
             learner.device,
@@ -129,6 +131,7 @@ def report(job: Job, learner: "Learner", records: dict[str, Any]) -> dict[str, A
                 learner.data, predictions, task.row_format.aligned, sentences,
                 train=train_texts, content=learner.content,
             ),
+            Recorded(learner.data.corpus.sound, lambda rows: learner.data.recorded(split, scored.texts, rows)),
         )  # fmt: skip
     records["timing"]["evaluate"] = round(records["timing"]["evaluate"] + time.monotonic() - started, 2)
     parser = command.training_parser(type(task))

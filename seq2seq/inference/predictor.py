@@ -97,7 +97,8 @@ def with_texts(item: Predicted, texts: Texts) -> Prediction:
     """A prediction with its source and references."""
     row, more = item.row, texts.more_references
     references = (more[row] or None) if len(more) else None
-    return Prediction(row, texts.source[row], texts.target[row], *item[1:6], references, item.at_limit)
+    speaker = (texts.speakers[row] or None) if len(texts.speakers) else None
+    return Prediction(row, texts.source[row], texts.target[row], *item[1:6], references, item.at_limit, speaker)
 
 
 def score(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> dict[str, Score]:

@@ -43,6 +43,9 @@ def check(decoding: Decoding) -> None:
         raise InputError(
             f"--stream takes back no word, and decoding.beam_size is {decoding.beam_size}; set --decoding.beam_size 1"
         )
+    for name in ("lm", "words", "token_bonus"):
+        if value := getattr(decoding, name):
+            raise InputError(f"decoding.{name} is {value!r}, which needs a search; leave it out of a --stream")
 
 
 def frames_of(corpus: Corpus) -> SoundFrames:
@@ -51,6 +54,11 @@ def frames_of(corpus: Corpus) -> SoundFrames:
         raise InputError(
             f"--stream makes frames of sound, but data.corpus was {type(corpus).__name__}, whose frames came from "
             "elsewhere; predict whole rows without --stream"
+        )
+    if corpus.sound.deltas:
+        raise InputError(
+            f"data.corpus.deltas is {corpus.sound.deltas}: changes over time look at frames that a stream has still to "
+            "bring; train with 0"
         )
     return corpus.sound
 

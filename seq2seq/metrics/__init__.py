@@ -12,8 +12,9 @@ from seq2seq.metrics import (
     likelihood,
     morphemes,
     rouge,
+    segments,
     spans,
 )
 
 __all__ = ["accuracy", "bleu", "calibration", "edit_distance", "forecast_errors", "likelihood", "morphemes"]
-__all__ += ["rouge", "spans"]
+__all__ += ["rouge", "segments", "spans"]

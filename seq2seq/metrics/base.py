@@ -42,6 +42,8 @@ class Prediction(NamedTuple):
     """Further references of the row, beside `reference`; None for none."""
     at_limit: bool | None = None
     """Whether it is as long as the limit of length lets it be, by tasks that have one."""
+    speaker: str | None = None
+    """Who speaks, where that is known."""
 
     @property
     def references(self) -> list[str]:

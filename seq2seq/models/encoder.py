@@ -15,6 +15,9 @@ from seq2seq.models.embedding import Reader
 from seq2seq.models.fixed_vector import Last, Pooling
 from seq2seq.models.recurrent import Recurrent, Stack
 
+PADDED = 0.2
+"""Share of padding up to which it costs less to read it than to tell rows apart."""
+
 
 @dataclass(frozen=True)
 class EncoderOptions(Settings):
@@ -71,15 +74,34 @@ class Encoder(nn.Module):
         self.recurrent = Recurrent(stack, width, options.bidirectional, learned)
         self.pool = (options.pooling or Last()).build(self.size)
 
+    def states(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Tensor:
+        """The states (B, S, H) alone; those after the end of a row mean nothing."""
+        vectors, lengths = cast(Reader, self.embedding).read(source, lengths, noise)
+        padded = len(vectors) * vectors.shape[1] - int(lengths.sum())
+        if self.recurrent.directions > 1 or self.reverse or padded > PADDED * vectors.shape[1] * len(vectors):
+            return self.encoding(vectors, lengths, noise).states
+        # What reads forwards meets padding after all else, so that rows need not be told apart.
+        inputs = self.inputs(vectors, ~inside(lengths.clamp(min=1), vectors), noise)
+        states, _ = self.recurrent(inputs, noise=noise)
+        return states[:, self.lookahead :]  # type: ignore[no-any-return]
+
     def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Encoding:
         """Sources as the embedding reads them, lengths (B,) on the CPU."""
-        vectors, lengths = cast(Reader, self.embedding).read(source, lengths, noise)
+        return self.encoding(*cast(Reader, self.embedding).read(source, lengths, noise), noise)
+
+    def inputs(self, vectors: Tensor, padding: Tensor, noise: Noise | None) -> Tensor:
+        """What the recurrence reads, (B, S + lookahead, E); padding (B, S)."""
+        inputs: Tensor = self.dropout(vectors, noise)
+        if self.lookahead:  # zeros follow the end of a row
+            inputs = functional.pad(inputs.masked_fill(padding.unsqueeze(-1), 0), (0, 0, 0, self.lookahead))
+        return inputs
+
+    def encoding(self, vectors: Tensor, lengths: Tensor, noise: Noise | None) -> Encoding:
+        """Of vectors (B, S, E)."""
         if self.reverse:
             vectors = turned(vectors, lengths)
         padding = ~inside(lengths.clamp(min=1), vectors)
-        inputs = self.dropout(vectors, noise)  # (B, S, E)
-        if self.lookahead:  # zeros follow the end of a row
-            inputs = functional.pad(inputs.masked_fill(padding.unsqueeze(-1), 0), (0, 0, 0, self.lookahead))
+        inputs = self.inputs(vectors, padding, noise)
         read = (lengths + self.lookahead).clamp(min=1)  # of an empty row one step of zeros is read
         states, after = self.recurrent(inputs, lengths=read, noise=noise)
         states = states[:, self.lookahead :]

@@ -65,16 +65,29 @@ def covered(widths: Tensor, starts: Tensor, most: int, lengths: Tensor, size: in
 class Frames(nn.Module):
     """Vectors (B, S, D) to (B, ceil(S / stacking), size): neighbours side by side, through a linear map and tanh."""
 
-    def __init__(self, width: int, size: int, stacking: int, masking: Masking, centred: bool = False) -> None:
-        """width: numbers of a frame, D; stacking: frames that become one vector; centred: each row has the mean 0."""
+    def __init__(
+        self, width: int, size: int, stacking: int, masking: Masking, centred: bool = False, running: int = 0
+    ) -> None:
+        """width: numbers of a frame, D; stacking: frames that become one vector.
+
+        centred: each row has the mean 0; running: as in `less_running_mean`, 0 for none.
+        """
         super().__init__()
         self.projection, self.size = Projection(width * stacking, size), size
-        self.stacking, self.masking, self.centred = stacking, masking, centred
+        self.stacking, self.masking, self.centred, self.running = stacking, masking, centred, running
 
     def read(self, source: Tensor, lengths: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
         """What an encoder reads, and how many there are of each row, on the CPU. Zeros fill the last one up."""
         if self.centred:
             source = centred(source, lengths)
+        if self.running:
+            real = inside(lengths, source).unsqueeze(-1)
+            source, _ = less_running_mean(source, self.running, source.new_zeros(len(source), source.shape[2]), 0)
+            source = source * real
+        return self.read_centred(source, lengths, noise)
+
+    def read_centred(self, source: Tensor, lengths: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
+        """The same of frames that have lost their mean."""
         if self.training and noise is not None and (self.masking.bands or self.masking.times):
             source = self.masking.hide(source, lengths, noise)
         missing = -source.shape[1] % self.stacking
@@ -87,6 +100,16 @@ def centred(source: Tensor, lengths: Tensor) -> Tensor:
     real = inside(lengths, source).unsqueeze(-1)
     count = to_device(lengths.clamp(min=1), source.device).view(-1, 1, 1)
     return (source - (source * real).sum(1, keepdim=True) / count) * real
+
+
+def less_running_mean(source: Tensor, prior: int, total: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Frames (B, S, D) without the mean of those up to each, beside `prior` frames of zero, the mean of training.
+
+    total (B, D), count: sum and number of the frames before. Returns the sum after them too.
+    """
+    sums = total.unsqueeze(1) + source.cumsum(1)
+    counts = torch.arange(count + 1, count + 1 + source.shape[1], device=source.device).view(1, -1, 1)
+    return source - sums / (prior + counts), sums[:, -1]
 
 
 def steps_of(lengths: Tensor, stacking: int) -> Tensor:

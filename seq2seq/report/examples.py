@@ -70,7 +70,8 @@ def example(row: Mapping[str, Any], texts: Texts, task: str) -> ExampleRow:
     picture = picture_of(whole)
     sides = [sparklines.in_brief(str(whole.get(key) or "")) for key in SIDES]
     if picture is not None and any(side != whole.get(key) for side, key in zip(sides, SIDES, strict=True)):
-        source, reference, prediction = sides
+        brief = zip((source, reference, prediction), sides, SIDES, strict=True)
+        source, reference, prediction = (side if side != whole.get(key) else own for own, side, key in brief)
         return ExampleRow(source, reference, [Fragment(prediction, False)], right, facts, [], picture)
     words = labelled(source, reference, prediction) if task == "Tagging" else []
     return ExampleRow(source, reference, marked(prediction, reference), right, facts, words, picture)

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from seq2seq.atomic_files import write_text
-from seq2seq.report import edits, examples, forecasts, layout, network
+from seq2seq.report import edits, examples, forecasts, heard, layout, network
 from seq2seq.report.digest import digest
 from seq2seq.report.panels import Panel, Section, behind, dependence
-from seq2seq.report.reading import StoredAlignment, StoredRow, read_results, read_rows
+from seq2seq.report.reading import StoredAlignment, StoredHeard, StoredRow, read_results, read_rows
 from seq2seq.report.training import best_checkpoint, training
 from seq2seq.report.wording import (
     NOT_AVAILABLE,
@@ -67,7 +67,8 @@ def write_run(folder: Path, path: Path | None = None) -> Path:
     path, name = path or folder / "report.html", folder / "predictions" / main_split(results)
     rows = read_rows(Path(f"{name}.jsonl"), StoredRow)
     alignments = read_rows(Path(f"{name}.alignments.jsonl"), StoredAlignment)
-    write_text(path, render(results, rows, alignments))
+    heard_rows = read_rows(Path(f"{name}.heard.jsonl"), StoredHeard)
+    write_text(path, render(results, rows, alignments, heard_rows))
     return path
 
 
@@ -81,6 +82,7 @@ def render(
     results: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]] = (),
     alignments: Sequence[Mapping[str, Any]] = (),
+    listened: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The whole page as text; the same results give the same text."""
     splits, config = part(results, "splits"), part(results, "config")
@@ -99,6 +101,7 @@ def render(
         sections=sections(results, main),
         alignments=network.alignments(alignments, texts),
         attention=network.attention(part(main, "attention")),
+        heard=heard.rows(listened, texts),
         forecasts=forecasts.pictures(part(main, "forecasts")),
         candidates=list(network.candidates(main, texts)),
         vectors=network.vectors(part(main, "vectors"), texts),

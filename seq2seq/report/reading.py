@@ -210,6 +210,7 @@ class StoredRow(StoredId):
     token_scores: NotRequired[list[Number] | None]
     reference_scores: NotRequired[list[Number] | None]
     quantiles: NotRequired[dict[str, str] | None]
+    speaker: NotRequired[str | None]
 
 
 class StoredAlignment(StoredId, total=False):
@@ -218,6 +219,19 @@ class StoredAlignment(StoredId, total=False):
     source: list[str] | None
     target: list[str] | None
     weights: list[list[Number]] | None
+
+
+class StoredHeard(StoredId, total=False):
+    """A line of predictions/<split>.heard.jsonl."""
+
+    hop: Number
+    begin: Number
+    step: Number
+    posteriors: list[dict[str, Any]] | None
+    words: list[list[Any]] | None
+    segments: dict[str, list[list[Any]]] | None
+    aligned: list[list[str | None]] | None
+    clip: str | None
 
 
 def read_results(file: Path) -> dict[str, Any]:

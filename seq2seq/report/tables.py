@@ -99,10 +99,23 @@ def sentence(difference: Mapping[str, Any], metric: Mapping[str, Any], level: fl
     value, low, high = (number(difference[key], decimals) for key in ("difference", "low", "high"))
     facts = f"difference {value}, 95 % interval {low} to {high}, corrected p = {p_value(difference['p_holm'])}"
     rows = f"better on {difference['wins']:,} rows, worse on {difference['losses']:,}, equal on {difference['ties']:,}"
+    rows += by_speaker(difference, decimals)
     if difference["better"] is None:
         return f"{label(metric['name'])}: no difference at {level:g} between {name} and {other} ({facts}; {rows})"
     word = "better" if difference["better"] else "worse"
     return f"{label(metric['name'])}: {name} is {word} than {other} ({facts}; {rows})"
+
+
+def by_speaker(difference: Mapping[str, Any], decimals: int) -> str:
+    """What a test that draws whole speakers says, where they are known."""
+    found = difference.get("by_speaker")
+    if not isinstance(found, Mapping):
+        return ""
+    low, high = (number(found.get(end), decimals) for end in ("low", "high"))
+    return (
+        f"; drawing {number(found.get('speakers'), 0)} whole speakers: 95 % interval {low} to {high}, "
+        f"corrected p = {p_value(found.get('p_holm'))}"
+    )
 
 
 def p_value(value: object) -> str:

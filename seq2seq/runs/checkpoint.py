@@ -7,6 +7,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from seq2seq.data.trained_rows import TrainedRows, restored
 from seq2seq.errors import InputError, UnknownClass
 from seq2seq.plain_types import refuse_misfit
 from seq2seq.runs import model_folder, safe_load
+from seq2seq.tasks import fusion
 from seq2seq.tasks.base import Task, pack_task, unpack_task
 
 FORMAT = 1
@@ -304,6 +306,21 @@ def restore(content: dict[str, Any], path: Path, finite: bool = True) -> Task:
     except Exception as problem:
         raise InputError(f"{path} does not fit this version of seq2seq: {first_line(problem)}") from problem
     return task.eval()
+
+
+def task_of(run: str) -> Task:
+    """The trained task of a run directory or a checkpoint, read once as long as the file does not change."""
+    path = find(run)
+    return read_task(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def read_task(path: Path, changed: int) -> Task:
+    """The trained task of a checkpoint; changed: when it was written."""
+    return restore(read(path), path)
+
+
+fusion.runs["read"] = task_of
 
 
 def data_of(content: dict[str, Any], path: Path) -> DataModule:

@@ -31,6 +31,7 @@ from seq2seq.models.network_part import NetworkPart
 from seq2seq.tasks import least_risk, length_limits, unknown_words, words
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import LabelStream
+from seq2seq.tasks.posteriors import Posteriors
 from seq2seq.tasks.token_rows import TokenRows
 
 
@@ -169,7 +170,10 @@ class Task(nn.Module, Part):
                 raise InputError(f"decoding.{name} is {value!r}, but this {kind} does not search; leave it out")
         if decoding.include or decoding.avoid:
             words.check(decoding, self.tokenizers.target, self.row_format)
-
+        for name in ("lm", "words", "token_bonus"):
+            if (value := getattr(decoding, name)) and not self.is_guided:
+                kind = type(self).__name__
+                raise InputError(f"decoding.{name} is {value!r}, but this is a {kind}, no Transcription; leave it out")
         if decoding.coverage_penalty and not self.attends:
             raise InputError(
                 f"decoding.coverage_penalty is {decoding.coverage_penalty}, but nothing here attends to a source; set "
@@ -189,6 +193,11 @@ class Task(nn.Module, Part):
     @property
     def attends(self) -> bool:
         """Whether the search knows where attention looks."""
+        return False
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether a language model or a word list can guide the search."""
         return False
 
     @property
@@ -252,10 +261,23 @@ class Task(nn.Module, Part):
         """The vectors (B, H) to which the sources are compressed, for probes; None where there are none."""
         return None
 
+    def posteriors(self, batch: Batch) -> list[Posteriors]:
+        """What the network believes at each step of each row, by tasks that write along their frames; for reports."""
+        return []
+
     # Search.
 
     def start_of_search(self, batch: Batch, decoding: Decoding) -> tuple[StepFunction[Any], Any]:
         """One step of the search, and the state before the first, by tasks of which several can predict together."""
+        raise TypeError(f"a {type(self).__name__} predicts alone")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether `predict_together` takes the mean of the probabilities of several such tasks."""
+        return False
+
+    def predict_together(self, members: Sequence["Task"], batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        """The best hypotheses by the mean of the members' probabilities, by tasks that do not search."""
         raise TypeError(f"a {type(self).__name__} predicts alone")
 
     def search(

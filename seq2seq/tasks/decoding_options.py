@@ -62,6 +62,11 @@ class Decoding(Part):
         risk: a metric such as Chrf: of the beam_size predictions those come first that agree best with all of them, the
             most likely ones or, with a temperature, drawn ones (minimum Bayes risk, Kumar and Byrne 2004; Eikema and
             Aziz 2020); null to rank by probability.
+        lm: run of the task Generation, a language model over the same tokens, that a transcription's search asks too
+            (shallow fusion, Gulcehre et al. 2015); null for none.
+        lm_weight: what its log-probability of the text counts beside that of the frames.
+        token_bonus: what each token of a transcription adds to its score, in nats, against texts that get too short.
+        words: file with a word on each line: a transcription holds no others; null for any.
         rows: hypotheses of all sources computed at once; more are faster and need more memory. null for 256 or, on a
             GPU, as many as its memory holds, up to 2048.
     """
@@ -87,6 +92,10 @@ class Decoding(Part):
     top_p: float | None = None
     seed: int = 1
     risk: Metric | None = None
+    lm: str | None = None
+    lm_weight: float = 0.5
+    token_bonus: float = 0.0
+    words: str | None = None
     rows: int | None = None
 
     def __post_init__(self) -> None:
@@ -106,6 +115,8 @@ class Decoding(Part):
         check_range("decoding.min_length", self.min_length, 0)
         check_range("decoding.no_repeat_ngram", self.no_repeat_ngram, 0)
         check_range("decoding.seed", self.seed, 0)
+        check_range("decoding.lm_weight", self.lm_weight, 0, 100)
+        check_range("decoding.token_bonus", self.token_bonus, -100, 100)
         if self.max_length_ratio is not None:
             check_range("decoding.max_length_ratio", self.max_length_ratio, 0, 1000)
         if self.max_length is not None:
@@ -179,6 +190,12 @@ class Decoding(Part):
     def growing(self) -> Advance | None:
         """What chooses the hypotheses that live on where groups shall differ."""
         return Diversity(self.groups, self.diversity).advance if self.groups > 1 else None
+
+    @property
+    def plainly_greedy(self) -> bool:
+        """Whether the most likely token is taken at each step and nothing else has a say."""
+        free = ("length_penalty", "length_offset", "max_length_ratio", "max_length", "seed", "rows")
+        return self == Decoding(beam_size=1, **{name: getattr(self, name) for name in free})
 
     def divisor(self, length: int) -> float:
         """What the log-probability of this many labels is divided by."""

@@ -21,10 +21,19 @@ from seq2seq.models.cells import CellState, at_least_32_bits, picked, real_posit
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
-from seq2seq.models.tagger import AutoregressiveTagger, ColumnTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
+from seq2seq.models.tagger import (
+    AutoregressiveTagger,
+    ColumnTagger,
+    Crf,
+    LabelColumn,
+    Softmax,
+    Tagged,
+    Tagger,
+    TaggerState,
+)
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
-from seq2seq.tasks.base import RecurrentTask, Validated, per_row
+from seq2seq.tasks.base import RecurrentTask, Task, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
@@ -46,8 +55,8 @@ class Tagging(RecurrentTask):
         sentence_weight: of the class of the sentence in the loss, where the data has one beside the labels of its
             tokens (data.corpus.sentence); a label weighs 1. The class is told from the encoder's fixed vector, in one
             network with the labels (Liu and Lane 2016).
-        metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, MacroF1,
-            CalibrationError, SentenceAccuracy, ExactMatch); null for accuracy and macro-F1, and with a class of the
+        metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, SegmentF1,
+            MacroF1, CalibrationError, SentenceAccuracy, ExactMatch); null for accuracy and macro-F1, and with a class of the
             sentence its accuracy and the share of rows all of which is right.
     """
 
@@ -205,7 +214,24 @@ class Tagging(RecurrentTask):
         with without_gradients():
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
-            tagged = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
+            return self.rows(self.labeller.tag(encoding.states, lengths, decoding.beam_size), lengths, decoding)
+
+    @property
+    def mixes(self) -> bool:
+        return isinstance(self.labeller, ColumnTagger) and self.sentence is None
+
+    def predict_together(self, members: Sequence[Task], batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        with without_gradients():
+            each, lengths = [], batch.source_lengths
+            for member in cast(Sequence[Tagging], members):
+                encoding, lengths = member.states(batch)
+                each.append(cast(ColumnTagger, member.labeller).probabilities(encoding.states, lengths))
+            means = [torch.stack(column).mean(0) for column in zip(*each, strict=True)]
+            tagged = cast(ColumnTagger, self.labeller).tag_by(means, lengths, decoding.beam_size)
+            return self.rows(tagged, lengths, decoding)
+
+    def rows(self, tagged: Tagged, lengths: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
+        """The labels of each row, of as many tokens as `lengths` (B,) says."""
         divided = decoding.divisor
         rows = zip(*(column.tolist() for column in (*to_host(*tagged), lengths)), strict=True)
         return [

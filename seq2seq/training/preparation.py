@@ -142,6 +142,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     task = kind(tokenizers, **model_settings(job, train_texts, tokenizers))
     task.decoding, task.length_bound = job.parts.decoding, bound
     task.check_decoding(task.decoding)
+    refuse_perturbed(task, data)
     if process_rank() == 0 and not job.resume:
         findings = checks.cheap(read._asdict(), task.row_format)
         print(checks.two_lines(findings, job.arguments), file=sys.stderr)
@@ -163,6 +164,17 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     learner = learner_of(job, task, train, validation, content, teacher)
     learner.trained, learner.parent = trained, begun
     return learner
+
+
+def refuse_perturbed(task: Task, data: "DataModule") -> None:
+    """Raise InputError for a perturbation of bands where frames hold others."""
+    sound, perturbation = data.corpus.sound, getattr(task, "perturbation", None)
+    if sound and (sound.coefficients or sound.deltas) and getattr(perturbation, "of_bands", False):
+        raise InputError(
+            "model.perturbation changes energies of bands, all but its speed, and data.corpus.coefficients "
+            f"{sound.coefficients} and deltas {sound.deltas} make other numbers of them; set these to 0, or warp, "
+            "channel and noise away"
+        )
 
 
 def learner_of(

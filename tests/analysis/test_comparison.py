@@ -75,6 +75,24 @@ def test_rows_that_differ_most_come_first(runs: list[Path]) -> None:
     assert found[0]["source"] == SOURCES[1]
 
 
+def test_whole_speakers_are_drawn_where_they_are_known(tmp_path: Path) -> None:
+    paths = [write_run(tmp_path / name, wrong(rows), {"name": name}) for name, rows in (("a", []), ("b", [0, 1, 2]))]
+    assert "by_speaker" not in compared(*paths)["metrics"][0]["differences"][0]
+    for path in paths:
+        file = path / "predictions" / "test.jsonl"
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        spoken = [{**row, "speaker": f"s{place // 3}"} for place, row in enumerate(rows)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in spoken))
+    found = compared(*paths)
+    difference = found["metrics"][0]["differences"][0]
+    assert difference["by_speaker"]["speakers"] == 4
+    assert difference["by_speaker"]["p_randomised"] == 1.0, "all of the difference is one speaker's"
+    assert "4 whole speakers" in tables.sentence(difference, found["metrics"][0], 0.05)
+    assert [one["by"] for one in found["systems"][1]["breakdowns"]].count("speaker") == 1
+    groups = next(one for one in found["systems"][1]["breakdowns"] if one["by"] == "speaker")["groups"]
+    assert [(one["label"], one["value"]) for one in groups] == [("s0", 0), ("s1", 100), ("s2", 100), ("s3", 100)]
+
+
 def test_a_lower_error_is_better(runs: list[Path]) -> None:
     from seq2seq.metrics.bleu import Ter
 

@@ -56,6 +56,12 @@ def test_a_task(name: str, mixed: bool) -> None:
     checked(name, mixed=mixed)
 
 
+@slow
+@pytest.mark.parametrize("mixed", [False, True], ids=["32", "bf16"])
+def test_a_transducer(mixed: bool) -> None:
+    checked("transcription_tones", *model(alignment="Transducer"), mixed=mixed)
+
+
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("name", mostly_slow(["translation_cldr", "generation_cldr"], ["translation_cldr"]))
 def test_a_search(name: str, search: str) -> None:

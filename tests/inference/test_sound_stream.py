@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import os
 import struct
 import threading
@@ -21,11 +22,14 @@ from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Words
 from seq2seq.data.wav_stream import FrameGroups, WavStream
+from seq2seq.decoding import transducer
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts, sound_stream
 from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.ctc import FIRST
 from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.transducer import Transducer
+from seq2seq.tasks import word_stream
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.transcription import Transcription
 from tests import support
@@ -112,6 +116,23 @@ def test_a_stream_has_the_words_of_the_whole(target: Tokenizer, cell: Any, tmp_p
     assert found.startswith(resumed[: max(1, len(resumed))])
 
 
+def test_a_transducer_and_a_running_mean_in_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (transducer, word_stream):  # this network would write without end
+        monkeypatch.setattr(module, "most", lambda time: time + 1)
+    task = network(Words(), alignment=Transducer(6, 8, 1, 8), centre_running=20)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        task.output.weight.normal_()
+    expected = whole(task, SAMPLES / 2**15).split()
+    assert len(set(expected)) > 1
+    assert 40 < len(expected) < math.ceil(len(SOUND.of(SAMPLES / 2**15)) / 3), "tokens, and steps without one"
+    found = streamed(task, BYTES, 997, tmp_path)
+    assert words(found).split() == expected
+    state = tmp_path / "state"
+    resumed = "".join(streamed(task, part, 500, tmp_path, state) for part in (BYTES[:3002], BYTES[3002:]))
+    assert resumed == streamed(task, BYTES, 500, tmp_path, tmp_path / "other")
+
+
 def test_words_come_as_soon_as_declared(tmp_path: Path) -> None:
     task = network(Words())
     one, groups = task.word_stream(17), FrameGroups(SOUND, 3)
@@ -192,6 +213,8 @@ def test_what_cannot_be_streamed_is_refused(tmp_path: Path) -> None:
         network(Words(), encoder=EncoderOptions())
     with pytest.raises(InputError, match=r"decoding\.beam_size"):
         sound_stream.check(Decoding(beam_size=2))
+    with pytest.raises(InputError, match=r"decoding\.words"):
+        sound_stream.check(Decoding(beam_size=1, words="words.txt"))
     with pytest.raises(InputError, match=r"data\.corpus was Npy"):
         sound_stream.frames_of(Npy())
     assert sound_stream.frames_of(Tones()).rate == 4000

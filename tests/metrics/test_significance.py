@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf, Ter
-from seq2seq.metrics.significance import TRIALS, Difference, adjusted, compare, scored
+from seq2seq.metrics.significance import TRIALS, Difference, adjusted, clustered, compare, scored
 from seq2seq.metrics.spans import SpanF1
 from tests.support import rows_of
 
@@ -140,6 +140,23 @@ def test_seeds_are_pooled_as_the_mean_of_their_scores() -> None:
     scores = [100 * counts[:, 0].mean() for counts in (one, two, three)]
     assert found.difference == pytest.approx((scores[0] + scores[1]) / 2 - scores[2])
     assert found.low < found.difference < found.high
+
+
+def test_rows_of_one_speaker_are_drawn_together() -> None:
+    """Of twenty speakers one is worse by far: rows alone would call that a difference of the systems."""
+    references = ["a"] * 400
+    texts = ["b" if row < 20 else "a" for row in range(400)]
+    speakers = np.arange(400) // 20
+    metric = ExactMatch()
+    one, other = (metric.statistics(rows_of(side, references)) for side in (texts, references))
+    assert differ(metric, [one], [other]).p_randomised < 0.001
+    both = [clustered(side, speakers) for side in (one, other)]
+    assert both[0].shape == (20, one.shape[1])
+    assert both[0].sum(axis=0).tolist() == one.sum(axis=0).tolist()
+    found = differ(metric, both[:1], both[1:])
+    assert found.difference == -5
+    assert found.p_randomised == 1.0
+    assert found.high == 0
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))

@@ -8,7 +8,7 @@ import torch
 from seq2seq.errors import InputError
 from seq2seq.models.ctc import ctc_losses
 from seq2seq.models.dropout import Noise
-from seq2seq.models.frames import Frames, Masking
+from seq2seq.models.frames import Frames, Masking, less_running_mean
 
 
 def by_all_paths(log_probs: torch.Tensor, classes: list[int]) -> torch.Tensor:
@@ -54,6 +54,23 @@ def test_stacked_frames_are_those_of_the_row_alone() -> None:
     other[0, 6] += 1
     changed = (frames.read(other, torch.tensor([7, 4]), None)[0] - together).abs().amax(-1) > 1e-3
     assert changed.tolist() == [[False, False, True], [False] * 3]
+
+
+def test_a_running_mean_knows_nothing_of_what_comes() -> None:
+    torch.manual_seed(1)
+    source, nothing = torch.randn(2, 7, 3), torch.zeros(2, 3)
+    found, total = less_running_mean(source, 4, nothing, 0)
+    for place in range(7):
+        expected = source[:, place] - source[:, : place + 1].sum(1) / (4 + place + 1)
+        torch.testing.assert_close(found[:, place], expected)
+    first, before = less_running_mean(source[:, :3], 4, nothing, 0)
+    second, after = less_running_mean(source[:, 3:], 4, before, 3)
+    torch.testing.assert_close(torch.cat((first, second), 1), found)
+    torch.testing.assert_close(after, total)
+    frames = Frames(3, 5, 3, Masking(), running=4)
+    alone, _ = frames.read(source[1:, :4], torch.tensor([4]), None)
+    together, _ = frames.read(source, torch.tensor([7, 4]), None)
+    torch.testing.assert_close(together[1:, :2], alone)
 
 
 def test_masks_hang_on_step_and_row_alone() -> None:

@@ -132,6 +132,39 @@ ROWS[1]["prediction"] = "vier"
 ALIGNMENTS = [{"id": 1, "source": ["o", "ne"], "target": ["ei", "ns", "</s>"], "weights": [[90, 10], [5, 95], [0, 99]]}]
 
 
+def framed(number: int, source: str = "0 1\t1 2\t5 6\t2 0") -> dict[str, Any]:
+    """A row of frames."""
+    scores = {"score": -1.0, "metric": "word_error_rate", "word_error_rate": 50.0}
+    return {"id": number, "source": source, "reference": "one two", "prediction": "one", **scores}
+
+
+HEARD_ROWS = [{**framed(0), "speaker": "s1"}, framed(1), {**framed(2), "speaker": ATTACKS[1]}, framed(3, "no frames")]
+HEARD: list[dict[str, Any]] = [
+    {
+        "id": 0,
+        "hop": 0.01,
+        "step": 2,
+        "posteriors": [{"name": "one", "shares": [0, 90]}],
+        "words": [[0.02, 0.04, "one"]],
+        "aligned": [["one", "one"], ["two", None]],
+        "clip": "UklGRiBzb3VuZA==",
+    },
+    {"id": 1, "step": 1, "segments": {"reference": [[0, 4, "a"]], "prediction": [[0, 1, "b"], [1, 4, "a"]]}},
+    {
+        "id": 2,
+        "hop": 0.01,
+        "step": 1,
+        "posteriors": [{"name": ATTACKS[0], "shares": [50, None, "x", 1e9]}],
+        "words": [[0, 1, ATTACKS[2]], ["a", None, 3], [5, 9, ATTACKS[5]]],
+        "segments": {"reference": [[0, 9, ATTACKS[1]]], "prediction": ATTACKS[1]},
+        "aligned": [[ATTACKS[0], ATTACKS[1]], [None, None]],
+        "clip": '"><script>alert(1)</script>',
+    },
+    {"id": 3},
+]
+"""Rows to look at and to listen to, the last ones of which attack the page."""
+
+
 def whole(results: dict[str, Any]) -> str:
     """The page with what stands beside results.json."""
     return render(results, ROWS, ALIGNMENTS)

@@ -12,7 +12,7 @@ from seq2seq.atomic_files import write_text
 from seq2seq.report import compare, sweep
 from seq2seq.report.page import render
 from tests.analysis.systems import compared, write_run, wrong
-from tests.report.pages import ALIGNMENTS, ATTACKS, ROWS, everything, example, swept, whole
+from tests.report.pages import ALIGNMENTS, ATTACKS, HEARD, HEARD_ROWS, ROWS, everything, example, swept, whole
 
 pytestmark = pytest.mark.browser
 
@@ -69,6 +69,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     texts = {
         "run": whole(everything()),
         "attack": render(hostile, rows, alignments),
+        "heard": render(everything(), HEARD_ROWS, [], HEARD),
         "compare": compare.render(compared(*runs)),
         "sweep": sweep.render(swept()),
     }
@@ -78,7 +79,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["run", "attack", "compare", "sweep"])
+@pytest.mark.parametrize("name", ["run", "attack", "heard", "compare", "sweep"])
 def test_pages_ask_for_nothing_and_fit(browser: Any, pages: dict[str, Path], name: str, width: int) -> None:
     visit = Visit(browser, pages[name], width)
     assert visit.problems == []

@@ -1,15 +1,19 @@
 """Tagging: the loss, labels and checkpoint of every tagger; padding, neighbours and unknown words."""
 
+import json
 import math
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from seq2seq import train
 from seq2seq.data.batching.batch import Batch
+from seq2seq.data.corpora.builtin.tones import ToneSegments
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.factored import TokenFeatures
@@ -22,11 +26,12 @@ from seq2seq.models.cells import GRU, LSTM
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax, Tagger
 from seq2seq.models.word_embedding import WordOptions
+from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.tagging import Tagging
 from tests import support
-from tests.support import SENTENCES, SPANS, fitted, learnt
+from tests.support import SENTENCES, SPANS, fitted, learnt, results_of
 
 batch_of = partial(support.batch_of, row_format=Tagging.row_format)
 
@@ -110,6 +115,38 @@ def test_no_sequence_breaks_the_scheme(tagger: Tagger) -> None:
                     assert not label.startswith("I-") or before[2:] == label[2:], labels
     batch = batch_of(SPANS, tokenizers)
     assert answers(fitted(tiny(tokenizers, tagger=tagger), batch), batch) == [labels for _, labels in SPANS]
+
+
+CONFIG = """
+task: Tagging
+data:
+  corpus: {class_path: ToneSegments, init_args: {shortest: 1, longest: 2, train: 24, validation: 3, test: 5}}
+  tokenizer: Vectors
+  target_tokenizer: {class_path: Labels, init_args: {separator: "\\t"}}
+  batch_tokens: 600
+model: {cell: GRU, embedding_size: 16, hidden_size: 24, encoder: {bidirectional: false}}
+optimizer: {learning_rate: 0.02}
+trainer: {max_epochs: 5, val_check_interval: 1000, accelerator: cpu}
+"""
+
+
+def test_frames_get_labels_and_segments_in_seconds(tmp_path: Path) -> None:
+    config, run = tmp_path / "tones.yaml", RunDirectory(tmp_path / "run")
+    config.write_text(CONFIG)
+    train.main(["--config", str(config), "--run", str(run.path)])
+    assert results_of(run)["splits"]["test"]["metrics"]["accuracy"]["value"] > 75, "of nothing but none: 58"
+    rows = [json.loads(line) for line in (run.predictions / "test.jsonl").read_text().splitlines()]
+    calls = list(ToneSegments(1, 2, test=5).dialled("test"))
+    for row, call in zip(rows, calls, strict=True):
+        sounding = [segment for segment in row["reference_segments"] if segment[2] != "none"]
+        assert [label for *_, label in sounding] == [one.label for one in call.segments]
+        for (start, end, _), one in zip(sounding, call.segments, strict=True):
+            assert (start, end) == pytest.approx(one[:2], abs=0.0051)
+        assert row["segments"][0][0] == 0
+        assert [end for _, end, _ in row["segments"][:-1]] == [start for start, _, _ in row["segments"][1:]]
+    report = run.report.read_text()
+    assert 'src="data:audio/wav;base64,' in report
+    assert "none ×" in report
 
 
 COLUMNS = [

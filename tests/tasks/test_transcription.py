@@ -1,28 +1,42 @@
 """Transcription: its loss, its predictions, what it refuses, and from a configuration to the report."""
 
+import base64
+import io
+import itertools
 import json
 import math
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import seq2seq
 from seq2seq import evaluate, train
+from seq2seq.data.batching.split import refuse_wrong_lengths
 from seq2seq.data.corpora.builtin.tones import Tones
+from seq2seq.data.corpora.recordings import Recordings
+from seq2seq.data.datamodule import DataModule
+from seq2seq.data.sound import samples_in
+from seq2seq.data.tokenizers.base import BOS, EOS
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
+from seq2seq.models.attention import Additive
 from seq2seq.models.cells import GRU, RNN, Cell, LayerNormLSTM, MinLSTM
+from seq2seq.models.decoder import SourceMemory, present
+from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.frames import Masking
 from seq2seq.models.perturbation import Perturbation
+from seq2seq.models.transducer import Transducer
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import pack_task, unpack_task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.transcription import UNKNOWN, Transcription, classes_of
 from seq2seq.testing import check_task
+from seq2seq.training.preparation import refuse_perturbed
 from tests import support
 from tests.support import ROOT, fitted, learnt, results_of
 
@@ -43,6 +57,10 @@ ROWS = [
 ]
 
 
+LONG = [*ROWS, (frames(0.5, 0.2), "c b b a")]
+"""One of them has more tokens than steps."""
+
+
 @pytest.fixture(scope="module")
 def task() -> Transcription:
     """A network that knows its rows."""
@@ -58,6 +76,108 @@ def test_contract(cell: Cell) -> None:
     one = isinstance(cell, GRU)
     layers = {"layers": 2, "encoder": EncoderOptions(bidirectional=False)} if one else {}
     check_task(tiny(learnt(ROWS, Vectors(), Characters()), cell=cell, stacking=1, **layers), ROWS)
+
+
+def test_contract_of_a_transducer() -> None:
+    torch.manual_seed(2)
+    tokenizers = learnt(ROWS, Vectors(), Characters())
+    check_task(tiny(tokenizers, alignment=Transducer(4, 5, 1, 6)), ROWS)
+
+
+@pytest.fixture(scope="module")
+def transducer() -> Transcription:
+    """A network that knows its rows, one of which has more tokens than steps."""
+    torch.manual_seed(1)
+    tokenizers = learnt(LONG, Vectors(), Words())
+    return fitted(tiny(tokenizers, alignment=Transducer(8, 12, 1, 12)), batch_of(LONG, tokenizers), 60)
+
+
+def test_a_transducer_writes_several_tokens_at_a_step(transducer: Transcription) -> None:
+    batch = batch_of(LONG, transducer.tokenizers)
+    scores, _ = transducer.score_targets(batch, ())
+    for size in (1, 3):
+        found = transducer.predict(batch, Decoding(beam_size=size))
+        assert [transducer.text(several[0]) for several in found] == [text for _, text in LONG]
+        for several, [score] in zip(found, scores, strict=True):
+            assert several[0].token_scores == pytest.approx([score], abs=1e-4)
+            own = [one.token_scores[0] for one in several]
+            assert own == sorted(own, reverse=True)
+    measured = transducer.predict_and_measure(batch, (), Decoding(beam_size=1))
+    assert float(measured.loss) == pytest.approx(-sum(score for [score] in scores), abs=1e-4)
+    again = unpack_task(pack_task(transducer))
+    assert isinstance(again, Transcription)
+    assert again.alignment is not None
+    again.load_state_dict(transducer.state_dict())
+    assert again.loss(batch).equal(transducer.loss(batch))
+    assert set(transducer.token_rows()) == {"output.weight", "output.bias", "writer.embedding.weight"}
+
+
+def test_attention_beside_the_alignment_shares_loss_and_score() -> None:
+    torch.manual_seed(2)
+    tokenizers = learnt(ROWS, Vectors(), Words())
+    task = tiny(tokenizers, attention=Additive(), attention_weight=0.3)
+    check_task(task, ROWS)
+    batch, states = batch_of(ROWS, tokenizers), task.states(batch_of(ROWS, tokenizers)).detach()
+    assert task.speller is not None
+    spelled = []
+    for row, (steps, length) in enumerate(zip(task.steps(batch).tolist(), batch.target_lengths.tolist(), strict=True)):
+        ids = [BOS, *batch.target[row, :length].tolist(), EOS]  # token by token, as the definition has it
+        decoder, memory = task.speller.decoder, states[row : row + 1, :steps]
+        seen = present(decoder.attention).memory(memory, torch.zeros(1, steps, dtype=torch.bool))
+        source = SourceMemory(torch.zeros(1, steps, dtype=torch.long), None, None, seen)
+        state, total = decoder.start(decoder.recurrent.first_state(1, memory), source), 0.0
+        for before, after in itertools.pairwise(ids):
+            log_probs, state = decoder.step(torch.tensor([[before]]), state)
+            total -= float(log_probs[0, 0, after].detach())
+        spelled.append(total)
+    alone = tiny(tokenizers)
+    alone.load_state_dict(task.state_dict(), strict=False)
+    expected = 0.7 * alone.losses(states, batch) + 0.3 * torch.tensor(spelled)
+    torch.testing.assert_close(task.losses(states, batch), expected, rtol=1e-5, atol=1e-5)
+    assert not task.loss_is_likelihood
+    scores, _ = task.score_targets(batch, ())
+    torch.testing.assert_close(torch.tensor(scores).squeeze(1), -expected, rtol=1e-5, atol=1e-5)
+    found = task.predict(batch, Decoding(beam_size=3))
+    for number, several in enumerate(found):
+        own = [one.token_scores[0] for one in several]
+        rows = [(ROWS[number][0], task.text(one)) for one in several if one.tokens]
+        known, _ = task.score_targets(batch_of(rows, tokenizers), ())
+        assert own == sorted(own, reverse=True)
+        filled = [one.token_scores[0] for one in several if one.tokens]
+        assert filled == pytest.approx([score for [score] in known], abs=1e-4)
+    assert "speller.decoder.embedding.weight" in task.token_rows()
+
+
+def test_stand_ins_of_a_transducer_have_no_loss_and_gradients_of_zero(transducer: Transcription) -> None:
+    batch = batch_of(LONG, transducer.tokenizers)
+    empty = batch._replace(target=batch.target[:, :0], target_lengths=torch.zeros_like(batch.target_lengths))
+    transducer.zero_grad()
+    loss = transducer.loss(empty)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(one.grad is not None and not one.grad.any() for one in transducer.parameters())
+
+
+def test_an_empty_target_is_refused_whatever_the_alignment(transducer: Transcription) -> None:
+    rows = [LONG[0], (LONG[1][0], "")]
+    with pytest.raises(InputError, match="2: the target is empty"):
+        refuse_wrong_lengths(
+            support.split_of(rows, transducer.tokenizers, transducer.row_format), transducer.tokenizers
+        )
+
+
+@pytest.mark.parametrize("lookahead", [0, 3])
+@pytest.mark.parametrize("chosen", [[0, 1, 2, 3], [1, 3]], ids=["much padding", "little"])
+def test_states_of_what_reads_forwards_know_no_padding(chosen: list[int], lookahead: int) -> None:
+    torch.manual_seed(3)
+    settings = {"encoder": EncoderOptions(bidirectional=False), "lookahead": lookahead, "dropout": 0.3, "layers": 2}
+    task = tiny(learnt(ROWS, Vectors(), Words()), cell=GRU(), **settings).train()
+    batch, noise = batch_of([ROWS[row] for row in chosen], task.tokenizers), Noise(1, torch.tensor(chosen))
+    expected = task.reader(batch.source, batch.source_lengths, noise).states
+    found = task.reader.states(batch.source, batch.source_lengths, noise)
+    for row, steps in enumerate(task.steps(batch).tolist()):
+        torch.testing.assert_close(found[row, :steps], expected[row, :steps])
+    assert found.equal(expected) == (len(chosen) > 2)
 
 
 def test_loss_of_no_row_is_nothing_and_of_labels_that_training_lacks_finite(task: Transcription) -> None:
@@ -99,6 +219,19 @@ def test_validation_measures_and_a_checkpoint_keeps(task: Transcription) -> None
     assert (again.stacking, again.masking.bands, again.row_format.frames) == (3, 1, 3)
 
 
+def test_posteriors_are_those_of_the_loss_and_words_have_their_times(task: Transcription) -> None:
+    found = task.posteriors(batch_of(ROWS, task.tokenizers))
+    log_probs = task.log_probs(batch_of(ROWS, task.tokenizers))
+    for row, (one, (_, text)) in enumerate(zip(found, ROWS, strict=True)):
+        steps = -(-(ROWS[row][0].count("\t") + 1) // 2)
+        assert one.shares.shape == (steps, len(one.names))
+        np.testing.assert_allclose(one.shares, log_probs[row, :steps].detach().exp().numpy(), atol=1e-6)
+        assert [word.text for word in one.words] == text.split()
+        for word in one.words:
+            assert one.names[int(one.shares[word.first].argmax())] == word.text
+        assert [word.first for word in one.words] == sorted(word.first for word in one.words)
+
+
 def test_masking_changes_training_alone(task: Transcription) -> None:
     batch, masked = batch_of(ROWS, task.tokenizers), tiny(task.tokenizers, masking=Masking(times=3, time_width=3))
     masked.load_state_dict(task.state_dict())
@@ -122,6 +255,9 @@ def test_perturbation_changes_training_alone_and_leaves_room_for_the_target(task
     ("settings", "message"),
     [
         ({"stacking": 0}, r"model\.stacking"),
+        ({"attention_weight": 1.0}, r"model\.attention_weight is 1\.0"),
+        ({"centre_running": -1}, r"model\.centre_running"),
+        ({"centre_running": 9, "centre_rows": True}, r"model\.centre_rows.*model\.centre_running 9"),
         ({"encoder": EncoderOptions(reverse=True)}, r"model\.encoder\.reverse"),
     ],
 )
@@ -170,6 +306,16 @@ def test_from_a_configuration_to_the_report(tmp_path: Path, capsys: pytest.Captu
     rate = 100 * (kinds["inserted"] + kinds["deleted"] + kinds["replaced"]) / kinds["words"]
     assert rate == pytest.approx(tested["word_error_rate"]["value"])
     assert all(kind in report for kind in ("inserted", "deleted", "replaced"))
+    heard = [json.loads(line) for line in (run.predictions / "test.heard.jsonl").read_text().splitlines()]
+    assert 4 <= len(heard) <= 10
+    assert report.count('src="data:audio/wav;base64,') == len(heard)
+    assert report.count('href="data:image/png;base64,') == len(heard)
+    for one in heard:
+        [call] = [call for row, call in enumerate(Tones(1, 3, test=8).dialled("test")) if row == one["id"]]
+        samples, rate = samples_in(io.BytesIO(base64.b64decode(one["clip"])), "clip", 4000)
+        assert (len(samples), rate) == (len(call.samples), 4000)
+        assert np.abs(samples - call.samples.clip(-1, 1)).max() < 1e-4
+        assert " ".join(pair[0] for pair in one["aligned"] if pair[0]) == " ".join(map(str, call.digits))
     capsys.readouterr()
     evaluate.main([str(run.path), "--json"])
     assert json.loads(capsys.readouterr().out)["splits"]["test"]["metrics"] == tested
@@ -197,7 +343,17 @@ def test_a_text_that_its_frames_cannot_hold_is_refused_before_training(tmp_path:
 
 
 @pytest.mark.slow
-def test_the_configuration_without_files_learns(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    train.main(["--config", str(ROOT / "configs/transcription_tones.yaml"), "--run", str(run.path)])
-    assert results_of(run)["splits"]["test"]["metrics"]["word_error_rate"]["value"] < 2
+@pytest.mark.parametrize("alignment", ["null", "Transducer"])
+def test_the_configuration_without_files_learns(alignment: str, tmp_path: Path) -> None:
+    run, options = RunDirectory(tmp_path / "run"), ["--model.alignment", alignment]
+    train.main(["--config", str(ROOT / "configs/transcription_tones.yaml"), "--run", str(run.path), *options])
+    assert results_of(run)["splits"]["test"]["metrics"]["word_error_rate"]["value"] < (2 if alignment == "null" else 4)
+
+
+def test_perturbation_of_bands_is_refused_where_frames_hold_no_bands(task: Transcription) -> None:
+    changed = tiny(task.tokenizers, perturbation=Perturbation(warp=0.1))
+    for settings in ({"coefficients": 13}, {"deltas": 1}):
+        with pytest.raises(InputError, match=r"model\.perturbation.*data\.corpus\.coefficients"):
+            refuse_perturbed(changed, DataModule(Recordings(**settings)))
+        refuse_perturbed(tiny(task.tokenizers, perturbation=Perturbation(0.1)), DataModule(Recordings(**settings)))
+    refuse_perturbed(changed, DataModule(Recordings()))

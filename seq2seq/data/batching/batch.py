@@ -34,6 +34,8 @@ class RowFormat(NamedTuple):
     frames: int = 0
     """Of a source, how many vectors may write one target token: the target must fit, with a step between equal
     neighbours (CTC); 0 where the length of the source does not bound the target."""
+    filled_target: bool = False
+    """Whether an empty target is a mistake."""
     consecutive: bool = False
     """Whether the rows are one running text, each continuing the row before."""
 

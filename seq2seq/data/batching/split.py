@@ -121,6 +121,8 @@ def refuse_wrong_lengths(split: Split, tokenizers: Tokenizers) -> None:
     """Raise InputError where a row lacks the labels or steps of the row format: one for each token, one, or all."""
     if split.row_format.fixed_target_length:
         refuse_other_lengths(split, tokenizers.target)
+    if split.row_format.filled_target:
+        refuse_empty_targets(split)
     if split.row_format.frames:
         refuse_long_targets(split)
     if not split.row_format.aligned and not split.row_format.single_token_target:
@@ -160,25 +162,31 @@ def refuse_other_lengths(split: Split, tokenizer: Tokenizer) -> None:
         )
 
 
+def refuse_empty_targets(split: Split) -> None:
+    """Raise InputError where a row has no target."""
+    empty = np.flatnonzero(split.target.lengths == 0)
+    if len(empty):
+        more = f" (and {len(empty) - 1} more rows)" * (len(empty) > 1)
+        where = split.texts.location(int(empty[0]))
+        raise InputError(f"{where}: the target is empty{more}; give the text, or drop the row")
+
+
 def refuse_long_targets(split: Split) -> None:
-    """Raise InputError where a target is empty, or needs more steps than its frames make."""
+    """Raise InputError where a target needs more steps than its frames make."""
     flat, starts, lengths = split.target.flat, split.target.starts, split.target.lengths
     repeated = np.zeros(len(flat) + 1, dtype=np.int64)  # before each token, neighbours that are equal
     repeated[2:] = np.cumsum(flat[1:] == flat[:-1]) if len(flat) > 1 else 0
     first, last = np.minimum(starts[:-1] + 1, starts[1:]), starts[1:]
     needed = lengths + repeated[last] - repeated[first]
     steps = -(-split.source_lengths() // split.row_format.frames)
-    wrong = np.flatnonzero((needed > steps) | (lengths == 0))
+    wrong = np.flatnonzero(needed > steps)
     if not len(wrong):
         return
     row, more = int(wrong[0]), f" (and {len(wrong) - 1} more rows)" * (len(wrong) > 1)
-    where = split.texts.location(row)
-    if not lengths[row]:
-        raise InputError(f"{where}: the target is empty{more}; give the text, or drop the row")
     raise InputError(
-        f"{where}: a target of {lengths[row]} tokens, which need {needed[row]} steps, but {split.whole_lengths()[row]} "
-        f"frames make {steps[row]}{more}; lower model.stacking ({split.row_format.frames}), raise data.max_length "
-        f"({split.longest}) if frames are cut, or drop the row"
+        f"{split.texts.location(row)}: a target of {lengths[row]} tokens, which need {needed[row]} steps, but "
+        f"{split.whole_lengths()[row]} frames make {steps[row]}{more}; lower model.stacking "
+        f"({split.row_format.frames}), raise data.max_length ({split.longest}) if frames are cut, or drop the row"
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from seq2seq.configurable import Part, plain
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.rows import Origin, Row, Texts, in_memory, read, write
@@ -20,7 +22,7 @@ LEAST_HELD_OUT = 5
 LOOKED_AT = 20_000
 """Training rows at most whose sources are counted for that."""
 
-VERSION = 3
+VERSION = 4
 """Of what is kept about rows; a new one leaves the old ones unused."""
 
 
@@ -37,6 +39,10 @@ class Corpus(Part):
     def sound(self) -> SoundFrames | None:
         """What a frame is, where sources are frames of sound that this corpus makes."""
         return None
+
+    def recorded(self, split: str, texts: Texts, rows: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Of some rows of a split the samples at the rate of `sound`, where they can be had."""
+        return iter(())
 
     def has(self, split: str, path: str | None) -> bool:
         """Whether there is a split of `SPLITS`; a missing one is held out from the training rows."""

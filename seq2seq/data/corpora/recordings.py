@@ -12,7 +12,7 @@ import numpy as np
 from seq2seq.data.corpora.tables import Csv, Tsv, index_of
 from seq2seq.data.corpora.text_files import Files, Shard
 from seq2seq.data.number_text import text_of_array
-from seq2seq.data.rows import Row
+from seq2seq.data.rows import Row, Texts
 from seq2seq.data.sound import SILENCE, SoundFrames, is_clipped, samples_of
 from seq2seq.errors import InputError, check_range
 
@@ -33,13 +33,16 @@ class RecordingEntry(NamedTuple):
     """Seconds of the file where the row begins; None for its beginning."""
     end: float | None
     line: int
+    speaker: str
+    """Empty where the table does not say."""
 
 
 class Recordings(Files):
     """Sound files and their texts: a table for each split, TSV or CSV, that says which file holds what.
 
     Its first line names the columns: that of the files, relative to the table, that of the texts and, where a row is
-    part of a file, `start` and `end` in seconds. WAV, FLAC, OGG and whatever else soundfile reads.
+    part of a file, `start` and `end` in seconds; a column `speaker` is for scores by speaker. WAV, FLAC, OGG and
+    whatever else soundfile reads.
     """
 
     endings = (".tsv", ".csv")
@@ -52,20 +55,29 @@ class Recordings(Files):
         text: str = "text",
         files: dict[str, str | list[str]] | None = None,
         encoding: str = "utf-8",
+        coefficients: int = 0,
+        deltas: int = 0,
     ) -> None:
         """rate: samples a second; files of another rate are resampled. bands: numbers of a frame, on the mel scale.
 
         path, text: columns of the table. files: the tables of each split in the folder data.path; patterns may match
-        many.
+        many. coefficients: of the cepstrum (MFCC) in place of the bands; 0 for the bands. deltas: 1 puts the change
+        over time of each number behind them, 2 the change of that too.
         """
-        check_range("data.corpus.rate", rate, 1000, 192_000)
-        check_range("data.corpus.bands", bands, 1, 128)
+        check_sound(rate, bands, coefficients, deltas)
         self.rate, self.bands, self.path, self.text = rate, bands, path, text
-        self.files, self.encoding = files, encoding
+        self.files, self.encoding, self.coefficients, self.deltas = files, encoding, coefficients, deltas
 
     @property
     def sound(self) -> SoundFrames:
-        return SoundFrames(self.rate, self.bands)
+        return SoundFrames(self.rate, self.bands, self.coefficients, self.deltas)
+
+    def recorded(self, split: str, texts: Texts, rows: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        places = {place: row for row in rows if (place := texts.place(row)) is not None}
+        for table in dict.fromkeys(file for file, _ in places):
+            for entry in self.entries(Path(table)):
+                if (row := places.get((table, entry.line))) is not None:
+                    yield row, samples_of(entry.sound, self.rate, entry.start, entry.end)[0]
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         tables = [table for [table] in self.shards(split, path)]
@@ -81,7 +93,7 @@ class Recordings(Files):
             except InputError as problem:
                 raise InputError(f"{table}:{entry.line}: {problem}") from problem
             found.note(entry, samples, own)
-            yield Row(self.features(samples), entry.text, entry.line, str(table))
+            yield Row(self.features(samples), entry.text, entry.line, str(table), speaker=entry.speaker)
         found.tell()
 
     def features(self, samples: np.ndarray) -> str:
@@ -93,6 +105,13 @@ class Recordings(Files):
         return self.features(samples_of(Path(sound), self.rate)[0])
 
     def entries(self, table: Path) -> Iterator[RecordingEntry]:
+        """The lines of a table, each of which names a file that is there and has a text."""
+        for entry in self.lines(table):
+            if not entry.text.strip():
+                raise InputError(f"{table}:{entry.line}: the text is empty; give what is said, or drop the row")
+            yield entry
+
+    def lines(self, table: Path) -> Iterator[RecordingEntry]:
         """The lines of a table, each of which names a file that is there."""
         records = self.records(table)
         header, _ = next(records, ([], 0))
@@ -101,19 +120,27 @@ class Recordings(Files):
         location, width = f"{table}:1", len(header)
         sound, text = (index_of(name, header, width, location) for name in (self.path, self.text))
         times = [index_of(name, header, width, location) if name in header else None for name in ("start", "end")]
+        who = index_of("speaker", header, width, location) if "speaker" in header else None
         for fields, line in records:
             where = f"{table}:{line}"
             if len(fields) != width:
                 raise InputError(f"{where}: {len(fields)} columns, but the header has {width}; fix the line")
-            if not fields[text].strip():
-                raise InputError(f"{where}: the text is empty; give what is said, or drop the row")
             start, end = (seconds(fields, index, where) for index in times)
-            yield RecordingEntry(inside(table.parent, fields[sound], where), fields[text], start, end, line)
+            speaker = "" if who is None else fields[who].strip()
+            yield RecordingEntry(inside(table.parent, fields[sound], where), fields[text], start, end, line, speaker)
 
     def records(self, table: Path) -> Iterator[tuple[list[str], int]]:
         """The fields of each line of a table, by its ending: quotation marks protect fields of a CSV."""
         kind = Csv if table.name.removesuffix(".gz").endswith(".csv") else Tsv
         return kind(encoding=self.encoding).records(table)
+
+
+def check_sound(rate: int, bands: int, coefficients: int, deltas: int) -> None:
+    """Raise InputError for frames that cannot be."""
+    check_range("data.corpus.rate", rate, 1000, 192_000)
+    check_range("data.corpus.bands", bands, 1, 128)
+    check_range("data.corpus.coefficients", coefficients, 0, bands + 1)
+    check_range("data.corpus.deltas", deltas, 0, 3)
 
 
 class Remarks:

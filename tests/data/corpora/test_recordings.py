@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seq2seq.data.cache import Cache
+from seq2seq.data.corpora.corpus import SplitSelection, load
 from seq2seq.data.corpora.recordings import Recordings
 from seq2seq.data.number_text import parsed
 from seq2seq.errors import InputError
+from seq2seq.inference.sound_stream import frames_of
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -37,6 +40,14 @@ def test_rows_are_frames_and_texts(folder: Path) -> None:
     [row] = corpus.rows("train", str(folder))
     assert (row.target, row.line, row.file) == ("one, two", 2, str(folder / "train.csv"))
     assert parsed(row.source, None).shape == (48, 8)
+    assert row.speaker == "s1"
+    more = Recordings(rate=8000, bands=8, coefficients=5, deltas=2)
+    assert parsed(next(more.rows("train", str(folder))).source, None).shape == (48, 15)
+    texts = load(corpus, SplitSelection("train"), str(folder), Cache(folder / "cache"))
+    assert (list(texts.speakers), texts.place(0)) == (["s1"], (str(folder / "train.csv"), 2))
+    [(place, samples)] = corpus.recorded("train", texts, [0])
+    assert place == 0
+    assert np.abs(samples - SOUND).max() < 1e-4
     assert corpus.line(folder / "clips" / "one.wav") == row.source
     assert corpus.stored("train", str(folder)) == [folder / "train.csv", folder / "clips" / "one.wav"]
     assert not corpus.has("validation", str(folder))
@@ -110,3 +121,9 @@ def test_settings_that_cannot_be() -> None:
         Recordings(bands=0)
     with pytest.raises(InputError, match=r"data\.corpus\.rate"):
         Recordings(rate=10)
+    with pytest.raises(InputError, match=r"data\.corpus\.coefficients"):
+        Recordings(bands=20, coefficients=21)
+    with pytest.raises(InputError, match=r"data\.corpus\.deltas"):
+        Recordings(deltas=3)
+    with pytest.raises(InputError, match=r"data\.corpus\.deltas is 1"):
+        frames_of(Recordings(deltas=1))

@@ -1,13 +1,17 @@
 """Digits as a telephone dials them: two tones at once for each, in noise, to the digits. The smallest recordings."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from seq2seq.data.corpora.builtin.generated import PATIENCE, Builtin, random_bits, split_of
 from seq2seq.data.corpora.corpus import SPLITS
+from seq2seq.data.lines import JOINER
 from seq2seq.data.number_text import text_of_array
-from seq2seq.data.rows import Row
+from seq2seq.data.rows import Row, Texts
+from seq2seq.data.segments import Segment, labels_of
 from seq2seq.data.sound import SoundFrames
 from seq2seq.errors import InputError, check_range
 
@@ -24,6 +28,15 @@ TONE, GAP = (0.05, 0.15), (0.02, 0.15)
 
 OUT_OF_TUNE = 0.03
 """By which share a telephone's tones are at most too high or too low."""
+
+
+class Call(NamedTuple):
+    """What a telephone has dialled."""
+
+    digits: list[int]
+    samples: np.ndarray
+    segments: list[Segment]
+    """Of each digit, in seconds."""
 
 
 class Tones(Builtin):
@@ -60,6 +73,22 @@ class Tones(Builtin):
         return SoundFrames(RATE, BANDS)
 
     def made(self, split: str) -> Iterator[Row]:
+        for number, call in enumerate(self.dialled(split), 1):
+            frames = self.sound.of(call.samples)
+            yield Row(text_of_array(frames), self.target(call, len(frames)), number)
+
+    def target(self, call: Call, frames: int) -> str:
+        """What is to be written of a call."""
+        return text_of(call.digits)
+
+    def recorded(self, split: str, texts: Texts, rows: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        wanted = set(rows)
+        for row, call in enumerate(itertools.islice(self.dialled(split), max(wanted, default=-1) + 1)):
+            if row in wanted:
+                yield row, call.samples
+
+    def dialled(self, split: str) -> Iterator[Call]:
+        """The call of each row."""
         random, wanted, number = random_bits(self.seed, SPLITS.index(split)), getattr(self, split), 0
         barren = 0
         while number < wanted:
@@ -67,9 +96,9 @@ class Tones(Builtin):
                 raise InputError(f"{self!r} has too few numbers for its {split} split; change data.corpus")
             barren += 1
             digits = self.digits(random)
-            if split_of(target(digits)) == split:
+            if split_of(text_of(digits)) == split:
                 number, barren = number + 1, 0
-                yield Row(self.source(digits, random), target(digits), number)
+                yield self.call(digits, random)
 
     def digits(self, random: np.random.Philox) -> list[int]:
         """The digits of a row."""
@@ -78,17 +107,26 @@ class Tones(Builtin):
         digits: list[int] = (numbers[1 : count + 1] % np.uint64(10)).tolist()
         return digits
 
-    def source(self, digits: list[int], random: np.random.Philox) -> str:
-        """How a telephone dials them, as frames."""
+    def call(self, digits: list[int], random: np.random.Philox) -> Call:
+        """How a telephone dials them."""
         high, height = 1 + OUT_OF_TUNE * (2 * shares(random, 1)[0] - 1), self.noise * shares(random, 1)[0]
-        pieces = [silence(random)]
+        pieces, segments = [silence(random)], list[Segment]()
         for digit in digits:
             line, column = divmod(KEYS.index(str(digit)), 3)
             times = 2 * np.pi * high * np.arange(drawn_length(random, TONE)) / RATE
+            before = sum(map(len, pieces))
+            segments.append(Segment(before / RATE, (before + len(times)) / RATE, str(digit)))
             pieces += [(np.sin(LOW[line] * times) + np.sin(HIGH[column] * times)) / 2, silence(random)]
         sound = np.concatenate(pieces)
         sound += height * (2 * shares(random, len(sound)) - 1)
-        return text_of_array(self.sound.of(sound))
+        return Call(digits, sound, segments)
+
+
+class ToneSegments(Tones):
+    """The same sounds to a label for each frame, separated by tabs: the digit that sounds in its middle, or none."""
+
+    def target(self, call: Call, frames: int) -> str:
+        return JOINER.join(labels_of(call.segments, frames, self.sound, "none"))
 
 
 def shares(random: np.random.Philox, count: int) -> np.ndarray:
@@ -108,6 +146,6 @@ def silence(random: np.random.Philox) -> np.ndarray:
     return np.zeros(drawn_length(random, GAP))
 
 
-def target(digits: list[int]) -> str:
+def text_of(digits: list[int]) -> str:
     """The digits as text."""
     return " ".join(map(str, digits))
