@@ -54,12 +54,17 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{output} written; next:")
     print(f"  python -m seq2seq.lint --config {output}")
     print(f"  python -m seq2seq.train --config {output} --run runs/{name}")
-    print(f"  python -m seq2seq.predict runs/{name} < in.txt")
+    series = found.corpus["class_path"] == "Series"
+    given = f"--input {files.train} --output forecasts.csv" if series else "< in.txt"
+    print(f"  python -m seq2seq.predict runs/{name} {given}")
 
 
 def spoken_splits(files: FoundFiles, series: bool) -> dict[str, str]:
     """Each split in words; series: whether splits are parts of series."""
     spoken = {split: str(file.name) for split, file in files.splits.items()}
+    spoken |= {
+        split: ", ".join(str(one.relative_to(files.path)) for one in some) for split, some in files.beside.items()
+    }
     for split in ("validation", "test"):
         last = f"of each series, the last values ({split}_share)"
         spoken.setdefault(split, last if series else "5 % of the training rows, held out (data.holdout)")
@@ -103,7 +108,7 @@ def yaml_lines(settings: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 def names_of(files: FoundFiles) -> dict[str, str]:
     """What data.corpus.files must say; nothing where the names are the usual ones or the data is one file."""
-    if files.path.is_file():
+    if files.path.is_file() or files.beside:
         return {}
     if files.endings is None:
         names = {split: file.name for split, file in files.splits.items()}

@@ -16,7 +16,9 @@ from seq2seq.cli import command
 from seq2seq.cluster import watchdog
 from seq2seq.cluster.processes import Place, Processes, joined, place
 from seq2seq.data.corpora.corpus import Corpus
+from seq2seq.data.corpora.series import Series
 from seq2seq.data.lines import STANDARD_INPUT, decode_line, without_mark
+from seq2seq.data.tokenizers.units import parted
 from seq2seq.decoding.hypotheses import Hypothesis, TokenChoice
 from seq2seq.errors import InputError, check_range
 from seq2seq.inference import (
@@ -25,6 +27,7 @@ from seq2seq.inference import (
     output_lines,
     precision,
     predict_texts,
+    series_table,
     sound_stream,
     token_choices,
     token_stream,
@@ -38,6 +41,7 @@ from seq2seq.tasks import words
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import remedy
+from seq2seq.tasks.tagging import classes_of
 from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 
@@ -142,7 +146,7 @@ def main(arguments: Sequence[str]) -> None:
         memory = processes.agreed(decoding_rows.memory_of(device))  # the same batches on unlike GPUs
         fitting = decoding_rows.chosen(task, decoding, memory, max_length)
         if config.input is not None and processes.first:
-            with TableFile(config.input, config.output, config.column or [], usual_source(content, path)) as table:
+            with table_of(config, content, path) as table:
                 rows = table.chunks(lambda text: refuse_wrong(task, text))
                 return answer(task, processes, predicted, config, decoding, table, rows)
         with output_lines.opened(config.output if processes.first else None, config.resume) as lines:
@@ -157,6 +161,14 @@ def follow(task: Task, decoding: Decoding, config: Namespace, longest: int, corp
         if isinstance(task, Transcription):
             return sound_stream.follow(task, decoding, corpus, sys.stdin.buffer, lines.file, config.state)
         return token_stream.follow(task, sys.stdin.buffer, lines.file, config.state)
+
+
+def table_of(config: Namespace, content: dict[str, Any], path: Path) -> TableFile:
+    """What --input is read and --output is written by."""
+    corpus = checkpoint.data_of(content, path).corpus
+    if isinstance(corpus, Series) and series_table.reads(config.input, config.column or []):
+        return series_table.SeriesTable(config.input, config.output, corpus)
+    return TableFile(config.input, config.output, config.column or [], usual_source(content, path))
 
 
 def usual_source(content: dict[str, Any], path: Path) -> Any:
@@ -199,7 +211,7 @@ def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
     if config.input is not None:
         if config.output is None:
             raise InputError("--input needs --output FILE, a table that ends in .csv, .tsv, .jsonl or .parquet")
-        for name in ("stream", "resume", "alternatives", "quantiles"):
+        for name in ("stream", "resume", "alternatives"):
             if config[name]:
                 raise InputError(f"--{name} is for lines of text; leave it out, or give text with < in.txt")
     elif config.column:
@@ -349,12 +361,18 @@ def added_columns(task: Task, hypotheses: Sequence[Hypothesis], config: Namespac
     for rank in range(config.n_best):
         one = hypotheses[rank] if rank < len(hypotheses) else None
         ending = f"_{rank + 1}" if rank else ""
-        added[f"prediction{ending}"] = None if one is None else task.text(one)
+        text = None if one is None else task.text(one)
+        if classes_of(task.tokenizers.target):
+            name, text = (None, None) if text is None else parted(text)
+            added[f"sentence{ending}"] = name
+        added[f"prediction{ending}"] = text
         if config.scores:
             added[f"score{ending}"] = None if one is None else one.score
         if config.token_scores:
             probabilities = None if one is None else [round(math.exp(score), 4) for score in one.token_scores]
             added[f"token_probabilities{ending}"] = probabilities
+        if config.quantiles and one is not None:
+            added |= {f"quantile_{name}{ending}": text for name, text in quantile_texts(task, one).items()}
     return added
 
 
@@ -371,10 +389,15 @@ def alternatives(task: Task, hypotheses: Sequence[Hypothesis]) -> str:
 
 def quantiles(task: Task, hypothesis: Hypothesis) -> str:
     """The forecast of each quantile as one line."""
+    return json.dumps(quantile_texts(task, hypothesis))
+
+
+def quantile_texts(task: Task, hypothesis: Hypothesis) -> dict[str, str]:
+    """The forecast of each quantile."""
     texts = task.quantile_texts(hypothesis)
     if texts is None:
         raise InputError("--quantiles is for a run of the task Forecasting with model.quantiles; leave it out")
-    return json.dumps(texts)
+    return texts
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.data.number_text import text_of_array
+from seq2seq.data.number_text import STEP, text_of_array
 from seq2seq.metrics.base import Metric, Prediction
 from seq2seq.metrics.forecast_errors import IntervalCoverage, numbers
 
@@ -45,6 +45,7 @@ def forecasts(
         "season": season,
         "baselines": scored,
         "best": best,
+        "horizons": by_horizon(predictions, texts, metrics[0]),
         "steps": by_step({"model": own} | guessed, references),
         "windows": [
             {"which": which, "score": scores[row], **window(predictions[row], sources[row], guessed[best][row])}
@@ -66,6 +67,37 @@ def baselines(
         one[-1] + np.arange(1, steps + 1)[:, None] * slope for (one, steps), slope in zip(pairs, slopes, strict=True)
     ]
     return found
+
+
+def by_horizon(
+    predictions: Sequence[Prediction], baselines: Mapping[str, Sequence[str]], metric: Metric
+) -> dict[str, dict[str, float]]:
+    """The score of the first step, a quarter, half and all of them, of the model and each baseline."""
+    longest = max(row.reference.count(STEP) + 1 for row in predictions)
+    systems = {"model": [(row.prediction, row.quantiles) for row in predictions]}
+    systems |= {
+        name: [(text, row.quantiles and dict.fromkeys(row.quantiles, text))
+               for row, text in zip(predictions, several, strict=True)]
+        for name, several in baselines.items()
+    }  # fmt: skip
+    found: dict[str, dict[str, float]] = {}
+    for steps in sorted({1, max(1, longest // 4), max(1, longest // 2), longest}):
+        for name, several in systems.items():
+            rows = [
+                row._replace(
+                    prediction=first_steps(text, steps),
+                    reference=first_steps(row.reference, steps),
+                    quantiles=quantiles and {level: first_steps(one, steps) for level, one in quantiles.items()},
+                )
+                for row, (text, quantiles) in zip(predictions, several, strict=True)
+            ]
+            found.setdefault(f"{steps}", {})[name] = float(metric.value(metric.statistics(rows).sum(axis=0)))
+    return found
+
+
+def first_steps(text: str, steps: int) -> str:
+    """The beginning of a sequence of numbers."""
+    return STEP.join(text.split(STEP, steps)[:steps])
 
 
 def by_step(systems: Mapping[str, Sequence[np.ndarray]], references: Sequence[np.ndarray]) -> dict[str, list[float]]:

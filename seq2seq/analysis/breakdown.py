@@ -8,6 +8,7 @@ import numpy as np
 
 from seq2seq.analysis.words import WordCounts, WordList, WordMatches, frequencies, match, units_of_sides, word_list
 from seq2seq.metrics.base import Metric, Prediction, percentiles, resampled
+from seq2seq.metrics.labels import CLASS_MARK
 from seq2seq.metrics.ratios import divided, f1
 
 LENGTHS = (1, 6, 11, 16, 21, 31, 51)
@@ -49,6 +50,8 @@ def breakdowns(
     """
     if not predictions:
         return []
+    if aligned:
+        predictions = [without_class(row) for row in predictions]
     source_units, target_units = units_of_sides(predictions, aligned, sentences)
     matches = match(predictions, target_units, aligned)
     results = [by_length("source", [source_length(row.source) for row in predictions], metric, statistics)]
@@ -67,6 +70,14 @@ def breakdowns(
     if aligned or sentences:
         results.append(by_position(matches, target_units.name, aligned))
     return [result for result in results if len(result["groups"]) > 1]
+
+
+def without_class(row: Prediction) -> Prediction:
+    """A row without the class of the sentence that stands before the labels of its tokens."""
+    reference, prediction = (
+        text.rpartition(CLASS_MARK)[2].removeprefix(" ") for text in (row.reference, row.prediction)
+    )
+    return row._replace(reference=reference, prediction=prediction)
 
 
 def by_length(side: str, lengths: Sequence[int], metric: Metric, statistics: np.ndarray) -> Breakdown:

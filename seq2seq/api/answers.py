@@ -167,12 +167,19 @@ class TaggedSentence:
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     """Of each label."""
+    sentence: str | None = None
+    """The class of the sentence, by a model that tells one."""
+    sentence_probability: float | None = None
+    """Of that class."""
 
     def columns(self) -> dict[str, Any]:
-        return {"tokens": self.tokens, "labels": self.labels, "probabilities": self.probabilities}
+        columns = {"tokens": self.tokens, "labels": self.labels, "probabilities": self.probabilities}
+        of_sentence = {"sentence": self.sentence, "sentence_probability": self.sentence_probability}
+        return columns | (of_sentence if self.sentence is not None else {})
 
     def __str__(self) -> str:
-        return "  ".join(f"{token}/{label}" for token, label in zip(self.tokens, self.labels, strict=True))
+        labelled = "  ".join(f"{token}/{label}" for token, label in zip(self.tokens, self.labels, strict=True))
+        return labelled if self.sentence is None else f"{self.sentence}: {labelled}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from seq2seq.data.batching.plan import evaluation_batches
 from seq2seq.data.batching.split import Split, fitting
 from seq2seq.data.ragged import Ragged
 from seq2seq.data.rows import Texts
+from seq2seq.data.tokenizers.units import parted
 from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError
 from seq2seq.models.encoder_decoder import EncoderDecoder
@@ -156,5 +157,8 @@ def tagged(task: Task, sentence: tuple[str, ...], best: Hypothesis | None) -> Ta
     if best is None:
         return TaggedSentence(sentence, (), ())
     separator = getattr(task.tokenizers.target, "separator", " ")
-    labels = tuple(task.text(best).split(separator))
-    return TaggedSentence(sentence, labels, tuple(math.exp(score) for score in best.token_scores))
+    name, text = parted(task.text(best))
+    probabilities = [math.exp(score) for score in best.token_scores]
+    first = int(name is not None)
+    return TaggedSentence(sentence, tuple(text.split(separator)), tuple(probabilities[first:]), name,
+                          probabilities[0] if first else None)  # fmt: skip

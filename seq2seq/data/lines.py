@@ -20,6 +20,9 @@ JOINER = "\t"
 DIVIDER = "￨"
 """What stands between several columns of one token."""
 
+CLASS_MARK = "\N{DOUBLE VERTICAL LINE}"
+"""What stands between the class of a sentence and the labels of its tokens, where a row has both."""
+
 LONGEST_LINE = 1 << 27
 """Bytes of the longest line of any file: a packed file of two megabytes may hold one of gigabytes."""
 
@@ -138,6 +141,14 @@ def decode_line(line: bytes, name: str, number: int, encoding: str = "utf-8", en
         if name != STANDARD_INPUT:
             remedy += ", or set data.corpus.encoding, which many corpora have"
         raise InputError(f"{name}:{number}: invalid {encoding.upper()} ({wrong}); {remedy}") from problem
+
+
+def with_class(name: str, labels: str, location: str) -> str:
+    """The labels of a sentence behind its class."""
+    name = " ".join(name.split())
+    if not name or CLASS_MARK in name:
+        raise InputError(f"{location}: the class of the sentence is {name!r}; write a name without {CLASS_MARK}")
+    return f"{name} {CLASS_MARK} {labels}"
 
 
 def as_list(value: Any) -> list[Any]:

@@ -3,10 +3,14 @@
 A row's text holds them too: steps separated by tabs, the numbers of a step by spaces. So vectors come through every
 reader, are held out by hash, kept, shown and predicted from a line of standard input like any other text. Numbers are
 written with as many digits as tell them apart in 32 bits, or in 64 bits where 32 do not hold them.
+
+Covariates of a series stand behind a bar: `12 | 3 1` is a step of one number of the series and two of others. The last
+steps may lack the series: `| 1` holds what is known of the future, the last numbers of a step.
 """
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +18,9 @@ from seq2seq.errors import InputError
 
 STEP, NUMBER = "\t", " "
 """What separates the steps of a text, and the numbers of a step."""
+
+BAR = "|"
+"""What separates the numbers of a series from those of its covariates."""
 
 SHOWN = 8
 """How many numbers of a text people see."""
@@ -48,6 +55,60 @@ def parsed(text: str, width: int | None) -> np.ndarray:
     if not np.isfinite(flat).all():
         raise infinite(flat.reshape(len(steps), -1))
     return flat.reshape(-1, width)
+
+
+class StepParts(NamedTuple):
+    """How many numbers of a step are what, in this order; and of how many steps to come the future ones are known."""
+
+    series: int
+    past: int
+    """Covariates that are known up to now."""
+    future: int
+    """Covariates that are known in advance."""
+    ahead: int
+    """Steps at the end of a text that hold these alone."""
+
+    def expected(self) -> str:
+        """What a text must look like."""
+        after = self.past + self.future
+        return (
+            f"{self.series} number{'s' * (self.series != 1)}, {BAR} and {after} covariate{'s' * (after != 1)}"
+            + f", and at the end {self.ahead} steps of {BAR} and {self.future}" * bool(self.ahead)
+        )
+
+
+def parsed_parts(text: str, parts: StepParts | None) -> tuple[np.ndarray, StepParts]:
+    """The vectors (steps, width) of a text with covariates, NaN for what a step to come lacks, and their parts.
+
+    parts: those that it must have; None for any. Raises InputError as `parsed` does.
+    """
+    steps = [step.split(BAR) for step in text.split(STEP)]
+    wrong = next((number for number, step in enumerate(steps, 1) if len(step) != 2), None)
+    if wrong is not None:
+        raise InputError(
+            f"step {wrong} has {len(steps[wrong - 1]) - 1} {BAR} where one is expected; write the numbers of the "
+            f"series before it and those of the covariates after it"
+        )
+    series, others = ([step[side].split() for step in steps] for side in (0, 1))
+    ahead = next((count for count, words in enumerate(reversed(series)) if words), len(steps))
+    known, future = len(steps) - ahead, len(others[-1]) if ahead else 0
+    if parts is None and known:
+        parts = StepParts(len(series[0]), len(others[0]) - future, future, ahead)
+    if parts is None or not known or ahead != parts.ahead or min(parts) < 0 or (ahead and not future):
+        expected = "steps of the series first" if parts is None else f"steps of {parts.expected()}"
+        raise InputError(f"{known} steps of the series and {ahead} without it, where {expected} are expected")
+    for number, counts in enumerate(zip(map(len, series), map(len, others), strict=True), 1):
+        wanted = (parts.series, parts.past + parts.future) if number <= known else (0, parts.future)
+        if counts != wanted:
+            raise InputError(
+                f"step {number} has {counts[0]} number{'s' * (counts[0] != 1)} before the {BAR} and {counts[1]} after "
+                f"it, where {wanted[0]} and {wanted[1]} are expected; every step needs as many"
+            )
+    unknown = ["0"] * (parts.series + parts.past)
+    words = [own + other if own else unknown + other for own, other in zip(series, others, strict=True)]
+    values = parsed(STEP.join(map(NUMBER.join, words)), None)
+    values[known:, : len(unknown)] = np.nan
+    return values, parts
 
 
 def unequal(step: int, count: int, width: int) -> InputError:

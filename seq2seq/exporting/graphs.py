@@ -91,6 +91,12 @@ def graph_of(task: Task, decoding: Decoding) -> Graph:
             raise InputError(f"decoding.{name} is {value!r}, which a file cannot hold; leave it out")
     if task.waits(decoding) is not None:
         raise InputError(f"model.wait_k is {task.waits(decoding)}, and a file reads the whole source; train without it")
+    if isinstance(task, Forecasting) and task.covariates:
+        raise InputError("this run reads covariates, which a file cannot hold; predict with seq2seq.load, predict or "
+                         "serve, or train without data.corpus.past_covariates and future_covariates")  # fmt: skip
+    if isinstance(task, Tagging) and task.sentence is not None:
+        raise InputError("this run tells a class of the sentence beside its labels, which a file cannot hold; predict "
+                         "with seq2seq.load, predict or serve, or train without data.corpus.sentence")  # fmt: skip
     inputs = inputs_of(task)
     if isinstance(task, (Classification, Tagging)) and isinstance(task.reader.embedding, WordEmbedding):
         task.reader.embedding = Spelling(task.reader.embedding)

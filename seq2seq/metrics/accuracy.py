@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.errors import check_range
+from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric, Prediction, changed
-from seq2seq.metrics.labels import check_separator, described, in_column, labels_of
+from seq2seq.metrics.labels import check_separator, classes_of, described, in_column, labels_of
 from seq2seq.metrics.ratios import F1, MacroAverage, Ratio, by_label, f1
 
 SHOWN = 30
@@ -165,6 +165,30 @@ class MacroF1(MacroAverage):
         for (reference_label, predicted_label), count in pairs.items():
             counts[index_of[reference_label], index_of[predicted_label]] += count
         return {"labels": shown, "counts": counts.tolist()}
+
+
+class SentenceAccuracy(Ratio):
+    """Percent of sentences whose class is right, where it stands before the labels of their tokens."""
+
+    name = "sentence_accuracy"
+
+    def statistics(self, rows: Sequence[Prediction]) -> np.ndarray:
+        """(N, 2): whether it is right, and 1."""
+        pairs = [classes_of(row) for row in rows]
+        for row, pair in zip(rows, pairs, strict=True):
+            if not pair.reference:
+                raise InputError(f"row {row.id} has no class of the sentence (data.corpus.sentence); drop "
+                                 "sentence_accuracy from model.metrics")  # fmt: skip
+        right = [pair.predicted == pair.reference for pair in pairs]
+        return np.stack([np.array(right, dtype=float), np.ones(len(rows))], axis=1)
+
+    def details(self, rows: Sequence[Prediction]) -> dict[str, Any]:
+        """Precision, recall, F1 and support of each class, and the confusion matrix."""
+        whole = []
+        for row in rows:
+            predicted, reference = ("".join(side) for side in classes_of(row))
+            whole.append(row._replace(prediction=predicted, reference=reference))
+        return MacroF1(separator="\n").details(whole)  # a class may hold spaces
 
 
 class MicroF1(F1):

@@ -7,7 +7,7 @@ import numpy as np
 
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric, Prediction
-from seq2seq.metrics.labels import check_separator, described, labels_of
+from seq2seq.metrics.labels import check_separator, classes_of, described, labels_of
 from seq2seq.metrics.ratios import divided
 
 ENOUGH = 50
@@ -47,7 +47,8 @@ class CalibrationError(Metric):
         predicted, reference = labels_of(row, self.separator)
         right = np.zeros(len(predicted))
         right[: len(reference)] = list(map(str.__eq__, predicted, reference))
-        return self.confidences(row, len(predicted)), right
+        of_labels = row._replace(token_scores=row.token_scores[len(classes_of(row).predicted) :])
+        return self.confidences(of_labels, len(predicted)), right
 
     def confidences(self, row: Prediction, labels: int) -> np.ndarray:
         """(labels,) the probabilities of a row's predicted labels."""

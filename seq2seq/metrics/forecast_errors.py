@@ -11,7 +11,12 @@ from seq2seq.metrics.ratios import Ratio, divided
 
 
 def numbers(text: str, row: int, side: str) -> np.ndarray:
-    """(steps, width) of a text, (0, 0) of an empty one; `row` and `side` say where a mistake is."""
+    """(steps, width) of a text, (0, 0) of an empty one; `row` and `side` say where a mistake is.
+
+    Of a step with covariates, which stand behind a bar, it is the numbers before them; steps without any are left out.
+    """
+    if "|" in text:
+        text = "\t".join(own for step in text.split("\t") if (own := step.partition("|")[0].strip()))
     if not text.strip():
         return np.zeros((0, 0))
     try:

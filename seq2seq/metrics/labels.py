@@ -10,6 +10,10 @@ DIVIDER = "￨"
 """Between the columns of a label, NOUN￨NN￨Number=Sing."""
 
 
+CLASS_MARK = "\N{DOUBLE VERTICAL LINE}"
+"""Between the class of a sentence and the labels of its tokens, where a row has both."""
+
+
 class RowLabels(NamedTuple):
     """The labels of a row."""
 
@@ -18,10 +22,19 @@ class RowLabels(NamedTuple):
 
 
 def labels_of(row: Prediction, separator: str | None) -> RowLabels:
-    """Both texts, split at `separator`; None means tabs where the reference has one, else whitespace."""
-    mark = separator or ("\t" if "\t" in row.reference else None)
-    texts = (row.prediction, row.reference)
+    """Both texts, split at `separator`; None means tabs where the reference has one, else whitespace.
+
+    A class of the sentence is not among them.
+    """
+    texts = [text.rpartition(CLASS_MARK)[2].removeprefix(" ") for text in (row.prediction, row.reference)]
+    mark = separator or ("\t" if "\t" in texts[1] else None)
     return RowLabels(*(tuple(label for label in text.split(mark) if label) for text in texts))
+
+
+def classes_of(row: Prediction) -> RowLabels:
+    """The class of the sentence on both sides; nothing where there is none."""
+    sides = (text.partition(CLASS_MARK) for text in (row.prediction, row.reference))
+    return RowLabels(*([name.strip()] if mark else [] for name, mark, _ in sides))
 
 
 def in_column(labels: RowLabels, column: int, row: int) -> RowLabels:

@@ -26,21 +26,30 @@ class ForecastInputs(NamedTuple):
     """(B, T, D) what is forecast without the network, which adds to it."""
     memory: Memory | None
     """What attention looks at."""
+    future: Tensor | None = None
+    """(B, T, F) covariates of each step, which are known in advance."""
 
 
 class Forecaster(nn.Module):
     """A recurrence that is fed its own forecast, in training as in prediction, and what it is a correction of."""
 
     def __init__(
-        self, width: int, embedding_size: int, outputs: int, middle: int, stack: Stack, attention: Attention | None
+        self,
+        width: int,
+        embedding_size: int,
+        outputs: int,
+        middle: int,
+        stack: Stack,
+        attention: Attention | None,
+        future: int = 0,
     ) -> None:
         """width: numbers of a step, D; outputs: forecasts of each, Q, in rising order; middle: which one is fed.
 
-        attention: already built.
+        attention: already built; future: covariates of a step, F.
         """
         super().__init__()
         self.width, self.outputs, self.middle = width, outputs, middle
-        self.embedding = Projection(2 * width, embedding_size)
+        self.embedding = Projection(2 * width + future, embedding_size)
         self.dropout = Dropout(stack.dropout, stack.locked_dropout)
         self.recurrent = Recurrent(stack, embedding_size)
         self.attention = attention
@@ -58,7 +67,8 @@ class Forecaster(nn.Module):
         masks = self.recurrent.masks(noise, steps, before)
         for time in range(steps):
             base = known.base[:, time]
-            read = masked(self.embedding(torch.cat((before, base), dim=-1)), entering, time)
+            given = (before, base) if known.future is None else (before, base, known.future[:, time])
+            read = masked(self.embedding(torch.cat(given, dim=-1)), entering, time)
             hidden, state = self.recurrent.step(read, state, None, masks, time)
             seen = masked(self.attend(hidden, known.memory), leaving, time)
             raw = self.output(seen).view(-1, self.width, self.outputs)

@@ -58,7 +58,7 @@ def render(comparison: Mapping[str, Any]) -> str:
         names=names,
         headline=f"{count(comparison.get('rows'), split + ' row')}, {count(len(names), 'system')}",
         verdicts=[verdict(one, metric, level) for metric in metrics for one in parts(metric, "differences")],
-        on_test=split == "test" and bool(validated),
+        on_test=split == "test",
         validated=validated,
         scores=score_table(names, metrics),
         signatures=[(label(str(metric.get("name"))), str(metric.get("signature") or "")) for metric in metrics],

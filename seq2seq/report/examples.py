@@ -17,6 +17,9 @@ SEARCHED = 1_500_000
 
 SIDES = ("source", "reference", "prediction")
 
+CLASS_MARK = "\N{DOUBLE VERTICAL LINE}"
+"""Between the class of a sentence and the labels of its tokens, where a row has both."""
+
 LABELLED = 120
 """Words with their labels under them in an example, at most."""
 
@@ -61,6 +64,9 @@ def example(row: Mapping[str, Any], texts: Texts, task: str) -> ExampleRow:
     source, reference, prediction = (str(row.get(key) or "") for key in SIDES)
     right = bool(reference) and prediction == reference
     whole = texts.get(row.get("id"), {})
+    if task == "Tagging" and CLASS_MARK in reference:
+        wanted, found = (text.partition(CLASS_MARK)[0].strip() for text in (reference, prediction))
+        facts.append(f"class {found}" + (f", not {wanted}" if found != wanted else ""))
     picture = picture_of(whole)
     sides = [sparklines.in_brief(str(whole.get(key) or "")) for key in SIDES]
     if picture is not None and any(side != whole.get(key) for side, key in zip(sides, SIDES, strict=True)):
@@ -73,6 +79,7 @@ def example(row: Mapping[str, Any], texts: Texts, task: str) -> ExampleRow:
 
 def labelled(source: str, reference: str, prediction: str) -> list[LabelledWord]:
     """Words with their labels, where tabs or else spaces part as many on all sides."""
+    reference, prediction = (text.rpartition(CLASS_MARK)[2].removeprefix(" ") for text in (reference, prediction))
     for separator in ("\t", " "):
         sides = [text.split(separator) for text in (source, reference, prediction)]
         if len({len(side) for side in sides}) == 1 and 1 < len(sides[0]) <= LABELLED:

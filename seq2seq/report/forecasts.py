@@ -28,6 +28,12 @@ def section(found: Mapping[str, Any], metrics: Mapping[str, Any]) -> Section:
     rows = [["model", *(number(part(metrics, name).get("value")) for name in shown)]]
     rows += [[one, *(number(part(baselines, one).get(name)) for name in shown)] for one in baselines]
     panels = [Panel("Model and baselines", ["Forecast", *map(heading, shown)], rows)]
+    horizons = part(found, "horizons")
+    if len(horizons) > 1:
+        title = f"{heading(text_of(found, 'metric'))} of shorter horizons"
+        names = ["model", *baselines]
+        table = [[one, *(number(part(horizons, steps).get(one)) for steps in horizons)] for one in names]
+        panels.append(Panel(title, ["First steps", *horizons], table))
     steps = {name: [*map(finite, values)] for name, values in part(found, "steps").items()}
     known = {
         name: [(at, value) for at, value in enumerate(values, 1) if value is not None] for name, values in steps.items()

@@ -272,11 +272,14 @@ def times(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def changed(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The settings that differ from the defaults, with their values."""
-    names, settings = results.get("changed"), []
-    for name in names if isinstance(names, list) else ():
+    found, settings = results.get("changed"), []
+    names = found if isinstance(found, list) else []
+    for name in names:
         value: Any = results.get("config")
         for key in str(name).split("."):
             inside = part(value, "init_args") if isinstance(value, Mapping) and "class_path" in value else value
             value = inside.get(key) if isinstance(inside, Mapping) else None
+        if isinstance(value, Mapping) and any(str(other).startswith(f"{name}.") for other in names):
+            value = {"class_path": value.get("class_path")}  # its own settings follow
         settings.append((str(name), phrase(value)))
     return settings

@@ -138,6 +138,7 @@ class StoredForecasts(TypedDict, total=False):
     season: Number
     baselines: dict[str, dict[str, Number] | None] | None
     steps: dict[str, list[Number] | None] | None
+    horizons: dict[str, dict[str, Number] | None] | None
     windows: list[StoredWindow] | None
 
 

@@ -25,11 +25,19 @@ SHADES = 6
 FIRST = 6
 """Numbers of a sequence that are written out."""
 
+BAR = "|"
+"""What separates the numbers of a series from those of its covariates."""
+
 NUMERIC = re.compile(r"[-+0-9.eEinfa \t]+")
 
 
 def sequence(text: str) -> list[list[float]] | None:
-    """The steps of a text whose steps tabs separate; None for what is no long sequence of numbers."""
+    """The steps of a text whose steps tabs separate; None for what is no long sequence of numbers.
+
+    Covariates, which stand behind a bar, and steps that have only these are left out.
+    """
+    if BAR in text:
+        text = "\t".join(own for step in text.split("\t") if (own := step.partition(BAR)[0].strip()))
     steps = text.split("\t")
     if len(steps) < FEWEST or not NUMERIC.fullmatch(text):
         return None
@@ -50,7 +58,8 @@ def in_brief(text: str) -> str:
     values = [value for row in rows for value in row]
     first = " ".join(f"{value:.3g}".replace("-", "−") for value in values[:FIRST])
     width = f" of {len(rows[0])} numbers" if len(rows[0]) > 1 else ""
-    return f"{first}{' …' if len(values) > FIRST else ''} ({len(rows)} steps{width})"
+    covariates = ", with covariates" * (BAR in text)
+    return f"{first}{' …' if len(values) > FIRST else ''} ({len(rows)} steps{width}{covariates})"
 
 
 def spark(rows: Sequence[Sequence[float]], name: str) -> Markup:

@@ -10,6 +10,7 @@ from seq2seq.api.answers import Answer
 from seq2seq.api.model import Model
 from seq2seq.data.batching.split import fitting
 from seq2seq.data.rows import Texts
+from seq2seq.data.tokenizers.units import parted
 from seq2seq.errors import InputError
 from seq2seq.inference import score_texts
 from seq2seq.inference.device import tf32
@@ -181,7 +182,9 @@ class RunModel:
             result["tokens"] = tokens_of(answer.source, self.separator)
             separator = getattr(self.task.tokenizers.target, "separator", " ")
             for fields in predictions:
-                fields["labels"] = fields["text"].split(separator)
+                name, labels = parted(fields["text"])
+                fields["labels"] = labels.split(separator)
+                fields |= {} if name is None else {"sentence": name}
         return result
 
     def attention(self, answer: Answer) -> Fields | None:

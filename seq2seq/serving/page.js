@@ -214,7 +214,7 @@ function alignment({source, target, weights}) {
 
 // A forecast as a picture: the first number of each step.
 function forecast(text, best) {
-  const numbers = line => line.split("\t").map(step => Number(step.trim().split(" ")[0]));
+  const numbers = line => line.split("\t").filter(step => step.trim()[0] !== "|").map(step => Number(step.trim().split(" ")[0]));
   const known = numbers(text).slice(-120), middle = numbers(best.text);
   const levels = best.quantiles ? Object.keys(best.quantiles).map(Number).sort((a, b) => a - b) : [];
   const outer = levels.length > 1 ? [levels[0], levels.at(-1)].map(level => numbers(best.quantiles[level])) : [];

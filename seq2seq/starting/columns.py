@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seq2seq.data.corpora.json_rows import items_of_array
+from seq2seq.data.corpora.json_rows import ON_LINES, items_of_array, rows_inside
+from seq2seq.data.corpora.series_files import MISSING
 from seq2seq.data.lines import lines
 from seq2seq.errors import InputError
 
@@ -24,13 +25,17 @@ SOURCE_NAMES = (
 TARGET_NAMES = (
     *("target", "tgt", "output", "label", "labels", "class", "category", "sentiment", "intent", "tags", "ner_tags"),
     *("pos_tags", "upos", "ner", "summary", "highlights", "title", "subject", "subject_line", "answer", "response"),
-    *("translation", "pronunciation", "form", "inflection"),
+    *("translation", "pronunciation", "form", "inflection", "answers"),
 )
 TIME_NAMES = ("date", "time", "datetime", "timestamp", "day", "month", "year", "ds", "hour")
 NAMES = {*SOURCE_NAMES, *TARGET_NAMES, *TIME_NAMES, "id", "index", "name", "lang", "language", "value"}
 
-DATE = re.compile(r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
+DATE = re.compile(r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}(,? \d{1,2}:.*)?")
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+COMMA = re.compile(r"\s*[-+]?\d+(,\d+)?\s*")
+"""A number with a decimal comma, or a whole one."""
+THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}(,\d{3})*(\.\d+)?\s*")
+"""A number with commas between thousands, or none."""
 
 
 class Column:
@@ -68,8 +73,17 @@ class Column:
 
     @cached_property
     def numeric(self) -> bool:
-        filled = [text for text in self.texts if text.strip()]
-        return bool(filled) and all(NUMBER.fullmatch(text) for text in filled)
+        return self.all_match(NUMBER)
+
+    def all_match(self, form: re.Pattern[str]) -> bool:
+        """Whether all values that are there have a form."""
+        filled = [text for text in self.texts if text.strip().lower() not in MISSING]
+        return bool(filled) and all(form.fullmatch(text) for text in filled)
+
+    @property
+    def nested(self) -> bool:
+        """Whether values are no texts, numbers or lists of them: objects, or lists of objects or of real numbers."""
+        return not self.lists and any(isinstance(value, (list, dict)) for value in self.values)
 
     @cached_property
     def dated(self) -> bool:
@@ -86,8 +100,10 @@ class Column:
 
     @property
     def lower(self) -> str:
-        """The name in lower case, of a nested one its last part."""
-        return str(self.name).lower().rpartition(".")[2]
+        """The name in lower case, of a nested one its last part, of an item of a list the list's."""
+        parts = str(self.name).lower().split(".")
+        numbered = next((at for at, part in enumerate(parts) if part.isdecimal()), len(parts))
+        return parts[numbered - 1] if numbered else parts[-1]
 
     @property
     def few(self) -> bool:
@@ -103,7 +119,7 @@ class Column:
         numbered = self.lower in ("id", "index", "idx", "guid") or (
             self.numeric and distinct == len(self.texts) > 1 and all(text.strip().isdecimal() for text in self.texts)
         )
-        return numbered or self.dated or distinct == 1 < len(self.texts) or 2 * filled < len(self.texts)
+        return numbered or self.dated or self.nested or distinct == 1 < len(self.texts) or 2 * filled < len(self.texts)
 
 
 class FileColumns(NamedTuple):
@@ -138,7 +154,9 @@ def of_json(file: Path) -> FileColumns:
             try:
                 rows.append(json.loads(line))
             except (ValueError, RecursionError) as problem:
-                raise InputError(f"{file}:{number}: not JSON ({problem}); write an object on each line") from problem
+                raise InputError(f"{file}:{number}: not JSON ({problem}); {rows_inside(file)}") from problem
+        if len(rows) == 1 and (remedy := rows_inside(file)) != ON_LINES:
+            raise InputError(f"{file}: one object, which holds its rows; {remedy}")
     return FileColumns("Jsonl", {}, of_objects(rows, str(file)))
 
 
@@ -170,7 +188,11 @@ def flattened(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, A
     for key, value in row.items():
         if isinstance(value, dict):
             yield from flattened(value, f"{before}{key}.")
-        else:
+            continue
+        several = value if isinstance(value, list) and all(isinstance(one, dict) for one in value) else []
+        for number, one in enumerate(several[:2]):  # of messages and answers the first
+            yield from flattened(one, f"{before}{key}.{number}.")
+        if not several or any("end" in name for name in several[0]):
             yield f"{before}{key}", value
 
 
@@ -179,7 +201,9 @@ def of_table(file: Path, kind: str, encoding: str) -> FileColumns:
     head = list(islice(lines(file, encoding, ends=True), ROWS))
     if kind == "label first":
         pairs = [line.rstrip("\r\n").split(" ", 1) for line in head]
-        settings = {"delimiter": " ", "columns": 2} | ({} if encoding == "utf-8" else {"encoding": encoding})
+        settings: dict[str, Any] = {"delimiter": " ", "columns": 2} | (
+            {} if encoding == "utf-8" else {"encoding": encoding}
+        )
         return FileColumns("Tsv", settings, [Column(index + 1, [pair[index] for pair in pairs]) for index in (0, 1)])
     delimiter, quoted = delimiter_of(head, "\t" if kind == "tsv" else ",")
     rows = list(records(head, delimiter, quoted))
@@ -188,9 +212,13 @@ def of_table(file: Path, kind: str, encoding: str) -> FileColumns:
     header = bool(rows) and is_header(rows)
     names: list[int | str] = [*rows[0]] if header else list(range(1, width + 1))
     body = rows[header:]
+    counts = Counter(names)
+    names = [name if counts[name] == 1 else number for number, name in enumerate(names, 1)]
     default = "," if quoted else "\t"
     settings = {} if delimiter == default else {"delimiter": delimiter}
-    if quoted and not header:
+    if header and len(counts) < len(names):  # columns of one name have numbers instead
+        settings["header"] = True
+    elif quoted and not header:
         settings["header"] = False
     if encoding != "utf-8":
         settings["encoding"] = encoding
@@ -218,17 +246,27 @@ def records(head: Sequence[str], delimiter: str, quoted: bool) -> list[list[str]
     """Rows of fields; none where they are no CSV."""
     if not quoted:
         return [line.rstrip("\r\n").split(delimiter) for line in head if line.strip("\r\n")]
+    reader, rows = csv.reader(head, delimiter=delimiter, strict=True), list[list[str]]()
     try:
-        return [row for row in csv.reader(head, delimiter=delimiter, strict=True) if row]
+        rows += filter(None, reader)
     except csv.Error:
-        return []
+        return rows if reader.line_num >= len(head) else []  # the last record is cut off
+    return rows
 
 
 def is_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row names the columns."""
     first, rest = rows[0], rows[1:200]
-    if len(set(first)) < len(first) or any(NUMBER.fullmatch(cell) or not cell.strip() for cell in first):
+    repeated = len(set(first)) < len(first) and not any(cell.strip().lower() in NAMES for cell in first)
+    if repeated or any(NUMBER.fullmatch(cell) or not cell.strip() for cell in first):
         return False
     if any(cell.strip().lower() in NAMES for cell in first) and not any(first == row for row in rest):
         return True
-    return any(rest and all(NUMBER.fullmatch(row[index]) for row in rest) for index in range(len(first)))
+    if any(DATE.fullmatch(cell.strip()) or COMMA.fullmatch(cell) for cell in first):
+        return False
+    forms = (NUMBER, COMMA, DATE)
+    return any(
+        rest and all(form.fullmatch(row[index].strip()) for row in rest)
+        for index in range(len(first))
+        for form in forms
+    )

@@ -1,10 +1,11 @@
 """Which files of a folder belong together, and which split each is."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from seq2seq.data.lines import raw_lines
 from seq2seq.errors import InputError
 
 SPLIT_WORDS = {
@@ -37,6 +38,8 @@ class FoundFiles(NamedTuple):
     """Of parallel text."""
     others: Sequence[str] = ()
     """Further files that might have been meant, such as a second test set."""
+    beside: Mapping[str, Sequence[Path]] = {}
+    """Of each split the files that belong together line by line, such as texts, labels and classes."""
 
     @property
     def train(self) -> Path:
@@ -54,6 +57,9 @@ def look(path: Path, wanted: str | None) -> FoundFiles:
     inside = files or [one for one in path.rglob("*") if one.is_file()]
     if inside and all(bare(one).suffix.lower() in SOUND for one in inside if not is_note(one)):
         raise InputError(f"{path} holds sound; a table of its files and texts trains: docs/speech.md")
+    together = beside(path, files)
+    if together:
+        return FoundFiles(path, {split: some[0] for split, some in together.items()}, beside=together)
     if not files:
         folders = ", ".join(one.name for one in sorted(path.iterdir()) if one.is_dir()) or "nothing"
         raise InputError(f"{path} holds no files of data, only {folders}; give the file or the folder that does")
@@ -71,6 +77,35 @@ def look(path: Path, wanted: str | None) -> FoundFiles:
         names = ", ".join(one.name for one in files[:8])
         raise InputError(f"{path}: none of its files is called train ({names}); give the one file to train on")
     return chosen(path, by_split, wanted)
+
+
+def beside(path: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Of each split the plain files that have one name but for the split, and as many lines; nothing for others.
+
+    Splits may be folders (train/seq.in, train/seq.out, train/label), or words of the names (train.text, train.label);
+    two or three files without a split are those of training.
+    """
+    by_split: dict[str, dict[str, Path]] = {}
+    if not files:
+        for folder in sorted(one for one in path.iterdir() if one.is_dir()):
+            split = split_of(folder.name)
+            if split is not None and split not in by_split:
+                inside = [one for one in sorted(folder.iterdir()) if one.is_file() and not is_note(one)]
+                by_split[split] = {one.name: one for one in inside}
+    else:
+        for one in files:
+            split = split_of(one.name)
+            rest = rest_of(one, None) + bare(one).suffix if split else one.name
+            by_split.setdefault(split or "train", {})[rest] = one
+        if parallel(files) is not None and any(split_of(one.name) for one in files):
+            return {}
+    names = set(by_split.get("train", {}))
+    plain = all(bare(Path(name)).suffix.lower() not in KINDS for name in names)
+    if not 2 <= len(names) <= 3 or not plain or any(set(some) != names for some in by_split.values()):
+        return {}
+    if any(len({sum(1 for _ in raw_lines(one)) for one in some.values()}) > 1 for some in by_split.values()):
+        return {}
+    return {split: [by_split[split][name] for name in sorted(names)] for split in SPLIT_WORDS if split in by_split}
 
 
 def chosen(path: Path, by_split: dict[str | None, list[Path]], wanted: str | None) -> FoundFiles:

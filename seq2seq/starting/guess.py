@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from itertools import islice
+from collections.abc import Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seq2seq.data.lines import lines
+from seq2seq.data.lines import as_list, lines
 from seq2seq.errors import InputError
-from seq2seq.starting import columns, recipes
+from seq2seq.starting import columns, recipes, unusable
 from seq2seq.starting.columns import ROWS, SOURCE_NAMES, TARGET_NAMES, Column, FileColumns
 from seq2seq.starting.found_files import KINDS, FoundFiles, bare
 from seq2seq.starting.guess_kind import Guess
@@ -17,6 +18,13 @@ from seq2seq.starting.guess_series import of_series, panel
 BIO = re.compile(r"O|[BIESLU]-\S+")
 LABEL = re.compile(r"\d+|__label__\S+|[A-Z]{2,}(:\w+)?")
 """What stands before a text on its line: fastText's labels, numbers, words such as NUM:dist."""
+
+TOGETHER = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text_a", "text_b"),
+            ("text1", "text2"), ("query", "passage"), ("question", "passage"), ("question", "sentence"))  # fmt: skip
+"""What two texts are called that have one class."""
+
+CLASS_NAMES = ("intent", "class", "label", "category", "topic", "sentiment", "domain", "genre")
+"""What a class of a whole sentence is called."""
 
 UNSPACED = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-៿]")
 """Scripts that write no space between words: Japanese, Chinese, Thai, Lao, Burmese, Khmer."""
@@ -33,6 +41,8 @@ def guess(files: FoundFiles, asked: Asked) -> Guess:
     """What the files are for; InputError that names what only the user can know."""
     if files.endings is not None:
         return of_parallel(files, asked)
+    if files.beside:
+        return of_files_beside(files, asked)
     kind = KINDS.get(bare(files.train).suffix.lower()) or kind_of(files.train)
     if kind == "conllu":
         return Guess(
@@ -51,6 +61,7 @@ def guess(files: FoundFiles, asked: Asked) -> Guess:
         table = columns.of_table(files.train, kind, columns.encoding_of(files.train))
     if not table.columns or not table.columns[0].values:
         raise InputError(f"{files.train} holds no rows")
+    unusable.refuse_few(files.train, len(table.columns[0].values), len(files.splits))
     return of_columns(files.train, table, asked)
 
 
@@ -74,7 +85,10 @@ def kind_of(file: Path) -> str:
         return "label first"
     if len({line.count(",") for line in filled}) == 1 and "," in filled[0]:
         return "csv"
-    return "csv" if all(columns.NUMBER.fullmatch(line) for line in filled[1:]) else "lines"
+    if all(columns.NUMBER.fullmatch(line) for line in filled[1:]):
+        return "csv"
+    unusable.refuse_lines(file, filled)
+    return "lines"
 
 
 def of_parallel(files: FoundFiles, asked: Asked) -> Guess:
@@ -95,6 +109,54 @@ def of_parallel(files: FoundFiles, asked: Asked) -> Guess:
     return Guess(f"{task.what}, {source} to {target}", corpus, task.settings, [*notes, *task.notes])
 
 
+def of_files_beside(files: FoundFiles, asked: Asked) -> Guess:
+    """Texts in one file, their labels or classes in others."""
+    sides = [Column(file.name, list(islice(lines(file), ROWS))) for file in files.beside["train"]]
+    names = [str(one.name) for one in sides]
+    for option, name in zip(("source", "target"), asked, strict=True):
+        if name is not None and name not in names:
+            raise InputError(f"--{option} {name}: there is no such file, only {', '.join(names)}")
+    others = [one for one in sides if str(one.name) != asked.target]
+    source = next((one for one in sides if one.name == asked.source), None)
+    source = source or max(others, key=lambda one: len({word for text in one.texts for word in text.split()}))
+    rest = [one for one in sides if one is not source and asked.target in (None, one.name)]
+    slots = next((one for one in rest if aligned(source, one)), None)
+    classes = next((one for one in rest if one is not slots and one.few), None)
+    if len(rest) > 1 and (slots is None or classes is None):
+        raise InputError(f"{files.path}: which files are source and target? say --source NAME --target NAME; there are "
+                         f"{', '.join(names)}")  # fmt: skip
+    target = slots or rest[0]
+    chosen = [source, target, *([classes] if slots is not None and classes is not None else [])]
+    task = pair(source, target)
+    places = [names.index(str(one.name)) for one in chosen]
+    pairs = {split: [str(some[place].relative_to(files.path)) for place in places]
+             for split, some in files.beside.items()}  # fmt: skip
+    ends = {"source": str(source.name), "target": str(target.name)}
+    corpus = {"class_path": "Parallel", "init_args": {**ends, "pairs": pairs}}
+    third = f", classes in {chosen[2].name}" if len(chosen) > 2 else ""
+    note = f"texts in {source.name}, targets in {target.name}{third}; others: --source NAME --target NAME"
+    found = joint(Guess(task.what, corpus, task.settings, task.notes), classes if third else None)
+    return found._replace(notes=[note, *task.notes])
+
+
+def joint(task: Guess, classes: Column | None) -> Guess:
+    """Labels of tokens with a class of the sentence beside them."""
+    if classes is None:
+        return task
+    of_labels = task.settings["model"].get("metrics", ["Accuracy"])[:1]
+    model = task.settings["model"] | {"metrics": [*of_labels, "SentenceAccuracy", "ExactMatch"]}
+    what = f"{task.what}, and one of {len(classes.counts)} classes for each sentence"
+    return Guess(what, task.corpus, task.settings | {"model": model},
+                 [*task.notes, f"the class of a sentence is in {classes.name}"])  # fmt: skip
+
+
+def class_beside(table: FileColumns, source: Column, target: Column) -> Column | None:
+    """A column of classes beside texts and the labels of their tokens."""
+    rest = [one for one in table.columns if one not in (source, target) and one.few and not one.lists]
+    named = [one for one in rest if one.lower in CLASS_NAMES]
+    return next(iter(named or (rest if len(rest) == 1 else [])), None)
+
+
 def of_conll(files: FoundFiles) -> Guess:
     """A token a line."""
     encoding = columns.encoding_of(files.train)
@@ -112,10 +174,23 @@ def of_conll(files: FoundFiles) -> Guess:
     settings: dict[str, Any] = {"source": 2 if numbered and width > 2 else 1, "target": width}
     settings |= {"delimiter": "\t"} if tabs else {}
     settings |= {"comments": "# "} if comments else {}
+    classes = class_in_comments(head)
+    settings |= {"sentence": classes.name} if classes is not None else {}
     settings |= {} if encoding == "utf-8" else {"encoding": encoding}
     bio = all(BIO.fullmatch(label) for label in labels) and "O" in labels
     what = "named entities or other spans, BIO labels" if bio else f"one of {len(labels)} labels for each token"
-    return Guess(what, {"class_path": "Conll", "init_args": settings}, recipes.tagging("\t", bio))
+    return joint(Guess(what, {"class_path": "Conll", "init_args": settings}, recipes.tagging("\t", bio)), classes)
+
+
+def class_in_comments(head: Sequence[str]) -> Column | None:
+    """The classes that comments above sentences hold (`# intent: flight`)."""
+    found: dict[str, list[str]] = {}
+    for line in head:
+        if (match := re.fullmatch(r"#\s*(\w+)\s*[:=]\s*(\S.*)", line)) and match[1].lower() in CLASS_NAMES:
+            found.setdefault(match[1], []).append(match[2].strip())
+    several = [Column(name, values) for name, values in found.items()]
+    sentences = sum(not before.strip() and bool(line.strip()) for before, line in pairwise(["", *head]))
+    return next((one for one in several if one.few and len(one.values) == sentences), None)
 
 
 def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
@@ -127,12 +202,18 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     spans = next((one for one in table.columns if one.spans), None)
     if spans is not None and asked.target in (None, str(spans.name)):
         return of_spans(file, table, spans, asked)
+    unusable.refuse_numbers(file, table.columns)
+    table = with_points(table)
     numbers = [one for one in table.columns if one.numeric and not one.useless]
+    if not numbers and any(one.dated for one in table.columns):  # a series may be constant
+        numbers = [one for one in table.columns if one.numeric and len(one.counts) == 1]
     texts = [one for one in table.columns if not one.numeric and not one.useless and not one.lists]
     timed = numbers and not any(one.lists for one in table.columns) and (not texts or panel(table, texts))
     if timed and not asked.source and not asked.target:
         return of_series(file, table, numbers)
     source, target = sides(file, table, asked)
+    labels = labels_beside(table, source) if target is not None and asked.target is None else None
+    target = labels or target
     if target is None:
         raise InputError(
             f"{file}: {source} is the only column of text; give a file with a second one, or plain text, one line a row"
@@ -140,17 +221,57 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     task = pair(source, target)
     if source.lists or target.lists:
         task = listed(source, target)
+    unusable.refuse_target(file, target, task.settings["task"] == "Classification")
+    if labels is not None and (classes := class_beside(table, source, labels)) is not None:
+        task = joint(task, classes)._replace(corpus=task.corpus | {"sentence": classes.name})
     features = features_beside(table, source, target) if not asked.source else None
     if features is not None and task.settings["task"] == "Translation":
         task = Guess("word forms from a word and its features", {}, recipes.inflection())
         names: Any = [features.name, source.name]
+    elif second := second_text(table, source, task):
+        task = task._replace(settings=task.settings | {"data": task.settings["data"] | recipes.two_texts()})
+        names = [source.name, second.name]
     else:
         names = source.name
     settings = {"source": names, "target": target.name} | table.settings | task.corpus
     if table.corpus == "Tsv" and settings["source"] == 1 and settings["target"] == 2:
         del settings["source"], settings["target"]
     notes = [f"source {names}, target {target}; others: --source NAME --target NAME", *task.notes]
+    read = {str(name) for name in (*as_list(names), target.name, task.corpus.get("sentence"))}
+    left = [str(one.name) for one in texts if str(one.name) not in read]
+    notes += [f"not used: {', '.join(left[:5])}{', ...' * (len(left) > 5)}"] if left else []
+    settings.pop("decimal", None)
     return Guess(task.what, {"class_path": table.corpus, "init_args": settings}, task.settings, notes)
+
+
+def with_points(table: FileColumns) -> FileColumns:
+    """The table with points in numbers that have decimal commas, where commas do not separate columns."""
+    commas = [one for one in table.columns if not one.numeric and one.all_match(columns.COMMA)]
+    if not commas or table.settings.get("delimiter", ",") == ",":
+        return table
+    whole = [Column(one.name, [text.replace(",", ".") for text in one.texts]) if one in commas else one
+             for one in table.columns]  # fmt: skip
+    return FileColumns(table.corpus, table.settings | {"decimal": ","}, whole)
+
+
+def second_text(table: FileColumns, source: Column, task: Guess) -> Column | None:
+    """The other one of two texts that are classified together."""
+    if task.settings["task"] != "Classification":
+        return None
+    wanted = dict(TOGETHER).get(source.lower)
+    return next((one for one in table.columns if one.lower == wanted and not one.useless and not one.lists), None)
+
+
+def labels_beside(table: FileColumns, source: Column) -> Column | None:
+    """A column with a label for each token of another, where a third one has classes of the texts."""
+    for one in table.columns:
+        if one is source or one.lists is not source.lists or class_beside(table, source, one) is None:
+            continue
+        if one.lists and all(len(a) == len(b) for a, b in zip(source.values, one.values, strict=True)):
+            return one if len({str(label) for value in one.values for label in value}) < 200 else None
+        if not one.lists and aligned(source, one):
+            return one
+    return None
 
 
 def sides(file: Path, table: FileColumns, asked: Asked) -> tuple[Column, Column | None]:
@@ -243,6 +364,11 @@ def listed(source: Column, target: Column) -> Guess:
             )
         return Guess("text to text", {"list_separator": " "}, recipes.translation())
     if not source.lists or any(len(one) != len(other) for one, other in zip(source.values, target.values, strict=True)):
+        counts = Counter(str(label) for value in target.values for label in value)
+        if len(counts) <= 200 and 5 * len(counts) <= counts.total():
+            settings = recipes.classification("Words", "\t" if source.lists else " ")
+            settings["model"] |= {"multi_label": True}
+            return Guess(f"any of {len(counts)} classes for each text", {}, settings)
         return Guess("text to text", {"list_separator": " "}, recipes.translation())
     labels = {label for value in target.values for label in value}
     names: dict[str, Any] = {}
@@ -261,7 +387,8 @@ def of_spans(file: Path, table: FileColumns, spans: Column, asked: Asked) -> Gue
     source = named or max(texts, key=lambda one: one.words, default=None)
     if source is None or table.corpus != "Jsonl":
         raise InputError(f"{file}: {spans} holds spans, which are read from JSON lines with a text beside them")
-    settings = {"source": source.name, "target": spans.name}
-    return Guess(
-        "labelled spans of characters", {"class_path": "Spans", "init_args": settings}, recipes.tagging("\t", True)
-    )
+    settings: dict[str, Any] = {"source": source.name, "target": spans.name}
+    task = Guess("labelled spans of characters", {}, recipes.tagging("\t", True))
+    classes = class_beside(table, source, spans)
+    settings |= {"sentence": classes.name} if classes is not None else {}
+    return joint(task, classes)._replace(corpus={"class_path": "Spans", "init_args": settings})

@@ -44,7 +44,16 @@ def of_series(file: Path, table: FileColumns, numbers: Sequence[Column]) -> Gues
     groups = groups_of(table, dates, numbers)
     numbers = [one for one in numbers if one not in groups]
     named = [one.name for one in numbers]
+    ahead = [one.name for one in numbers if one.texts[-1].strip()] if dates is not None else []
+    notes = []
+    if 0 < len(ahead) < len(named):  # the last rows hold what is known in advance
+        named = [name for name in named if name not in ahead]
+        notes.append(f"the last rows lack {', '.join(map(str, named))}: the other columns are known in advance")
+    elif len(named) > 1:
+        notes.append("all numbers are forecast; those that only help go into past_covariates or future_covariates")
     settings: dict[str, Any] = {"columns": named[0] if len(named) == 1 else named}
+    if len(ahead) > 0 and len(named) < len(numbers):
+        settings["future_covariates"] = ahead[0] if len(ahead) == 1 else ahead
     settings |= {name: value for name, value in table.settings.items() if name != "header"}
     if table.corpus == "Tsv" and "delimiter" not in settings:
         settings["delimiter"] = "\t"
@@ -59,10 +68,12 @@ def of_series(file: Path, table: FileColumns, numbers: Sequence[Column]) -> Gues
     season = season_of(dates, groups)
     horizon = max(1, min(season or min(12, count // 30), count * 3 // 20))  # validation has 15 % of the values
     settings |= {"history": min(max(2 * season, 3 * horizon), count // 4), "horizon": horizon}
-    notes = [NOTES[name] for name in extra if name in NOTES]
+    notes += [NOTES[name] for name in extra if name in NOTES]
     if sum(counts) > MANY and horizon > 1:
         settings["stride"] = horizon
         notes.append(f"of {sum(counts):,} values, a forecast begins every {horizon} steps (stride)")
+    if dates is not None and "time" not in settings:
+        notes.append(f"the column {dates} is not taken for the time: {why_not(dates)}")
     if "time" not in settings:
         notes.append("rows are taken to be in the order of time, without gaps, and of one series")
     if groups:
@@ -99,6 +110,15 @@ def readable(file: Path, settings: dict[str, Any], dates: Column | None) -> tupl
             except InputError as problem:
                 first = first or problem
     raise first or InputError(f"{file}: no series can be read from it")
+
+
+def why_not(dates: Column) -> str:
+    """What is wrong with times."""
+    try:
+        counted(dates.texts, lambda row: f"row {row + 1}")
+    except InputError as problem:
+        return str(problem)
+    return "rows or times are missing, or there twice"
 
 
 def season_of(dates: Column | None, groups: Sequence[Column]) -> int:

@@ -78,6 +78,11 @@ def classification(words: str, separator: str = " ") -> dict[str, Any]:
     return {"task": "Classification", "data": data, "model": model, "optimizer": optimizer(0.002)}
 
 
+def two_texts() -> dict[str, Any]:
+    """Settings of data whose source is two texts."""
+    return {"tokenizer": {"class_path": "Columns", "init_args": {"parts": ["Words", "Words"]}}}
+
+
 def generation() -> dict[str, Any]:
     """Text that is continued."""
     data = {"tokenizer": "NoSource", "target_tokenizer": "Characters", "lanes": 32, "segment": 128}

@@ -70,6 +70,9 @@ class Classification(RecurrentTask):
         target = self.tokenizers.target
         if not isinstance(target, Labels):
             raise InputError(f"data.target_tokenizer is {type(target).__name__}; a classification needs Labels")
+        if target.classes:
+            raise InputError("the targets have a class of the sentence and labels of its tokens; choose task Tagging, "
+                             "or set data.corpus.sentence to null")  # fmt: skip
         if len(target.vocabulary) < 2 and not self.multi_label:
             only = f"every training row has the label {target.vocabulary[0]!r}"
             raise InputError(f"{only}; there is nothing to tell apart, check data.corpus")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch, RowFormat
+from seq2seq.data.number_text import StepParts
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
@@ -45,6 +46,9 @@ LEAST = 1e-3
 @dataclass(eq=False, repr=False)
 class Forecasting(RecurrentTask):
     """An RNN encoder reads the history, an RNN decoder writes as many steps as the targets of training have.
+
+    Covariates that are known in advance are read by the decoder too, at the step that they belong to; those that are
+    known up to now by the encoder alone.
 
     Args:
         embedding_size: length of what is made of a step's numbers.
@@ -86,6 +90,7 @@ class Forecasting(RecurrentTask):
         super().__post_init__()
         self.levels = self.quantiles or [MEDIAN]
         source, target = sides_of(self.tokenizers)
+        self.parts = parts_of(source)
         self.horizon = target.steps[1]
         stack, attention = Stack.of(self), self.attention
         self.reader = Encoder(Projection(source.width, self.embedding_size), stack, self.encoder)
@@ -93,10 +98,12 @@ class Forecasting(RecurrentTask):
         self.handed = self.bridge.build(self.cell.states, *shapes)
         attend = None if attention is None else attention.build(self.hidden_size, self.reader.size)
         middle = self.levels.index(MEDIAN)
-        self.forecaster = Forecaster(target.width, self.embedding_size, len(self.levels), middle, stack, attend)
-        same = source.width == target.width
-        gain = source.deviation / target.deviation if same else np.zeros(0)
-        shift = (source.mean - target.mean) / target.deviation if same else np.zeros(0)
+        self.forecaster = Forecaster(target.width, self.embedding_size, len(self.levels), middle, stack, attend,
+                                     self.parts.future)  # fmt: skip
+        own = slice(self.parts.series)
+        same = self.parts.series == target.width
+        gain = source.deviation[own] / target.deviation if same else np.zeros(0)
+        shift = (source.mean[own] - target.mean) / target.deviation if same else np.zeros(0)
         self.register_buffer("gain", torch.from_numpy(gain).float(), persistent=False)
         self.register_buffer("shift", torch.from_numpy(shift).float(), persistent=False)
 
@@ -123,21 +130,25 @@ class Forecasting(RecurrentTask):
         if self.rescale and self.relative == "none":
             raise InputError("model.rescale goes with model.relative last or season; choose one, or set it to false")
         source, target = sides_of(self.tokenizers)
-        if self.relative != "none" and source.width != target.width:
+        parts = parts_of(source)
+        if self.relative != "none" and parts.series != target.width:
             raise InputError(
                 f"model.relative {self.relative} needs forecasts of the numbers that are known, but a step of the "
-                f"source has {source.width} and one of the target {target.width}; set it to none"
+                f"source has {parts.series} and one of the target {target.width}; set it to none"
             )
-        if self.relative == "season" and source.steps[0] < self.season:
+        if parts.ahead not in (0, target.steps[1]):
+            raise InputError(f"sources know covariates of {parts.ahead} steps ahead, and targets have "
+                             f"{target.steps[1]} steps; both need as many")  # fmt: skip
+        if self.relative == "season" and source.steps[0] - parts.ahead < self.season:
             raise InputError(
                 f"model.relative season needs a season of {self.season} steps, but the shortest history of training "
-                f"has {source.steps[0]}; give longer ones, or set it to last"
+                f"has {source.steps[0] - parts.ahead}; give longer ones, or set it to last"
             )
 
     @property
     def baseline_season(self) -> int | None:
         source, target = sides_of(self.tokenizers)
-        return self.season if source.width == target.width else None
+        return self.season if parts_of(source).series == target.width else None
 
     def check(self, text: str) -> None:
         super().check(text)
@@ -147,9 +158,43 @@ class Forecasting(RecurrentTask):
 
     def encode(self, batch: Batch, noise: Noise | None = None) -> Encoding:
         """What the encoder makes of the histories, less their last value where forecasts are relative."""
-        relative = batch.source if self.relative == "none" else (batch.source - self.newest(batch)) / self.spread(batch)
-        encoding: Encoding = self.reader(relative, batch.source_lengths, noise)
+        source = self.history(batch)
+        relative = source if self.relative == "none" else (source - self.newest(batch)) / self.spread(batch)
+        if self.covariates:
+            covariates = batch.source[:, : source.shape[1], self.parts.series :]
+            relative = torch.cat((relative, covariates), dim=-1)
+        encoding: Encoding = self.reader(relative, self.history_lengths(batch), noise)
         return encoding
+
+    def history(self, batch: Batch) -> Tensor:
+        """(B, S, D) the series up to now, without covariates and the steps that only these have."""
+        if not self.covariates:
+            return batch.source
+        return batch.source[:, : batch.source.shape[1] - self.parts.ahead, : self.parts.series]
+
+    def history_lengths(self, batch: Batch) -> Tensor:
+        """(B,) steps of each history, on the CPU."""
+        lengths = batch.source_lengths - self.parts.ahead
+        if self.parts.ahead and int(lengths.min()) < 1:
+            raise InputError(
+                f"data.max_length leaves none of a history before {self.parts.ahead} steps ahead; raise it"
+            )
+        return lengths
+
+    def future(self, batch: Batch) -> Tensor | None:
+        """(B, T, F) the covariates of each step to come."""
+        if not self.parts.future:
+            return None
+        steps = self.history_lengths(batch).unsqueeze(1) + torch.arange(self.horizon)
+        rows = torch.arange(len(steps)).unsqueeze(1).expand_as(steps)
+        width = batch.source.shape[2]
+        device = batch.source.device
+        return batch.source[to_device(rows, device), to_device(steps, device), width - self.parts.future :]
+
+    @property
+    def covariates(self) -> int:
+        """How many a step has."""
+        return self.parts.past + self.parts.future
 
     def fixed_vector(self, batch: Batch) -> Tensor:
         return self.encode(batch).vector
@@ -165,28 +210,29 @@ class Forecasting(RecurrentTask):
             base = (self.last_season(batch) - newest) / spread
         elif self.relative == "none" and len(self.gain):
             first = self.translated(newest).squeeze(1)
-        return ForecastInputs(self.handed(encoding.final), first, base, memory)
+        return ForecastInputs(self.handed(encoding.final), first, base, memory, self.future(batch))
 
     def newest(self, batch: Batch) -> Tensor:
         """(B, 1, D) the last value of each history."""
-        last = to_device(batch.source_lengths - 1, batch.source.device)
-        return batch.source[torch.arange(last.shape[0], device=last.device), last].unsqueeze(1)
+        source = self.history(batch)
+        last = to_device(self.history_lengths(batch) - 1, source.device)
+        return source[torch.arange(last.shape[0], device=last.device), last].unsqueeze(1)
 
     def last_season(self, batch: Batch) -> Tensor:
         """(B, T, D) the last value that is known a whole number of seasons before each forecast."""
-        source = batch.source
-        if not exporting() and (shortest := int(batch.source_lengths.min())) < self.season:
+        source, lengths = self.history(batch), self.history_lengths(batch)
+        if not exporting() and (shortest := int(lengths.min())) < self.season:
             raise InputError(f"a history of {shortest} steps is shorter than model.season {self.season}")
         steps = torch.arange(self.horizon) % self.season - self.season
-        steps = to_device(batch.source_lengths.unsqueeze(1) + steps, source.device)  # (B, T)
+        steps = to_device(lengths.unsqueeze(1) + steps, source.device)  # (B, T)
         return source.gather(1, steps.unsqueeze(-1).expand(-1, -1, source.shape[2]))
 
     def spread(self, batch: Batch) -> Tensor:
         """(B, 1, D) the standard deviation of each history, by which it is divided, or one."""
-        source = batch.source
+        source = self.history(batch)
         if not self.rescale:
             return source.new_ones(source.shape[0], 1, source.shape[2])
-        real = inside(batch.source_lengths, source).unsqueeze(-1).to(source.dtype)
+        real = inside(self.history_lengths(batch), source).unsqueeze(-1).to(source.dtype)
         lengths = real.sum(1, keepdim=True)
         mean = (source * real).sum(1, keepdim=True) / lengths
         variance: Tensor = ((source - mean) * real).square().sum(1, keepdim=True) / lengths
@@ -264,6 +310,11 @@ def sides_of(tokenizers: Tokenizers) -> tuple[Vectors, Vectors]:
     if not isinstance(source, Vectors) or not isinstance(target, Vectors) or source is target:
         raise InputError("a forecast has a horizon of its own, which data.shared_vocabulary hides; set it to false")
     return source, target
+
+
+def parts_of(source: Vectors) -> StepParts:
+    """Which number of a step is what; all of them the series where there are no covariates."""
+    return source.parts or StepParts(source.width, 0, 0, 0)
 
 
 def present(hypothesis: Hypothesis) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer
@@ -15,10 +15,10 @@ from seq2seq.data.tokenizers.units import Labels, Separated
 from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.errors import InputError, check_range
-from seq2seq.metrics.accuracy import Accuracy, MacroF1
+from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, SentenceAccuracy
 from seq2seq.metrics.base import Metric
-from seq2seq.models.cells import CellState, picked, real_positions
-from seq2seq.models.dropout import Noise
+from seq2seq.models.cells import CellState, at_least_32_bits, picked, real_positions
+from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.tagger import (
@@ -52,8 +52,12 @@ class Tagging(RecurrentTask):
         words: how spelling becomes part of a word's vector, with data.tokenizer Spelled.
         tagger: how states become labels (Softmax, Crf, AutoregressiveTagger).
         lookahead: tokens that are read before one is labelled, with encoder.bidirectional false, for streams.
+        sentence_weight: of the class of the sentence in the loss, where the data has one beside the labels of its
+            tokens (data.corpus.sentence); a label weighs 1. The class is told from the encoder's fixed vector, in one
+            network with the labels (Liu and Lane 2016).
         metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, SegmentF1,
-            MacroF1, CalibrationError); null for accuracy and macro-F1.
+            MacroF1, CalibrationError, SentenceAccuracy, ExactMatch); null for accuracy and macro-F1, and with a class of the
+            sentence its accuracy and the share of rows all of which is right.
     """
 
     row_format = RowFormat(source_end=False, target_ends=False, aligned=True, labels=True)
@@ -62,6 +66,7 @@ class Tagging(RecurrentTask):
     words: WordOptions = WordOptions()
     tagger: Tagger = Softmax()
     lookahead: int = 0
+    sentence_weight: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,12 +76,18 @@ class Tagging(RecurrentTask):
         reader = reader_of(source, self.embedding_size, self.encoder.feature_size, self.words)
         self.reader = Encoder(reader, stack, self.encoder, self.lookahead)
         self.labeller = cast(Labeller, self.tagger.build(size, columns_of(target), stack))
+        self.sentence: SentenceClass | None = None
+        if classes_of(target):
+            self.sentence = SentenceClass(self.reader.size, len(classes_of(target)), cast(Labels, target).first_class,
+                                          self.dropout)  # fmt: skip
 
     def usual_metrics(self) -> list[Metric]:
-        return [Accuracy(), MacroF1()]
+        usual: list[Metric] = [Accuracy(), MacroF1()]
+        return [*usual, SentenceAccuracy(), ExactMatch()] if classes_of(self.tokenizers.target) else usual
 
     def refuse_wrong_settings(self) -> None:
         check_range("model.lookahead", self.lookahead, 0)
+        check_range("model.sentence_weight", self.sentence_weight, 0)
         if self.lookahead and (self.encoder.bidirectional or self.encoder.reverse):
             raise InputError(
                 "model.lookahead is for an encoder that reads forwards only; set model.encoder.bidirectional and "
@@ -109,7 +120,10 @@ class Tagging(RecurrentTask):
     def token_rows(self) -> dict[str, TokenRows]:
         source, target = self.tokenizers
         rows = of_embedding("reader.embedding", self.reader.embedding, source)
-        labels = [names[column.first :] for names, column in zip(target.row_names, columns_of(target), strict=True)]
+        labels = [names[column.first : column.first + len(column.labels)]
+                  for names, column in zip(target.row_names, columns_of(target), strict=True)]  # fmt: skip
+        if self.sentence is not None:
+            rows |= of_linear("sentence.map", list(classes_of(target)))
         if isinstance(self.labeller, ColumnTagger):
             for index, names in enumerate(labels):
                 rows |= of_linear(f"labeller.maps.{index}", names)
@@ -140,12 +154,28 @@ class Tagging(RecurrentTask):
         return encoding, batch.source_lengths
 
     def loss(self, batch: Batch) -> Tensor:
+        return self.loss_of(self.states(batch)[0], batch, self.sentence_weight)
+
+    def validation_loss(self, batch: Batch) -> Tensor:
         return self.loss_of(self.states(batch)[0], batch)
 
-    def loss_of(self, encoding: Encoding, batch: Batch) -> Tensor:
+    def loss_of(self, encoding: Encoding, batch: Batch, sentence_weight: float = 1.0) -> Tensor:
         """The loss of sources that have been encoded."""
-        states = encoding.states[:, : batch.target.shape[1]]
-        return self.labeller.loss(states, batch.target, batch.target_lengths, Noise(batch.seed, batch.row_keys))
+        labels, lengths = self.labels(batch)
+        noise = Noise(batch.seed, batch.row_keys)
+        loss: Tensor = self.labeller.loss(encoding.states[:, : labels.shape[1]], labels, lengths, noise)
+        if self.sentence is None:
+            return loss
+        real = to_device(batch.target_lengths > 0, labels.device)
+        scores = self.sentence(encoding.vector, noise).gather(1, self.sentence.index(batch.target[:, :1])).squeeze(1)
+        of_class: Tensor = (scores * real).sum()
+        return loss - sentence_weight * of_class
+
+    def labels(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The labels (B, S) of the tokens, without the class of the sentence, and how many (B,), on the CPU."""
+        if self.sentence is None:
+            return batch.target, batch.target_lengths
+        return batch.target[:, 1:], (batch.target_lengths - 1).clamp(min=0)
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
@@ -153,8 +183,13 @@ class Tagging(RecurrentTask):
 
     def score_targets(self, batch: Batch, state: CellState) -> tuple[list[list[float]], CellState]:
         with without_gradients():
-            states, lengths = self.states(batch)[0].states[:, : batch.target.shape[1]], batch.target_lengths
-            log_probs: Tensor = self.labeller.log_probs(states, batch.target, lengths)
+            encoding, (labels, lengths) = self.states(batch)[0], self.labels(batch)
+            log_probs: Tensor = self.labeller.log_probs(encoding.states[:, : labels.shape[1]], labels, lengths)
+            if self.sentence is not None:
+                known = batch.target[:, :1] != UNK
+                own = self.sentence(encoding.vector).gather(1, self.sentence.index(batch.target[:, :1]))
+                log_probs = torch.cat((own.masked_fill(~known, -torch.inf), log_probs), dim=1)
+                lengths = batch.target_lengths
             return per_row(picked(log_probs, real_positions(lengths, log_probs)), lengths), state
 
     def predict_and_measure(self, batch: Batch, state: CellState, decoding: Decoding) -> Validated:
@@ -165,6 +200,17 @@ class Tagging(RecurrentTask):
 
     def tagged(self, encoding: Encoding, lengths: Tensor, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """The best labels of sources that have been encoded, with as many tokens as `lengths` (B,) says."""
+        if self.sentence is None:
+            return self.labelled(encoding, lengths, batch, decoding)
+        with without_gradients():
+            log_probs = self.sentence(encoding.vector)
+        rows = self.labelled(encoding, lengths, batch, decoding)
+        scores, classes = to_host(*log_probs.topk(min(decoding.beam_size, log_probs.shape[1])))
+        best = zip(rows, scores.tolist(), classes.tolist(), strict=True)
+        return [self.sentence.beside(labels, own, numbers, decoding) for labels, own, numbers in best]
+
+    def labelled(self, encoding: Encoding, lengths: Tensor, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        """The best labels of the tokens."""
         with without_gradients():
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
@@ -172,7 +218,7 @@ class Tagging(RecurrentTask):
 
     @property
     def mixes(self) -> bool:
-        return isinstance(self.labeller, ColumnTagger)
+        return isinstance(self.labeller, ColumnTagger) and self.sentence is None
 
     def predict_together(self, members: Sequence[Task], batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         with without_gradients():
@@ -224,7 +270,18 @@ class Tagging(RecurrentTask):
 
         return [[without_end(item) for item in row] for row in result]
 
+    def check_decoding(self, decoding: Decoding) -> None:
+        super().check_decoding(decoding)
+        if self.sentence is not None and decoding.prefix:
+            raise InputError(f"decoding.prefix is {decoding.prefix!r}, but this run begins with a class of the "
+                             "sentence; leave it out")  # fmt: skip
+
     def label_stream(self) -> LabelStream:
+        if self.sentence is not None:
+            raise InputError(
+                "--stream labels tokens before their sentence has ended, and this run tells its class too; leave "
+                "--stream out, or train with data.corpus.sentence null"
+            )
         if self.encoder.bidirectional or self.encoder.reverse:
             raise InputError(
                 "--stream needs an encoder that reads forwards only; train with --model.encoder.bidirectional false, "
@@ -239,6 +296,45 @@ class Tagging(RecurrentTask):
         if not isinstance(source, WORDS):
             raise InputError(f"--stream reads words, but this run reads {type(source).__name__}; leave --stream out")
         return LabelStream(self.tokenizers, source.separator, self.reader, self.labeller)
+
+
+class SentenceClass(nn.Module):
+    """A fixed vector to the class of its sentence."""
+
+    def __init__(self, size: int, classes: int, first: int, dropout: float) -> None:
+        """size: of the vector, H; first: the id of the first class."""
+        super().__init__()
+        self.first = first
+        self.last_dropout = Dropout(dropout)
+        self.map = nn.Linear(size, classes)
+
+    def forward(self, vector: Tensor, noise: Noise | None = None) -> Tensor:
+        """Vectors (B, H) to log-probabilities (B, C) in nats."""
+        seen = self.last_dropout(vector.unsqueeze(1), noise).squeeze(1)
+        log_probs: Tensor = at_least_32_bits(self.map(seen)).log_softmax(-1)
+        return log_probs
+
+    def index(self, ids: Tensor) -> Tensor:
+        """The numbers of classes by their ids; of an unknown one any."""
+        return (ids - self.first).clamp(min=0)
+
+    def beside(
+        self, labels: list[Hypothesis], scores: list[float], classes: list[int], decoding: Decoding
+    ) -> list[Hypothesis]:
+        """The best pairs of a class and labels; scores: log-probabilities of the likeliest classes."""
+        pairs = []
+        for one in labels:
+            total, count = one.score * decoding.divisor(len(one.tokens)), len(one.tokens) + 1
+            for score, number in zip(scores, classes, strict=True):
+                tokens, each = [self.first + number, *one.tokens], [score, *one.token_scores]
+                pairs.append(one._replace(tokens=tokens, token_scores=each,
+                                          score=(total + score) / decoding.divisor(count)))  # fmt: skip
+        return sorted(pairs, key=lambda one: -one.score)[: decoding.beam_size]
+
+
+def classes_of(tokenizer: Tokenizer) -> Sequence[str]:
+    """The classes of sentences that a target has beside the labels of tokens."""
+    return tokenizer.classes if isinstance(tokenizer, Labels) else ()
 
 
 def columns_of(tokenizer: Tokenizer) -> list[LabelColumn]:

@@ -65,6 +65,12 @@ def test_the_page_says_whether_the_model_beats_the_best_baseline() -> None:
     drawn = pictures.pictures(found)
     assert len(drawn) == 4
     assert all(picture.count("band") == 2 for picture, _ in drawn), "a band with its sign in the legend"
-    table, errors = pictures.section(found, {"mase": {"value": 0.5}, "mae": {"value": 1.0}}).panels
+    table, shorter, errors = pictures.section(found, {"mase": {"value": 0.5}, "mae": {"value": 1.0}}).panels
     assert [line[0] for line in table.rows] == ["model", "last value", "seasonal naive", "drift"]
+    assert list(shorter.header[1:]) == ["1", "3"], "the first step and all three"
+    whole = {name: scores["mase"] for name, scores in found["baselines"].items()} | {
+        "model": METRICS[0].score(ROWS).value
+    }
+    assert found["horizons"]["3"] == pytest.approx(whole)
+    assert found["horizons"]["1"]["model"] == pytest.approx(4 / 3)
     assert [line[0] for line in errors.rows] == ["1", "2", "3"]

@@ -22,7 +22,7 @@ from seq2seq.atomic_files import write_text
 from seq2seq.report import layout
 from seq2seq.report.drawing import Scale
 from seq2seq.report.layout import marked
-from seq2seq.report.page import render
+from seq2seq.report.page import changed, render
 from seq2seq.report.plots import Bucket, Marks, Point, by_group, curves
 from seq2seq.report.wording import duration, number, phrase, shortened
 from tests.report.pages import ALIGNMENTS, ATTACKS, ROWS, SIGNATURE, everything, example, whole
@@ -82,6 +82,12 @@ def results() -> dict[str, Any]:
 def html() -> str:
     """The page of all parts, made once for the tests that only read it."""
     return whole(everything())
+
+
+def test_settings_of_a_part_are_shown_once() -> None:
+    config = {"data": {"corpus": {"class_path": "Series", "init_args": {"history": 3, "horizon": 2}}}}
+    found = changed({"changed": ["data.corpus", "data.corpus.history"], "config": config})
+    assert found == [("data.corpus", "Series"), ("data.corpus.history", "3")]
 
 
 def test_page_says_what_was_measured(html: str) -> None:

@@ -48,6 +48,11 @@ def entity(word: str) -> str:
     return "B-X" if word == "dog" else "O"
 
 
+def question(row: int, split: str = "train") -> dict[str, str]:
+    words = sentence(row + 1000 * len(split))
+    return {"seq.in": words, "seq.out": " ".join(map(entity, words.split())), "label": ("one way", "return")[row % 2]}
+
+
 def spans(row: int) -> dict[str, Any]:
     words = sentence(row)
     found = [[at, at + 3, "PET"] for at in range(len(words)) if words[at : at + 4] in ("dog ", "cat ")]
@@ -104,6 +109,42 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
     "numbered shops and items": ({"a.csv": table(lambda row: f"{day(row // 6)},{row % 2 + 1},{row % 6 // 2 + 1},{number(row):.2f}", "date,store,item,sales", 900)},
                                  [], "Forecasting", {"columns": "sales", "time": "date", "group": ["store", "item"]}),
     "one column of numbers": ({"a.csv": table(lambda row: f"{number(row):.2f}")}, [], "Forecasting", {"columns": 1}),
+    "slots and intents": ({f"{split}/{name}": table(lambda row, split=split, name=name: question(row, split)[name])
+                           for split in ("train", "dev", "test") for name in ("seq.in", "seq.out", "label")},
+                          [], "Tagging", {"class_path": "Parallel", "pairs": {
+                              split: [f"{folder}/seq.in", f"{folder}/seq.out", f"{folder}/label"]
+                              for split, folder in (("train", "train"), ("validation", "dev"), ("test", "test"))}}),
+    "slots and intents in a table": ({"a.csv": table(lambda row: ",".join(question(row).values()), "utterance,slots,intent")},
+                                     [], "Tagging", {"source": "utterance", "target": "slots", "sentence": "intent"}),
+    "intents in comments": ({"a.conll": table(lambda row: f"# intent: {question(row)['label']}\n{tokens(row, entity)}")},
+                            [], "Tagging", {"class_path": "Conll", "sentence": "intent"}),
+    "labels beside texts": ({"train.text": table(sentence), "train.labels": table(lambda row: "ab"[row % 2])},
+                            [], "Classification", {"pairs": {"train": ["train.text", "train.labels"]}}),
+    "two files without a split": ({"text.txt": table(sentence), "tags.txt": table(lambda row: " ".join(map(entity, sentence(row).split())))},
+                                  [], "Tagging", {"pairs": {"train": ["text.txt", "tags.txt"]}}),
+    "sales with a plan": ({"a.csv": table(lambda row: f"{day(row)},{f'{number(row):.2f}' if row < 290 else ''},{row % 5}", "date,sales,price")},
+                          [], "Forecasting", {"columns": "sales", "future_covariates": "price"}),
+    "answers in lists": ({"a.json": json.dumps([{"qa": {"question": sentence(row), "answers": [{"text": sentence(row, 3)}]}} for row in range(ROWS)])},
+                         [], "Translation", {"source": "qa.question", "target": "qa.answers.0.text"}),
+    "chats": ({"a.jsonl": objects(lambda row: {"messages": [{"role": role, "content": sentence(row + at, 6)} for at, role in enumerate(("user", "assistant"))]})},
+              [], "Translation", {"source": "messages.0.content", "target": "messages.1.content"}),
+    "several labels": ({"a.jsonl": objects(lambda row: {"text": sentence(row), "labels": [name for bit, name in enumerate("abc") if row >> bit & 1]})},
+                       [], "Classification", {"source": "text", "target": "labels"}),
+    "columns of one name": ({"a.csv": table(lambda row: f"{sentence(row)},{sentence(row, 2)},{'ab'[row % 2]}", "text,text,label")},
+                            ["--source", "1"], "Classification", {"source": 1, "target": "label", "header": True}),
+    "line breaks in quotes": ({"a.csv": table(lambda row: f'"{sentence(row)}\n{sentence(row)}","{sentence(row + 1)}"', "source,target")},
+                              [], "Translation", {"source": "source", "target": "target"}),
+    "decimal commas": ({"a.csv": table(lambda row: f"{date.fromisoformat(day(row)):%d.%m.%Y};" + f"{number(row):.2f}".replace(".", ","), "Datum;Wert")},
+                       [], "Forecasting", {"columns": "Wert", "time": "Datum", "delimiter": ";", "decimal": ","}),
+    "hours of 12": ({"a.csv": table(lambda row: f"01/{row // 24 + 1:02}/2021 {(row % 24 + 11) % 12 + 1}:00 {'AP'[row % 24 // 12]}M,{row % 24}", "when,load")},
+                    [], "Forecasting", {"columns": "load", "time": "when", "horizon": 24}),
+    "constant": ({"a.csv": table(lambda row: f"{day(row)},5", "date,v")}, [], "Forecasting", {"columns": "v", "time": "date"}),
+    "NA for missing": ({"a.csv": table(lambda row: f"{day(row)},{'NA' if row % 40 == 3 else number(row)}", "date,v")},
+                       [], "Forecasting", {"columns": "v", "fill": "previous"}),
+    "two texts": ({"a.csv": table(lambda row: f"{sentence(row)},{sentence(row + 1)},{'ab'[row % 2]}", "premise,hypothesis,label")},
+                  [], "Classification", {"source": ["premise", "hypothesis"], "target": "label"}),
+    "spans and an intent": ({"a.jsonl": objects(lambda row: spans(row) | {"intent": "xy"[row % 2]})},
+                            [], "Tagging", {"class_path": "Spans", "sentence": "intent"}),
     "Japanese": ({"a.tsv": table(lambda row: f"{'赤い犬が家で眠る'[row % 5 :]}{row}\t{sentence(row)}")},
                  [], "Translation", {"class_path": "Tsv"}),
 }  # fmt: skip
@@ -114,6 +155,7 @@ def written(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
     files, options, _, _ = MADE[name]
     (folder / "data").mkdir()
     for file, content in files.items():
+        (folder / "data" / file).parent.mkdir(exist_ok=True)
         (folder / "data" / file).write_bytes(content.encode() if isinstance(content, str) else content)
     monkeypatch.chdir(folder)
     place = Path("data") if len(files) > 1 else Path("data") / next(iter(files))
@@ -173,6 +215,13 @@ WRONG: dict[str, tuple[Files, list[str], str]] = {
     "another column": ({"a.csv": table(lambda row: f"{sentence(row)},b", "text,label")}, ["--source", "body"], "--source body.*text, label"),
     "sound": ({"train.wav": b"RIFF", "test.wav": b"RIFF"}, [], "sound"),
     "empty": ({"a.tsv": ""}, [], "no rows"),
+    "rows in an object": ({"a.json": json.dumps({"data": [{"a": "x"}] * 3}, indent=1)}, [], r"a\.json:1.*'\.data\[\]'"),
+    "few rows": ({"a.csv": "text,label\nred dog,pos\nblue cat,neg\n"}, [], r"2 rows"),
+    "bars": ({"a.txt": table(lambda row: f"{sentence(row)} ||| {sentence(row)}")}, [], r"sed"),
+    "tags behind words": ({"a.txt": table(lambda row: " ".join(f"{word}/{'N' if word in WORDS[:9] else 'X'}" for word in sentence(row).split()))}, [], "sed"),
+    "labels left out": ({"a.csv": table(lambda row: f"{sentence(row)},{['a', 'b', ''][row % 3]}", "text,label")}, [], r"100 of 300 rows have no label"),
+    "real numbers": ({"a.csv": table(lambda row: f"{sentence(row)},{number(row):.3f}", "text,score")}, [], "score holds numbers"),
+    "thousands": ({"a.csv": table(lambda row: f'{day(row)},"{1000 + row:,}"', "date,v")}, [], r"v holds numbers.*1,000"),
     "few numbers": ({"a.csv": table(lambda row: f"{row}.5", rows=20)}, [], "20 rows"),
     "broken": ({"a.jsonl": '{"a": 1'}, [], "a.jsonl:1"),
 }  # fmt: skip
@@ -190,6 +239,20 @@ def test_what_only_the_user_knows_is_asked(name: str, tmp_path: Path, monkeypatc
         init.main([place, *options])
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_what_is_left_out_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text(
+        table(lambda row: f"{sentence(row)},{sentence(row, 9)},{'ab'[row % 2]}", "text,note,label")
+    )
+    init.main(["a.csv"])
+    assert "not used: note" in capsys.readouterr().out
+    Path("b.csv").write_text(table(lambda row: f"{row % 12 + 1:02}/{row % 28 + 1:02}/21,{row % 7}.5", "date,v"))
+    init.main(["b.csv"])
+    assert "the column date is not taken for the time" in capsys.readouterr().out
 
 
 def test_nothing_is_replaced_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def about_labels(train: Encoded, labels: np.ndarray, kind: str, severity: Severi
     """A finding about some labels of train, shown where they first are."""
     if not len(labels):
         return []
-    names, ids = train.tokenizers.target.vocabulary, train.split.target  # type: ignore[attr-defined]
+    names, ids = names_of(train.tokenizers.target), train.split.target
     flat = np.asarray(ids.flat)
     places = np.flatnonzero(np.isin(flat, labels + SPECIAL))
     examples = []
@@ -91,6 +91,11 @@ def about_labels(train: Encoded, labels: np.ndarray, kind: str, severity: Severi
     )
 
 
+def names_of(tokenizer: Tokenizer) -> list[str]:
+    """All labels, and classes of sentences, in the order of their ids."""
+    return [str(name) for name in tokenizer.row_names[0][SPECIAL:]]
+
+
 def twins(splits: Sequence[Encoded]) -> list[Finding]:
     """Labels that look alike: an error, unless they differ by case alone."""
     tokenizer = splits[0].tokenizers.target
@@ -98,12 +103,13 @@ def twins(splits: Sequence[Encoded]) -> list[Finding]:
         return []
     findings = []
     known: dict[str, list[str]] = {}
-    for label in tokenizer.vocabulary:
+    names = names_of(tokenizer)
+    for label in names:
         known.setdefault(look(label), []).append(label)
     counts = np.bincount(splits[0].split.target.flat, minlength=len(tokenizer))[SPECIAL:].tolist()
-    times = dict(zip(tokenizer.vocabulary, counts, strict=True))
+    times = dict(zip(names, counts, strict=True))
     for split in splits:
-        labels = tokenizer.vocabulary if split.name == "train" else unseen(split)
+        labels = names if split.name == "train" else unseen(split)
         pairs = [
             (label, other)
             for label in labels

@@ -33,9 +33,10 @@ def tags_of(tokenizer: Tokenizer) -> Tags | None:
     if not isinstance(tokenizer, Labels):
         return None
     names = [tokenizer.decode([number]) for number in range(len(tokenizer))]
-    matches = [SPAN.fullmatch(name) for name in names[SPECIAL:]]
+    labels = names[SPECIAL : tokenizer.first_class]  # classes of sentences are outside of every span
+    matches = [SPAN.fullmatch(name) for name in labels] + [None] * len(tokenizer.classes)
     prefixes = {match[1] for match in matches if match}
-    others = {name for name, match in zip(names[SPECIAL:], matches, strict=True) if not match}
+    others = {name for name, match in zip(labels, matches, strict=False) if not match}
     if not {"B", "I"} & prefixes or others - {"O"}:
         return None
     kinds: dict[str | None, int] = {}
@@ -84,7 +85,7 @@ def spans(encoded: Encoded, scheme: str | None) -> list[Finding]:
     tags = tags_of(encoded.tokenizers.target)
     if tags is None or scheme is None:
         return []
-    ids = encoded.split.target
+    ids, classes = encoded.split.target, getattr(encoded.tokenizers.target, "classes", ())
     indices = breaches(ids, tags, "IOB2" if scheme == "IOB1" else scheme)
     rows, firsts = np.unique(rows_at(ids, [indices]), return_index=True)
     examples = []
@@ -93,7 +94,7 @@ def spans(encoded: Encoded, scheme: str | None) -> list[Finding]:
         near = range(max(start, wrong - 1), min(end, wrong + 2))
         names = " ".join(f"[{tags.names[ids.flat[at]]}]" if at == wrong else tags.names[ids.flat[at]] for at in near)
         words = shown(encoded.split.texts.source[int(row)], longest=40)
-        examples.append(encoded.example(row, f"label {wrong - start + 1}: {names}  in  {words}"))
+        examples.append(encoded.example(row, f"label {wrong - start + 1 - bool(classes)}: {names}  in  {words}"))
     if scheme == "IOB1":
         text = "labels are IOB1, where I- may begin a span"
         return noted(encoded, "bio", "warning", rows, text, examples=examples)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from seq2seq.data.corpora.text_files import Files, Shard
-from seq2seq.data.lines import DIVIDER, JOINER, as_list, check_delimiter, lines
+from seq2seq.data.lines import DIVIDER, JOINER, as_list, check_delimiter, lines, with_class
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
 
@@ -31,6 +31,8 @@ class TokenLines(Files):
     """Whether the first line names the columns."""
     sides: list[list[int]]
     """The indices of the source's and the target's columns."""
+    sentence: str | None = None
+    """What a comment above a sentence calls its class."""
 
     def fields(self, line: str, number: int, width: int) -> list[str] | None:
         """The columns of a line; None where no token is. InputError for a wrong line, without its location.
@@ -47,14 +49,20 @@ class TokenLines(Files):
         [file] = shard
         tokens: list[list[str]] = []
         first = width = 0
+        name = ""
         for number, line in enumerate(chain(lines(file, self.encoding), [""]), 1):
             if number == 1 and self.header:
                 continue
             if self.ends_sentence(line):
                 if tokens:
                     source, target = map(JOINER.join, zip(*tokens, strict=True))
+                    if self.sentence is not None:
+                        target = self.beside_class(name, target, f"{file}:{first}")
                     yield Row(source, target, first, str(file))
-                tokens = []
+                tokens, name = [], ""
+                continue
+            if (found := self.class_of(line)) is not None:
+                name = found
                 continue
             try:
                 fields = self.fields(line, len(tokens) + 1, width)
@@ -65,6 +73,20 @@ class TokenLines(Files):
             except InputError as problem:
                 raise InputError(f"{file}:{number}: {problem}") from problem
             width = len(fields)
+
+    def class_of(self, line: str) -> str | None:
+        """The class of the sentence that a comment holds; None where a line is no such comment."""
+        if self.sentence is None or not line.startswith("#"):
+            return None
+        found = re.fullmatch(rf"#\s*{re.escape(self.sentence)}\s*[:=\t ]\s*(.*)", line)
+        return None if found is None else found[1]
+
+    def beside_class(self, name: str, labels: str, location: str) -> str:
+        """The labels of a sentence behind its class."""
+        if not name:
+            raise InputError(f"{location}: the sentence has no comment # {self.sentence} = ...; add it above, or set "
+                             "data.corpus.sentence to null")  # fmt: skip
+        return with_class(name, labels, location)
 
 
 class Conllu(TokenLines):
@@ -77,17 +99,19 @@ class Conllu(TokenLines):
         source: str | list[str] = "form",
         target: str | list[str] = "upos",
         files: dict[str, str | list[str]] | None = None,
+        sentence: str | None = None,
     ) -> None:
         """source, target: columns: id, form, lemma, upos, xpos, feats, head, deprel, deps, misc.
 
         Several are joined by ￨ in each word, as the tokenizer TokenFeatures wants them. files: the files of each split
-        in the folder data.path; patterns may match many.
+        in the folder data.path; patterns may match many. sentence: the name of the comment with a class of the
+        sentence (`# genre = news`), beside the labels of its tokens (docs/tagging.md).
         """
         for name, columns in (("source", source), ("target", target)):
             for column in as_list(columns):
                 if column not in COLUMNS:
                     raise InputError(f"data.corpus.{name} is {column!r}; CoNLL-U has {', '.join(COLUMNS)}")
-        self.source, self.target, self.files = source, target, files
+        self.source, self.target, self.files, self.sentence = source, target, files, sentence
         self.sides = [list(map(COLUMNS.index, as_list(columns))) for columns in (source, target)]
 
     def fields(self, line: str, number: int, width: int) -> list[str] | None:
@@ -120,12 +144,15 @@ class Conll(TokenLines):
         encoding: str = "utf-8",
         comments: str | None = None,
         header: bool = False,
+        sentence: str | None = None,
     ) -> None:
         """source, target: columns, counted from 1; delimiter: what separates them, null for any spaces and tabs.
 
         Several columns are joined by ￨ in each word, as the tokenizer TokenFeatures wants them. files: the files of
         each split in the folder data.path; patterns may match many. comments: what a line begins with that is none of a
-        token, such as "# "; header: whether the first line names the columns.
+        token, such as "# "; header: whether the first line names the columns. sentence: the name of the comment with a
+        class of the sentence (`# intent = flight`, `# intent: flight`), beside the labels of its tokens
+        (docs/tagging.md).
         """
         if comments == "":
             raise InputError('data.corpus.comments is empty, which every line begins with; set it to "#", say, or null')
@@ -135,7 +162,7 @@ class Conll(TokenLines):
         if delimiter is not None:
             check_delimiter(delimiter)
         self.source, self.target, self.delimiter, self.files, self.encoding = source, target, delimiter, files, encoding
-        self.comments, self.header = comments, header
+        self.comments, self.header, self.sentence = comments, header, sentence
         self.sides = [[column - 1 for column in as_list(columns)] for columns in (source, target)]
 
     def ends_sentence(self, line: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from seq2seq.data.corpora.corpus import Corpus
 from seq2seq.data.corpora.json_rows import columns_of, joined, references_of
-from seq2seq.data.lines import JOINER, as_list
+from seq2seq.data.lines import JOINER, as_list, with_class
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
@@ -24,6 +24,7 @@ class Hub(Corpus):
         splits: dict[str, str | None] | None = None,
         several_references: bool = False,
         list_separator: str = JOINER,
+        sentence: str | None = None,
     ) -> None:
         """name, configuration: the data set, or a folder that `save_to_disk` has written.
 
@@ -32,8 +33,9 @@ class Hub(Corpus):
         several_references: a target that is a list of texts holds references that are equally good: training learns
             the first, metrics look at all; else a list is one target, whose tokens it holds.
         list_separator: what joins the texts of a list: a tab where they are tokens, a space where they are sentences.
+        sentence: the column of a class of the whole sentence, beside the labels of its tokens (docs/tagging.md).
         """
-        self.several_references, self.list_separator = several_references, list_separator
+        self.several_references, self.list_separator, self.sentence = several_references, list_separator, sentence
         self.name, self.source, self.target = name, source, target
         self.configuration, self.splits = configuration, splits
 
@@ -78,10 +80,10 @@ class Hub(Corpus):
         nested = "translation" in existing
         sides = [
             [f"translation.{name}" if nested and name not in existing else name for name in as_list(side)]
-            for side in (self.source, self.target)
+            for side in (self.source, self.target, [] if self.sentence is None else self.sentence)
         ]
         labels = {name: names for name, feature in features.items() if (names := class_names(feature)) is not None}
-        columns = columns_of([*sides[0], *sides[1]], existing, repr(self.name))
+        columns = columns_of([name for side in sides for name in side], existing, repr(self.name))
         return RowReader(sides, columns, labels, self.several_references, self.list_separator)
 
     def _ask(self, question: Any) -> Any:
@@ -134,7 +136,9 @@ class RowReader:
         several: bool = False,
         separator: str = JOINER,
     ) -> None:
-        """sides: names of the values of source and target, with dots into inner ones; columns: those that hold them.
+        """sides: names of the values of source, target and class of the sentence, with dots into inner ones.
+
+        columns: those that hold them.
 
         labels: of columns that hold classes, a class's number to its name, or a list of them to theirs. several: lists
         hold several references. separator: of the texts of other lists.
@@ -154,6 +158,8 @@ class RowReader:
                 values[name] = self.labels[name](content[name])
             except (ValueError, TypeError) as problem:
                 raise InputError(f"{location}: {name} is {content[name]!r}, not a class ({problem})") from problem
-        source, target = self.sides
+        source, target, of_sentence = self.sides
         references = references_of(values, target, location, self.several, self.separator)
+        if of_sentence:
+            references[0] = with_class(joined(values, of_sentence, location), references[0], location)
         return [joined(values, source, location, self.separator), *references]

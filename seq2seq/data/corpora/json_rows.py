@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq.data.corpora.text_files import Files, Shard
-from seq2seq.data.lines import JOINER, as_list, filled_lines, lines
+from seq2seq.data.lines import JOINER, as_list, filled_lines, lines, with_class
 from seq2seq.data.number_text import text_of_list
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
+
+MOST_READ = 1 << 28
+"""Bytes of a file that is read whole, to say what is wrong with it."""
 
 
 class Jsonl(Files):
@@ -27,6 +30,7 @@ class Jsonl(Files):
         several_references: bool = False,
         list_separator: str = JOINER,
         label_names: list[str] | None = None,
+        sentence: str | None = None,
     ) -> None:
         """source, target: names of values, with dots into inner objects (translation.en); several are joined by tabs.
 
@@ -37,10 +41,11 @@ class Jsonl(Files):
             the first, metrics look at all; else a list is one target, whose tokens it holds.
         list_separator: what joins the texts of a list: a tab where they are tokens, a space where they are sentences.
         label_names: the labels 0, 1 and so on by name, where the target has numbers for them.
+        sentence: name of a class of the whole sentence, beside the labels of its tokens (docs/tagging.md).
         """
         self.source, self.target, self.files = source, target, files
         self.several_references, self.list_separator = several_references, list_separator
-        self.label_names = label_names
+        self.label_names, self.sentence = label_names, sentence
 
     def read(self, shard: Shard) -> Iterator[Row]:
         [file] = shard
@@ -53,21 +58,47 @@ class Jsonl(Files):
             try:
                 content = json.loads(line)
             except (ValueError, RecursionError) as problem:
-                remedy = "is the line cut off?"
-                if line.strip() == "{":
-                    remedy = "write an object on each line, e.g. with jq -c '.[]', or one array of objects"
+                remedy = rows_inside(file) if number == 1 and line.strip() == "{" else "is the line cut off?"
                 raise InputError(f"{file}:{number}: not JSON ({problem}); {remedy}") from problem
             yield self.row(content, file, number)
+
+    def named(self) -> list[str]:
+        """The names of all that is read."""
+        return [*as_list(self.source), *as_list(self.target), *([] if self.sentence is None else [self.sentence])]
 
     def row(self, content: Any, file: Path, number: int) -> Row:
         """Two values of an object."""
         location = f"{file}:{number}"
         between, targets = self.list_separator, as_list(self.target)
         source = joined(content, as_list(self.source), location, between)
+        of_sentence = None if self.sentence is None else joined(content, [self.sentence], location)
         if self.label_names is not None:
             content = {name: named(pick(content, name, location), self.label_names, location) for name in targets}
         target, *more = references_of(content, targets, location, self.several_references, between)
+        if of_sentence is not None:
+            target = with_class(of_sentence, target, location)
         return Row(source, target, number, str(file), more_references=more)
+
+
+ON_LINES = "write an object on each line, e.g. with jq -c '.[]', or one array of objects"
+
+
+def rows_inside(file: Path) -> str:
+    """How the rows of a file that is one object come to stand on lines of their own."""
+    if file.stat().st_size > MOST_READ:
+        return ON_LINES
+    try:
+        content = json.loads("\n".join(lines(file)))
+    except (ValueError, RecursionError):
+        return ON_LINES
+    lists = [
+        name
+        for name, value in (content.items() if isinstance(content, dict) else ())
+        if isinstance(value, list) and len(value) > 1 and all(isinstance(one, dict) for one in value)
+    ]
+    if len(lists) == 1 and lists[0].isidentifier():
+        return f"write an object on each line, with jq -c '.{lists[0]}[]' {file.name}"
+    return ON_LINES
 
 
 def items_of_array(file: Path) -> Iterator[tuple[Any, int]]:
@@ -115,7 +146,7 @@ class Parquet(Jsonl):
         try:
             with pq.ParquetFile(file) as opened:
                 names = opened.schema_arrow.names
-                columns = columns_of([*as_list(self.source), *as_list(self.target)], names, str(file))
+                columns = columns_of(self.named(), names, str(file))
                 for batch in opened.iter_batches(10_000, columns=columns):
                     for content in batch.to_pylist():
                         number += 1

@@ -17,7 +17,7 @@ import numpy as np
 from seq2seq.data.corpora.corpus import SPLITS, Corpus
 from seq2seq.data.corpora.series_files import Repair, SeriesFormat, Values, read_series
 from seq2seq.data.corpora.tables import ColumnNames
-from seq2seq.data.lines import check_delimiter
+from seq2seq.data.lines import as_list, check_delimiter
 from seq2seq.data.number_text import STEP
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
@@ -41,6 +41,8 @@ class Series(Corpus):
         validation_share: float = 0.15,
         test_share: float = 0.2,
         columns: ColumnNames = 1,
+        past_covariates: ColumnNames | None = None,
+        future_covariates: ColumnNames | None = None,
         delimiter: str = ",",
         header: bool = False,
         encoding: str = "utf-8",
@@ -50,6 +52,7 @@ class Series(Corpus):
         gaps: Repair = "refuse",
         fill: Repair = "refuse",
         stride: int = 1,
+        decimal: Literal[".", ","] = ".",
     ) -> None:
         """Which series, and how it is cut.
 
@@ -60,6 +63,9 @@ class Series(Corpus):
             validation_share: of all values of a series, those before the test's that are kept for validation.
             test_share: of all values of a series, the last ones, which are kept for the test.
             columns: of the file, counted from 1 or named by its first line; the numbers of several make a vector.
+            past_covariates: columns of other numbers, known up to now: readings of other sensors, say.
+            future_covariates: columns known in advance: a calendar, prices, holidays, a weather forecast. Their values
+                in the horizon are read too. Rows at the end of a series with these alone are what `predict` forecasts.
             delimiter: what separates columns.
             header: whether the first line names the columns; it does where a setting holds a name.
             encoding: of the file.
@@ -71,6 +77,7 @@ class Series(Corpus):
                 the value before (previous), values on the line to the next one (linear) or zero.
             fill: the same for empty fields and NaN in rows of the file.
             stride: steps from one forecast to the next: 1 for one at each step, 24 for one a day of hourly values.
+            decimal: what stands before the decimals of a number.
         """
         check_range("data.corpus.history", history, 1)
         check_range("data.corpus.horizon", horizon, 1)
@@ -80,13 +87,16 @@ class Series(Corpus):
         check_delimiter(delimiter)
         if time is None and (sort or gaps != "refuse"):
             raise InputError(f"data.corpus.{'sort' if sort else 'gaps'} needs data.corpus.time, the column of the time")
-        if name is not None and (time is not None or group is not None or fill != "refuse"):
-            raise InputError(f"data.corpus.name {name} has no columns; leave out data.corpus.time, group and fill")
+        more = (time, group, past_covariates, future_covariates)
+        if name is not None and (any(one is not None for one in more) or fill != "refuse"):
+            raise InputError(f"data.corpus.name {name} has no columns; leave out data.corpus.time, group, fill and "
+                             "covariates")  # fmt: skip
         self.name, self.history, self.horizon = name, history, horizon
         self.validation_share, self.test_share = validation_share, test_share
+        self.past_covariates, self.future_covariates = past_covariates, future_covariates
         self.columns, self.delimiter, self.header, self.encoding = columns, delimiter, header, encoding
         self.time, self.group, self.sort, self.gaps, self.fill = time, group, sort, gaps, fill
-        self.stride = stride
+        self.stride, self.decimal = stride, decimal
 
     def rows(self, split: str, path: str | None) -> Iterator[Row]:
         several = self.series(path, split == "train")
@@ -100,7 +110,8 @@ class Series(Corpus):
             _, after = self.span(split, len(one.texts))
             for step in self.windows(split, one):
                 known = one.between(step - self.history, step, step)
-                wanted = one.between(step, step + self.horizon, after)
+                known += one.covariates(step, step + self.horizon)
+                wanted = one.series(step, step + self.horizon, after)
                 yield Row(STEP.join(known), STEP.join(wanted), one.lines[step], one.name)
 
     def of_one_file(self) -> Corpus | None:
@@ -135,12 +146,36 @@ class Series(Corpus):
         if self.name is None:
             if path is None or not Path(path).is_file():
                 raise InputError(f"data.path is {path}; give the file of the series, or data.corpus.name co2")
-            form = SeriesFormat(self.columns, self.time, self.group, self.sort, self.gaps, self.fill, self.delimiter,
-                                self.header, self.encoding)  # fmt: skip
+            form = SeriesFormat(
+                *(self.columns, self.past_covariates, self.future_covariates, self.time, self.group, self.sort),
+                *(self.gaps, self.fill, self.delimiter, self.header, self.encoding, self.decimal),
+            )
             return read_series(Path(path), form, warn)
         self.refuse_path(path)
         values = sunspots() if self.name == "sunspots" else co2()
         return [Values([f"{value:.7g}" for value in values.tolist()], range(1, len(values) + 1), self.name)]
+
+    def newest(self, file: Path) -> list[tuple[Values, str]]:
+        """Each series of a file, with the text to forecast from: its last values, and what is known of the future."""
+        corpus = copy.copy(self)
+        corpus.name = None
+        several = corpus.series(str(file))
+        found = []
+        for one in several:
+            count, group = len(one.texts), f" of the group {one.group}" if one.group else ""
+            if count < self.history:
+                raise InputError(f"{file}: {count} values{group}, fewer than data.corpus.history {self.history}; give "
+                                 "earlier ones")  # fmt: skip
+            if one.future and len(one.ahead) < self.horizon:
+                names = ", ".join(map(str, as_list(self.future_covariates)))
+                raise InputError(
+                    f"{file}:{one.lines[-1]}: {len(one.ahead)} rows follow the last value{group}, and a forecast of "
+                    f"{self.horizon} steps needs {names} of each; add rows that have these and leave "
+                    f"{', '.join(map(str, as_list(self.columns)))} empty"
+                )
+            steps = one.between(count - self.history, count, count) + one.covariates(count, count + self.horizon)
+            found.append((one, STEP.join(steps)))
+        return found
 
     def stored(self, split: str, path: str | None) -> list[Path] | None:
         return [Path(path)] if self.name is None and path is not None and Path(path).is_file() else None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from seq2seq.data.corpora.json_rows import Jsonl, text_of
 from seq2seq.data.corpora.json_rows import pick as value_of
-from seq2seq.data.lines import JOINER
+from seq2seq.data.lines import JOINER, with_class
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError
 
@@ -30,14 +30,16 @@ class Spans(Jsonl):
         target: str = "entities",
         words: Literal["marks", "spaces"] = "marks",
         files: dict[str, str | list[str]] | None = None,
+        sentence: str | None = None,
     ) -> None:
         """source, target: names of the text and of the list of spans, [start, end, label] or objects with these names.
 
         Characters are counted from 0, the end is the first that is not in the span.
         words: cut at spaces and around each punctuation mark, or at spaces alone.
         files: the files of each split in the folder data.path; patterns may match many.
+        sentence: name of a class of the whole text, beside its spans (docs/tagging.md).
         """
-        super().__init__(source, target, files)
+        super().__init__(source, target, files, sentence=sentence)
         self.words = words
 
     def row(self, content: Any, file: Any, number: int) -> Row:
@@ -50,8 +52,11 @@ class Spans(Jsonl):
         if not words:
             raise InputError(f"{location}: {self.source} is {reprlib.repr(text)}, which has no words; remove the row")
         spans = [span_of(one, text, location) for one in given]
-        tags = bio(words, sorted(spans), text, location)
-        return Row(JOINER.join(text[start:end] for start, end in words), JOINER.join(tags), number, str(file))
+        tags = JOINER.join(bio(words, sorted(spans), text, location))
+        if self.sentence is not None:
+            name = text_of(value_of(content, self.sentence, location), location, self.sentence)
+            tags = with_class(name, tags, location)
+        return Row(JOINER.join(text[start:end] for start, end in words), tags, number, str(file))
 
 
 def span_of(given: Any, text: str, location: str) -> Span:

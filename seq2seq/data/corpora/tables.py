@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from seq2seq.data.corpora.text_files import Files, Shard
-from seq2seq.data.lines import JOINER, as_list, check_delimiter, empty_line, filled_lines, lines
+from seq2seq.data.lines import JOINER, as_list, check_delimiter, empty_line, filled_lines, lines, with_class
 from seq2seq.data.rows import Row
 from seq2seq.errors import InputError, check_range
 
@@ -30,6 +30,8 @@ class Tabular(Files):
     writes = ("records",)
     source: ColumnNames
     target: ColumnNames
+    sentence: int | str | None
+    """The column of the class of the whole sentence, where the target has labels of its tokens."""
     delimiter: str
     header: bool
     """Whether the first record names the columns; it does where source or target hold a name."""
@@ -49,11 +51,14 @@ class Tabular(Files):
             return
         fields, line = first
         self.look_at(fields, f"{file}:{line}")
-        width, sides = len(fields), (as_list(self.source), as_list(self.target))
+        width, sides = len(fields), [as_list(side) for side in (self.source, self.target, self.sentence)]
         header = self.header or any(isinstance(column, str) for column in chain(*sides))
         names = fields if header else []
         hint = other_delimiter(fields, self.delimiter)
-        source, target = ([index_of(column, names, width, f"{file}:{line}", hint) for column in side] for side in sides)
+        *both, of_sentence = (
+            [index_of(column, names, width, f"{file}:{line}", hint) for column in side if column is not None]
+            for side in sides
+        )
         for fields, line in records if header else chain([first], records):
             if len(fields) != width:
                 named = "header" if header else "first line"
@@ -61,8 +66,10 @@ class Tabular(Files):
                     f"{file}:{line}: {len(fields)} columns, but the {named} has {width}; fix the line, or set "
                     "data.corpus.delimiter or data.corpus.columns"
                 )
-            texts = [JOINER.join([fields[index] for index in side]) for side in (source, target)]
-            yield Row(texts[0], texts[1], line, str(file))
+            source, target = (JOINER.join([fields[index] for index in side]) for side in both)
+            for index in of_sentence:
+                target = with_class(fields[index], target, f"{file}:{line}")
+            yield Row(source, target, line, str(file))
 
 
 class Tsv(Tabular):
@@ -79,17 +86,19 @@ class Tsv(Tabular):
         header: bool = False,
         files: dict[str, str | list[str]] | None = None,
         encoding: str = "utf-8",
+        sentence: int | str | None = None,
     ) -> None:
         """source, target: columns counted from 1, or names, which the first line then holds (so does `header` say).
 
         Several columns are joined by tabs. columns: the most columns of a line, so that the last one may hold
         delimiters. files: the files of each split in the folder data.path; patterns may match many.
+        sentence: the column of a class of the whole sentence, beside the labels of its tokens (docs/tagging.md).
         """
         check_delimiter(delimiter)
         if columns is not None:
             check_range("data.corpus.columns", columns, 1)
         self.source, self.target, self.delimiter, self.columns = source, target, delimiter, columns
-        self.header, self.files, self.encoding = header, files, encoding
+        self.header, self.files, self.encoding, self.sentence = header, files, encoding, sentence
 
     def look_at(self, first: Sequence[str], location: str) -> None:
         if len(first) > 1 and all(len(field) > 1 and field[0] == field[-1] == '"' for field in first):
@@ -116,15 +125,17 @@ class Csv(Tabular):
         padded: bool = False,
         files: dict[str, str | list[str]] | None = None,
         encoding: str = "utf-8",
+        sentence: int | str | None = None,
     ) -> None:
         """source, target: names of columns in the header, or numbers from 1; several are joined by tabs.
 
         padded: spaces beside delimiters are not text, as in `red dog, "rot Hund"`.
         files: the files of each split in the folder data.path; patterns may match many.
+        sentence: the column of a class of the whole sentence, beside the labels of its tokens (docs/tagging.md).
         """
         check_delimiter(delimiter)
         self.source, self.target, self.delimiter, self.header = source, target, delimiter, header
-        self.padded, self.files, self.encoding = padded, files, encoding
+        self.padded, self.files, self.encoding, self.sentence = padded, files, encoding, sentence
 
     def records(self, file: Path) -> Iterator[tuple[list[str], int]]:
         csv.field_size_limit(LONGEST_FIELD)

@@ -13,8 +13,14 @@ COMPACT = {8: re.compile(r"(?:1[5-9]|2[01])\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d
            6: re.compile(r"(?:1[5-9]|2[01])\d\d(?:0[1-9]|1[0-2])")}  # fmt: skip
 """Dates without separators by their digits: 20240131, 202401."""
 
-DATED = re.compile(r"\d{4}([-/.])\d{1,2}(\1\d{1,2})?([T ]\S+)?|\d{1,2}([-/.])\d{1,2}\4\d{4}([T ]\S+)?|\d{4}-?Q[1-4]")
-"""What looks like a date: 2024-01-31, 2024-01-31 12:00, 2024/1/31, 2024-01, 31.01.2024, 1/31/2024, 2024Q1."""
+CLOCK = r"([T ]\S+( ?[AaPp][Mm])?)?"
+DATED = re.compile(
+    rf"\d{{4}}([-/.])\d{{1,2}}(\1\d{{1,2}})?{CLOCK}|\d{{1,2}}([-/.])\d{{1,2}}\5\d{{4}}{CLOCK}|\d{{4}}-?Q[1-4]"
+)
+"""What looks like a date: 2024-01-31, 2024-01-31 12:00, 2024/1/31, 2024-01, 31.01.2024, 1/31/2024 1:30 PM, 2024Q1."""
+
+HALF_DAY = re.compile(r"(0?[1-9]|1[0-2])((?::\d\d){1,2})? ?([AaPp])[Mm]")
+"""A time of 12 hours: 1:30 PM."""
 
 QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
 FIRST = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -68,6 +74,8 @@ def order_of_days(texts: Sequence[str], where: Callable[[int], str]) -> bool:
     if not pairs:
         return True
     day_first, month_first = (max(pair[side] for pair in pairs) <= 12 for side in (1, 0))
+    if day_first and month_first and any(HALF_DAY.search(text) for text in texts):
+        return False  # times of 12 hours are written where the month comes first
     if day_first and month_first:
         raise InputError(f"{where(0)}: {texts[0]!r} may begin with its day or its month; {REMEDY}")
     return day_first
@@ -84,6 +92,8 @@ def moment(text: str, day_first: bool, location: str) -> datetime:
         parts = parts[::-1] if day_first or "." in date else [parts[2], parts[0], parts[1]]
     parts = [*parts, "1"] if len(parts) == 2 else parts
     clock = re.sub(r"Z$", "+00:00", clock.strip())
+    if half := HALF_DAY.fullmatch(clock):
+        clock = f"{int(half[1]) % 12 + 12 * (half[3] in 'Pp'):02}{half[2] or ':00'}"
     clock = f"{clock}:00" if re.fullmatch(r"\d\d", clock) else clock
     try:
         if len(parts) != 3:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from seq2seq.data.number_text import DIGITS, SHOWN, STEP, parsed, written
+from seq2seq.data.number_text import BAR, DIGITS, SHOWN, STEP, StepParts, parsed, parsed_parts, written
 from seq2seq.data.tokenizers.base import Tokenizer, damaged
 from seq2seq.errors import InputError
 
@@ -21,6 +21,8 @@ class Vectors(Tokenizer):
         self.mean = self.deviation = np.zeros(0)
         self.steps = (0, 0)
         """Of the shortest and the longest training row."""
+        self.parts: StepParts | None = None
+        """Of a step with covariates, which number is what."""
 
     @property
     def width(self) -> int:  # type: ignore[override]
@@ -28,17 +30,21 @@ class Vectors(Tokenizer):
         return len(self.mean)
 
     def train(self, texts: Iterable[str]) -> None:
-        count, total, squares, first = 0, np.zeros(0), np.zeros(0), np.zeros(0)
+        count = total = squares = first = np.zeros(0)
         lengths: set[int] = set()
+        self.parts = None
         for text in texts:
-            values = parsed(text, len(first) or None)
-            if not count:
+            if not lengths and BAR in text:
+                self.parts = parsed_parts(text, None)[1]
+            values = self.vectors(text, len(first) or None)
+            if not lengths:
                 first = values[0]  # sums of what is near zero lose no digits
-                self.mean = total = squares = np.zeros(len(first))  # the width of all, should `check` look for another
-            count, lengths = count + len(values), {len(values), *lengths}
-            shifted = values - first
+                # the width of all, should `check` look for another
+                self.mean = count = total = squares = np.zeros(len(first))
+            count, lengths = count + np.isfinite(values).sum(0), {len(values), *lengths}
+            shifted = np.nan_to_num(values - first)
             total, squares = total + shifted.sum(0), squares + np.square(shifted).sum(0)
-        if not count:
+        if not lengths:
             raise InputError("the training text holds no numbers; check data.corpus and data.path")
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
@@ -49,14 +55,24 @@ class Vectors(Tokenizer):
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:  # type: ignore[override]
         """Of each text the normalised vectors (steps, width)."""
-        return [self.normalised(parsed(text, self.width)) for text in texts]
+        return [self.normalised(self.vectors(text, self.width)) for text in texts]
+
+    def vectors(self, text: str, width: int | None) -> np.ndarray:
+        """The numbers (steps, width) of a text as they stand there, NaN for those of a step to come that it lacks."""
+        if self.parts is not None:
+            return parsed_parts(text, self.parts)[0]
+        if BAR in text:
+            raise InputError(f"a {BAR} stands before covariates, and the first training row has none; give all rows "
+                             "the same columns")  # fmt: skip
+        return parsed(text, width)
 
     def normalised(self, values: np.ndarray) -> np.ndarray:
-        """Vectors (steps, width) as the network reads them."""
-        return ((values - self.mean) / self.deviation).astype(np.float32)
+        """Vectors (steps, width) as the network reads them: the mean for a number that a step to come lacks."""
+        normalised = (values - self.mean) / self.deviation
+        return (normalised if self.parts is None else np.nan_to_num(normalised)).astype(np.float32)
 
     def check(self, text: str) -> None:
-        parsed(text, self.width or None)
+        self.vectors(text, self.width or None)
 
     def decode(self, ids: Sequence[Sequence[float]]) -> str:  # type: ignore[override]
         """The text of normalised vectors (steps, width), without the digits that 32 bits do not hold."""
@@ -75,22 +91,27 @@ class Vectors(Tokenizer):
         return self.width
 
     def extent(self) -> str:
-        return f"vectors of {self.width:,} number{'s' * (self.width != 1)}"
+        covariates = "" if self.parts is None else f", {self.width - self.parts.series:,} of them of covariates"
+        return f"vectors of {self.width:,} number{'s' * (self.width != 1)}{covariates}"
 
     def length(self, text: str) -> int:
-        return text.count(STEP) + 1
+        return text.count(STEP) + 1 - (0 if self.parts is None else self.parts.ahead)
 
     def shown(self, text: str) -> str:
         words = text.split(maxsplit=SHOWN)
         if len(words) <= SHOWN:
             return text
         steps, count = self.length(text), len(text.split())
+        if self.parts is not None:
+            ahead = f" and {self.parts.ahead} ahead" * bool(self.parts.ahead)
+            return f"{steps} steps of {self.width} numbers{ahead}: {' '.join(words[:SHOWN])} ..."
         what = f"{count} numbers" if count == steps else f"{steps} steps of {count // steps} numbers"
         return f"{what}: {' '.join(words[:SHOWN])} ..."
 
     @property
     def state(self) -> bytes:
         learnt = {"mean": self.mean.tolist(), "deviation": self.deviation.tolist(), "steps": self.steps}
+        learnt |= {} if self.parts is None else {"parts": self.parts}
         return json.dumps(learnt).encode()
 
     def restore(self, state: bytes) -> None:
@@ -98,8 +119,12 @@ class Vectors(Tokenizer):
             learnt = json.loads(state)
             mean, deviation = (np.array(learnt[name], dtype=np.float64) for name in ("mean", "deviation"))
             shortest, longest = map(int, learnt["steps"])
+            parts = StepParts(*map(int, learnt["parts"])) if "parts" in learnt else None
         except (ValueError, KeyError, TypeError, RecursionError) as problem:
             raise damaged(self, problem) from problem
         if mean.ndim != 1 or mean.shape != deviation.shape or not len(mean) or not (deviation > 0).all():
             raise damaged(self, "it must hold a mean and a deviation above 0 for each number")
+        if parts is not None and (min(parts) < 0 or not parts.series or sum(parts[:3]) != len(mean)):
+            raise damaged(self, f"{parts} are no parts of {len(mean)} numbers")
+        self.parts = parts
         self.mean, self.deviation, self.steps = mean, deviation, (shortest, longest)

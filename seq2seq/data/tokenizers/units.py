@@ -4,10 +4,17 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from seq2seq.data.lines import CLASS_MARK
 from seq2seq.data.tokenizers.base import SPECIAL, UNK, Tokenizer, check_separator, damaged, no_text, one_line, strings
 from seq2seq.errors import InputError, check_range
+
+if TYPE_CHECKING:
+    from seq2seq.data.ragged import Ragged
 
 
 class TokenIds(dict[str, int]):
@@ -217,9 +224,115 @@ class Words(Separated):
 
 
 class Labels(Separated):
-    """A closed set of labels between separators; all are kept."""
+    """A closed set of labels between separators; all are kept.
+
+    Where a class of the sentence stands before the labels of its tokens (`corpus.sentence`), classes are a closed set
+    of their own: the first id of a text is that of its class.
+    """
 
     def __init__(self, separator: str = " ") -> None:
         """separator: the character between labels."""
         check_separator(separator)
         self.separator = separator
+        self.classes: tuple[str, ...] = ()
+        """Of sentences; their ids follow those of the labels."""
+        self._class_ids = TokenIds()
+
+    @property
+    def row_names(self) -> list[list[Hashable]]:
+        return [[*range(SPECIAL), *self._units, *self.classes]]
+
+    @property
+    def first_class(self) -> int:
+        """The id of the first class."""
+        return SPECIAL + len(self._units)
+
+    def train(self, texts: Iterable[str]) -> None:
+        classes: set[str] = set()
+        rows = 0
+
+        def labels() -> Iterator[str]:
+            nonlocal rows
+            for text in texts:
+                rows += 1
+                name, labels = parted(text)
+                if rows > 1 and (name is None) is bool(classes):
+                    raise without_class(text)
+                classes.update([] if name is None else [name])
+                yield labels
+
+        super().train(labels())
+        self._number_classes(sorted(classes))
+
+    def _number_classes(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        numbers = range(self.first_class, self.first_class + len(classes))
+        self._class_ids = TokenIds(zip(classes, numbers, strict=True))
+
+    def split(self, text: str) -> Iterable[str]:
+        name, labels = parted(text)
+        return chain([] if name is None else [name], super().split(labels))
+
+    def check(self, text: str) -> None:
+        if (parted(text)[0] is None) is bool(self.classes):
+            raise without_class(text)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        if not self.classes:
+            if any(CLASS_MARK in text for text in texts):
+                raise without_class(next(text for text in texts if CLASS_MARK in text))
+            return super().encode(texts)
+        for text in texts:
+            self.check(text)
+        pairs = [parted(text) for text in texts]
+        labels = super().encode([labels for _, labels in pairs])
+        return [[self._class_ids[str(name)], *ids] for (name, _), ids in zip(pairs, labels, strict=True)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        if not self.classes or not len(ids):
+            return super().decode(ids)
+        first = ids[0] - self.first_class
+        name = self.classes[first] if first >= 0 else super().decode(ids[:1])
+        return one_line(name) if len(ids) == 1 else f"{one_line(name)} {CLASS_MARK} {super().decode(ids[1:])}"
+
+    def units(self, ids: "Ragged") -> np.ndarray:
+        return ids.lengths - bool(self.classes)
+
+    def __len__(self) -> int:
+        return self.first_class + len(self.classes)
+
+    @property
+    def state(self) -> bytes:
+        if not self.classes:
+            return super().state
+        return json.dumps({"labels": self._units, "classes": self.classes}).encode()
+
+    def restore(self, state: bytes) -> None:
+        if not state.lstrip().startswith(b"{"):
+            super().restore(state)
+            self._number_classes(())
+            return
+        try:
+            stored = json.loads(state)
+            labels, classes = (json.dumps(stored[name]).encode() for name in ("labels", "classes"))
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
+            raise damaged(self, problem) from problem
+        super().restore(labels)
+        self._number_classes(strings(self, classes))
+        if not self.classes or len(self._class_ids) < len(self.classes):
+            raise damaged(self, "it must list classes, each of them once")
+
+
+def parted(text: str) -> tuple[str | None, str]:
+    """The class of a sentence, None without one, and the labels of its tokens."""
+    name, mark, labels = text.partition(CLASS_MARK)
+    return (name.strip(" "), labels.removeprefix(" ")) if mark else (None, text)
+
+
+def without_class(text: str) -> InputError:
+    """Some rows have a class of the sentence, others do not."""
+    there = "a" if CLASS_MARK in text else "no"
+    return InputError(
+        f"{text!r:.60} has {there} class before {CLASS_MARK}, unlike the first training row; give all rows a class, or "
+        "none (data.corpus.sentence)"
+    )

@@ -174,6 +174,9 @@ def test_overlap_is_an_error_by_text_not_by_rows() -> None:
     many = scanning.scan("test", Texts([LONG, *rest], ["Der Alte erzählt.", *rest]))
     assert [finding.severity for finding in copies.overlap(train, few)] == ["warning"]
     assert [finding.severity for finding in copies.overlap(train, many)] == ["error"]
+    for windows, severity in ((False, "error"), (True, "warning")):
+        found = checks.between(train, many, RowFormat(fixed_target_length=windows))
+        assert [finding.severity for finding in found] == [severity], "windows of a series repeat as it does"
 
 
 def test_odd_lengths_follow_the_spread_of_the_data() -> None:
