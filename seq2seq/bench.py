@@ -58,6 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     found = Figures()
     for name in names:
         if name == "peers":
+            found.begin(name)
             peers(sizes, found, folder_of(config.peers_folder))
         else:
             found.begin(name)
