@@ -1,7 +1,7 @@
 """Recurrent sequence-to-sequence models: train, evaluate, predict, report.
 
-`load`, `fit` and `evaluate` are imported when they are first used: torch takes its time. For the same reason the help of
-`python -m seq2seq.NAME` is answered here, where it is known, before the command is imported.
+`load`, `fit` and `evaluate` are imported when they are first used: torch takes its time. For the same reason the help
+of `python -m seq2seq.NAME` is answered here, where it is known, before the command is imported.
 """
 
 import importlib

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Normalizer, distribution
 from seq2seq.models.cells import at_least_32_bits
+from seq2seq.models.products import mapped, product
 
 TINY = 1e-30
 """Stands for a probability of zero where its logarithm is needed."""
@@ -37,7 +38,7 @@ class Output(nn.Module):
 
     def log_probs(self, features: Tensor) -> Tensor:
         """features (..., R) to log-probabilities (..., V) in nats, in at least 32 bits."""
-        logits = at_least_32_bits(self.layer(features))
+        logits = at_least_32_bits(mapped(self.layer, features))
         if self.normalizer == "softmax":
             return logits.log_softmax(-1)
         return distribution(logits, self.normalizer).clamp_min(TINY).log()
@@ -92,10 +93,10 @@ class Readout(nn.Module):
         """(B, T, read) to (B, T, size)."""
         if self.map is None:
             return read
-        mapped: Tensor = self.map(read)
+        found = mapped(self.map, read)
         if self.kind == "maxout":
-            return mapped.view(*mapped.shape[:-1], self.size, 2).amax(-1)
-        return mapped.tanh() if self.kind == "tanh" else mapped
+            return found.view(*found.shape[:-1], self.size, 2).amax(-1)
+        return found.tanh() if self.kind == "tanh" else found
 
 
 CHUNK = {"cpu": 1 << 22}
@@ -112,7 +113,7 @@ CACHED = {"cpu": 1 << 18}
 """Of these logits, how many become probabilities and gradients at once, by device: what a processor's cache keeps."""
 
 WIDE = 4096
-"""Rows of the output matrix whose rounded gradient is added at once."""
+"""Rows of the output matrix whose gradient is added at once."""
 
 
 def vocabulary_loss(features: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -153,28 +154,31 @@ def chunked(
     exact, device = torch.promote_types(bias.dtype, torch.float32), features.device.type
     loss = torch.zeros((), dtype=exact, device=features.device)
     by_features = torch.empty_like(features)
-    by_weight, by_bias = torch.zeros_like(weight, dtype=exact), torch.zeros_like(bias, dtype=exact)
-    vocabulary = len(weight)
+    by_weight, by_bias = torch.empty_like(weight, dtype=exact), torch.zeros_like(bias, dtype=exact)
+    vocabulary, first = len(weight), True
     rows = max(LEAST_ROWS, CHUNK.get(device, LARGE) // vocabulary)
-    transposed, shift = weight.t(), bias.to(features.dtype)
+    few = max(1, CACHED.get(device, LARGE) // vocabulary)
     for some, known, answer in zip(
         *(torch.split(rows_of, rows) for rows_of in (features, labels, by_features)), strict=True
     ):
-        logits = torch.addmm(shift, some, transposed)  # (rows, V)
-        few = max(1, CACHED.get(device, LARGE) // vocabulary)
-        for part, mine in zip(logits.split(few), known.unsqueeze(1).split(few), strict=True):
-            own_loss, slope = softmax_loss(part.to(exact), mine, smoothing)
+        logits = product(some, weight.t())  # (rows, V)
+        for part, mine in zip(torch.split(logits, few), torch.split(known.unsqueeze(1), few), strict=True):
+            own_loss, slope = softmax_loss(part.to(exact).add_(bias), mine, smoothing)
             loss += own_loss
             by_bias += slope.sum(0)
             if slope is not part:
                 part.copy_(slope)
-        torch.mm(logits, weight, out=answer)
-        if by_weight.dtype == logits.dtype:
-            by_weight.addmm_(logits.t(), some)
-        else:
-            for sums, slopes in zip(by_weight.split(WIDE), logits.split(WIDE, 1), strict=True):
-                sums += slopes.t() @ some
-    return loss, (by_features, by_weight, by_bias)
+        answer.copy_(product(logits, weight))
+        add_products(by_weight, logits, some, first)
+        first = False
+    return loss, (by_features, by_weight.zero_() if first else by_weight, by_bias)
+
+
+def add_products(sums: Tensor, slopes: Tensor, features: Tensor, first: bool) -> None:
+    """Add slopes^T features to sums (V, R), or put it there first; slopes (N, V), features (N, R)."""
+    for some, own in zip(torch.split(sums, WIDE), torch.split(slopes, WIDE, 1), strict=True):
+        piece = product(own.t(), features)
+        some.copy_(piece) if first else some.add_(piece)
 
 
 def softmax_loss(logits: Tensor, known: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,8 @@ class Search(NamedTuple):
     batches: list[Batch]
     beam: int
 
-    def __call__(self) -> list[list[Hypothesis]]:
+    def decode(self) -> list[list[Hypothesis]]:
+        """Hypotheses of each row."""
         decoding = replace(self.task.decoding, beam_size=self.beam, min_length=STEPS, max_length=STEPS)
         with lowered(self.task, self.precision):
             return [best for batch in self.batches for best in self.task.predict(batch, decoding)]
@@ -61,7 +62,7 @@ def decoding(sizes: Sizes, found: Figures) -> None:
         rows = [*batches(split, decode_rows, torch.device("cpu"))]
         ways: dict[str, Callable[[], object]] = {}
         for precision, each in tasks.items():
-            ways[precision] = Search(each, precision, rows, beam)
+            ways[precision] = Search(each, precision, rows, beam).decode
         ways["plain"] = lambda rows=rows, beam=beam: [  # type: ignore[misc]
             plain.greedy(batch, STEPS) if beam == 1 else plain.beam(batch, STEPS, beam) for batch in rows
         ]

@@ -1,5 +1,6 @@
 """How the cost of training grows: with the hidden size, the vocabulary, and the length of rows."""
 
+import numpy as np
 import torch
 
 from seq2seq.models.attention import General
@@ -30,7 +31,7 @@ def one(
     split, tokenizers = made_up.split_of(words, rows, shape)
     torch.manual_seed(1)
     task = Translation(tokenizers, embedding_size=hidden // 2, hidden_size=hidden, attention=General(), dropout=0.2)
-    batch = split.batch(split_rows(rows))
+    batch = split.batch(np.arange(rows))
     targets = int((batch.target_lengths - 1).sum())
     loop = Loop(task, task.loss, 0.001, precision == "bf16")
     rates: list[float] = []
@@ -40,8 +41,3 @@ def one(
     least = [floor.training(task, batch) / each for each in rates[1:]]
     found.add(f"{precision}, {name}, target tokens a second", [targets / each for each in taken], "tokens/s")
     found.ratio(f"{precision}, {name}, over the floor", least, taken)
-
-
-def split_rows(rows: int) -> "made_up.np.ndarray":
-    """All rows."""
-    return made_up.np.arange(rows)

@@ -85,7 +85,7 @@ def against_torch(cell: Cell, both: bool, many: bool, sizes: Sizes, found: Figur
 
     def theirs() -> None:
         outputs, last = over_time(layer.torch, inputs, lengths, steps)
-        (outputs.sum() + (last[0] if isinstance(last, tuple) else last).sum()).backward()
+        torch.autograd.backward(outputs.sum() + (last[0] if isinstance(last, tuple) else last).sum())
 
     own = passes(ours, inputs, lengths if many else None)
     taken = in_turns({"ours": own, "torch": theirs}, 2 * sizes.rounds)

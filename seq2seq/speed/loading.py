@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seq2seq.data.corpora.parallel import Parallel
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.units import Words
@@ -66,7 +68,7 @@ def held(way: str, words: int, tokens: int, hidden: int) -> None:
     length = 10
     split, tokenizers = made_up.split_of(words, tokens // length, (length, length - 1))
     task = Translation(tokenizers, embedding_size=hidden // 2, hidden_size=hidden, attention=General())
-    batch = split.batch(made_up.np.arange(tokens // length))
+    batch = split.batch(np.arange(tokens // length))
     if way == "torch":
         layer = task.network.decoder.output.layer
 

@@ -36,7 +36,7 @@ def lengths(rows: int) -> np.ndarray:
     return np.stack((sources, np.clip(sources + random.normal(0, 2, rows), 3, 40).astype(int)), 1)
 
 
-def drawn(words: Sequence[str], counts: Sequence[int], key: int) -> list[str]:
+def drawn(words: Sequence[str], counts: Sequence[int] | np.ndarray, key: int) -> list[str]:
     """A text of each so many words."""
     random = numbers(key)
     return [" ".join(words[number] for number in random.integers(0, len(words), count)) for count in counts]
@@ -58,8 +58,9 @@ def split_of(words: int, rows: int, shape: Sequence[int] | None = None) -> tuple
     tokenizer.train(iter(known))
     counts = lengths(rows) if shape is None else np.tile(np.array(shape), (rows, 1))
     sides = [drawn(known, counts[:, side], 4 + side) for side in (0, 1)]
-    ids = [Ragged.of(tokenizer.encode(side)) for side in sides]
-    return Split(Texts(*sides), *ids, 1 << 16, Translation.row_format), Tokenizers(tokenizer, tokenizer)
+    source, target = (Ragged.of(tokenizer.encode(side)) for side in sides)
+    split = Split(Texts(sides[0], sides[1]), source, target, 1 << 16, Translation.row_format)
+    return split, Tokenizers(tokenizer, tokenizer)
 
 
 def write_tagged(folder: Path, words: int, rows: int) -> None:

@@ -54,8 +54,9 @@ def open_nmt(folder: Path, sizes: Sizes) -> list[str]:
     """Luong's general attention without input feeding."""
     words = "".join(f"{word}\t1\n" for word in ["<unk>", "<blank>", "<s>", "</s>", *made_up.names(sizes.words)])
     (folder / "vocabulary.tsv").write_text(words, encoding="utf-8")
-    pairs = {split: {f"path_{side}": str(folder / f"{file}.{ending}") for side, ending in (("src", "en"), ("tgt", "de"))}
-             for split, file in (("train", "train"), ("valid", "validation"))}  # fmt: skip
+    names = {"train": "train", "valid": "validation"}
+    pairs = {split: {"path_src": str(folder / f"{name}.en"), "path_tgt": str(folder / f"{name}.de")}
+             for split, name in names.items()}  # fmt: skip
     content = {
         "data": {split: {**files, "transforms": [], "weight": 1} for split, files in pairs.items()},
         "src_vocab": str(folder / "vocabulary.tsv"), "tgt_vocab": str(folder / "vocabulary.tsv"),
@@ -125,9 +126,8 @@ def fairseq(folder: Path, sizes: Sizes) -> list[str]:
     program = ["-c", "from fairseq_cli.preprocess import cli_main; cli_main()"]
     words = "".join(f"{word} 1\n" for word in made_up.names(sizes.words))
     (folder / "dictionary.txt").write_text(words, encoding="utf-8")
-    both = [
-        text for side in "st" for text in (f"--{'src' if side == 's' else 'tgt'}dict", str(folder / "dictionary.txt"))
-    ]
+    dictionary = str(folder / "dictionary.txt")
+    both = ["--srcdict", dictionary, "--tgtdict", dictionary]
     given = ["-s", "en", "-t", "de", "--trainpref", str(folder / "train"), "--validpref", str(folder / "validation")]
     python = str(folder_python(folder))
     subprocess.run([python, *program, *given, *both, "--destdir", str(folder / "fairseq")], check=True,

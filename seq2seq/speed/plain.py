@@ -3,7 +3,7 @@
 Batches of like lengths, packing where lengths differ, the loss of real tokens only, no Python per token in training.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,14 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD
-from seq2seq.models.word_embedding import taken_apart
+from seq2seq.models.tagger import ColumnTagger
+from seq2seq.models.word_embedding import Letters, WordEmbedding, taken_apart
 from seq2seq.tasks.tagging import Tagging
 
 LstmState = tuple[Tensor, Tensor]
 
 
-def over_time(layer: nn.LSTM, inputs: Tensor, lengths: Tensor, total: int) -> tuple[Tensor, LstmState]:
+def over_time(layer: nn.RNNBase, inputs: Tensor, lengths: Tensor, total: int) -> tuple[Tensor, LstmState]:
     """A layer over rows (B, T, I); the dense one where all are as long."""
     if bool((lengths == total).all()):
         outputs, last = layer(inputs)
@@ -125,17 +126,18 @@ class PlainTagger(nn.Module):
     def __init__(self, task: Tagging) -> None:
         """With the sizes of a task of ours."""
         super().__init__()
-        reader, options = task.reader.embedding, task.words
+        reader, options = cast(WordEmbedding, task.reader.embedding), task.words
+        letters = cast(Letters, reader.letters)
         self.share, self.starts = task.dropout, reader.starts
-        self.tables = nn.ModuleList(nn.Embedding(one.num_embeddings, one.embedding_dim)
+        self.tables = nn.ModuleList(nn.Embedding(*one.get_parameter("weight").shape)
                                     for one in (reader.own, *reader.others))  # fmt: skip
-        self.signs = nn.Embedding(reader.letters.table.num_embeddings, options.letter_size, padding_idx=0)
+        self.signs = nn.Embedding(letters.table.num_embeddings, options.letter_size, padding_idx=0)
         size = options.letters_size // 2
         self.spell = nn.LSTM(options.letter_size, size, batch_first=True, bidirectional=True)
-        width = sum(table.embedding_dim for table in (reader.own, *reader.others)) + options.letters_size
+        width = sum(table.get_parameter("weight").shape[1] for table in self.tables) + options.letters_size
         self.layer = nn.LSTM(width, task.hidden_size // 2, batch_first=True, bidirectional=True)
-        columns = task.labeller.columns
-        self.first, self.map = columns[0].first, nn.Linear(task.hidden_size, len(columns[0].labels))
+        [column] = cast(ColumnTagger, task.labeller).columns
+        self.first, self.map = column.first, nn.Linear(task.hidden_size, len(column.labels))
 
     def prepared(self, batch: Batch) -> PlainTokens:
         """Ids as tensors; not timed."""
@@ -153,8 +155,8 @@ class PlainTagger(nn.Module):
         packed = pack_padded_sequence(self.signs(tokens.letters), lengths, batch_first=True, enforce_sorted=False)
         last = self.spell(packed)[1][0]
         vectors.append(torch.cat((last[0], last[1]), -1)[tokens.spelling])
-        rows = torch.cat(vectors, -1).split(tokens.counts.tolist())
-        inputs = dropout(pad_sequence(rows, batch_first=True), self.share, self.training)
+        rows = torch.split(torch.cat(vectors, -1), tokens.counts.tolist())
+        inputs = dropout(pad_sequence([*rows], batch_first=True), self.share, self.training)
         states, _ = over_time(self.layer, inputs, tokens.counts, inputs.shape[1])
         states = dropout(states, self.share, self.training)
         real = torch.arange(states.shape[1]) < tokens.counts.unsqueeze(1)

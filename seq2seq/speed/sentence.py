@@ -66,7 +66,8 @@ def sentence(sizes: Sizes, found: Figures) -> None:
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
     """Of each number."""
-    return 1 / (1 + np.exp(-values))
+    found: np.ndarray = 1 / (1 + np.exp(-values))
+    return found
 
 
 def lstm(inputs: np.ndarray, hidden: np.ndarray, cell: np.ndarray, weights: Sequence[np.ndarray]) -> Any:

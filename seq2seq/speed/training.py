@@ -5,7 +5,7 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ WARM_UP = 3
 """Steps of the whole training that no window counts."""
 
 Losses = Callable[[Batch], Tensor]
+Turn = Callable[[range], None]
+"""Does these optimiser steps."""
 
 
 class Enough(Exception):
@@ -60,7 +62,8 @@ def prepared(arguments: Sequence[str]) -> Prepared:
         rows = plan.rows(step)
         lengths = split.target_lengths(rows)
         made = split.batch(rows, step_tokens=task.row_format.loss_denominator(lengths))
-        return made._replace(seed=step_seed(parts.seed, step))
+        found: Batch = made._replace(seed=step_seed(parts.seed, step))
+        return found
 
     return Prepared(parts, task, batch)
 
@@ -94,10 +97,12 @@ class Loop:
         self.phases[name] = self.phases.get(name, 0.0) + clock() - started
 
 
-class Windows:
+class TurnTaking:
     """Called after each step of the real training: at the end of a window the others have their turn."""
 
-    def __init__(self, others: dict[str, Callable[[range], None]], rate: MatrixRate, steps: int, rounds: int) -> None:
+    def __init__(
+        self, others: Mapping[str, Callable[[range], None]], rate: MatrixRate, steps: int, rounds: int
+    ) -> None:
         self.others, self.rate, self.steps, self.rounds = others, rate, steps, rounds
         self.seconds: dict[str, list[float]] = {name: [] for name in ("real", *others)}
         self.rates: list[float] = []
@@ -148,7 +153,7 @@ def settings(folder: Path, sizes: Sizes, attention: str | None, precision: str) 
     return ["--config", str(file), "--run", str(folder / "run"), "--overwrite", "true"]
 
 
-def real(arguments: Sequence[str], windows: Windows) -> None:
+def real(arguments: Sequence[str], windows: TurnTaking) -> None:
     """The training command, which ends when all windows are measured; what it prints is of no interest."""
     handle = register_optimizer_step_post_hook(windows)
     try:
@@ -192,13 +197,13 @@ def measure(arguments: Sequence[str], sizes: Sizes, found: Figures) -> None:
 
     others = {name: (lambda steps, loop=loop: turn(loop, steps)) for name, loop in loops.items()}
     dtype = torch.bfloat16 if mixed else torch.float32
-    windows = Windows(others, MatrixRate(dtype), sizes.steps, sizes.rounds)
+    windows = TurnTaking(others, MatrixRate(dtype), sizes.steps, sizes.rounds)
     real(arguments, windows)
     tell(made, windows, loops["loop"], loading[0] / 2, f"{'bf16' if mixed else 'fp32'}, "
          f"{'attention' if attention else 'no attention'}", found)  # fmt: skip
 
 
-def tell(made: Prepared, windows: Windows, loop: Loop, loading: float, name: str, found: Figures) -> None:
+def tell(made: Prepared, windows: TurnTaking, loop: Loop, loading: float, name: str, found: Figures) -> None:
     """The figures of one training."""
     taken, steps = windows.seconds, [[made.batch(step) for step in each] for each in windows.ranges]
     assert isinstance(made.task, Translation)
