@@ -7,9 +7,11 @@ in bfloat16 and runs its recurrent layers, uses what there is and takes half the
 import functools
 import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from seq2seq.models.exported import exporting
@@ -33,12 +35,17 @@ def vendor() -> str:
     return names[0] if names else platform.processor().rpartition(" ")[2]
 
 
-def by_onednn(left: Tensor) -> bool:
-    """Whether products of rows (..., K) go there: not where a gradient is recorded, which it cannot."""
-    if torch.is_grad_enabled() or not mkl_is_slow() or exporting() or torch.is_autocast_enabled("cpu"):
+def suits(left: Tensor) -> bool:
+    """Whether products of rows (..., K) are faster by oneDNN."""
+    if not mkl_is_slow() or exporting() or torch.is_autocast_enabled("cpu"):
         return False
     plain = left.dtype is torch.float32 and left.device.type == "cpu"
     return plain and left.numel() >= LEAST_ROWS * left.shape[-1]
+
+
+def by_onednn(left: Tensor) -> bool:
+    """Whether products of rows (..., K) may go there: its call knows nothing of gradients."""
+    return not torch.is_grad_enabled() and suits(left)
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -51,10 +58,32 @@ def product(left: Tensor, right: Tensor) -> Tensor:
 
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """(..., K) by a matrix (M, K), and a bias (M,)."""
-    if by_onednn(inputs):
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
-        return found
-    return functional.linear(inputs, weight, bias)
+    if not suits(inputs):
+        return functional.linear(inputs, weight, bias)
+    if torch.is_grad_enabled():
+        with_gradients: Tensor = LinearMap.apply(inputs, weight, bias)  # type: ignore[no-untyped-call]
+        return with_gradients
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+    return found
+
+
+class LinearMap(torch.autograd.Function):
+    """`linear` where gradients are wanted."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        ctx.biased = bias is not None
+        return linear(inputs, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> Any:
+        inputs, weight = ctx.saved_tensors
+        rows, slopes = inputs.flatten(0, -2), slope.flatten(0, -2)
+        by_inputs = product(slopes, weight).view_as(inputs) if ctx.needs_input_grad[0] else None
+        by_weight = product(slopes.t(), rows) if ctx.needs_input_grad[1] else None
+        return by_inputs, by_weight, slopes.sum(0) if ctx.biased else None
 
 
 def mapped(layer: nn.Module, inputs: Tensor) -> Tensor:

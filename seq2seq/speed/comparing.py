@@ -10,7 +10,7 @@ from seq2seq.errors import InputError
 LEAST = 0.03
 """A share that a figure must move by to be named, besides leaving the spread."""
 
-GUARDED = ("over plain torch", "over the floor")
+GUARDED = ("over plain torch", "over packing", "over the floor")
 """How the names of the ratios end that a change must not let fall."""
 
 

@@ -19,10 +19,11 @@ from seq2seq.speed.figures import Figures, Sizes, clock
 def loader(sizes: Sizes, found: Figures) -> None:
     """Microseconds a row of each stage, and what a row costs where there are ten times as many."""
     few = sizes.rows if sizes.small else 10_000
-    costs = [stages(sizes.words, rows, sizes.batch_tokens) for rows in (few, 10 * few)]
-    for stage, before in costs[0].items():
-        found.add(f"{stage}, {few:,} rows, a row", [before], "us")
-        found.add(f"{stage}, a row of ten times as many over a row", [costs[1][stage] / before])
+    costs = [[stages(sizes.words, rows, sizes.batch_tokens) for rows in (few, 10 * few)] for _ in range(sizes.rounds)]
+    for stage in costs[0][0]:
+        before, after = ([pair[side][stage] for pair in costs] for side in (0, 1))
+        found.add(f"{stage}, {few:,} rows, a row", before, "us")
+        found.ratio(f"{stage}, time of a row among ten times as many", after, before)
 
 
 def stages(words: int, rows: int, batch_tokens: int) -> dict[str, float]:
@@ -79,4 +80,8 @@ def held(way: str, words: int, tokens: int, hidden: int) -> None:
     loop = Loop(task, task.loss, 0.001, mixed=False)
     for _ in range(2):
         loop.step(batch, tokens)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
+    own = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
+    # What getrusage says includes the process that has started this one.
+    print((own or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss])[0] / 1024)

@@ -84,7 +84,8 @@ def joey(folder: Path, sizes: Sizes) -> list[str]:
         "testing": {"beam_size": 1, "batch_size": 8, "batch_type": "sentence", "eval_metrics": ["bleu"]},
         "training": {"optimizer": "adam", "learning_rate": 0.001, "weight_decay": 0.0, "clip_grad_norm": 1.0,
                      "batch_size": SENTENCES, "batch_type": "sentence", "normalization": "batch",
-                     "loss": "crossentropy", "label_smoothing": 0.0, "early_stopping_metric": "loss", "epochs": 1000,
+                     "loss": "crossentropy", "label_smoothing": 0.0, "scheduling": "warmupinversesquareroot",
+                     "learning_rate_warmup": 100, "early_stopping_metric": "loss", "epochs": 1000,
                      "validation_freq": 100_000, "logging_freq": 100_000, "overwrite": True, "shuffle": True},
         "model": {"encoder": {"type": "recurrent", "rnn_type": "lstm", "embeddings": embeddings,
                               "hidden_size": sizes.hidden // 2, "bidirectional": True, "dropout": 0.2, "num_layers": 1},
@@ -150,7 +151,7 @@ PEERS = (
     Peer("JoeyNMT", "joeynmt==2.3.0",
          ("subword-nmt", "ctc-segmentation", "seaborn", "importlib_metadata", "pandas", "tensorboard"),
          "joeynmt.__main__:main", joey),
-    Peer("yoyodyne", "yoyodyne==0.5.27", ("lightning", "maxlogit", "wandb"), "yoyodyne.cli.main:main", yoyodyne),
+    Peer("yoyodyne", "yoyodyne==0.5.27", ("lightning", "omegaconf", "rapidfuzz", "wandb"), "yoyodyne.cli.main:main", yoyodyne),
     Peer("fairseq", "fairseq==0.12.2", ("bitarray", "hydra-core==1.0.7", "omegaconf==2.0.6"),
          "fairseq_cli.train:cli_main", fairseq),
 )  # fmt: skip

@@ -39,6 +39,17 @@ def test_what_onednn_cannot_do_is_left_to_torch(onednn: None) -> None:
             assert not products.by_onednn(rows)
 
 
+@pytest.mark.parametrize("biased", [True, False])
+def test_gradients_by_onednn_are_gradients(onednn: None, biased: bool) -> None:
+    given = [torch.randn(3, 4, 5), torch.randn(7, 5), *([torch.randn(7)] if biased else [])]
+    found = []
+    for function in (products.linear, nn.functional.linear):
+        parts = [one.clone().requires_grad_() for one in given]
+        function(*parts, *([] if biased else [None])).square().sum().backward()
+        found.append([one.grad for one in parts])
+    torch.testing.assert_close(*found)
+
+
 def test_a_step_of_an_lstm_is_the_same(onednn: None) -> None:
     cell = LSTM().build(5, 4, False)
     inputs, state = torch.randn(9, 5), (torch.randn(9, 4), torch.randn(9, 4))
