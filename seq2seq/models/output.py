@@ -55,7 +55,7 @@ class Output(nn.Module):
 
     def label_log_probs(self, features: Tensor, labels: Tensor) -> Tensor:
         """features (N, R), labels (N,) to the labels' log-probabilities (N,); some tokens' logits are held at once."""
-        rows = max(1, CHUNK.get(features.device.type, LARGE) // len(self.layer.weight))
+        rows = max(1, (CHUNK if features.device.type == "cpu" else LARGE) // len(self.layer.weight))
         pieces = zip(torch.split(features, rows), torch.split(labels, rows), strict=True)
         find: Callable[[Tensor, Tensor], Tensor] = self._of_labels
         if torch.is_grad_enabled():
@@ -99,8 +99,8 @@ class Readout(nn.Module):
         return found.tanh() if self.kind == "tanh" else found
 
 
-CHUNK = {"cpu": 1 << 22}
-"""Logits held at once, by device: on a processor few enough for malloc to reuse the block."""
+CHUNK = 1 << 22
+"""Logits that a processor holds at once: few enough for malloc to reuse the block."""
 
 LARGE = 1 << 27
 """Logits held at once on any other device."""
@@ -109,8 +109,8 @@ LEAST_ROWS = 256
 """Tokens whose logits are held at once however large the vocabulary: for each such chunk the gradient of the output
 matrix is read and written once, which fewer tokens are not worth."""
 
-CACHED = {"cpu": 1 << 18}
-"""Of these logits, how many become probabilities and gradients at once, by device: what a processor's cache keeps."""
+CACHED = 1 << 18
+"""Of these logits, how many become probabilities and gradients at once: what the cache keeps."""
 
 WIDE = 4096
 """Rows of the output matrix whose gradient is added at once."""
@@ -136,7 +136,8 @@ class VocabularyLoss(torch.autograd.Function):
         device = features.device.type
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else features.dtype
         with torch.autocast(device, enabled=False):
-            loss, gradients = chunked(features.to(kind), weight.to(kind), bias, labels, smoothing)
+            taken = in_cache if device == "cpu" else chunked
+            loss, gradients = taken(features.to(kind), weight.to(kind), bias, labels, smoothing)
         ctx.save_for_backward(*gradients)
         ctx.kinds = features.dtype, weight.dtype, bias.dtype
         return loss
@@ -147,17 +148,17 @@ class VocabularyLoss(torch.autograd.Function):
         return (*scaled, None, None)
 
 
-def chunked(
+def in_cache(
     features: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, smoothing: float
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """The loss, and its gradients by features, weight and bias."""
-    exact, device = torch.promote_types(bias.dtype, torch.float32), features.device.type
-    loss = torch.zeros((), dtype=exact, device=features.device)
+    """The loss, and its gradients by features, weight and bias, on a processor."""
+    exact = torch.promote_types(bias.dtype, torch.float32)
+    loss = torch.zeros((), dtype=exact)
     by_features = torch.empty_like(features)
     by_weight, by_bias = torch.empty_like(weight, dtype=exact), torch.zeros_like(bias, dtype=exact)
     vocabulary, first = len(weight), True
-    rows = max(LEAST_ROWS, CHUNK.get(device, LARGE) // vocabulary)
-    few = max(1, CACHED.get(device, LARGE) // vocabulary)
+    rows = max(LEAST_ROWS, CHUNK // vocabulary)
+    few = max(1, CACHED // vocabulary)
     for some, known, answer in zip(
         *(torch.split(rows_of, rows) for rows_of in (features, labels, by_features)), strict=True
     ):
@@ -196,3 +197,36 @@ def softmax_loss(logits: Tensor, known: Tensor, smoothing: float) -> tuple[Tenso
         slope -= smoothing / vocabulary
     slope.scatter_add_(1, known, torch.full_like(known, smoothing - 1, dtype=slope.dtype))
     return loss, slope
+
+
+def chunked(
+    features: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, smoothing: float
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """The same in few kernels, on any other device."""
+    exact = torch.promote_types(bias.dtype, torch.float32)
+    loss = torch.zeros((), dtype=exact, device=features.device)
+    by_features = torch.empty_like(features)
+    by_weight, by_bias = torch.zeros_like(weight, dtype=exact), torch.zeros_like(bias, dtype=exact)
+    vocabulary = len(weight)
+    rows = max(1, LARGE // vocabulary)
+    transposed, shift = weight.t(), bias.to(features.dtype)
+    for some, known, answer in zip(
+        *(torch.split(rows_of, rows) for rows_of in (features, labels, by_features)), strict=True
+    ):
+        known = known.unsqueeze(1)
+        log_probs = torch.addmm(shift, some, transposed).to(exact).log_softmax(-1)  # (rows, V)
+        loss -= (1 - smoothing) * log_probs.gather(1, known).sum()
+        if smoothing:
+            loss -= smoothing / vocabulary * log_probs.sum()
+        slope = log_probs.exp_()  # softmax minus the smoothed label
+        if smoothing:
+            slope -= smoothing / vocabulary
+        slope.scatter_add_(1, known, torch.full_like(known, smoothing - 1, dtype=exact))
+        by_bias += slope.sum(0)
+        slope = slope.to(features.dtype)
+        torch.mm(slope, weight, out=answer)
+        if by_weight.dtype == slope.dtype:
+            by_weight.addmm_(slope.t(), some)
+        else:
+            by_weight += slope.t() @ some
+    return loss, (by_features, by_weight, by_bias)

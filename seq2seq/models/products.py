@@ -40,7 +40,7 @@ def suits(left: Tensor) -> bool:
     if not mkl_is_slow() or exporting() or torch.is_autocast_enabled("cpu"):
         return False
     plain = left.dtype is torch.float32 and left.device.type == "cpu"
-    return plain and left.numel() >= LEAST_ROWS * left.shape[-1]
+    return plain and left.numel() >= max(1, LEAST_ROWS * left.shape[-1])  # rows of nothing have a product too
 
 
 def by_onednn(left: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -239,9 +240,12 @@ def test_forget_bias_is_what_was_asked() -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_vocabulary_loss_is_cross_entropy(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(loss.CHUNK, "cpu", 5 * 13)  # five rows at once, of which two at once become probabilities
-    monkeypatch.setitem(loss.CACHED, "cpu", 2 * 13)
+@pytest.mark.parametrize("way", [loss.in_cache, loss.chunked])
+def test_vocabulary_loss_is_cross_entropy(way: Any, smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "in_cache", way)
+    monkeypatch.setattr(loss, "LARGE", 5 * 13)
+    monkeypatch.setattr(loss, "CHUNK", 5 * 13)  # five rows at once, of which two at once become probabilities
+    monkeypatch.setattr(loss, "CACHED", 2 * 13)
     monkeypatch.setattr(loss, "LEAST_ROWS", 1)
     parts = [torch.randn(*size, dtype=torch.double, requires_grad=True) for size in ((10, 4), (13, 4), (13,))]
     labels = torch.randint(0, 13, (10,))
