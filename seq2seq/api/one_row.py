@@ -12,7 +12,7 @@ def suit_one_row(task: Task) -> None:
     """Store the matrices by which a step of decoding multiplies a vector column by column; every number stays.
 
     torch then takes a product that keeps them in the cache, and one sentence is translated in two thirds of the time
-    (`benchmarks/latency.py`). The sums of a few rows may round otherwise in the last bit.
+    (`python -m seq2seq.bench --only sentence`). The sums of a few rows may round otherwise in the last bit.
     """
     matrices = [module.weight for module in task.modules() if isinstance(module, nn.Linear)]
     for cell in task.modules():
