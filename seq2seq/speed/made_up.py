@@ -54,7 +54,7 @@ def write_pairs(folder: Path, words: int, rows: int) -> None:
 
 def split_of(words: int, rows: int, shape: Sequence[int] | None = None) -> tuple[Split, Tokenizers]:
     """Translation rows over a vocabulary of so many words; shape: source and target words of each row."""
-    known, tokenizer = names(words), Words()
+    known, tokenizer = names(words), Words(max_size=1 << 20)
     tokenizer.train(iter(known))
     counts = lengths(rows) if shape is None else np.tile(np.array(shape), (rows, 1))
     sides = [drawn(known, counts[:, side], 4 + side) for side in (0, 1)]
