@@ -151,7 +151,7 @@ PEERS = (
     Peer("JoeyNMT", "joeynmt==2.3.0",
          ("subword-nmt", "ctc-segmentation", "seaborn", "importlib_metadata", "pandas", "tensorboard"),
          "joeynmt.__main__:main", joey),
-    Peer("yoyodyne", "yoyodyne==0.5.27", ("lightning", "omegaconf", "rapidfuzz", "wandb"),
+    Peer("yoyodyne", "yoyodyne==0.5.27", ("lightning", "maxwell", "omegaconf", "rapidfuzz", "wandb"),
          "yoyodyne.cli.main:main", yoyodyne),
     Peer("fairseq", "fairseq==0.12.2", ("bitarray", "hydra-core==1.0.7", "omegaconf==2.0.6"),
          "fairseq_cli.train:cli_main", fairseq),
