@@ -107,7 +107,9 @@ def yoyodyne(folder: Path, sizes: Sizes) -> list[str]:
     content = {
         "seed_everything": 1,
         "trainer": {"accelerator": "cpu", "gradient_clip_val": 1, "max_epochs": 1000, "enable_progress_bar": False,
-                    "logger": False, "enable_checkpointing": False},
+                    "logger": False},
+        "checkpoint": {"dirpath": str(folder / "checkpoints"), "every_n_train_steps": 100_000, "save_top_k": 1,
+                       "monitor": None},
         "model": {"class_path": "yoyodyne.models.SoftAttentionLSTMModel",
                   "init_args": {"source_encoder": {"class_path": "yoyodyne.models.modules.LSTMEncoder",
                                                    "init_args": encoder},
