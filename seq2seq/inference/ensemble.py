@@ -1,4 +1,4 @@
-"""Several trained tasks that search as one: at each step the mean of their probabilities."""
+"""Several trained tasks that predict as one: at each step, or of each label, the mean of their probabilities."""
 
 import math
 from collections.abc import Sequence
@@ -36,8 +36,21 @@ class Ensemble(Task):
         self.hidden_size = sum(getattr(member, "hidden_size", 0) for member in members)
         """Of all together, by which a GPU's memory is shared out."""
 
+    @property
+    def first(self) -> Task:
+        """Whose settings are everyone's."""
+        return cast(Task, self.members[0])
+
+    @property
+    def searches(self) -> bool:
+        return self.first.searches
+
+    @property
+    def predicts_once(self) -> bool:
+        return self.first.predicts_once
+
     def check(self, text: str) -> None:
-        cast(Task, self.members[0]).check(text)
+        self.first.check(text)
 
     def start_of_search(self, batch: Batch, decoding: Decoding) -> tuple[StepFunction[EnsembleState], EnsembleState]:
         starts = (cast(Task, member).start_of_search(batch, decoding) for member in self.members)
@@ -54,6 +67,8 @@ class Ensemble(Task):
         return step, EnsembleState(states)
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        if self.first.mixes:
+            return self.first.predict_together(cast(Sequence[Task], list(self.members)), batch, decoding)
         with without_gradients():
             step, state = self.start_of_search(batch, decoding)
         limits = to_device(self.limits(batch.source_lengths, decoding), batch.source.device)
@@ -69,9 +84,10 @@ def together(tasks: Sequence[Task], names: Sequence[str]) -> Task:
         if type(task) is not type(first):
             kinds = f"{names[0]} is a {type(first).__name__}, {name} a {type(task).__name__}"
             raise InputError(f"{kinds}; only runs of one task can predict together")
-        if type(task).start_of_search is Task.start_of_search or task.has_no_source:
-            raise InputError(f"{name}: a {type(task).__name__} that reads no source, or does not write step by step, "
-                             "predicts alone; give one run")  # fmt: skip
+        alone = type(task).start_of_search is Task.start_of_search and not task.mixes
+        if alone or task.has_no_source or task.mixes != first.mixes:
+            raise InputError(f"{name}: a {type(task).__name__} that reads no source, or that neither writes step by "
+                             "step nor gives each label a probability, predicts alone; give one run")  # fmt: skip
         for side, one, other in zip(("source", "target"), first.tokenizers, task.tokenizers, strict=True):
             if one.specification() != other.specification() or one.state != other.state:
                 raise InputError(

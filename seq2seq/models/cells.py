@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from seq2seq.models import products
 from seq2seq.models.exported import as_operator, exporting, scanned
 from seq2seq.models.network_part import NetworkPart
+from seq2seq.models.row_cell import computes_in_numpy, whole_row
 from seq2seq.models.scan import gated_recurrence, gated_step
 from seq2seq.models.stretches import in_stretches, reordered, stretches, worthwhile
 from seq2seq.pinned_copy import to_device
@@ -175,9 +176,8 @@ class Fused(Cell):
     """With a single layer inside, batch first."""
     loops_packed: ClassVar[bool] = True
     """Whether torch computes the dense layer on processors by the loop that it has for packed rows."""
-    packs_one_row: bool = False
-    """Whether a single row is packed: torch's own loop, which takes packed rows, reads a short one faster than oneDNN,
-    whose sums round otherwise."""
+    suits_one_row: bool = False
+    """Whether a single row is computed by numpy where it can be (`row_cell.py`), whose sums round otherwise."""
 
     def train(self: F, mode: bool = True) -> F:
         """torch's layer stays in training mode, without which cuDNN has no backward; it drops nothing itself."""
@@ -207,10 +207,13 @@ class Fused(Cell):
 
     def fused(self, inputs: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
         """All steps by torch's layer."""
-        if self.packs_one_row and len(inputs) == 1:
-            packed = PackedSequence(inputs[0], torch.ones(inputs.shape[1], dtype=torch.long))
-            outputs, last = self.dense(packed, state)
-            return outputs.data.unsqueeze(0), last
+        if self.suits_one_row and len(inputs) == 1 and computes_in_numpy(inputs):
+            weights = [self.weights(direction) for direction in range(self.directions)]
+            first = inputs.new_zeros(self.states, self.directions, self.hidden_size) if state is None else state
+            made, ends = whole_row(
+                self.torch.mode, weights, inputs[0], [one.view(self.directions, -1) for one in first]
+            )
+            return made.unsqueeze(0), tuple(one.unsqueeze(1) for one in ends)
         if lengths is None:
             return self.dense(inputs, state)
         # Torch sorts too, but waits for the device twice to learn an order that was made on the CPU.

@@ -60,6 +60,11 @@ class ConditionalRandomField(nn.Module):
                 raise InputError(f"{name} is {mask.dtype} {tuple(mask.shape)}; {tags} tags need torch.bool {shape}")
             self.register_buffer(name, mask, persistent=False)  # follows from the labels, which are stored already
 
+    def rules(self) -> "ConditionalRandomField":
+        """The same constraints without scores."""
+        masks = self.start_allowed, self.end_allowed, self.allowed
+        return ConditionalRandomField(len(self.start), *masks).to(self.start.device)
+
     def log_partition(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         """log Z in nats, (B,), of emissions (B, T, C) and lengths (B,): zero without a step, -inf if none is allowed.
 

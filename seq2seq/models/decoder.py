@@ -171,6 +171,8 @@ class Decoder(nn.Module):
 
     by_step: "Decoder | None" = None
     """What takes single steps in its place, with rounded matrices (`int8.py`)."""
+    suits_one_row: bool = False
+    """Whether one row is searched by numpy where it can be (`one_row.py`), whose sums round otherwise."""
 
     def __init__(
         self,

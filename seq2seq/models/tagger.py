@@ -21,6 +21,9 @@ from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.recurrent import Recurrent, Stack
 from seq2seq.pinned_copy import to_device
 
+TINY = 1e-30
+"""Stands for a probability of zero where its logarithm is needed."""
+
 Scheme = Literal["BIO", "BIOES"]
 
 
@@ -135,11 +138,34 @@ class ColumnTagger(Tagger):
 
     def tag(self, states: Tensor, lengths: Tensor, count: int) -> Tagged:
         """The `count` best sequences for states (B, S, H); of further columns always the best."""
+        lengths = to_device(lengths, states.device)
+        emissions = [at_least_32_bits(linear(states)) for linear in self.maps]
+        if self.learned:
+            return self.joined(emissions, [self.field(index) for index in range(len(emissions))], lengths, count)
+        return self.joined([one.log_softmax(-1) for one in emissions], None, lengths, count)
+
+    def probabilities(self, states: Tensor, lengths: Tensor) -> list[Tensor]:
+        """That of each class of each column at each step of states (B, S, H), of a learned field the marginal."""
+        emissions = [at_least_32_bits(linear(states)) for linear in self.maps]
+        if not self.learned:
+            return [one.softmax(-1) for one in emissions]
+        lengths = to_device(lengths, states.device)
+        return [self.field(index).marginals(one, lengths) for index, one in enumerate(emissions)]
+
+    def tag_by(self, probabilities: Sequence[Tensor], lengths: Tensor, count: int) -> Tagged:
+        """As `tag`, by given probabilities of each column, of which a field keeps only what it forbids."""
+        log_probs = [one.clamp_min(TINY).log() for one in probabilities]
+        return self.joined(log_probs, None, to_device(lengths, log_probs[0].device), count)
+
+    def joined(
+        self, columns: Sequence[Tensor], fields: list[ConditionalRandomField] | None, lengths: Tensor, count: int
+    ) -> Tagged:
+        """The best sequences by the emissions of each column; fields: None where they are log-probabilities."""
         ids = scores = tokens = torch.zeros(())
-        scale, lengths = 1, to_device(lengths, states.device)
-        for index, (column, size) in enumerate(zip(self.columns, self.sizes, strict=True)):
-            emissions = at_least_32_bits(self.maps[index](states))
-            best = self.tag_column(index, emissions, lengths, count if index == 0 else 1)
+        scale = 1
+        for index, (emissions, column, size) in enumerate(zip(columns, self.columns, self.sizes, strict=True)):
+            field = None if fields is None else fields[index]
+            best = self.tag_column(index, emissions, field, lengths, count if index == 0 else 1)
             local = best.ids + column.first
             if index == 0:
                 ids, scores, tokens = local, best.scores, best.tokens
@@ -148,17 +174,17 @@ class ColumnTagger(Tagger):
             scale *= size
         return Tagged(ids, scores, tokens)
 
-    def tag_column(self, index: int, emissions: Tensor, lengths: Tensor, count: int) -> Tagged:
-        """The best classes of one column."""
-        field = self.field(index)
+    def tag_column(
+        self, index: int, emissions: Tensor, field: ConditionalRandomField | None, lengths: Tensor, count: int
+    ) -> Tagged:
+        """The best classes of one column; field: None where the emissions are log-probabilities."""
         real = inside(lengths, emissions)
-        if not self.learned:
-            emissions = emissions.log_softmax(-1)
-        if not self.learned and count == 1 and (self.scheme is None or index > 0):
+        if field is None and count == 1 and (self.scheme is None or index > 0):
             best, ids = emissions.max(-1)
             return Tagged(ids.unsqueeze(1), (best * real).sum(-1, keepdim=True), best.unsqueeze(1))
-        ids, scores = field.best(emissions, lengths, count)  # (B, N, S), (B, N)
-        log_probs = emissions if not self.learned else field.marginals(emissions, lengths).clamp_min(1e-30).log()
+        rules = field or self.field(index).rules()
+        ids, scores = rules.best(emissions, lengths, count)  # (B, N, S), (B, N)
+        log_probs = emissions if field is None else field.marginals(emissions, lengths).clamp_min(TINY).log()
         tokens = log_probs.unsqueeze(1).expand(-1, ids.shape[1], -1, -1).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
         return Tagged(ids, scores, tokens)
 

@@ -258,6 +258,15 @@ class Task(nn.Module, Part):
         """One step of the search, and the state before the first, by tasks of which several can predict together."""
         raise TypeError(f"a {type(self).__name__} predicts alone")
 
+    @property
+    def mixes(self) -> bool:
+        """Whether `predict_together` takes the mean of the probabilities of several such tasks."""
+        return False
+
+    def predict_together(self, members: Sequence["Task"], batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        """The best hypotheses by the mean of the members' probabilities, by tasks that do not search."""
+        raise TypeError(f"a {type(self).__name__} predicts alone")
+
     def search(
         self,
         step: StepFunction[S],

@@ -1,6 +1,8 @@
 """Classification: one label for each source, or several (many-to-one)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
-from seq2seq.tasks.base import RecurrentTask, Validated
+from seq2seq.tasks.base import RecurrentTask, Task, Validated
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_linear
@@ -138,6 +140,18 @@ class Classification(RecurrentTask):
         with without_gradients():
             logits = self.logits(batch)
             return Validated(self.chosen(logits, decoding), None, state, self.loss_of(logits, batch, 0.0))
+
+    @property
+    def mixes(self) -> bool:
+        return True
+
+    def predict_together(self, members: Sequence[Task], batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        with without_gradients():
+            logits = torch.stack([cast(Classification, member).logits(batch) for member in members])
+            if self.multi_label:
+                yes, no = (functional.logsigmoid(one).logsumexp(0) for one in (logits, -logits))
+                return self.chosen(yes - no, decoding)
+            return self.chosen(logits.log_softmax(-1).logsumexp(0), decoding)
 
     def chosen(self, logits: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
         """The likeliest labels of each row of logits (B, C)."""

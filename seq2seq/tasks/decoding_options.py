@@ -180,6 +180,12 @@ class Decoding(Part):
         """What chooses the hypotheses that live on where groups shall differ."""
         return Diversity(self.groups, self.diversity).advance if self.groups > 1 else None
 
+    @property
+    def plainly_greedy(self) -> bool:
+        """Whether the most likely token is taken at each step and nothing else has a say."""
+        free = ("length_penalty", "length_offset", "max_length_ratio", "max_length", "seed", "rows")
+        return self == Decoding(beam_size=1, **{name: getattr(self, name) for name in free})
+
     def divisor(self, length: int) -> float:
         """What the log-probability of this many labels is divided by."""
         return divisor(max(length, 1), self.length_penalty, self.length_offset)

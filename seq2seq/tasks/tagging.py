@@ -1,5 +1,6 @@
 """Tagging: one label for each token (synchronous many-to-many)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -20,10 +21,19 @@ from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import Encoder, EncoderOptions, Encoding
 from seq2seq.models.recurrent import Stack
-from seq2seq.models.tagger import AutoregressiveTagger, ColumnTagger, Crf, LabelColumn, Softmax, Tagger, TaggerState
+from seq2seq.models.tagger import (
+    AutoregressiveTagger,
+    ColumnTagger,
+    Crf,
+    LabelColumn,
+    Softmax,
+    Tagged,
+    Tagger,
+    TaggerState,
+)
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
-from seq2seq.tasks.base import RecurrentTask, Validated, per_row
+from seq2seq.tasks.base import RecurrentTask, Task, Validated, per_row
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
@@ -158,7 +168,24 @@ class Tagging(RecurrentTask):
         with without_gradients():
             if isinstance(self.labeller, AutoregressiveTagger):
                 return self.searched(self.labeller, encoding.states, lengths, batch, decoding)
-            tagged = self.labeller.tag(encoding.states, lengths, decoding.beam_size)
+            return self.rows(self.labeller.tag(encoding.states, lengths, decoding.beam_size), lengths, decoding)
+
+    @property
+    def mixes(self) -> bool:
+        return isinstance(self.labeller, ColumnTagger)
+
+    def predict_together(self, members: Sequence[Task], batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
+        with without_gradients():
+            each, lengths = [], batch.source_lengths
+            for member in cast(Sequence[Tagging], members):
+                encoding, lengths = member.states(batch)
+                each.append(cast(ColumnTagger, member.labeller).probabilities(encoding.states, lengths))
+            means = [torch.stack(column).mean(0) for column in zip(*each, strict=True)]
+            tagged = cast(ColumnTagger, self.labeller).tag_by(means, lengths, decoding.beam_size)
+            return self.rows(tagged, lengths, decoding)
+
+    def rows(self, tagged: Tagged, lengths: Tensor, decoding: Decoding) -> list[list[Hypothesis]]:
+        """The labels of each row, of as many tokens as `lengths` (B,) says."""
         divided = decoding.divisor
         rows = zip(*(column.tolist() for column in (*to_host(*tagged), lengths)), strict=True)
         return [

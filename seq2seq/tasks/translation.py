@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.tokenizers.base import PAD, UNK
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK
 from seq2seq.data.tokenizers.units import NoSource, Separated
-from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, without_gradients
+from seq2seq.decoding.constraints import LEAST
+from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, finished, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
-from seq2seq.models import simultaneous
+from seq2seq.models import one_row, simultaneous
 from seq2seq.models.attention import Attention, Normalizer
 from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.decoder import DecoderOptions, DecoderOutputs, SourceMemory, State
@@ -193,6 +194,8 @@ class Translation(RecurrentTask):
         self, step: StepFunction[Any], state: Any, batch: Batch, decoding: Decoding
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of sources whose search has started."""
+        if decoding.plainly_greedy and self.waits(decoding) is None and one_row.fits(self.network.decoder, state):
+            return [[self.greedy_row(state, batch, decoding)]]
         limits = to_device(self.limits(batch.source_lengths, decoding), batch.source.device)
 
         def bonus(state: State) -> Tensor:
@@ -204,6 +207,14 @@ class Translation(RecurrentTask):
         if not decoding.replace_unknown:
             return found
         return unknown_words.replaced(self.network, batch, found, decoding, self.tokenizers, self.waits(decoding))
+
+    def greedy_row(self, state: State, batch: Batch, decoding: Decoding) -> Hypothesis:
+        """The best hypothesis of the only source."""
+        limit = int(self.limits(batch.source_lengths, decoding))
+        decoder, never = self.network.decoder, self.unwritable
+        tokens, scores = one_row.greedy_row(decoder, state, BOS, EOS, limit, never, LEAST)
+        found = finished(tokens, scores, EOS, decoding.length_penalty, decoding.length_offset)
+        return found._replace(at_limit=len(tokens) >= limit)
 
     def text(self, hypothesis: Hypothesis) -> str:
         target = self.tokenizers.target
