@@ -1,9 +1,11 @@
 """Recurrent sequence-to-sequence models: train, evaluate, predict, report.
 
-`load`, `fit` and `evaluate` are imported when they are first used: torch takes its time.
+`load`, `fit` and `evaluate` are imported when they are first used: torch takes its time. For the same reason the help
+of `python -m seq2seq.NAME` is answered here, where it is known, before the command is imported.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,3 +26,9 @@ def __getattr__(name: str) -> Any:
     if name in PLACES:
         return getattr(importlib.import_module(f"seq2seq.{PLACES[name]}"), name)
     raise AttributeError(f"module 'seq2seq' has no attribute {name!r}")
+
+
+if sys.argv[:1] == ["-m"]:  # Python is about to import the command
+    from seq2seq.cli import remembered_help
+
+    remembered_help.answer_module()

@@ -5,7 +5,7 @@ import runpy
 import sys
 
 from seq2seq import __version__
-from seq2seq.cli import commands
+from seq2seq.cli import commands, remembered_help
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
     elif name == "--version":
         print(f"seq2seq {__version__}")
     elif name in known:
+        remembered_help.answer(name, arguments)
         sys.argv[1:] = arguments
         runpy.run_module(f"seq2seq.{name}", run_name="__main__", alter_sys=True)
     else:

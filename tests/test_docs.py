@@ -82,6 +82,8 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
         program += [] if "--resume" in words else ["--overwrite", "true"]  # another page may have the same run
     if "seq2seq.sweep" in words:
         program += [*([] if "--" in words else ["--"]), *QUICK[:2], *SMALL_CLDR]
+    if "seq2seq.bench" in words:
+        program += ["--quick"]
     if "seq2seq.launch" in words and "--dry_run" not in words:
         program.insert(program.index("--"), "--dry_run")  # where there is a cluster, nothing is submitted
     if trains and "--resume" in words:  # as if the run had been stopped before its end

@@ -17,10 +17,8 @@ PROGRAMS = {
     "benchmarks/scaling.py --predict": "rnmtplus2018",
     f"benchmarks/scaling.py --steps 2 {SMALL}": "speed-up",
     f"benchmarks/surviving.py --steps 2 --stops 2 {SMALL}": "resumed at step 2",
-    "benchmarks/cells.py --length 9 --rows 2 --sizes 8 --rounds 1 --threads 1": "| RNN | ",
     "benchmarks/data.py --rows 200 --planned 1000 --multi30k PAIRS": "peak_mb_after_each_tenth",
     "benchmarks/memory.py --cells GRU --tasks Adding --scale 1e-4 --gradients 1e-2 --json x --pictures .": "| adding",
-    "benchmarks/train_and_decode.py --path PAIRS --steps 1 --warmup 0 --rounds 1 --repeats 1 --sentences 4": "beam 5",
     "benchmarks/speech.py --steps 2 --rounds 1 --hidden 16": "rate of real over bare",
     "benchmarks/report.py good bad": "page of the comparison",
     "scripts/house.py": "| floors | ",
@@ -69,7 +67,6 @@ def test_the_road_of_a_batch_is_the_one_that_contributing_shows() -> None:
 def test_every_program_is_started() -> None:
     files = [file for folder in ("benchmarks", "scripts") for file in (ROOT / folder).glob("*.py")]
     started = {line.split()[0] for line in PROGRAMS} | {f"scripts/{name}.py" for name in ("walk", "screenshots")}
-    started |= {"benchmarks/training_worker.py", "benchmarks/latency.py", "benchmarks/mixed.py"}  # by test_benchmarks
     started |= {"benchmarks/serving.py"}  # by the tests of serving
     assert {str(file.relative_to(ROOT)) for file in files} == started
 

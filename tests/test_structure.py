@@ -55,11 +55,12 @@ RULES: dict[str, set[str]] = {
     "exporting": TASKS | {"runs", "report"},
     "serving": TASKS | {"inference", "api"},
     "experiments": TASKS | {"cli", "runs", "inference", "training", "analysis", "report", "cluster"},
+    "speed": TASKS | {"cli", "runs", "inference", "training", "experiments", "api", "data/corpora/builtin"},
     "api": TASKS | {"runs", "inference", "analysis", "training", "train", "evaluate"},  # the other way into these two
 }
 COMMANDS = {name for name in commands.found() if (PACKAGE / f"{name}.py").is_file()} | {"__main__", "runs/__main__"}
-DOOR = {"": {"api"}, "data/corpora": {"data/corpora/builtin"}}
-"""What the `__init__` of a package may import besides: the Python interface, when it is used; all corpora."""
+DOOR = {"": {"api", "cli"}, "data/corpora": {"data/corpora/builtin"}}
+"""What the `__init__` of a package may import besides: the Python interface, when it is used, and known help; all corpora."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 RUNTIME = ROOT / "runtime" / "seq2seq_runtime"

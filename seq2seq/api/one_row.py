@@ -13,7 +13,7 @@ def suit_one_row(task: Task) -> None:
 
     The matrices by which a step of decoding multiplies a vector are stored column by column; every number stays. torch
     then takes a product that keeps them in the cache. One sentence is translated in half the time
-    (`benchmarks/latency.py`). The sums of a few rows may round otherwise in the last bit.
+    (`python -m seq2seq.bench --only sentence`). The sums of a few rows may round otherwise in the last bit.
     """
     matrices = [module.weight for module in task.modules() if isinstance(module, nn.Linear)]
     for cell in task.modules():

@@ -21,6 +21,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_loader, set_parsing_settings
 
 from seq2seq import plugins
+from seq2seq.cli import remembered_help
 from seq2seq.cli.help import HelpShown, page, topic
 from seq2seq.cli.messages import explain, refuse_empty
 from seq2seq.configurable import Part, Settings, descendants, named, refuse_incomplete, with_short_names
@@ -233,7 +234,9 @@ def import_module(name: str, wanted_by: str) -> None:
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """Parse, with every mistake as an InputError that names the legal choices; --help prints and ends here."""
     if (about := topic(arguments)) is not None:
-        print(page(parser, about))
+        text = page(parser, about)
+        print(text)
+        remembered_help.keep(parser.prog, arguments, text)
         raise HelpShown(parser)
     try:
         config = parser.parse_args(list(arguments))

@@ -7,8 +7,8 @@ import torch
 
 from seq2seq.errors import InputError
 from seq2seq.models import int8
-from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.models.decoder import Decoder
+from seq2seq.models.products import lacks_bfloat16
 from seq2seq.tasks.base import Task
 
 Precision = Literal["fp32", "bf16", "int8"]

@@ -14,6 +14,7 @@ from seq2seq.errors import InputError, check_range
 from seq2seq.models.cells import at_least_32_bits
 from seq2seq.models.exported import exporting
 from seq2seq.models.network_part import NetworkPart
+from seq2seq.models.products import mapped
 
 Fit = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -160,8 +161,7 @@ class General(Attention):
         self.map = nn.Linear(memory_size, query_size, bias=False)
 
     def keys(self, values: Tensor) -> Tensor:
-        mapped: Tensor = self.map(values)
-        return mapped
+        return mapped(self.map, values)
 
     def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
         return queries @ keys.mT
@@ -177,18 +177,18 @@ def check_sizes(attention: Attention, query_size: int, memory_size: int) -> None
         )
 
 
-def in_pieces(fit: Fit, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
-    """fit(mapped (B, T, A), keys (B, S, A), coverage (B, T, S)) without ever holding a large (B, T, S, A).
+def in_pieces(fit: Fit, asked: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
+    """fit(asked (B, T, A), keys (B, S, A), coverage (B, T, S)) without ever holding a large (B, T, S, A).
 
     What is large is taken in pieces of T, each of which forgets what it held and computes it again for its gradient.
     """
     limit = CHUNK.get(keys.device.type, LARGE)
-    if exporting() or mapped.shape[1] * keys.numel() <= limit:
-        return fit(mapped, keys, coverage)
+    if exporting() or asked.shape[1] * keys.numel() <= limit:
+        return fit(asked, keys, coverage)
     if torch.is_grad_enabled():
         fit = partial(checkpoint, fit, use_reentrant=False, preserve_rng_state=False)
     steps = max(1, limit // keys.numel())
-    parts = torch.split(mapped, steps, 1)
+    parts = torch.split(asked, steps, 1)
     covered = [None] * len(parts) if coverage is None else torch.split(coverage, steps, 1)
     return torch.cat([fit(part, keys, seen) for part, seen in zip(parts, covered, strict=True)], 1)
 
@@ -221,18 +221,17 @@ class Additive(Attention):
         self.coverage_map = nn.Linear(1, size, bias=False) if self.coverage else None
 
     def keys(self, values: Tensor) -> Tensor:
-        mapped: Tensor = self.key_map(values)
-        return mapped
+        return mapped(self.key_map, values)
 
     def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
-        mapped: Tensor = self.query_map(queries)  # (B, T, A)
-        return in_pieces(self.fit, mapped, keys, coverage)
+        asked: Tensor = self.query_map(queries)  # (B, T, A)
+        return in_pieces(self.fit, asked, keys, coverage)
 
-    def fit(self, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
+    def fit(self, asked: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
         """The score of every mapped query (B, T, A) with every key."""
-        both = mapped.unsqueeze(2) + keys.unsqueeze(1)  # (B, T, S, A)
+        both = asked.unsqueeze(2) + keys.unsqueeze(1)  # (B, T, S, A)
         if coverage is not None and self.coverage_map is not None:
-            both = both + self.coverage_map(coverage.unsqueeze(-1).to(mapped.dtype))
+            both = both + self.coverage_map(coverage.unsqueeze(-1).to(asked.dtype))
         score: Tensor = self.vector(both.tanh())
         return score.squeeze(-1)
 
@@ -349,9 +348,9 @@ class MultiHeadAdditive(Additive):
     def memory(self, values: Tensor, padding: Tensor) -> Memory:
         return Memory(self.keys(values), self.value_map(values), padding)
 
-    def fit(self, mapped: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
+    def fit(self, asked: Tensor, keys: Tensor, coverage: Tensor | None) -> Tensor:
         """(B, T, S, heads)"""
-        both = (mapped.unsqueeze(2) + keys.unsqueeze(1)).tanh() * self.vector.weight[0]  # (B, T, S, A)
+        both = (asked.unsqueeze(2) + keys.unsqueeze(1)).tanh() * self.vector.weight[0]  # (B, T, S, A)
         return both.view(*both.shape[:-1], self.heads, -1).sum(-1)
 
     def weights(self, queries: Tensor, memory: Memory, coverage: Tensor | None) -> Tensor:

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from seq2seq.models import products
 from seq2seq.models.exported import as_operator, exporting, scanned
 from seq2seq.models.network_part import NetworkPart
 from seq2seq.models.row_cell import computes_in_numpy, whole_row
@@ -166,13 +166,6 @@ def at_end(values: Tensor, lengths: Tensor | None) -> Tensor:
     return values[torch.arange(values.shape[0], device=values.device), to_device(lengths, values.device) - 1]
 
 
-def lacks_bfloat16(device: torch.device) -> bool:
-    """Whether it is a processor without arithmetic in bfloat16, where torch's LSTM fails instead of being slow."""
-    # Where oneDNN is missing, torch has a loop of its own that knows bfloat16.
-    fused = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return fused and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
 F = TypeVar("F", bound="Fused")
 
 
@@ -207,7 +200,7 @@ class Fused(Cell):
             return outputs, last[: self.states]
         if masks is not None:
             return super().forward(inputs, state, lengths, masks)
-        if torch.is_autocast_enabled(inputs.device.type) and lacks_bfloat16(inputs.device):
+        if torch.is_autocast_enabled(inputs.device.type) and products.lacks_bfloat16(inputs.device):
             with torch.autocast("cpu", enabled=False):
                 return self.fused(inputs.float(), None if state is None else tuple(map(Tensor.float, state)), lengths)
         return self.fused(inputs, state, lengths)
@@ -256,8 +249,8 @@ class Fused(Cell):
 
     def products(self, inputs: Tensor, hidden: Tensor, direction: int) -> tuple[Tensor, Tensor]:
         """W_ih x + b_ih and W_hh h + b_hh."""
-        by_input, by_hidden, input_bias, hidden_bias = self.weights(direction)
-        return functional.linear(inputs, by_input, input_bias), functional.linear(hidden, by_hidden, hidden_bias)
+        weights = self.weights(direction)
+        return products.linear(inputs, *weights[::2]), products.linear(hidden, *weights[1::2])
 
 
 class RNN(Fused):
@@ -323,6 +316,11 @@ class LSTM(Fused):
 
     def step(self, inputs: Tensor, state: CellState, direction: int = 0, mask: Tensor | None = None) -> CellState:
         hidden = state[0] if mask is None else state[0] * mask
+        if products.by_onednn(inputs):
+            of_input, of_hidden = self.products(inputs, hidden, direction)
+            into, forget, new, out = of_input.add_(of_hidden).chunk(4, -1)
+            cell = torch.addcmul(forget.sigmoid() * state[1], into.sigmoid(), new.tanh())
+            return out.sigmoid() * cell.tanh(), cell
         return torch.lstm_cell(inputs, (hidden, state[1]), *self.weights(direction))
 
     def gates(self, inputs: Tensor, state: CellState, direction: int = 0) -> dict[str, Tensor]:
@@ -360,9 +358,9 @@ class LayerNormLSTM(Cell):
         return nn.Sequential(linear, nn.LayerNorm(4 * self.hidden_size, bias=shifted))
 
     def matrices(self) -> Iterator[tuple[Tensor, bool]]:
-        for products, from_state in ((self.of_input, False), (self.of_hidden, True)):
-            for product in products:
-                yield product.get_parameter("0.weight"), from_state
+        for maps, from_state in ((self.of_input, False), (self.of_hidden, True)):
+            for one in maps:
+                yield one.get_parameter("0.weight"), from_state
 
     def run(self, inputs: Tensor, state: CellState, direction: int, mask: Tensor | None) -> CellState:
         states = []

@@ -12,7 +12,6 @@ from seq2seq.cluster.environment import process_rank
 from seq2seq.cluster.watchdog import Watchdog
 from seq2seq.data.rows import Texts
 from seq2seq.errors import InputError, Interrupted
-from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.plain_types import refuse_misfit
 from seq2seq.runs import checkpoint, run_card
 from seq2seq.runs.run_directory import RunDirectory
@@ -273,9 +272,6 @@ def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory, length: 
     idle = idle_hint(learner, trainer)
     if idle:
         print(idle, file=sys.stderr)
-    if trainer.precision == "bf16-mixed" and lacks_bfloat16(trainer.strategy.root_device):
-        hint = "--trainer.precision 32-true is faster here"
-        print(f"this processor has no bfloat16 arithmetic, so recurrent layers run in 32 bits; {hint}", file=sys.stderr)
 
 
 def idle_hint(learner: "Learner", trainer: "Trainer") -> str:

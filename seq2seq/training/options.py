@@ -59,7 +59,8 @@ class TrainerOptions(Part):
             num_nodes: machines.
             strategy: how devices work together: auto, ddp, ...
             precision: arithmetic of training and validation; the test is always scored in 32 bits. bf16-mixed needs a
-                GPU that computes in bfloat16 (compute capability 8.0, not T4 or V100).
+                GPU that computes in bfloat16 (compute capability 8.0, not T4 or V100); a processor that is not fast in
+                it trains in 32 bits, and says so.
             max_epochs: passes over the training split; null for as many as its size asks for, unless max_steps says it:
                 15 over a million tokens, fewer over more, 5 at least, but never fewer than 4,000 optimiser steps.
             max_steps: optimiser steps after which to stop; -1 for no limit.

@@ -1,6 +1,7 @@
 """Lightning's trainer without the parts that this project does itself."""
 
 import os
+import sys
 from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jsonargparse import Namespace
 
+from seq2seq.cluster.environment import process_rank
 from seq2seq.errors import InputError
 from seq2seq.inference.device import WORKSPACE, find
+from seq2seq.models.products import slow_bfloat16
 from seq2seq.training.length import Length
 from seq2seq.training.options import TrainerOptions
 
@@ -59,6 +62,18 @@ def own_number(devices: int | list[int] | str) -> int:
     return devices[rank] if isinstance(devices, list) and rank < len(devices) else rank
 
 
+def fast_precision(options: TrainerOptions) -> str:
+    """What trainer.precision says, or 32 bits, and one line, where that asks a processor for slow arithmetic."""
+    if options.precision != "bf16-mixed" or not slow_bfloat16(own_device(options)):
+        return options.precision
+    if process_rank() == 0:
+        print(
+            "trainer.precision bf16-mixed: this processor is not fast in bfloat16, so training runs in 32 bits",
+            file=sys.stderr,
+        )
+    return "32-true"
+
+
 def make_trainer(parts: Namespace, callbacks: list[Any], learner: "Learner", length: Length) -> "Trainer":
     """Lightning's trainer without the parts that this project does itself.
 
@@ -72,7 +87,8 @@ def make_trainer(parts: Namespace, callbacks: list[Any], learner: "Learner", len
     from seq2seq.training.lightning_private import leave_to_us
     from seq2seq.training.resumable import resumable
 
-    options, workspace = placed({**parts.trainer.arguments, **length.limits}), os.environ.get(WORKSPACE)
+    asked = {**parts.trainer.arguments, **length.limits, "precision": fast_precision(parts.trainer)}
+    options, workspace = placed(asked), os.environ.get(WORKSPACE)
     checkpoints = AtomicCheckpoints()
     try:
         trainer = lightning.Trainer(

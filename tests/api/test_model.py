@@ -18,8 +18,8 @@ from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts
 from seq2seq.models import int8
 from seq2seq.models.attention import Dot
-from seq2seq.models.cells import lacks_bfloat16
 from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.products import lacks_bfloat16
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -239,8 +240,13 @@ def test_forget_bias_is_what_was_asked() -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_vocabulary_loss_is_cross_entropy(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(loss.CHUNK, "cpu", 3 * 13)  # three rows at once
+@pytest.mark.parametrize("way", [loss.in_cache, loss.chunked])
+def test_vocabulary_loss_is_cross_entropy(way: Any, smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "in_cache", way)
+    monkeypatch.setattr(loss, "LARGE", 5 * 13)
+    monkeypatch.setattr(loss, "CHUNK", 5 * 13)  # five rows at once, of which two at once become probabilities
+    monkeypatch.setattr(loss, "CACHED", 2 * 13)
+    monkeypatch.setattr(loss, "LEAST_ROWS", 1)
     parts = [torch.randn(*size, dtype=torch.double, requires_grad=True) for size in ((10, 4), (13, 4), (13,))]
     labels = torch.randint(0, 13, (10,))
     ours = loss.vocabulary_loss(*parts, labels, smoothing)
@@ -251,7 +257,17 @@ def test_vocabulary_loss_is_cross_entropy(smoothing: float, monkeypatch: pytest.
     assert torch.autograd.gradcheck(lambda *given: loss.vocabulary_loss(*given, labels, smoothing), parts)
 
 
-def test_vocabulary_loss_in_bfloat16_is_close() -> None:
+def test_vocabulary_loss_of_what_cannot_be_is_finite() -> None:
+    """A label whose probability is no 32-bit number still has a loss and a gradient."""
+    parts = [torch.tensor([[500.0]]), torch.tensor([[1.0], [-1.0]]), torch.zeros(2)]
+    parts[0].requires_grad_()
+    ours = loss.vocabulary_loss(*parts, torch.tensor([1]))
+    ours.backward()
+    assert (ours.item(), parts[0].grad.item()) == (1000, 2)  # type: ignore[union-attr]
+
+
+def test_vocabulary_loss_in_bfloat16_is_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "WIDE", 16)  # rows of the matrix at once, of 40
     parts = [torch.randn(*size, requires_grad=True) for size in ((50, 16), (40, 16), (40,))]
     labels = torch.randint(0, 40, (50,))
     exact = loss.vocabulary_loss(*parts, labels, 0.1)

@@ -72,3 +72,12 @@ def test_a_card_without_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InputError, match=r"trainer\.precision bf16-mixed.*Tesla T4.*trainer\.precision 32-true"):
         trainer.own_device(TrainerOptions(precision="bf16-mixed"))
     assert trainer.own_device(TrainerOptions(precision="32-true")).type == "cuda"
+
+
+def test_a_processor_that_is_slow_in_bfloat16_trains_in_32_bits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for slow, precision, said in ((True, "32-true", "trainer.precision bf16-mixed"), (False, "bf16-mixed", "")):
+        monkeypatch.setattr(trainer, "slow_bfloat16", lambda device, slow=slow: slow)
+        assert trainer.fast_precision(TrainerOptions(accelerator="cpu", precision="bf16-mixed")) == precision
+        assert capsys.readouterr().err.startswith(said)
