@@ -221,7 +221,7 @@ def test_validation_measures_and_a_checkpoint_keeps(task: Transcription) -> None
 
 def test_posteriors_are_those_of_the_loss_and_words_have_their_times(task: Transcription) -> None:
     found = task.posteriors(batch_of(ROWS, task.tokenizers))
-    log_probs = task.log_probs(batch_of(ROWS, task.tokenizers))
+    log_probs = task.log_probs(task.states(batch_of(ROWS, task.tokenizers)))
     for row, (one, (_, text)) in enumerate(zip(found, ROWS, strict=True)):
         steps = -(-(ROWS[row][0].count("\t") + 1) // 2)
         assert one.shares.shape == (steps, len(one.names))
