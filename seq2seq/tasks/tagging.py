@@ -56,8 +56,8 @@ class Tagging(RecurrentTask):
             tokens (data.corpus.sentence); a label weighs 1. The class is told from the encoder's fixed vector, in one
             network with the labels (Liu and Lane 2016).
         metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, SegmentF1,
-            MacroF1, CalibrationError, SentenceAccuracy, ExactMatch); null for accuracy and macro-F1, and with a class of the
-            sentence its accuracy and the share of rows all of which is right.
+            MacroF1, CalibrationError, SentenceAccuracy, ExactMatch); null for accuracy and macro-F1, and with a class
+            of the sentence its accuracy and the share of rows all of which is right.
     """
 
     row_format = RowFormat(source_end=False, target_ends=False, aligned=True, labels=True)
