@@ -129,7 +129,7 @@ def transducer_losses(
     """
     classes = functional.pad(classes, (0, 1), value=BLANK)  # after the last one none is written
     cells = len(frames) * written.shape[1] * max(frames.shape[2], output(frames[:1, :1]).shape[-1])
-    at_once = max(1, CHUNK.get(frames.device.type, LARGE) // cells)
+    at_once = max(1, (CHUNK if frames.device.type == "cpu" else LARGE) // cells)
     find = partial(blank_and_next, output)
     pieces = torch.split(frames, at_once, dim=1)
     if torch.is_grad_enabled() and len(pieces) > 1:  # the rest is computed again where gradients are taken
