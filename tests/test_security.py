@@ -134,11 +134,13 @@ def test_a_pickle_in_the_cache_is_not_opened(tmp_path: Path, mark: Path) -> None
         SentencePiece().restore(pickle.dumps(Evil(mark)))
     kind = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": pickle.dumps(Evil(mark))}
     strange = [pa.field("source", pa.string(), metadata=kind), *list(rows.SCHEMA)[1:]]
-    columns = [pa.array(["a"]), pa.array(["b"]), pa.array([1]), pa.nulls(1, pa.list_(pa.string()))]
+    columns = [pa.array(["a"]), pa.array(["b"]), pa.array([1]), pa.nulls(1, pa.list_(pa.string())), pa.array([""])]
     table = pa.table(columns, schema=pa.schema(strange))
     with pa.OSFile(str(tmp_path / "rows.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    (tmp_path / "rows.json").write_text('{"content": "", "files": [], "corpora": [1], "several": false}')
+    (tmp_path / "rows.json").write_text(
+        '{"content": "", "files": [], "corpora": [1], "several": false, "spoken": false}'
+    )
     assert list(rows.read(tmp_path).source) == ["a"]
     assert not mark.exists()
 
