@@ -6,6 +6,7 @@ import base64
 import re
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -57,11 +58,27 @@ class HeardRow(NamedTuple):
 def rows(stored: Sequence[Mapping[str, Any]], texts: Texts) -> list[HeardRow]:
     """The rows whose frames are known."""
     known = ((one, texts.get(one.get("id"), {})) for one in stored)
-    return [heard(one, text, frames) for one, text in known if (frames := sparklines.sequence(str(text.get("source"))))]
+    kinds = labels(stored)
+    return [
+        heard(one, text, frames, kinds)
+        for one, text in known
+        if (frames := sparklines.sequence(str(text.get("source"))))
+    ]
 
 
-def heard(one: Mapping[str, Any], text: Mapping[str, Any], frames: Sequence[Sequence[float]]) -> HeardRow:
-    """A row with what is known of it."""
+def labels(stored: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those of the segments of all rows, the most frequent first: their places are their colours."""
+    sides = [
+        several for one in stored if isinstance(found := one.get("segments"), Mapping) for several in found.values()
+    ]
+    counts = Counter(text for several in sides for _, _, text in timed(several))
+    return sorted(counts, key=lambda text: (-counts[text], text))
+
+
+def heard(
+    one: Mapping[str, Any], text: Mapping[str, Any], frames: Sequence[Sequence[float]], kinds: Sequence[str]
+) -> HeardRow:
+    """A row with what is known of it; kinds: the labels of segments."""
     facts = [f"row {number(one.get('id'), 0)}"]
     if text.get("speaker"):
         facts.append(f"speaker {shortened(str(text['speaker']), 40)}")
@@ -74,10 +91,10 @@ def heard(one: Mapping[str, Any], text: Mapping[str, Any], frames: Sequence[Sequ
         AlignedWord(reference or "–", prediction or "–", reference != prediction)
         for reference, prediction in (pair for pair in one.get("aligned") or () if len(pair) == 2)
     ]
-    return HeardRow(facts, picture(one, frames), f"data:audio/wav;base64,{clip}" if playable else "", words)
+    return HeardRow(facts, picture(one, frames, kinds), f"data:audio/wav;base64,{clip}" if playable else "", words)
 
 
-def picture(one: Mapping[str, Any], frames: Sequence[Sequence[float]]) -> Markup:
+def picture(one: Mapping[str, Any], frames: Sequence[Sequence[float]], kinds: Sequence[str]) -> Markup:
     """Frames from left to right, the first number at the bottom, with what the network makes of them."""
     hop, segments = finite(one.get("hop")), one.get("segments") or {}
     unit, seconds = ("seconds", hop) if hop else ("frames", 1.0)
@@ -92,7 +109,7 @@ def picture(one: Mapping[str, Any], frames: Sequence[Sequence[float]]) -> Markup
                 href=f"data:image/png;base64,{base64.b64encode(png(shades(frames))).decode()}")  # fmt: skip
     posteriors(drawing, one, x, bottom, begin, seconds)
     for place, side in enumerate(bars):
-        bar(drawing, segments[side], x, bottom + ROW * place + 2)
+        bar(drawing, segments[side], x, bottom + ROW * place + 2, kinds)
         drawing.text(left - 5, bottom + ROW * place + 12, side, "end")
     end = bottom + ROW * len(bars) + 3
     for value, name in x.ticks(whole=not hop).items():
@@ -124,21 +141,14 @@ def posteriors(drawing: Drawing, one: Mapping[str, Any], x: Scale, bottom: float
         drawing.text(middle, bottom - HEIGHT - 7 - 11 * (place % 2), shortened(text, 18))
 
 
-def bar(drawing: Drawing, segments: Sequence[Any], x: Scale, y: float) -> None:
+def bar(drawing: Drawing, segments: Sequence[Any], x: Scale, y: float, kinds: Sequence[str]) -> None:
     """Segments with their labels, those of one label in one colour."""
-    known = timed(segments)
-    kinds = list(dict.fromkeys(sorted(text for _, _, text in known)))
-    for start, stop, text in known:
+    for start, stop, text in timed(segments):
         left, right = x(min(start, x.high)), x(min(stop, x.high))
         drawing.add("rect", "", x=left, y=y, width=round(max(right - left - 0.5, 0.5), 1), height=ROW - 3,
-                    class_=f"dot {colour(shade_of(text, kinds))}", opacity="0.35")  # fmt: skip
+                    class_=f"dot {colour(kinds.index(text))}", opacity="0.35")  # fmt: skip
         if right - left > 6 * len(text):
             drawing.text((left + right) / 2, y + 10, text)
-
-
-def shade_of(text: str, kinds: Sequence[str]) -> int:
-    """The colour of a label, the same in both bars wherever possible."""
-    return sum(map(ord, text)) if len(kinds) > 5 else kinds.index(text)
 
 
 def timed(found: Any) -> list[tuple[float, float, str]]:
