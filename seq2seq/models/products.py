@@ -37,7 +37,9 @@ def vendor() -> str:
 
 def suits(left: Tensor) -> bool:
     """Whether products of rows (..., K) are faster by oneDNN."""
-    if not mkl_is_slow() or exporting() or torch.is_autocast_enabled("cpu"):
+    if (
+        exporting() or not mkl_is_slow() or torch.is_autocast_enabled("cpu")
+    ):  # torch cannot follow what asks for the maker
         return False
     plain = left.dtype is torch.float32 and left.device.type == "cpu"
     return plain and left.numel() >= max(1, LEAST_ROWS * left.shape[-1])  # rows of nothing have a product too
