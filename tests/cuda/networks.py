@@ -123,7 +123,9 @@ def assert_same_step(task: Task, batch: Batch) -> None:
     assert ours.loss == theirs.loss or abs(ours.loss - theirs.loss) < 1e-6 * abs(ours.loss)
     assert ours.gradients.keys() == theirs.gradients.keys()
     for name, gradient in ours.gradients.items():
-        torch.testing.assert_close(theirs.gradients[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+        # Libraries add up products in other orders, which a normalisation of a few units makes larger.
+        least = max(1e-6, 3e-5 * float(gradient.abs().max()))
+        torch.testing.assert_close(theirs.gradients[name], gradient, rtol=1e-4, atol=least, msg=name)
 
 
 def assert_close_step(task: Task, batch: Batch, precision: torch.dtype) -> None:
