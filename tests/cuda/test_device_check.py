@@ -9,6 +9,7 @@ from tests.cuda.device import CUDA
 pytestmark = pytest.mark.cuda_rules
 
 
+@pytest.mark.slow
 def test_losses_gradients_and_predictions_are_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "ATTENTIONS", (None, parity.LocalP))
     lines = list(parity.parity(CUDA, [MinGRU]))
