@@ -182,7 +182,7 @@ class ColumnTagger(Tagger):
         if field is None and count == 1 and (self.scheme is None or index > 0):
             best, ids = emissions.max(-1)
             return Tagged(ids.unsqueeze(1), (best * real).sum(-1, keepdim=True), best.unsqueeze(1))
-        rules = field or self.field(index).rules()
+        rules = field or (self.field(index).rules() if self.learned else self.field(index))
         ids, scores = rules.best(emissions, lengths, count)  # (B, N, S), (B, N)
         log_probs = emissions if field is None else field.marginals(emissions, lengths).clamp_min(TINY).log()
         tokens = log_probs.unsqueeze(1).expand(-1, ids.shape[1], -1, -1).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
