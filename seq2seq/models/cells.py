@@ -207,13 +207,8 @@ class Fused(Cell):
 
     def fused(self, inputs: Tensor, state: CellState | None, lengths: Tensor | None) -> tuple[Tensor, CellState]:
         """All steps by torch's layer."""
-        if self.suits_one_row and len(inputs) == 1 and computes_in_numpy(inputs):
-            weights = [self.weights(direction) for direction in range(self.directions)]
-            first = inputs.new_zeros(self.states, self.directions, self.hidden_size) if state is None else state
-            made, ends = whole_row(
-                self.torch.mode, weights, inputs[0], [one.view(self.directions, -1) for one in first]
-            )
-            return made.unsqueeze(0), tuple(one.unsqueeze(1) for one in ends)
+        if lengths is None and self.suits_one_row and len(inputs) == 1 and computes_in_numpy(inputs):
+            return self.one_row(inputs, state)
         if lengths is None:
             return self.dense(inputs, state)
         # Torch sorts too, but waits for the device twice to learn an order that was made on the CPU.
@@ -227,6 +222,13 @@ class Fused(Cell):
             outputs, last = self.dense(pack_padded_sequence(inputs, longest_first, True), state)
             padded, _ = pad_packed_sequence(outputs, True, total_length=inputs.shape[1])
         return padded.index_select(0, back), reordered(last, back)
+
+    def one_row(self, inputs: Tensor, state: CellState | None) -> tuple[Tensor, CellState]:
+        """All steps of a single row in numpy."""
+        weights = [self.weights(direction) for direction in range(self.directions)]
+        first = inputs.new_zeros(self.states, self.directions, self.hidden_size) if state is None else state
+        made, last = whole_row(self.torch.mode, weights, inputs[0], [one.view(self.directions, -1) for one in first])
+        return made.unsqueeze(0), tuple(one.unsqueeze(1) for one in last)
 
     def dense(self, inputs: Inputs, state: CellState | None) -> tuple[Inputs, CellState]:
         """All steps of rows of one length, or of rows that are packed."""

@@ -95,3 +95,15 @@ def test_other_searches_stay_in_torch(
     expected, found, calls = both(tokenizers, batch, monkeypatch, replace(plain, **decoding), **settings)  # type: ignore[arg-type]
     assert not calls
     assert found.tokens == expected.tokens
+
+
+@pytest.mark.parametrize("cell", [LSTM(), GRU(), RNN("relu")], ids=repr)
+def test_padding_of_a_single_row_enters_no_state(cell: Cell) -> None:
+    layer = cell.build(3, 4, bidirectional=True)
+    inputs, lengths = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(1)), torch.tensor([4])
+    with torch.inference_mode():
+        expected = layer(inputs, None, lengths)
+        layer.suits_one_row = True
+        for found in (layer(inputs, None, lengths), layer(inputs[:, :4])):
+            torch.testing.assert_close(found[1], expected[1], rtol=0, atol=1e-6)
+            torch.testing.assert_close(found[0][:, :4], expected[0][:, :4], rtol=0, atol=1e-6)
