@@ -71,10 +71,12 @@ class HubRecordings(Hub):
         return Corpus.stream(self, split, path, order)
 
     def recorded(self, split: str, texts: Texts, rows: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        for row in rows:
-            if (place := texts.place(row)) is not None:
-                dataset = self.encoded(place[0].removeprefix(f"{self.name} "), None)
-                yield row, self.samples(dataset[place[1] - 1], texts.location(row))[0]
+        places = {row: place for row in rows if (place := texts.place(row)) is not None}
+        for own in dict.fromkeys(name for name, _ in places.values()):
+            dataset = self.encoded(own.removeprefix(f"{self.name} "), None)
+            for row, (name, number) in places.items():
+                if name == own:
+                    yield row, self.samples(dataset[number - 1], texts.location(row))[0]
 
     def encoded(self, split: str, path: str | None) -> Any:
         """The split with its sounds as the bytes of their files."""

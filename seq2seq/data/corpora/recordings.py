@@ -88,13 +88,23 @@ class Recordings(Files):
         [table] = shard
         found = Remarks(table, self.rate)
         for entry in self.entries(table):
-            try:
-                samples, own = samples_of(entry.sound, self.rate, entry.start, entry.end)
-            except InputError as problem:
-                raise InputError(f"{table}:{entry.line}: {problem}") from problem
-            found.note(entry, samples, own)
-            yield Row(self.features(samples), entry.text, entry.line, str(table), speaker=entry.speaker)
+            yield Row(
+                self.features(self.samples(entry, table, found)),
+                entry.text,
+                entry.line,
+                str(table),
+                speaker=entry.speaker,
+            )
         found.tell()
+
+    def samples(self, entry: RecordingEntry, table: Path, found: "Remarks") -> np.ndarray:
+        """Those of a line of a table, (N,) at `rate`; found: notes what is odd about them."""
+        try:
+            samples, own = samples_of(entry.sound, self.rate, entry.start, entry.end)
+        except InputError as problem:
+            raise InputError(f"{table}:{entry.line}: {problem}") from problem
+        found.note(entry, samples, own)
+        return samples
 
     def features(self, samples: np.ndarray) -> str:
         """Samples (N,) at `rate` as the text of their frames."""

@@ -11,7 +11,6 @@ from seq2seq.data.lines import JOINER
 from seq2seq.data.number_text import text_of_array
 from seq2seq.data.rows import Row
 from seq2seq.data.segments import Segment, labels_of
-from seq2seq.data.sound import samples_of
 from seq2seq.errors import InputError
 
 SLACK = 0.05
@@ -52,7 +51,7 @@ class Segments(Recordings):
     def entries(self, table: Path) -> Iterator[RecordingEntry]:
         """Each file of a table once, as its first line names it."""
         for several in self.by_file(table):
-            yield several[0]._replace(start=None, end=None)
+            yield whole(several[0])
 
     def by_file(self, table: Path) -> list[list[RecordingEntry]]:
         """The lines of a table, those of a file together."""
@@ -65,12 +64,8 @@ class Segments(Recordings):
         [table] = shard
         found = Remarks(table, self.rate)
         for entries in self.by_file(table):
-            first = entries[0]
-            try:
-                samples, own = samples_of(first.sound, self.rate)
-            except InputError as problem:
-                raise InputError(f"{table}:{first.line}: {problem}") from problem
-            found.note(first, samples, own)
+            first = whole(entries[0])
+            samples = self.samples(first, table, found)
             frames = self.sound.of(samples)
             segments = self.segments(entries, table, len(samples) / self.rate)
             labels = labels_of(segments, len(frames), self.sound, self.other)
@@ -101,3 +96,8 @@ class Segments(Recordings):
                     f"{result[place - 1][1]} ends; a frame has one label, so cut one of them"
                 )
         return [one for one, _ in result]
+
+
+def whole(entry: RecordingEntry) -> RecordingEntry:
+    """The line as one of its whole file."""
+    return entry._replace(start=None, end=None)
