@@ -188,9 +188,15 @@ class AllowedWords:
         return node
 
 
-@lru_cache(maxsize=4)
 def word_list(path: str, target: Tokenizer) -> Node:
-    """The words of a file, one a line, as a tree of letters; those that no tokens write are told once."""
+    """The words of a file, one a line, as a tree of letters, read once as long as the file does not change."""
+    changed = Path(path).stat().st_mtime_ns if Path(path).is_file() else 0
+    return read_words(path, changed, target)
+
+
+@lru_cache(maxsize=4)
+def read_words(path: str, changed: int, target: Tokenizer) -> Node:
+    """The same; changed: when the file was written. Words that no tokens write are told."""
     try:
         letters = {letter for text in target.written() for letter in text}
     except InputError as problem:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,13 @@ def test_runs_that_are_no_language_model_of_these_symbols(tmp_path: Path) -> Non
     for name in ("lm_weight", "token_bonus"):
         with pytest.raises(InputError, match=rf"decoding\.{name} is -101"):
             Decoding(**{name: -101.0})  # type: ignore[arg-type]
+
+
+def test_a_word_list_that_changes_is_read_again(tmp_path: Path) -> None:
+    target = learnt([("1", "a b c")], Vectors(), Characters()).target
+    file = write(tmp_path / "words", "a\n")
+    before = fusion.word_list(str(file), target)
+    assert fusion.word_list(str(file), target) is before
+    os.utime(write(file, "b\n"), ns=(1, 1))
+    assert set(before) == {"a"}
+    assert set(fusion.word_list(str(file), target)) == {"b"}
