@@ -89,6 +89,16 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Written:
+    """How a network remembers what it has written (a transducer)."""
+
+    joint: int
+    """Numbers by which it is joined with a step."""
+    states: tuple[tuple[int, int], ...]
+    """Layers and units of each tensor of its state."""
+
+
+@dataclass(frozen=True)
 class Hearing:
     """How a network reads frames."""
 
@@ -106,6 +116,8 @@ class Hearing:
     """Layers and units of each tensor of its state."""
     sound: SoundFrames | None
     """What a frame is, where it is one of sound."""
+    written: Written | None = None
+    """Where a step's tokens hang on those before it."""
 
 
 @dataclass(frozen=True)
@@ -224,19 +236,26 @@ def settings(task: str, of: Fields) -> dict[str, Any]:
 
 def hearing(of: Fields) -> Hearing:
     """How frames are read."""
-    shapes = of.value("states")
-    if not isinstance(shapes, list) or len(shapes) > 8 or not all(isinstance(one, dict) for one in shapes):
-        raise of.wrong("states", "a list of objects")
-    each = [Fields(one, f"{of.name}: 'states'") for one in shapes]
+    written = of.inner("written") if of.has("written") else None
     return Hearing(
         stacking=of.whole("stacking", 1, 100),
         lookahead=of.whole("lookahead", 0, 1000),
         forwards=of.flag("forwards"),
         streams=of.flag("streams"),
         running=of.flag("running"),
-        states=tuple((one.whole("layers", 1, 1000), one.whole("units", 1, 1 << 20)) for one in each),
+        states=shapes(of),
         sound=sound(of.inner("sound")) if of.value("sound") is not None else None,
+        written=None if written is None else Written(written.whole("joint", 1, 1 << 20), shapes(written)),
     )
+
+
+def shapes(of: Fields) -> tuple[tuple[int, int], ...]:
+    """Layers and units of each tensor of a state."""
+    listed = of.value("states")
+    if not isinstance(listed, list) or len(listed) > 8 or not all(isinstance(one, dict) for one in listed):
+        raise of.wrong("states", "a list of objects")
+    each = [Fields(one, f"{of.name}: 'states'") for one in listed]
+    return tuple((one.whole("layers", 1, 1000), one.whole("units", 1, 1 << 20)) for one in each)
 
 
 def sound(of: Fields) -> SoundFrames:

@@ -184,10 +184,8 @@ class Model:
     def answered(self, batch: list[Row], texts: list[str], settings: Settings) -> list[Answer]:
         """What the network says of some rows."""
         if self.transcriber is not None:
-            return [
-                self.heard(texts[row.place], log_probs, settings)
-                for row, log_probs in zip(batch, self.transcriber.log_probs([row.ids for row in batch]), strict=True)
-            ]
+            several = self.transcriber.found(self.transcriber.steps([row.ids for row in batch]), settings.beam_size)
+            return [self.heard(texts[row.place], best, settings) for row, best in zip(batch, several, strict=True)]
         given, limits = self.given(batch, settings)
         found = self.network.run({name: given[name] for name in self.network.inputs})
         names = [texts[row.place] for row in batch]
@@ -258,12 +256,10 @@ class Model:
         labels = tuple(self.target.decode([one]) for one in labelled)
         return Alternative(self.target.decode(ids), score, each, labels, at_limit=at_limit, sentence=sentence)
 
-    def heard(self, name: str, log_probs: np.ndarray, settings: Settings) -> Answer:
-        """The best texts of steps (T, C)."""
-        assert self.transcriber is not None
-        found = self.transcriber.found(log_probs, settings.beam_size)[: settings.n_best]
-        divisor = self.description.search.divisor
-        texts = ((self.target.decode(ids), score / divisor(len(ids)), score) for ids, score in found)
+    def heard(self, name: str, best: list[tuple[tuple[int, ...], float]], settings: Settings) -> Answer:
+        """The best texts, as ids with their log-probabilities."""
+        divisor, best = self.description.search.divisor, best[: settings.n_best]
+        texts = ((self.target.decode(ids), score / divisor(len(ids)), score) for ids, score in best)
         return Answer(name, tuple(Alternative(text, score, (whole,)) for text, score, whole in texts))
 
     def classified(self, text: str, logits: np.ndarray, settings: Settings) -> Answer:

@@ -6,12 +6,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from seq2seq_runtime import ctc
+from seq2seq_runtime import ctc, transducer
 from seq2seq_runtime.ctc import BLANK, Prefix
 from seq2seq_runtime.description import SPECIAL, Hearing
 from seq2seq_runtime.problems import FileError, RequestError
 from seq2seq_runtime.sound import HOP
 from seq2seq_runtime.tokenizers import Separated, Tokenizer, Vectors
+from seq2seq_runtime.transducer import Writer
 from seq2seq_runtime.wav_stream import FrameGroups, WavStream
 
 FIRST = 2
@@ -43,11 +44,13 @@ class Transcriber:
     def __init__(self, of: Hearing, network: FramesNetwork, width: int, classes: int) -> None:
         """width: numbers of a frame; classes: how many a step has."""
         self.of, self.network, self.width, self.classes = of, network, width, classes
+        self.writer = None if of.written is None else Writer(self.ask_writer, of.written.joint, of.written.states)
 
     @property
     def inputs(self) -> set[str]:
         """The names of what such a network reads."""
-        return {"source", "lengths", *carried(self.of)} | ({"before"} if self.of.forwards else set())
+        own = {"source", "lengths", *carried(self.of)} | ({"before"} if self.of.forwards else set())
+        return own if self.writer is None else own | {*self.writer.idle()}
 
     def first(self, rows: int) -> Arrays:
         """What is carried from step to step, before the first one."""
@@ -67,32 +70,62 @@ class Transcriber:
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         return {"source": source.reshape(len(rows), steps, group * self.width), "lengths": lengths}
 
+    def ask_writer(self, given: Arrays) -> Mapping[str, np.ndarray]:
+        """Run the part that knows what has been written; a step of nothing is read beside it."""
+        assert self.writer is not None
+        nothing = self.stacked([np.zeros((1, self.width))], 1) | self.first(1)
+        return self.network.run(nothing | self.writer.idle() | given)
+
     def run(self, given: Arrays) -> tuple[np.ndarray, Arrays]:
-        """Log-probabilities (B, T, C) in nats, and what is carried on."""
-        found = self.network.run(given)
-        log_probs = found.get("log_probs")
-        shape = (*given["source"].shape[:2], self.classes)
-        if not isinstance(log_probs, np.ndarray) or log_probs.shape != shape or log_probs.dtype.kind != "f":
-            raise FileError(f"it gives no log_probs of the shape {shape}, as its description says it would")
+        """What each step says (B, T, C or J), and what is carried on."""
+        found = self.network.run(given if self.writer is None else given | self.writer.idle())
+        name, size = ("log_probs", self.classes) if self.writer is None else ("frames", self.writer.joint)
+        said, shape = found.get(name), (*given["source"].shape[:2], size)
+        if not isinstance(said, np.ndarray) or said.shape != shape or said.dtype.kind != "f":
+            raise FileError(f"it gives no {name} of the shape {shape}, as its description says it would")
         after = {name: found.get(f"{name}_after") for name in carried(self.of)}
         if any(not isinstance(one, np.ndarray) or one.shape != given[name].shape for name, one in after.items()):
             raise FileError(f"it does not give what it carries on: {', '.join(after)}")
-        return log_probs, {name: np.asarray(one, np.float32) for name, one in after.items()}
+        return said, {name: np.asarray(one, np.float32) for name, one in after.items()}
 
-    def log_probs(self, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Of normalised frames (S, D) of each row (T, C), in nats."""
+    def steps(self, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the steps of normalised frames (S, D) of each row say: log-probabilities (T, C) in nats or, of a
+        transducer, what is joined with the tokens written (T, J)."""
         steps = [max(1, -(-len(row) // self.of.stacking)) for row in rows]
         ahead = self.of.lookahead if self.of.forwards else 0
         found, _ = self.run(self.stacked(rows, max(steps) + ahead) | self.first(len(rows)))
-        return [row[ahead : ahead + count].astype(np.float64) for row, count in zip(found, steps, strict=True)]
+        return [row[ahead : ahead + count] for row, count in zip(found, steps, strict=True)]
 
-    def found(self, log_probs: np.ndarray, beam_size: int) -> list[tuple[Prefix, float]]:
-        """Token ids, and log-probability, of the best texts for steps (T, C); none where a step has no number."""
-        if not np.isfinite(log_probs[:, BLANK]).all():
-            return []
-        return [
-            (tuple(one + SPECIAL - FIRST for one in text), score) for text, score in ctc.search(log_probs, beam_size)
-        ]
+    def found(self, steps: Sequence[np.ndarray], beam_size: int) -> list[list[tuple[Prefix, float]]]:
+        """Token ids, and log-probability, of the best texts for the steps of each row; none where one has no number."""
+        real = [bool(np.isfinite(row[:, BLANK] if self.writer is None else row).all()) for row in steps]
+        rows = [row for row, one in zip(steps, real, strict=True) if one]
+        if self.writer is None:
+            each = iter([ctc.search(row.astype(np.float64), beam_size) for row in rows])
+        else:
+            each = iter(transducer.search(self.writer, rows, beam_size) if rows else [])
+        found = (next(each) if one else [] for one in real)
+        return [[(tuple(one + SPECIAL - FIRST for one in text), score) for text, score in row] for row in found]
+
+    def choosing(self) -> "Choosing":
+        """What takes the likeliest classes of a stream's steps."""
+        return BestPath() if self.writer is None else transducer.Following(self.writer)
+
+
+class Choosing(Protocol):
+    """Steps to classes."""
+
+    def of(self, steps: np.ndarray, first: int) -> list[tuple[int, int]]:
+        """Classes of steps, and the number of the step; the first has the number `first`."""
+        ...
+
+
+class BestPath:
+    """The likeliest class of each step, which hangs on nothing else."""
+
+    def of(self, steps: np.ndarray, first: int) -> list[tuple[int, int]]:
+        """As `Choosing`."""
+        return list(zip(steps.argmax(-1).tolist(), range(first, first + len(steps)), strict=True))
 
 
 def made(of: Hearing, network: FramesNetwork, source: Tokenizer | None, target: Tokenizer) -> Transcriber:
@@ -142,6 +175,7 @@ class Listening:
         """Steps so far, those after the end included."""
         self.ended = False
         self.seconds = HOP * of.stacking
+        self.choosing = transcriber.choosing()
         self.words = Words(target, math.ceil(PAUSE / self.seconds))
 
     def push(self, sound: bytes | np.ndarray) -> list[HeardWord]:
@@ -202,14 +236,11 @@ class Listening:
     def compute(self, groups: Sequence[np.ndarray]) -> list[HeardWord]:
         """One call of the network for normalised groups, only the last of which may be smaller."""
         given = self.transcriber.stacked([np.concatenate(groups)], len(groups))
-        log_probs, after = self.transcriber.run(given | self.carried)
+        said, after = self.transcriber.run(given | self.carried)
         self.carried = after | {"before": self.carried["before"] + given["lengths"]}
-        result: list[HeardWord] = []
-        for number in log_probs[0].argmax(-1).tolist():
-            self.read += 1
-            if (place := self.read - self.of.lookahead - 1) >= 0:
-                result += self.timed(self.words.written(number, place))
-        return result
+        place, self.read = self.read - self.of.lookahead, self.read + len(groups)
+        chosen = self.choosing.of(said[0, max(0, -place) :], max(0, place))
+        return self.timed([word for number, step in chosen for word in self.words.written(number, step)])
 
     def timed(self, words: Sequence[tuple[int, int, str]]) -> list[HeardWord]:
         """Steps as seconds."""

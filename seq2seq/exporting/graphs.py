@@ -39,7 +39,7 @@ OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk", "
            "words", "token_bonus")  # fmt: skip
 """Settings of search that a graph does not know."""
 
-EXAMPLE = {"sources": 3, "steps": 5, "hypotheses": 2, "longest": 7, "words": 6, "features": 9, "prompt": 4}
+EXAMPLE = {"sources": 3, "steps": 5, "hypotheses": 2, "longest": 7, "words": 6, "features": 9, "prompt": 4, "pairs": 8}
 """Sizes while a network is traced, none of which may become a constant."""
 
 
@@ -135,10 +135,14 @@ def transcription(task: Transcription) -> Graph:
     if carried:
         inputs.append(Input("before", torch.tensor([0, 7, 2]), ("sources",)))
     for name, shape in carried.items():
-        axes = ("layers", "sources", "units") if len(shape) == 3 else ("sources", "width")
-        inputs.append(Input(name, torch.zeros(shape), axes))
-    outputs = ("log_probs", *(f"{name}_after" for name in carried))
-    return with_compute(Graph(task, inputs, outputs, "log_probs"), lambda given: frames.log_probs(task, given))
+        states = ("layers", "sources", "units")
+        inputs.append(Input(name, torch.zeros(shape), states if len(shape) == 3 else ("sources", "width")))
+    written = {1: ("hypotheses",), 2: ("pairs", "joint"), 3: ("layers", "hypotheses", "units")}
+    for name, shape in frames.written(task).items():
+        kind = torch.long if len(shape) == 1 else torch.float32
+        inputs.append(Input(name, torch.ones(shape, dtype=kind), written[len(shape)]))
+    graph = Graph(task, inputs, frames.outputs_of(task), "log_probs")
+    return with_compute(graph, lambda given: frames.computed(task, given))
 
 
 def with_compute(graph: Graph, compute: Callable[[dict[str, Tensor]], Tensors]) -> Graph:

@@ -47,7 +47,8 @@ class Exported:
     def predict(self, batch: Batch) -> list[list[Hypothesis]]:
         """The hypotheses of each row, best first."""
         if self.transcriber is not None:
-            return [self.transcribed(row) for row in self.log_probs(batch)]
+            texts = self.transcriber.found(self.steps(batch), self.decoding.beam_size)
+            return [[self.transcribed(*one) for one in row] for row in texts]
         given = inputs(self.task, batch, self.decoding)
         found = self.network.run({name: given[name] for name in self.network.inputs})
         if isinstance(self.task, Forecasting):
@@ -56,24 +57,22 @@ class Exported:
             return self.task.chosen(torch.from_numpy(found["logits"]), self.decoding)
         return hypotheses(found, self.task.row_format.target_ends)
 
-    def log_probs(self, batch: Batch) -> list[np.ndarray]:
-        """Of each row of a transcription (T, C), in nats."""
+    def steps(self, batch: Batch) -> list[np.ndarray]:
+        """What the steps of each row of a transcription say."""
         assert self.transcriber is not None
         rows = zip(batch.source.numpy(), batch.source_lengths.tolist(), strict=True)
-        return self.transcriber.log_probs([row[:length] for row, length in rows])
+        return self.transcriber.steps([row[:length] for row, length in rows])
 
-    def transcribed(self, log_probs: np.ndarray) -> list[Hypothesis]:
-        """The best texts of a row."""
-        assert self.transcriber is not None
-        found = self.transcriber.found(log_probs, self.decoding.beam_size)
-        return [Hypothesis([*ids], score / self.decoding.divisor(len(ids)), [score]) for ids, score in found]
+    def transcribed(self, ids: tuple[int, ...], score: float) -> Hypothesis:
+        """A text of a row."""
+        return Hypothesis([*ids], score / self.decoding.divisor(len(ids)), [score])
 
     def by_rounding(self, batch: Batch, place: int, tokens: list[int], near: float) -> bool:
         """Whether torch would write the tokens that the file has written at a place of a batch if its probabilities
         were those of the file, no further than `near` from its own."""
-        if self.transcriber is None or not isinstance(self.task, Transcription):
+        if self.transcriber is None or not isinstance(self.task, Transcription) or self.task.writer is not None:
             return False
-        theirs = self.log_probs(batch)[place]
+        theirs = self.steps(batch)[place].astype(np.float64)
         with without_gradients():
             frames = self.task.log_probs(self.task.states(batch)).index_fill(-1, self.task.unwritable, -torch.inf)
         ours = frames[place, : len(theirs)].double().numpy()

@@ -37,6 +37,7 @@ from seq2seq.models import fixed_vector as vectors
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax
+from seq2seq.models.transducer import Transducer
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
@@ -317,8 +318,10 @@ def test_covariates(settings: dict[str, Any], ahead: int, tmp_path: Path) -> Non
         },
         {"encoder": EncoderOptions(bidirectional=False), "cell": cells.MinLSTM()},
         {"centre_rows": True, "layers": 2},
+        {"encoder": EncoderOptions(bidirectional=False), "lookahead": 1, "alignment": Transducer(4, 6, 2, 5)},
+        {"centre_rows": True, "alignment": Transducer(4, 6, 1, 5), "cell": cells.GRU()},
     ],
-    ids=["forwards", "running mean", "scan", "both ways"],
+    ids=["forwards", "running mean", "scan", "both ways", "transducer", "transducer both ways"],
 )
 def test_every_transcriber(settings: dict[str, Any], tmp_path: Path) -> None:
     draw = np.random.default_rng(4)
