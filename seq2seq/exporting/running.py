@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.sound import SoundFrames
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.decoding import ctc
@@ -82,9 +81,9 @@ class Exported:
         return bool(alike) and [one - SPECIAL + FIRST for one in tokens] in [[*text] for text in texts]
 
 
-def transcriber_of(task: Transcription, network: Network, sound: SoundFrames | None = None) -> Transcriber:
+def transcriber_of(task: Transcription, network: Network) -> Transcriber:
     """What the runtime makes of a network over frames."""
-    of = description.hearing(Fields(hearing_of(task, sound), "settings"))
+    of = description.hearing(Fields(hearing_of(task, None), "settings"))
     return Transcriber(of, network, task.tokenizers.source.width or 0, task.output.weight.shape[0])
 
 

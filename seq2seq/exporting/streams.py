@@ -12,7 +12,7 @@ from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.word_stream import HeardWord
 from seq2seq_runtime import description, tokenizers
 from seq2seq_runtime.tokenizers import Vectors
-from seq2seq_runtime.transcribing import PAUSE, Listening
+from seq2seq_runtime.transcribing import PAUSE, Listening, made
 
 ROWS = 50
 """Rows that are compared: a step at a time takes long."""
@@ -24,15 +24,15 @@ def compare(task: Task, file: Exported, split: Split, entry: str) -> str | None:
     entry: what the file says of itself. None for what has no stream.
     """
     of = description.read(entry)
-    if not isinstance(task, Transcription) or file.transcriber is None or not (of.hearing and of.hearing.streams):
+    if not isinstance(task, Transcription) or of.hearing is None or not of.hearing.streams:
         return None
     source, target = (None if one is None else tokenizers.made(one) for one in (of.source, of.target))
     if not isinstance(source, Vectors) or target is None:
         return None
-    file.transcriber.of = of.hearing
+    transcriber = made(of.hearing, file.network, source, target)
     count = min(ROWS, len(split))
     for row in range(count):
-        frames, listening = source.numbers_of(split.texts.source[row]), Listening(file.transcriber, source, target)
+        frames, listening = source.numbers_of(split.texts.source[row]), Listening(transcriber, source, target)
         theirs = [*listening.push_frames(frames), *listening.end()]
         ours = [listening.timed([word])[0] for word in words_of(task, frames, math.ceil(PAUSE / listening.seconds))]
         if ours != theirs:
