@@ -20,7 +20,7 @@ from seq2seq_runtime.rows import Arrays, Reader, Row, batches, sources, uniform
 from seq2seq_runtime.tokenizers import Labels, Tokenizer, Vectors
 from seq2seq_runtime.transcribing import Listening, Transcriber
 from seq2seq_runtime.transcribing import made as made_transcriber
-from seq2seq_runtime.wav_stream import samples_of
+from seq2seq_runtime.wav_stream import checked, samples_of
 
 CHUNK = 1024
 """Texts that are read before the first of them is answered; of these those of similar length go together."""
@@ -125,9 +125,9 @@ class Model:
             raise RequestError(f"the frames of this {self.description.task} are not those of sound; give it texts")
         if isinstance(sound, (str, Path)):
             sound = Path(sound).read_bytes()
-        samples = samples_of(sound, of.sound.rate) if isinstance(sound, bytes) else np.asarray(sound, np.float64)
-        if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
-            raise RequestError("samples must be one row of finite numbers; average the channels first")
+        samples = samples_of(sound, of.sound.rate) if isinstance(sound, bytes) else checked(np.asarray(sound))
+        if not len(samples):
+            raise RequestError("it holds no sound")
         frames, most = of.sound.of(samples), self.description.max_length
         if most is not None and len(frames) > most:
             raise RequestError(

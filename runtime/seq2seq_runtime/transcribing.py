@@ -13,7 +13,7 @@ from seq2seq_runtime.problems import FileError, RequestError
 from seq2seq_runtime.sound import HOP
 from seq2seq_runtime.tokenizers import Separated, Tokenizer, Vectors
 from seq2seq_runtime.transducer import Writer
-from seq2seq_runtime.wav_stream import FrameGroups, WavStream
+from seq2seq_runtime.wav_stream import FrameGroups, WavStream, checked
 
 FIRST = 2
 """The class of the first token of the vocabulary; before it come the blank and what training lacks."""
@@ -178,7 +178,7 @@ class Listening:
         self.choosing = transcriber.choosing()
         self.words = Words(target, math.ceil(PAUSE / self.seconds))
 
-    def push(self, sound: bytes | np.ndarray) -> list[HeardWord]:
+    def push(self, sound: bytes | bytearray | memoryview | np.ndarray) -> list[HeardWord]:
         """The words that are known after more of the sound.
 
         sound: samples (N,) from -1 to 1 at the rate of the model; or the bytes of a WAV of any rate, or of 16-bit
@@ -187,10 +187,9 @@ class Listening:
         if self.groups is None or self.bytes is None:
             raise RequestError("the frames of this file are not those of sound; give them to push_frames")
         self.refuse_ended()
-        samples = self.bytes.push(sound) if isinstance(sound, bytes) else np.asarray(sound, np.float64)
-        if samples.ndim != 1 or not np.isfinite(samples).all():
-            raise RequestError("samples must be one row of finite numbers; average the channels first")
-        return self.steps(self.groups.push(samples))
+        if isinstance(sound, (bytes, bytearray, memoryview)):
+            return self.steps(self.groups.push(self.bytes.push(bytes(sound))))
+        return self.steps(self.groups.push(checked(np.asarray(sound))))
 
     def push_frames(self, frames: np.ndarray) -> list[HeardWord]:
         """The same of frames (N, D) as they were before the training normalised them."""

@@ -149,6 +149,17 @@ class WavStream:
         return np.zeros(0) if self.resampler is None else self.resampler.end()
 
 
+def checked(samples: np.ndarray) -> np.ndarray:
+    """Samples (N,) from -1 to 1; RequestError for what are none."""
+    if samples.dtype.kind in "iub":
+        raise RequestError(
+            "samples must be numbers from -1 to 1; give whole ones as bytes, or divide them by their most"
+        )
+    if samples.ndim != 1 or samples.dtype.kind != "f" or not np.isfinite(samples).all():
+        raise RequestError("samples must be one row of finite numbers; average the channels first")
+    return samples.astype(np.float64)
+
+
 def samples_of(data: bytes, rate: int) -> np.ndarray:
     """The samples (N,) of a whole WAV at this rate."""
     arriving = WavStream(rate)

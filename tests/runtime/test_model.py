@@ -34,7 +34,7 @@ from seq2seq_runtime import description, model
 from seq2seq_runtime.answers import Answer
 from seq2seq_runtime.model import Model
 from seq2seq_runtime.problems import FileError, RequestError
-from tests.runtime.networks import TorchNetwork, changed, entry_of, loops_of_python, model_of, some
+from tests.runtime.networks import TorchNetwork, changed, entry_of, loops_of_python, model_of, places, some
 from tests.support import SENTENCES, SPANS, Rows, learnt, small
 
 LETTERS = [("abcd"[: 1 + row % 4] * (1 + row % 3), "ab" * (1 + row % 2)) for row in range(9)]
@@ -258,15 +258,6 @@ def test_a_setting_out_of_range_is_named(case: str, settings: dict[str, Any]) ->
     [name] = settings
     with pytest.raises(RequestError, match=f"{name} is {settings[name]}"):
         model_of(task, decoding).predict(texts, **settings)
-
-
-def places(value: object, before: tuple[str | int, ...] = ()) -> Iterator[list[str | int]]:
-    """Where something stands in the JSON of a file."""
-    if before:
-        yield list(before)
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from places(inner, (*before, name))
 
 
 @pytest.mark.parametrize("case", some(CASES, "forecasts"))

@@ -36,7 +36,7 @@ from seq2seq_runtime import ctc, description, sound, transcribing, transducer, w
 from seq2seq_runtime.model import Model
 from seq2seq_runtime.problems import FileError, RequestError
 from tests import support
-from tests.runtime.networks import TorchNetwork, changed
+from tests.runtime.networks import TorchNetwork, changed, places
 from tests.support import learnt
 
 SOUND = SoundFrames(4000, 8)
@@ -126,7 +126,7 @@ def test_a_stream_writes_what_the_task_writes(name: str, target: Tokenizer) -> N
     steps = [(round(begin / 0.03), round(end / 0.03) - 1, text) for begin, end, text in found]
     assert steps == want
     whole, in_samples, in_frames = mine.listen(), mine.listen(), mine.listen()
-    assert [*whole.push(wav(SAMPLES * 2**15 / 32767, 4000)), *whole.end()] == found
+    assert [*whole.push(bytearray(wav(SAMPLES * 2**15 / 32767, 4000))), *whole.end()] == found
     assert [*in_samples.push(SAMPLES[:999]), *in_samples.push(SAMPLES[999:]), *in_samples.end()] == found
     frames = SOUND.of(SAMPLES)
     assert [*in_frames.push_frames(frames[:7]), *in_frames.push_frames(frames[7:]), *in_frames.end()] == found
@@ -204,7 +204,7 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
     mine = model_of(network(Words(), **NETWORKS["forwards"]), Decoding(beam_size=2))
     for wrong, message in (
         (np.zeros((3, 2)), "one row"), (np.array([np.nan]), "finite"), (b"OggS", "OGG"), ("nowhere.wav", "nowhere"),
-        (np.zeros(0), "one row"), (np.zeros(10**6), "frames"),
+        (np.zeros(0), "no sound"), (np.zeros(10**6), "frames"), (np.zeros(99, np.int16), "from -1 to 1"), (b"", "no sound"),
     ):  # fmt: skip
         with pytest.raises(RequestError, match=rf"sounds\[0\].*{message}"):
             mine.transcribe([wrong])  # type: ignore[list-item]
@@ -228,6 +228,23 @@ def test_what_a_graph_has_not_is_refused() -> None:
         graph_of(network(Words(), attention=Additive(4)), Decoding(beam_size=1))
     with pytest.raises(InputError, match=r"decoding\.token_bonus"):
         graph_of(network(Words()), Decoding(beam_size=1, token_bonus=1.0))
+
+
+def test_whatever_the_metadata_say_is_read_or_one_line() -> None:
+    task, decoding = network(Words(), **NETWORKS["transducer"]), Decoding(beam_size=1)
+    entry, right = entry_of(task, decoding), TorchNetwork(graph_of(task, decoding))
+    said = []
+    for place in places(json.loads(entry)["settings"], ("settings",)):
+        for value in (..., None, True, -1, 1e99, float("nan"), "", [], {}, [[]], [{}], {"kind": 1}):
+            try:
+                mine = Model(description.read(changed(entry, place, value)), right)
+                assert isinstance(mine.transcribe([SAMPLES[:400]])[0].text, str)
+            except (FileError, RequestError) as problem:
+                said.append(str(problem))
+            except RuntimeError:  # of torch, in the place of onnxruntime
+                said.append("")
+    assert len(said) > 100
+    assert all(len(one.splitlines()) <= 1 and len(one) < 400 for one in said)
 
 
 @pytest.mark.parametrize(
