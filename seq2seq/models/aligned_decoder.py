@@ -5,12 +5,12 @@ for what joins a step of the target with a source token, and "place" for the sou
 """
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from seq2seq.models.attention import Memory, Monotonic
 from seq2seq.models.cells import CellState, at_least_32_bits, picked
@@ -18,7 +18,7 @@ from seq2seq.models.decoder import Decoder, DecoderOptions, DecoderOutputs, Sour
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.output import CHUNK, LARGE, TINY, Output
-from seq2seq.models.products import mapped
+from seq2seq.models.products import mapped, product
 from seq2seq.models.recurrent import Recurrent, Stack
 
 NEVER = -1e30
@@ -182,27 +182,75 @@ class AlignedDecoder(Decoder):
 
     def scored(self, asked: Tensor, memory: Memory, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, T, S) of writing labels (B, T) at each place, and logits (B, T, S, 2) of its gates."""
-        numbers = memory.keys[..., 0].numel() * max(memory.keys.shape[2], len(self.output.layer.weight))
-        steps = max(1, (4 * CHUNK if asked.device.type == "cpu" else LARGE) // numbers)
-        pieces = list(zip(*(torch.split(one, steps, 1) for one in (asked[:, : labels.shape[1]], labels)), strict=True))
-        find = self.scored_piece
-        if torch.is_grad_enabled() and len(pieces) > 1:  # the rest is computed again where gradients are taken
-            find = partial(checkpoint, find, use_reentrant=False, preserve_rng_state=False)
-        written, gates = zip(*(find(some, memory.keys, ids, known) for some, known in pieces), strict=True)
-        return torch.cat(written, 1), torch.cat(gates, 1)
+        layer, exact = self.output.layer, partial(torch.Tensor.to, dtype=self.output.layer.weight.dtype)
+        asked, keys = exact(asked[:, : labels.shape[1]]), exact(memory.keys)
+        with torch.autocast(asked.device.type, enabled=False):
+            found = PlaceScores.apply(asked, keys, layer.weight, layer.bias, ids, labels, self.options.copy)  # type: ignore[no-untyped-call]
+        return found[0], found[1]
 
-    def scored_piece(self, asked: Tensor, keys: Tensor, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """`scored` of some steps."""
-        logits = at_least_32_bits(mapped(self.output.layer, joined(asked, keys)))  # (B, T, S, V + 3)
-        own = logits.gather(-1, labels[:, :, None, None].expand(*logits.shape[:3], 1)).squeeze(-1)
-        if self.options.copy:
-            own = with_copies(own, logits[..., COPY], ids, labels)
-        return own - logits[..., : self.tokens].logsumexp(-1), logits[..., LEAVE:]
+
+class PlaceScores(torch.autograd.Function):
+    """`AlignedDecoder.scored`; what joins both sides is held for a few rows, and computed again for gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, asked: Tensor, keys: Tensor, weight: Tensor, bias: Tensor, ids: Tensor, labels: Tensor, copy: bool
+    ) -> tuple[Tensor, Tensor]:
+        """asked (B, T, J), keys (B, S, J), weight (V + 3, J), bias (V + 3,), ids (B, S), labels (B, T)."""
+        shape = len(asked), asked.shape[1], keys.shape[1]
+        written, gates = asked.new_empty(shape), asked.new_empty(*shape, 2)
+        sums = torch.empty_like(written)
+        for own in pieces(asked, keys, weight):
+            logits = product(joined(asked[own], keys[own]).flatten(0, 2), weight.t()).add_(bias)
+            shared = logits[:, : COPY + copy]
+            sums[own] = (shared - shared.amax(1, keepdim=True)).exp_().sum(1).log_().view_as(sums[own])
+            sums[own] += shared.amax(1).view_as(sums[own])
+            gates[own] = logits[:, LEAVE:].view_as(gates[own])
+            logits = logits.view(*written[own].shape, -1)
+            label = logits.gather(-1, labels[own, :, None, None].expand(*logits.shape[:3], 1)).squeeze(-1)
+            written[own] = with_copies(label, logits[..., COPY], ids[own], labels[own]) if copy else label
+        written -= sums
+        ctx.save_for_backward(asked, keys, weight, bias, labels, written, sums)
+        ctx.copy = copy
+        return written, gates
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_written: Tensor, by_gates: Tensor) -> Any:
+        asked, keys, weight, bias, labels, written, sums = ctx.saved_tensors
+        by_asked, by_keys = torch.empty_like(asked), torch.empty_like(keys)
+        by_weight, by_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        for own in pieces(asked, keys, weight):
+            both = joined(asked[own], keys[own])
+            shape, both = both.shape, both.flatten(0, 2)  # (N, J)
+            logits = product(both, weight.t()).add_(bias)
+            scale, total = by_written[own].reshape(-1, 1), sums[own].reshape(-1, 1)
+            label = labels[own].unsqueeze(-1).expand(shape[:3]).reshape(-1, 1)
+            written_label = logits.gather(1, label).sub_(total + written[own].reshape(-1, 1)).exp_()  # not copied
+            slopes = logits.sub_(total).exp_().mul_(-scale)
+            if ctx.copy:
+                slopes[:, COPY] += (scale * (1 - written_label)).squeeze(1)
+            else:
+                slopes[:, COPY] = 0
+            slopes[:, LEAVE:] = by_gates[own].reshape(-1, 2)
+            slopes.scatter_add_(1, label, scale * written_label)
+            by_weight += product(slopes.t(), both)
+            by_bias += slopes.sum(0)
+            by_joined = product(slopes, weight).mul_(both.square_().neg_().add_(1)).view(shape)
+            by_asked[own], by_keys[own] = by_joined.sum(2), by_joined.sum(1)
+        return by_asked, by_keys, by_weight, by_bias, None, None, None
+
+
+def pieces(asked: Tensor, keys: Tensor, weight: Tensor) -> list[slice]:
+    """Of B rows as many at once as few enough numbers are held for."""
+    count = asked.shape[1] * keys.shape[1] * max(weight.shape)
+    rows = max(1, (CHUNK // 4 if asked.device.type == "cpu" else LARGE) // max(1, count))
+    return [slice(first, first + rows) for first in range(0, len(asked), rows)]
 
 
 def joined(asked: Tensor, keys: Tensor) -> Tensor:
     """(B, T, J) and (B, S, J) to (B, T, S, J)."""
-    return (asked.unsqueeze(2) + keys.unsqueeze(1)).tanh()
+    return (asked.unsqueeze(2) + keys.unsqueeze(1)).tanh_()
 
 
 def with_copies(own: Tensor, copied: Tensor, ids: Tensor, labels: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from seq2seq.errors import InputError
-from seq2seq.models.aligned_decoder import LEAVE, SKIP, AlignedDecoder, joined
+from seq2seq.models.aligned_decoder import LEAVE, SKIP, AlignedDecoder, PlaceScores, joined
 from seq2seq.models.attention import Monotonic
 from seq2seq.models.cells import LSTM, real_positions
 from seq2seq.models.decoder import Decoder, DecoderOptions, SourceMemory, State
@@ -107,17 +108,20 @@ def test_hypotheses_are_kept_with_their_places() -> None:
             torch.testing.assert_close(last[row, 1 - place], log_probs[row, 0])
 
 
-def test_pieces_give_the_same_loss_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder, state = decoder_and_state(True)
-    real = real_positions(torch.tensor([3, 2]), LABELS)
-    found = []
-    for chunk in (1 << 20, 1):
-        monkeypatch.setattr("seq2seq.models.aligned_decoder.CHUNK", chunk)
-        decoder.zero_grad()
-        loss = decoder.loss(decoder(READ, state), state.source, LABELS, real, 0.0)
-        loss.backward(retain_graph=True)
-        found.append([loss.detach(), *(one.grad.clone() for one in decoder.parameters() if one.grad is not None)])
-    torch.testing.assert_close(found[0], found[1])
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_gradients_are_those_of_the_sums(copy: bool, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seq2seq.models.aligned_decoder.CHUNK", chunk)
+    decoder, state = decoder_and_state(copy)
+    memory, layer = state.source.memory, decoder.output.layer
+    assert memory is not None
+
+    def scores(asked: Tensor, keys: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = PlaceScores.apply(asked, keys, weight, bias, IDS, LABELS, copy)  # type: ignore[no-untyped-call]
+        return found
+
+    given = decoder(READ, state).features, memory.keys, layer.weight, layer.bias
+    assert torch.autograd.gradcheck(scores, [one.detach().requires_grad_() for one in given])
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:
