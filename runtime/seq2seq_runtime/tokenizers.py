@@ -191,7 +191,8 @@ class Columns(Tokenizer):
             raise of.wrong("parts", "a list of tokenizers")
         each = zip(parts, unpacked(state, len(parts)), strict=True)
         self.parts = [part(Fields(one, f"{of.name}: 'parts'"), own) for one, own in each]
-        self.single = of.flag("single")
+        self.alone = 0 if of.value("single") == "first" else len(parts) - 1
+        self.single = of.value("single") == "first" or of.flag("single")
         self.starts = list(accumulate((one.size - SPECIAL for one in self.parts), initial=SPECIAL))
         self.sizes = (self.starts[-1],)
 
@@ -199,24 +200,23 @@ class Columns(Tokenizer):
         row = text.split("\t")
         if len(row) != len(self.parts) and not (self.single and len(row) == 1):
             raise RequestError(f"{text!r:.60} has {len(row)} columns between tabs, and {len(self.parts)} are expected")
-        first = len(self.parts) - len(row)
-        each = zip(self.parts[first:], self.starts[first:-1], row, strict=True)
+        indices = range(len(self.parts)) if len(row) == len(self.parts) else [self.alone]
         return [
-            number + start - SPECIAL if number >= SPECIAL else number
-            for one, start, column in each
-            for number in one.encode(column)
+            number + self.starts[index] - SPECIAL if number >= SPECIAL else number
+            for index, column in zip(indices, row, strict=True)
+            for number in self.parts[index].encode(column)
         ]
 
     def decode(self, ids: Sequence[int]) -> str:
         columns: list[list[int]] = [[] for _ in self.parts]
-        last = len(self.parts) - 1
-        lone = self.single and all(number < SPECIAL or number >= self.starts[last] for number in ids)
-        index = last if lone else 0
+        own = range(self.starts[self.alone], self.starts[self.alone + 1])
+        lone = self.single and all(number < SPECIAL or number in own for number in ids)
+        index = self.alone if lone else 0
         for number in ids:
             index = bisect_right(self.starts, number) - 1 if number >= SPECIAL else index
             columns[index].append(number - self.starts[index] + SPECIAL if number >= SPECIAL else number)
         texts = [one.decode(column) for one, column in zip(self.parts, columns, strict=True)]
-        return texts[last] if lone else "\t".join(text.replace("\t", " ") for text in texts)
+        return texts[self.alone] if lone else "\t".join(text.replace("\t", " ") for text in texts)
 
 
 class Features(Tokenizer):

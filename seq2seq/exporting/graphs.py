@@ -326,9 +326,8 @@ def read(step: Step, state: Carried, prompt: Tensor) -> tuple[Tensor, Carried]:
 
 def step_of(decoder: Decoder, state: State, unwritable: Tensor) -> tuple[Carried, Step]:
     """What a decoder carries from step to step, and the step, in which tokens that are no text have no chance."""
-    vocabulary = decoder.output.layer.weight.shape[0]
-    never = torch.zeros(vocabulary).index_fill(0, unwritable, NEVER)  # a sum is quicker than a choice
-    more = [one for one in (state.fed, state.coverage) if one is not None]
+    never = torch.zeros(decoder.vocabulary_size).index_fill(0, unwritable, NEVER)  # a sum is quicker than a choice
+    more = [one for one in (state.fed, state.coverage, state.places) if one is not None]
     count, source = len(state.recurrent), state.source
     if source.memory is not None:  # a loop may not see one tensor under two names, as keys and as values
         source = source._replace(memory=Memory(*(one.clone() for one in source.memory)))
@@ -337,8 +336,9 @@ def step_of(decoder: Decoder, state: State, unwritable: Tensor) -> tuple[Carried
         rest = list(carried[count:])
         fed = rest.pop(0) if state.fed is not None else None
         coverage = rest.pop(0) if state.coverage is not None else None
-        log_probs, after = decoder.step(tokens, State(source, carried[:count], fed, coverage))
-        kept = (one for one in (after.fed, after.coverage) if one is not None)
+        places = rest.pop(0) if state.places is not None else None
+        log_probs, after = decoder.step(tokens, State(source, carried[:count], fed, coverage, places))
+        kept = (one for one in (after.fed, after.coverage, after.places) if one is not None)
         return log_probs + never, (*after.recurrent, *kept)
 
     return Carried((*state.recurrent, *more), [1] * count + [0] * len(more)), step

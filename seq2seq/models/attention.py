@@ -362,3 +362,48 @@ class MultiHeadAdditive(Additive):
         values = memory.values.view(*memory.keys.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, S, Q / heads)
         contexts = weights.to(values.dtype) @ values
         return contexts.transpose(1, 2).flatten(2), weights.mean(1)
+
+
+class Monotonic(Attention):
+    """A latent monotonic alignment: each target token is written at one source token, none before that of the last.
+
+    Nothing is averaged: every source token has a distribution of the next target token of its own, and the loss sums
+    over all alignments exactly (Yu et al. 2016; Wu and Cotterell 2019). For what keeps the order of its source: word
+    forms, sounds, morphemes. The work grows with the product of both lengths and the vocabulary.
+    """
+
+    joined_size: int
+    """J, length of what joins a target step with a source token."""
+    key_map: nn.Linear
+    query_map: nn.Linear
+
+    def __init__(self, size: int | None = None) -> None:
+        """Settings.
+
+        Args:
+            size: of the layer that joins a target step with a source token; the decoder's hidden size when null.
+        """
+        super().__init__()
+        check_range("size", 1 if size is None else size, 1)
+        self.size = size
+
+    def build(self, query_size: int, memory_size: int) -> "Monotonic":
+        module = self.copied()
+        module.joined_size = self.size or query_size
+        module.key_map = nn.Linear(memory_size, module.joined_size)
+        module.query_map = nn.Linear(query_size, module.joined_size, bias=False)
+        return module
+
+    def keys(self, values: Tensor) -> Tensor:
+        return mapped(self.key_map, values)
+
+    def memory(self, values: Tensor, padding: Tensor) -> Memory:
+        keys = self.keys(values)
+        return Memory(keys, keys, padding)
+
+    def asked(self, queries: Tensor) -> Tensor:
+        """(B, T, Q) to what is joined with the keys, (B, T, J)."""
+        return mapped(self.query_map, queries)
+
+    def scores(self, queries: Tensor, keys: Tensor, coverage: Tensor | None = None) -> Tensor:
+        raise TypeError("a latent alignment has no scores: models/aligned_decoder.py")

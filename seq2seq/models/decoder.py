@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from seq2seq.configurable import Settings
 from seq2seq.errors import InputError, check_range
-from seq2seq.models.attention import Attention, Memory, Normalizer
+from seq2seq.models.attention import Attention, Memory, Monotonic, Normalizer
 from seq2seq.models.cells import CellState, picked
 from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Embedding
@@ -97,6 +97,8 @@ class State(NamedTuple):
     """(B * K, R) what the step before gives to this one besides."""
     coverage: Tensor | None = None
     """(B * K, S) sum of the attention's weights so far, when it or the search looks at them."""
+    places: Tensor | None = None
+    """(B * K, S) log-probabilities of where the last token was written, but for that token (`aligned_decoder.py`)."""
 
     def counting(self) -> "State":
         """The same with the sum of the attention's weights, so that `left_out` can be asked later."""
@@ -120,9 +122,9 @@ class State(NamedTuple):
         sources, flat = len(self.source.ids), rows.flatten()
         before = self.recurrent[0].shape[1] // sources
         recurrent = tuple(tensor.index_select(1, flat) for tensor in self.recurrent)
-        fed, coverage = (None if it is None else it.index_select(0, flat) for it in (self.fed, self.coverage))
+        others = (None if it is None else it.index_select(0, flat) for it in (self.fed, self.coverage, self.places))
         source = self.source if len(rows) == sources else self.source.select(rows[:, 0] // before)
-        return State(source, recurrent, fed, coverage)
+        return State(source, recurrent, *others)
 
 
 class StepOutputs(NamedTuple):
@@ -151,6 +153,8 @@ class DecoderOutputs(NamedTuple):
     """(B, T) logits of generating rather than copying, when there is copying."""
     state: State
     """After the last step."""
+    read: Tensor | None = None
+    """(B, T) tokens, where they say where those after them are written (`aligned_decoder.py`)."""
 
     def first(self, steps: int) -> "DecoderOutputs":
         """The same of the first steps only."""
@@ -187,9 +191,11 @@ class Decoder(nn.Module):
     ) -> None:
         """memory_size: of the source's states and fixed vector; features_size: of the vectors of a row's features."""
         super().__init__()
-        self.options, self.embedding = options, embedding
+        self.options, self.embedding, self.vocabulary_size = options, embedding, vocabulary_size
         self.dropout = Dropout(stack.dropout, stack.locked_dropout)
         self.last_dropout = Dropout(stack.dropout)
+        if isinstance(attention, Monotonic):
+            raise InputError("attention Monotonic is for task Translation; choose another one such as General")
         self.attention = None if attention is None else attention.build(stack.hidden_size, memory_size)
         self.covers = attention is not None and attention.coverage
         context = 0 if self.attention is None else self.attention.context_size

@@ -7,7 +7,8 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 
 from seq2seq.errors import InputError
-from seq2seq.models.attention import Attention, Normalizer
+from seq2seq.models.aligned_decoder import AlignedDecoder
+from seq2seq.models.attention import Attention, Monotonic, Normalizer
 from seq2seq.models.cells import turned
 from seq2seq.models.decoder import Decoder, DecoderOptions, SourceMemory, State
 from seq2seq.models.dropout import Noise
@@ -68,7 +69,12 @@ class EncoderDecoder(nn.Module):
             embedding = Embedding(vocabularies.target, embedding_size, features, padding)
         outside = features * (len(vocabularies.source) - 1) * decoder.features
         count = math.prod(vocabularies.target)
-        self.decoder = Decoder(embedding, count, above, decoder, self.encoder.size, attention, outside, normalizer)
+        self.decoder: Decoder
+        sizes = embedding, count, above, decoder, self.encoder.size
+        if isinstance(attention, Monotonic):
+            self.decoder = AlignedDecoder(*sizes, attention, outside)
+        else:
+            self.decoder = Decoder(*sizes, attention, outside, normalizer)
 
     def encode(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> State:
         """source (B, S) ids or (B, S, D) vectors, lengths (B,) on the CPU; returns the decoder's first state."""
@@ -102,7 +108,7 @@ def refuse_contradictions(
     looks = "an attention such as Additive"
     ids = vocabularies.width is None
     vectors = f"a source of tokens, but this one is of vectors of {vocabularies.width} numbers; set it to false"
-    rules = [
+    rules: list[tuple[bool, str]] = [
         (ids or not decoder.copy, f"decoder.copy needs {vectors}"),
         (ids or not decoder.features, f"decoder.features needs {vectors}"),
         (ids or not decoder.tied_embeddings, f"decoder.tied_embeddings needs {vectors}"),
@@ -128,9 +134,26 @@ def refuse_contradictions(
         (not decoder.tied_output or len(vocabularies.target) == 1,
          "decoder.tied_output has no meaning for a target with features; their tokens have no row of one table"),
     ]  # fmt: skip
+    if isinstance(attention, Monotonic):
+        rules += [(not wrong, f"model.attention Monotonic does not go with {setting}; {remedy}")
+                  for wrong, setting, remedy in unaligned(encoder, decoder, normalizer)]  # fmt: skip
     for legal, message in rules:
         if not legal:
             raise InputError(message)
+
+
+def unaligned(encoder: EncoderOptions, decoder: DecoderOptions, normalizer: Normalizer) -> list[tuple[bool, str, str]]:
+    """Settings that a latent alignment does not know: whether one is set, what it is called, what to do."""
+    return [
+        (encoder.reverse, "model.encoder.reverse, since the source would be written from its end", "set it to false"),
+        (decoder.attend_from != "top", f"model.decoder.attend_from {decoder.attend_from}", "take top"),
+        (decoder.input_feeding, "model.decoder.input_feeding", "set it to false"),
+        (decoder.context_every_step, "model.decoder.context_every_step", "set it to false"),
+        (decoder.tied_output, "model.decoder.tied_output", "set it to false"),
+        (decoder.readout is not None, f"model.decoder.readout {decoder.readout}", "leave it out"),
+        (decoder.readout_size is not None, "model.decoder.readout_size", "set model.attention.size instead"),
+        (normalizer != "softmax", f"model.output {normalizer}", "take softmax"),
+    ]
 
 
 def refuse_waiting(
@@ -138,7 +161,8 @@ def refuse_waiting(
 ) -> None:
     """Raise InputError for a network that needs the whole source before the first target token."""
     rules = [
-        (attention is not None, "needs an attention such as Additive, which sees what has been read"),
+        (attention is not None and not isinstance(attention, Monotonic),
+         "needs an attention such as Additive, which sees what has been read"),
         (not encoder.bidirectional, "reads the source forwards; set model.encoder.bidirectional to false"),
         (not encoder.reverse, "reads the source forwards; set model.encoder.reverse to false"),
         (not bridge.uses_source, "begins before the source has ended, and model.bridge "

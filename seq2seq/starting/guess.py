@@ -227,7 +227,7 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     features = features_beside(table, source, target) if not asked.source else None
     if features is not None and task.settings["task"] == "Translation":
         task = Guess("word forms from a word and its features", {}, recipes.inflection())
-        names: Any = [features.name, source.name]
+        names: Any = [source.name, features.name]
     elif second := second_text(table, source, task):
         task = task._replace(settings=task.settings | {"data": task.settings["data"] | recipes.two_texts()})
         names = [source.name, second.name]
@@ -334,10 +334,11 @@ def pair(source: Column, target: Column) -> Guess:
         return Guess("a label for each word", {}, recipes.tagging(" ", bio))
     if source.words < 1.1 and not unspaced:
         units = Counter(unit for text in target.texts for unit in text.split())
+        letters = sum(map(len, source.texts)) / max(1, len(source.texts))
         short = sum(len(unit) * count for unit, count in units.items()) < 3 * sum(units.values())
         if target.words > 2 and len(units) < 400 and short:
-            return Guess("words to sequences of symbols, such as phones", {}, recipes.transduction("Words"))
-        return Guess("words to words, letter by letter", {}, recipes.transduction("Characters"))
+            return Guess("words to sequences of symbols, such as phones", {}, recipes.transduction("Words", letters))
+        return Guess("words to words, letter by letter", {}, recipes.transduction("Characters", letters))
     if source.words > 40 and target.words < 0.4 * source.words:
         return Guess("summaries of longer texts", {}, recipes.summarization())
     return Guess("text to text", {}, recipes.translation())

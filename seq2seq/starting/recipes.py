@@ -40,25 +40,32 @@ def summarization() -> dict[str, Any]:
             "optimizer": optimizer(0.002)}  # fmt: skip
 
 
-def transduction(target: str) -> dict[str, Any]:
-    """Words to letters or other symbols."""
-    metrics = ["SequenceErrorRate", "SymbolErrorRate"] if target == "Words" else ["ExactMatch", "EditDistance"]
-    model = {"cell": "GRU", "embedding_size": 128, "hidden_size": 256, "attention": "General", "dropout": 0.3,
-             "metrics": metrics}  # fmt: skip
-    data = {"tokenizer": "Characters"} | ({"target_tokenizer": target} if target != "Characters" else {})
+ALIGNED = {"class_path": "Monotonic", "init_args": {"size": 128}}
+"""The attention of targets that keep the order of their source."""
+
+LONG = 60
+"""Letters of a source from which the sum over alignments costs too much."""
+
+
+def transduction(target: str, letters: float) -> dict[str, Any]:
+    """Words of so many letters to letters, which may be copied, or to other symbols."""
+    metrics = ["ExactMatch", "EditDistance"] if target == "Characters" else ["SequenceErrorRate", "SymbolErrorRate"]
+    attention = ALIGNED if letters < LONG else "General"
+    model: dict[str, Any] = {"embedding_size": 128, "hidden_size": 256, "attention": attention, "dropout": 0.4}
+    model |= {"decoder": {"copy": True}} if target == "Characters" else {}
+    model |= {"metrics": metrics}
+    data = {"tokenizer": "Characters"} | (
+        {"shared_vocabulary": True} if "decoder" in model else {"target_tokenizer": target}
+    )
     return {"task": "Translation", "data": data, "model": model, "optimizer": optimizer(0.002)}
 
 
 def inflection() -> dict[str, Any]:
     """A word and a bundle of features to a form of it."""
     labels = {"class_path": LABELS, "init_args": {"separator": ";"}}
-    columns = {"class_path": "Columns", "init_args": {"parts": [labels, "Characters"], "single": True}}
-    attention = {"class_path": "Additive", "init_args": {"attention_size": 128, "coverage": True}}
-    model = {"embedding_size": 128, "hidden_size": 256, "attention": attention,
-             "decoder": {"copy": True, "input_feeding": True}, "dropout": 0.4,
-             "metrics": ["ExactMatch", "EditDistance"]}  # fmt: skip
-    data = {"tokenizer": columns, "shared_vocabulary": True}
-    return {"task": "Translation", "data": data, "model": model, "optimizer": optimizer(0.002)}
+    columns = {"class_path": "Columns", "init_args": {"parts": ["Characters", labels], "single": "first"}}
+    settings = transduction("Characters", 0)
+    return settings | {"data": {"tokenizer": columns, "shared_vocabulary": True}}
 
 
 def tagging(separator: str, bio: bool) -> dict[str, Any]:

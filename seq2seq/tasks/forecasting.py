@@ -23,7 +23,7 @@ from seq2seq.metrics.forecast_errors import (
     RootMeanSquaredScaledError,
     WeightedQuantileLoss,
 )
-from seq2seq.models.attention import Attention
+from seq2seq.models.attention import Attention, Monotonic
 from seq2seq.models.cells import GRU, Cell, CellState, inside, picked, real_positions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Projection
@@ -120,6 +120,8 @@ class Forecasting(RecurrentTask):
         levels = self.quantiles or [MEDIAN]
         if levels != sorted(set(levels)) or MEDIAN not in levels or levels[0] <= 0 or levels[-1] >= 1:
             raise InputError(f"model.quantiles is {levels}; they must rise from above 0 to below 1 and hold 0.5")
+        if isinstance(self.attention, Monotonic):
+            raise InputError("model.attention Monotonic is for task Translation; choose another one such as General")
         if self.attention is not None and self.attention.coverage:
             raise InputError("model.attention.coverage is for the attention of a translation; set it to false")
         if not self.bridge.uses_source and self.attention is None:

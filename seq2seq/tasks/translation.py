@@ -17,7 +17,7 @@ from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.bleu import Bleu, Chrf
 from seq2seq.models import one_row, simultaneous
-from seq2seq.models.attention import Attention, Normalizer
+from seq2seq.models.attention import Attention, Monotonic, Normalizer
 from seq2seq.models.cells import CellState, picked, real_positions
 from seq2seq.models.decoder import DecoderOptions, DecoderOutputs, SourceMemory, State
 from seq2seq.models.dropout import Noise
@@ -44,7 +44,7 @@ class Translation(RecurrentTask):
         encoder: what the encoder does otherwise.
         bridge: how the fixed vector becomes the decoder's first state (Copy, Linear, Zeros, Learned).
         attention: what the decoder may look at besides (Dot, ScaledDot, General, Additive, Location, LocalP,
-            MultiHeadAdditive); null for none.
+            MultiHeadAdditive), or a latent alignment that keeps the order of the source (Monotonic); null for none.
         decoder: what the decoder does otherwise.
         output: what makes probabilities; sparsemax and entmax15 make most of them zero (Peters et al. 2019).
         label_smoothing: share of probability spread over the vocabulary (Szegedy et al. 2016).
@@ -98,6 +98,12 @@ class Translation(RecurrentTask):
             raise InputError(
                 f"model.label_smoothing goes with output softmax without copying, not with {what}; set it to 0"
             )
+        if isinstance(self.attention, Monotonic):
+            wrong = {"label_smoothing": 0, "coverage_loss": 0, "scheduled_sampling": None}
+            for name, none in wrong.items():
+                if getattr(self, name) != none:
+                    nothing = "null" if none is None else none
+                    raise InputError(f"model.{name} does not go with attention Monotonic; set it to {nothing}")
         if self.coverage_loss and self.attention is None:
             raise InputError("model.coverage_loss is about attention; choose one such as Additive, or set it to 0")
 

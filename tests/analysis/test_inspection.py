@@ -32,9 +32,9 @@ from seq2seq.data.tokenizers.factored import RowFeatures, TokenFeatures
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.metrics.base import Prediction
-from seq2seq.models.attention import Additive, Dot, General, LocalP, Location, MultiHeadAdditive
+from seq2seq.models.attention import Additive, Dot, General, LocalP, Location, Monotonic, MultiHeadAdditive
 from seq2seq.models.cells import GRU, LSTM
-from seq2seq.models.decoder import DecoderOptions
+from seq2seq.models.decoder import DecoderOptions, present
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
@@ -67,8 +67,9 @@ KINDS: list[dict[str, Any]] = [
     {"attention": Additive(), "decoder": DecoderOptions(copy=True), "encoder": EncoderOptions(reverse=True)},
     {"attention": LocalP(2)},
     {"attention": MultiHeadAdditive(2), "output": "sparsemax"},
+    {"attention": Monotonic(5)},
 ]
-NAMES = ["dot", "none", "coverage", "feeding", "copying", "local", "heads"]
+NAMES = ["dot", "none", "coverage", "feeding", "copying", "local", "heads", "latent"]
 
 
 @pytest.fixture(scope="module")
@@ -177,12 +178,12 @@ def test_alignments_are_the_weights_of_greedy_search(words: Tokenizers, settings
         assert one["source"] == [*ROWS[one["id"]][0].split(), "</s>"]
         assert one["target"] == [*texts[one["id"]].split(), "</s>"]
         with torch.no_grad():
-            state, last, weights = task.encode(split.batch(np.array([one["id"]]))), torch.tensor([[BOS]]), []
+            state = task.encode(split.batch(np.array([one["id"]]))).counting()
+            last, weights = torch.tensor([[BOS]]), []
             for _ in one["target"]:
-                seen, _ = task.network.decoder.advance(task.network.decoder.embedding(last), state)
-                log_probs, state = task.step(last, state)
-                last = log_probs.argmax(-1)
-                weights.append(seen.weights[0, 0])  # type: ignore[index]
+                log_probs, after = task.step(last, state)
+                weights.append(present(after.coverage)[0] - present(state.coverage)[0])
+                last, state = log_probs.argmax(-1), after
         expected = 100 * torch.stack(weights)
         expected = expected.flip(1) if task.encoder.reverse else expected
         told = torch.tensor(one["weights"])

@@ -108,6 +108,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "attention": attentions.Additive(5, coverage=True),
         "decoder": DecoderOptions(copy=True, input_feeding=True),
     },
+    "latent alignment": {"attention": attentions.Monotonic(7), "decoder": DecoderOptions(copy=True)},
     "attention before": {
         "cell": cells.GRU(),
         "attention": attentions.Additive(5),

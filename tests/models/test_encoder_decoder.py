@@ -39,6 +39,10 @@ def letters() -> Tokenizers:
 def test_any_network_learns_decodes_and_takes_steps_as_it_reads_whole(
     letters: Tokenizers, chosen: dict[str, Any]
 ) -> None:
+    check_network(letters, chosen)
+
+
+def check_network(letters: Tokenizers, chosen: dict[str, Any]) -> None:
     task, batch = task_of(letters, **chosen), batch_of(PAIRS, letters)._replace(step=1)
     task.train()
     task.loss(batch).backward()
@@ -50,6 +54,12 @@ def test_any_network_learns_decodes_and_takes_steps_as_it_reads_whole(
     task.double()
     assert_steps_agree(task, batch)
     assert_rows_are_alone(task, batch, letters)
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_latent_alignment_learns_decodes_and_takes_steps_as_it_reads_whole(letters: Tokenizers, copy: bool) -> None:
+    decoder = DecoderOptions(copy=copy, layers=2)
+    check_network(letters, {"attention": attentions.Monotonic(7), "decoder": decoder, "bridge": vectors.Linear()})
 
 
 def assert_steps_agree(task: Translation, batch: Batch) -> None:

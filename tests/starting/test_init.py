@@ -96,7 +96,7 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
     "phones": ({"a.tsv": table(lambda row: f"{sentence(row, 1)}{row}\t{' '.join(f'{sentence(row, 1)}{row}')}")},
                [], "Translation", {"class_path": "Tsv"}),
     "inflection": ({"a.tsv": table(lambda row: f"{sentence(row, 1)}{row}\t{sentence(row, 1)}{row}ed\tV;{'PST' if row % 2 else 'PRS'}")},
-                   [], "Translation", {"source": [3, 1], "target": 2}),
+                   [], "Translation", {"source": [1, 3], "target": 2}),
     "summaries": ({"a.csv": table(lambda row: f"{sentence(row, 60)},{sentence(row, 4)}", "article,summary")},
                   [], "Translation", {"source": "article", "target": "summary"}),
     "text": ({"book.txt": table(lambda row: sentence(row, 3 + row % 9) + ".")}, [], "Generation", {"class_path": "Lines"}),

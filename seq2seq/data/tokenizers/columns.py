@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import accumulate
+from typing import Literal
 
 import numpy as np
 
@@ -14,13 +15,13 @@ from seq2seq.errors import InputError
 class Columns(Tokenizer):
     """Columns between tabs, each with a tokenizer and ids of its own: a language and a word, features and a lemma."""
 
-    def __init__(self, parts: list[Tokenizer], single: bool = False) -> None:
+    def __init__(self, parts: list[Tokenizer], single: bool | Literal["first"] = False) -> None:
         """What stands in the columns.
 
         Args:
             parts: the tokenizer of each column, from left to right.
-            single: a text without tabs is one of the last column alone: with data.shared_vocabulary the target of a
-                source of features and lemma, whose letters decoder.copy may then copy.
+            single: a text without tabs is one of the last column alone, or of the first: with data.shared_vocabulary
+                the target of a source of lemma and features, whose letters decoder.copy may then copy.
         """
         if not parts:
             raise InputError("data.tokenizer.parts is empty; name a tokenizer for each column")
@@ -32,6 +33,7 @@ class Columns(Tokenizer):
                     f"data.tokenizer.parts holds {part!r}, but no column holds a tab; choose another separator"
                 )
         self.parts, self.single = parts, single
+        self._alone = 0 if single == "first" else len(parts) - 1
 
     def train(self, texts: Iterable[str]) -> None:
         columns = self._columns(texts)
@@ -46,13 +48,16 @@ class Columns(Tokenizer):
 
     def unknown_values(self, text: str) -> list[str]:
         row = self._row(text)
-        pairs = zip(reversed(row), reversed(self.parts), strict=False)
+        parts = [self.parts[index] for index in self._indices(row)]
+        pairs = zip(row, parts, strict=True)
         return [column for column, part in pairs if isinstance(part, Labels) and UNK in part.encode([column])[0]]
 
     def _columns(self, texts: Iterable[str]) -> list[list[str]]:
-        rows = [self._row(text) for text in texts]
-        last = len(self.parts)
-        return [[row[index - last] for row in rows if len(row) >= last - index] for index in range(last)]
+        columns: list[list[str]] = [[] for _ in self.parts]
+        for row in map(self._row, texts):
+            for index, column in zip(self._indices(row), row, strict=True):
+                columns[index].append(column)
+        return columns
 
     def _row(self, text: str) -> list[str]:
         row = text.split("\t")
@@ -65,23 +70,28 @@ class Columns(Tokenizer):
             )
         return row
 
+    def _indices(self, row: Sequence[str]) -> Sequence[int]:
+        """To which parts the columns of a row belong."""
+        return range(len(self.parts)) if len(row) == len(self.parts) else [self._alone]
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        rows = [self._row(text) for text in texts]
         columns = [iter(part.encode(column)) for part, column in zip(self.parts, self._columns(texts), strict=True)]
-        return [self._numbered([next(column) for column in columns[-len(row) :]]) for row in rows]
+        rows = [self._indices(self._row(text)) for text in texts]
+        return [self._numbered([next(columns[index]) for index in indices], indices) for indices in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Columns between tabs; an unknown belongs to the column of the token before it."""
         columns: list[list[int]] = [[] for _ in self.parts]
-        starts, last = self._starts, len(self.parts) - 1
-        lone = self.single and all(number < SPECIAL or number >= starts[last] for number in ids)
-        index = last if lone else 0
+        starts, alone = self._starts, self._alone
+        own = range(starts[alone], starts[alone + 1])
+        lone = self.single and all(number < SPECIAL or number in own for number in ids)
+        index = alone if lone else 0
         for number in ids:
             index = bisect_right(starts, number) - 1 if number >= SPECIAL else index
             columns[index].append(number - starts[index] + SPECIAL if number >= SPECIAL else number)
         texts = [part.decode(column) for part, column in zip(self.parts, columns, strict=True)]
         if lone:
-            return texts[last]
+            return texts[alone]
         return "\t".join(text.replace("\t", " ") for text in texts)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -110,16 +120,16 @@ class Columns(Tokenizer):
 
     def sample(self, text: str, random: np.random.Generator) -> list[int]:
         row = self._row(text)
-        return self._numbered(
-            [part.sample(column, random) for part, column in zip(self.parts[-len(row) :], row, strict=True)]
-        )
+        indices = self._indices(row)
+        pairs = zip(indices, row, strict=True)
+        return self._numbered([self.parts[index].sample(column, random) for index, column in pairs], indices)
 
-    def _numbered(self, row: Sequence[list[int]]) -> list[int]:
-        """Ids of the parts, or of the last ones, as ids of the whole."""
-        starts = self._starts[:-1][-len(row) :]
+    def _numbered(self, row: Sequence[list[int]], indices: Sequence[int]) -> list[int]:
+        """Ids of some parts as ids of the whole."""
+        starts = self._starts
         return [
-            number + start - SPECIAL if number >= SPECIAL else number
-            for ids, start in zip(row, starts, strict=True)
+            number + starts[index] - SPECIAL if number >= SPECIAL else number
+            for ids, index in zip(row, indices, strict=True)
             for number in ids
         ]
 

@@ -119,6 +119,7 @@ class Columns {
     this.parts = settings.parts.map((part, at) => makeTokenizer(part.class_path, part.init_args, states[at]));
     this.starts = [SPECIAL]; // the first id of each part, and at the end the size
     for (const part of this.parts) this.starts.push(this.starts[this.starts.length - 1] + part.size - SPECIAL);
+    this.alone = settings.single === "first" ? 0 : this.parts.length - 1; // the column of a text without tabs
     this.size = this.starts[this.parts.length];
   }
 
@@ -127,21 +128,21 @@ class Columns {
     if (row.length !== count && !(this.single && row.length === 1)) {
       throw new TextError(`There are ${row.length} columns between tabs, but ${count} are expected.`);
     }
-    const first = count - row.length;
+    const first = row.length === count ? 0 : this.alone;
     return row.flatMap((column, at) => this.parts[first + at].encode(column)
       .map(id => id >= SPECIAL ? id + this.starts[first + at] - SPECIAL : id));
   }
 
   decode(ids) {
-    const last = this.parts.length - 1, columns = this.parts.map(() => []);
-    const lone = this.single && ids.every(id => id < SPECIAL || id >= this.starts[last]);
-    let column = lone ? last : 0; // an unknown belongs to the column of the token before it
+    const alone = this.alone, columns = this.parts.map(() => []);
+    const lone = this.single && ids.every(id => id < SPECIAL || id >= this.starts[alone] && id < this.starts[alone + 1]);
+    let column = lone ? alone : 0; // an unknown belongs to the column of the token before it
     for (const id of ids) {
       if (id >= SPECIAL) column = this.starts.findLastIndex(start => start <= id);
       columns[column].push(id >= SPECIAL ? id - this.starts[column] + SPECIAL : id);
     }
     const texts = this.parts.map((part, at) => part.decode(columns[at]));
-    return lone ? texts[last] : texts.map(text => text.replaceAll("\t", " ")).join("\t");
+    return lone ? texts[alone] : texts.map(text => text.replaceAll("\t", " ")).join("\t");
   }
 }
 

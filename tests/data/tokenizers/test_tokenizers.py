@@ -91,6 +91,18 @@ def test_a_single_text_is_one_of_the_last_column() -> None:
         trained(Columns([Labels(), Characters()]), ["V\twalk"]).encode(["walk"])
 
 
+def test_a_single_text_may_be_one_of_the_first_column() -> None:
+    rows = ["walk\tV;PST", "walked", "ox\tN"]
+    tokenizer = trained(Columns([Characters(), Labels(separator=";")], single="first"), rows)
+    both, alone, empty = tokenizer.encode(["walk\tV;PST", "walked", ""])
+    assert both[:4] == alone[:4], "a letter has one id on both sides, so that it can be copied"
+    assert empty == []
+    assert [tokenizer.decode(ids) for ids in (alone, both, both[-2:])] == ["walked", "walk\tV;PST", "\tV;PST"]
+    assert reborn(tokenizer).encode(["walked"]) == [alone]
+    assert tokenizer.unknown_values("walked") == [], "letters are no values"
+    assert tokenizer.unknown_values("walk\tV;FUT") == ["V;FUT"]
+
+
 def test_text_is_not_normalised() -> None:
     texts = ["ﬁne … ½ ①", "Ⅷ ™ Å"] * 5
     tokenizer = trained(SentencePiece(60, "bpe"), texts)
