@@ -16,7 +16,7 @@ from seq2seq.data.batching.split import Split
 from seq2seq.data.datamodule import DataModule
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError, check_range
-from seq2seq.exporting import agreement, folder, numpy_file, onnx_file, texts, web
+from seq2seq.exporting import agreement, folder, numpy_file, onnx_file, streams, texts, web
 from seq2seq.exporting.agreement import FileAgreement
 from seq2seq.exporting.description import KEY, as_metadata, described
 from seq2seq.exporting.graphs import graph_of
@@ -29,6 +29,8 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
+from seq2seq.tasks.tagging import Tagging
+from seq2seq.tasks.transcription import Transcription
 
 ROWS = 1000
 """Validation rows that are compared."""
@@ -73,13 +75,14 @@ def main(arguments: Sequence[str]) -> None:
     path = checkpoint.find(name)
     content = checkpoint.read(path)
     task = checkpoint.restore(content, path)
-    data = checkpoint.data_of(content, path).specification()["init_args"]
+    training = checkpoint.data_of(content, path)
+    data = training.specification()["init_args"]
     parser = parser_for(data, task.decoding.specification()["init_args"])
     config = command.parse(parser, arguments)
     run = RunDirectory(checkpoint.home(path))
     if config.to == "folder":
         return to_folder(config, content, task, run)
-    refuse_of_another_form(config)
+    refuse_of_another_form(config, task)
     parts = command.instantiate(parser, config)
     output = config.output or run.path / usual_name(config)
     refuse_present(config, output)
@@ -97,7 +100,7 @@ def main(arguments: Sequence[str]) -> None:
     splits = read_results(run.results).get("splits") or {}
     scores = {part: of.get("metrics") for part, of in splits.items()}
     fingerprint = content.get(checkpoint.DIGEST)
-    description = described(graph, decoding, parts.data.max_length, fingerprint, scores)
+    description = described(graph, decoding, parts.data.max_length, fingerprint, scores, training.corpus.sound)
     metadata = as_metadata(description if reference is None else description | {"network": reference.settings})
     with replacing(output) as temporary:
         file = temporary if runtime is None else folder.inside(temporary, "model.onnx")
@@ -136,6 +139,8 @@ def checked(
     print(f"{name}: {megabytes(file)}, {type(task).__name__}, {searched(task, decoding)}")
     print(f"{whole.text} ({'all' if whole.rows == len(split) else 'the first'} of {len(split):,} validation rows)")
     print(read)
+    if (told := streams.compare(task, Exported(file, task, decoding), split, description)) is not None:
+        print(told)
     print(agreement.speeds(whole, decoding.sources))
     if small:
         smaller(task, file, split, decoding, whole)
@@ -168,8 +173,10 @@ def to_folder(config: Namespace, content: dict[str, Any], task: Task, run: RunDi
         print(f"sent to {hub.push(output, config.push, config.private)}")
 
 
-def refuse_of_another_form(config: Namespace) -> None:
-    """Raise InputError for options that another form than that of --to knows, or that are out of range."""
+def refuse_of_another_form(config: Namespace, task: Task) -> None:
+    """Raise InputError for options and tasks that another form than that of --to knows, or that are out of range."""
+    if config.to in ("numpy", "web") and (what := known_to_onnx_alone(task)) is not None:
+        raise InputError(f"--to {config.to} knows no {what}; choose --to onnx")
     check_range("--rows", config.rows, 1)
     check_range("--examples", config.examples, 0)
     if config.int8 and config.to == "numpy":
@@ -179,6 +186,15 @@ def refuse_of_another_form(config: Namespace) -> None:
     for name in ("push", "private", "licence"):
         if config[name]:
             raise InputError(f"--{name} is for --to folder; add it, or leave --{name} out")
+
+
+def known_to_onnx_alone(task: Task) -> str | None:
+    """What of a task only a file of onnxruntime knows; None for nothing."""
+    if isinstance(task, Transcription):
+        return "Transcription"
+    if isinstance(task, Forecasting) and task.covariates:
+        return "covariates"
+    return "class of the sentence" if isinstance(task, Tagging) and task.sentence is not None else None
 
 
 def check(task: Task, file: Path, split: Split, decoding: Decoding, rows: int) -> FileAgreement:

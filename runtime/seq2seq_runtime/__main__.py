@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from seq2seq_runtime.answers import Answer
-from seq2seq_runtime.model import load
+from seq2seq_runtime.model import Model, load
 from seq2seq_runtime.problems import FileError, RequestError
 
 CHUNK = 1 << 17
@@ -24,11 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--beam_size", type=int, help="hypotheses that a search keeps (default: as the file says)")
     parser.add_argument("--n_best", type=int, default=1, help="predictions for each line, separated by tabs")
     parser.add_argument("--seed", type=int, help="of what is drawn at random (default: as the file says)")
+    parser.add_argument("--stream", action="store_true", help="write the words of a sound as it arrives, WAV or PCM")
     parser.add_argument("--threads", type=int, default=1, help="on which the network is computed")
     given = parser.parse_args(arguments)
     out = sys.stdout.buffer
     try:
         model = load(given.file, given.threads)
+        if given.stream:
+            follow(model, sys.stdin.buffer, out)
+            return 0
         settings = model.settings(given.n_best, given.beam_size, given.seed)
         for answer in model.answers(chunks(sys.stdin.buffer), settings, lambda place: f"standard input:{place + 1}"):
             out.write(f"{shown(answer)}\n".encode())
@@ -41,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def follow(model: Model, source: BinaryIO, sink: BinaryIO) -> None:
+    """Write a line for each word of a sound: begin and end in seconds, and the word."""
+    listening, data = model.listen(), b" "
+    while data:
+        data = os.read(source.fileno(), CHUNK)
+        for word in listening.push(data) if data else listening.end():
+            sink.write(f"{word.begin:.2f}\t{word.end:.2f}\t{word.text}\n".encode())
+        sink.flush()
 
 
 def chunks(stream: BinaryIO) -> Iterator[list[str]]:

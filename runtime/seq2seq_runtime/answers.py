@@ -19,6 +19,8 @@ class Alternative:
     """The forecast of each quantile, where there are several."""
     at_limit: bool | None = None
     """Whether it is as long as the limit lets it be; None where there is no limit."""
+    sentence: str | None = None
+    """The class of the sentence, where a tagger tells one."""
 
 
 @dataclass(frozen=True)

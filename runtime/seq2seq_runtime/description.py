@@ -10,6 +10,7 @@ import numpy as np
 
 from seq2seq_runtime.fields import Fields
 from seq2seq_runtime.problems import FileError
+from seq2seq_runtime.sound import SoundFrames
 
 KEY = "seq2seq"
 """The entry of a file's metadata that holds all of it, as JSON."""
@@ -28,6 +29,7 @@ OUTPUTS = {
     "Tagging": "hypotheses",
     "Classification": "logits",
     "Forecasting": "forecasts",
+    "Transcription": "log_probs",
 }
 """What a file of each task computes."""
 
@@ -79,6 +81,44 @@ class Search:
     top_p: float | None
     seed: int
 
+    def divisor(self, length: int) -> float:
+        """What the log-probability of so many tokens is divided by; with offset 5 Wu et al. 2016, eq. 14."""
+        length = max(length, 1)
+        scaled = (self.length_offset + length) / (self.length_offset + 1) if self.length_offset else float(length)
+        return float(scaled**self.length_penalty)
+
+
+@dataclass(frozen=True)
+class Written:
+    """How a network remembers what it has written (a transducer)."""
+
+    joint: int
+    """Numbers by which it is joined with a step."""
+    states: tuple[tuple[int, int], ...]
+    """Layers and units of each tensor of its state."""
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """How a network reads frames."""
+
+    stacking: int
+    """Neighbouring frames of a step."""
+    lookahead: int
+    """Steps that are read before one writes."""
+    forwards: bool
+    """Whether it gives its state, to be continued."""
+    streams: bool
+    """Whether words can be told of a stream."""
+    running: bool
+    """Whether it subtracts a running mean, whose sum it carries on."""
+    states: tuple[tuple[int, int], ...]
+    """Layers and units of each tensor of its state."""
+    sound: SoundFrames | None
+    """What a frame is, where it is one of sound."""
+    written: Written | None = None
+    """Where a step's tokens hang on those before it."""
+
 
 @dataclass(frozen=True)
 class Description:
@@ -100,6 +140,7 @@ class Description:
     median: int = 0
     season: int = 1
     begin: int = BEGIN
+    hearing: Hearing | None = None
     card: dict[str, Any] = field(default_factory=dict)
     """`version`, `fingerprint` and `scores`, as they are."""
 
@@ -188,4 +229,38 @@ def settings(task: str, of: Fields) -> dict[str, Any]:
             raise of.wrong("quantiles", "a list of numbers from 0 to 1")
         median = of.whole("median", 0, len(quantiles) - 1)
         return {"quantiles": quantiles, "median": median, "season": of.whole("season", 1)}
+    if task == "Transcription":
+        return {"hearing": hearing(of)}
     return {}
+
+
+def hearing(of: Fields) -> Hearing:
+    """How frames are read."""
+    written = of.inner("written") if of.has("written") else None
+    return Hearing(
+        stacking=of.whole("stacking", 1, 100),
+        lookahead=of.whole("lookahead", 0, 1000),
+        forwards=of.flag("forwards"),
+        streams=of.flag("streams"),
+        running=of.flag("running"),
+        states=shapes(of),
+        sound=sound(of.inner("sound")) if of.value("sound") is not None else None,
+        written=None if written is None else Written(written.whole("joint", 1, 1 << 20), shapes(written)),
+    )
+
+
+def shapes(of: Fields) -> tuple[tuple[int, int], ...]:
+    """Layers and units of each tensor of a state."""
+    listed = of.value("states")
+    if not isinstance(listed, list) or len(listed) > 8 or not all(isinstance(one, dict) for one in listed):
+        raise of.wrong("states", "a list of objects")
+    each = [Fields(one, f"{of.name}: 'states'") for one in listed]
+    return tuple((one.whole("layers", 1, 1000), one.whole("units", 1, 1 << 20)) for one in each)
+
+
+def sound(of: Fields) -> SoundFrames:
+    """What a frame is."""
+    bands = of.whole("bands", 1, 128)
+    return SoundFrames(
+        of.whole("rate", 1000, 192_000), bands, of.whole("coefficients", 0, bands + 1), of.whole("deltas", 0, 3)
+    )

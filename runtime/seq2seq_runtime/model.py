@@ -17,7 +17,10 @@ from seq2seq_runtime.npz_file import opened
 from seq2seq_runtime.onnx_file import LARGEST, OnnxNetwork, entries
 from seq2seq_runtime.problems import FileError, RequestError
 from seq2seq_runtime.rows import Arrays, Reader, Row, batches, sources, uniform
-from seq2seq_runtime.tokenizers import Tokenizer, Vectors
+from seq2seq_runtime.tokenizers import Labels, Tokenizer, Vectors
+from seq2seq_runtime.transcribing import Listening, Transcriber
+from seq2seq_runtime.transcribing import made as made_transcriber
+from seq2seq_runtime.wav_stream import checked, samples_of
 
 CHUNK = 1024
 """Texts that are read before the first of them is answered; of these those of similar length go together."""
@@ -58,8 +61,13 @@ class Model:
         same = of.shared and of.source is not None
         self.source = self.target if same else tokenizers.made(of.source) if of.source else None
         self.reader = Reader(of, self.source, self.target)
-        self.draws, self.searches = "numbers" in network.inputs, "room" in network.inputs
+        self.transcriber: Transcriber | None = None
+        if of.hearing is not None:
+            self.transcriber = made_transcriber(of.hearing, network, self.source, self.target)
+        self.draws = "numbers" in network.inputs
+        self.searches = "room" in network.inputs or self.transcriber is not None
         needed = {"prompt"} if of.source is None else {"source", "lengths"}
+        needed |= set() if self.transcriber is None else self.transcriber.inputs
         known = {"words", "limits", "min_length", "room", "length_penalty", "numbers", "temperature", "top_k", "top_p"}
         if not needed <= network.inputs <= needed | known or (of.limits is None and "limits" in network.inputs):
             raise FileError(f"its inputs {', '.join(sorted(network.inputs))} are not those of a {of.task}")
@@ -88,6 +96,51 @@ class Model:
         chunks = iter(partial(listed, iter(texts)), [])
         return self.answers(chunks, self.settings(n_best, beam_size, seed), "texts[{}]".format)
 
+    def transcribe(
+        self, sounds: Iterable["np.ndarray | bytes | str | Path"], n_best: int = 1, beam_size: int | None = None
+    ) -> list[Answer]:
+        """The best texts of whole sounds, by a file of the task Transcription.
+
+        sounds: files, or their bytes, which must be WAV; or samples (N,) from -1 to 1 at the rate of the model.
+        """
+        if isinstance(sounds, (str, bytes, Path, np.ndarray)):
+            raise RequestError("transcribe takes a list of sounds; put the sound into one")
+        settings, rows, names = self.settings(n_best, beam_size, None), list[Row](), list[str]()
+        for place, sound in enumerate(sounds):
+            try:
+                rows.append(Row(place, place, self.frames_of(sound)))
+            except (OSError, RequestError) as problem:
+                raise RequestError(f"sounds[{place}]: {problem}") from problem
+            names.append(str(sound) if isinstance(sound, (str, Path)) else "")
+        found = [Answer(name, ()) for name in names]
+        for batch in batches(rows, settings.beam_size, False):
+            for row, answer in zip(batch, self.answered(batch, names, settings), strict=True):
+                found[row.place] = answer
+        return found
+
+    def frames_of(self, sound: "np.ndarray | bytes | str | Path") -> np.ndarray:
+        """The normalised frames (S, D) of a whole sound."""
+        of = self.description.hearing
+        if of is None or of.sound is None or not isinstance(self.source, Vectors):
+            raise RequestError(f"the frames of this {self.description.task} are not those of sound; give it texts")
+        if isinstance(sound, (str, Path)):
+            sound = Path(sound).read_bytes()
+        samples = samples_of(sound, of.sound.rate) if isinstance(sound, bytes) else checked(np.asarray(sound))
+        if not len(samples):
+            raise RequestError("it holds no sound")
+        frames, most = of.sound.of(samples), self.description.max_length
+        if most is not None and len(frames) > most:
+            raise RequestError(
+                f"it has {len(frames):,} frames, and {most:,} are read at once; cut it, or listen() to it"
+            )
+        return self.source.normalised(frames)
+
+    def listen(self) -> Listening:
+        """What writes the words of a sound while it arrives: `push(...)` the pieces, and at last `end()`."""
+        if self.transcriber is None or not isinstance(self.source, Vectors):
+            raise RequestError(f"this file is a {self.description.task}, which hears no sound")
+        return Listening(self.transcriber, self.source, self.target)
+
     def settings(self, n_best: int, beam_size: int | None, seed: int | None) -> Settings:
         """The settings of a call; RequestError for what the file cannot do."""
         own = self.description.search
@@ -101,7 +154,7 @@ class Model:
             remedy = "raise beam_size" if self.searches else f"this {self.description.task} predicts once for a text"
             raise RequestError(f"n_best is {n_best}, and beam_size {size}; {remedy}")
         vocabulary = self.target.size
-        if self.searches and SMALL <= vocabulary < 2 * size:
+        if "room" in self.network.inputs and SMALL <= vocabulary < 2 * size:
             raise RequestError(f"beam_size is {size}; of {vocabulary} tokens it may be at most {vocabulary // 2}")
         return Settings(n_best, size, own.seed if seed is None else whole("seed", seed, 0, 1 << 64))
 
@@ -130,6 +183,9 @@ class Model:
 
     def answered(self, batch: list[Row], texts: list[str], settings: Settings) -> list[Answer]:
         """What the network says of some rows."""
+        if self.transcriber is not None:
+            several = self.transcriber.found(self.transcriber.steps([row.ids for row in batch]), settings.beam_size)
+            return [self.heard(texts[row.place], best, settings) for row, best in zip(batch, several, strict=True)]
         given, limits = self.given(batch, settings)
         found = self.network.run({name: given[name] for name in self.network.inputs})
         names = [texts[row.place] for row in batch]
@@ -194,8 +250,17 @@ class Model:
 
     def alternative(self, ids: list[int], score: float, each: tuple[float, ...], at_limit: bool | None) -> Alternative:
         """A hypothesis as text."""
-        labels = tuple(self.target.decode([one]) for one in ids) if self.description.task == "Tagging" else ()
-        return Alternative(self.target.decode(ids), score, each, labels, None, at_limit)
+        if self.description.task != "Tagging":
+            return Alternative(self.target.decode(ids), score, each, at_limit=at_limit)
+        sentence, labelled = self.target.parted(ids) if isinstance(self.target, Labels) else (None, ids)
+        labels = tuple(self.target.decode([one]) for one in labelled)
+        return Alternative(self.target.decode(ids), score, each, labels, at_limit=at_limit, sentence=sentence)
+
+    def heard(self, name: str, best: list[tuple[tuple[int, ...], float]], settings: Settings) -> Answer:
+        """The best texts, as ids with their log-probabilities."""
+        divisor, best = self.description.search.divisor, best[: settings.n_best]
+        texts = ((self.target.decode(ids), score / divisor(len(ids)), score) for ids, score in best)
+        return Answer(name, tuple(Alternative(text, score, (whole,)) for text, score, whole in texts))
 
     def classified(self, text: str, logits: np.ndarray, settings: Settings) -> Answer:
         """The likeliest labels of logits (C,)."""

@@ -57,8 +57,9 @@ class Reader:
             return None
         if isinstance(self.source, Vectors):
             vectors = self.cut(self.source.vectors(text))
-            if len(vectors) < self.of.season:
-                raise RequestError(f"it has {len(vectors)} steps, and a season has {self.of.season}; give a longer one")
+            history = len(vectors) - (0 if self.source.parts is None else self.source.parts.ahead)
+            if history < self.of.season:
+                raise RequestError(f"it has {history} steps, and a season has {self.of.season}; give a longer one")
             return Row(place, key, vectors)
         if isinstance(self.source, Spelled):
             words = tuple(tuple(self.source.spelling.ids(word)) for word in self.source.split(text))

@@ -14,7 +14,7 @@ import numpy as np
 
 from seq2seq_runtime.description import PADDING, SPECIAL, UNKNOWN, TokenizerState
 from seq2seq_runtime.fields import Fields
-from seq2seq_runtime.numbers import parsed, rounded, written
+from seq2seq_runtime.numbers import StepParts, parsed, parsed_parts, rounded, written
 from seq2seq_runtime.problems import FileError, RequestError
 from seq2seq_runtime.spelling import Spelling
 
@@ -101,6 +101,38 @@ class Separated(Listed):
 
     def join(self, units: Sequence[str]) -> str:
         return self.separator.join(units)
+
+
+class Labels(Separated):
+    """Labels of tokens and, where there are classes of sentences, one before them."""
+
+    mark = "\N{DOUBLE VERTICAL LINE}"
+
+    def __init__(self, of: Fields, state: bytes) -> None:
+        self.classes: list[str] = []
+        if state.lstrip().startswith(b"{"):
+            stored = Fields(parsed_json(state), of.name)
+            self.classes, state = stored.strings("classes"), json.dumps(stored.strings("labels")).encode()
+            if not self.classes or len({*self.classes}) < len(self.classes):
+                raise FileError("a tokenizer must list classes, each of them once")
+        super().__init__(of, state)
+        self.first_class = self.sizes[0]
+        self.sizes = (self.first_class + len(self.classes),)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        name, labels = self.parted(ids)
+        if name is None:
+            return super().decode(ids)
+        return f"{name} {self.mark} {super().decode(labels)}" if len(labels) else name
+
+    def parted(self, ids: Sequence[int]) -> tuple[str | None, Sequence[int]]:
+        """The class of a sentence, None without one, and the ids of its labels."""
+        if not self.classes or not len(ids):
+            return None, ids
+        first = ids[0] - self.first_class
+        if any(one >= self.first_class for one in ids[1:]):
+            raise FileError("it writes a class of the sentence where a label is expected")
+        return one_line(self.classes[first]) if first >= 0 else super().decode(ids[:1]), ids[1:]
 
 
 class NoSource(Tokenizer):
@@ -303,11 +335,28 @@ class Vectors(Tokenizer):
         if not len(self.mean) or self.mean.shape != self.deviation.shape:
             raise learnt.wrong("deviation", "as many numbers as in 'mean'")
         self.sizes = (len(self.mean),)
+        self.parts: StepParts | None = None
+        if learnt.has("parts"):
+            counts = learnt.value("parts")
+            if not isinstance(counts, list) or len(counts) != len(StepParts._fields):
+                raise learnt.wrong("parts", "a list of four whole numbers")
+            each = Fields(dict(enumerate(counts)), f"{of.name}: 'parts'")
+            self.parts = StepParts(*(each.whole(place) for place in each.values))
+            if not self.parts.series or sum(self.parts[:3]) != len(self.mean):
+                raise learnt.wrong("parts", f"parts of {len(self.mean)} numbers")
 
     def vectors(self, text: str) -> np.ndarray:
         """(steps, width), normalised."""
-        values: np.ndarray = ((parsed(text, len(self.mean)) - self.mean) / self.deviation).astype(np.float32)
-        return values
+        return self.normalised(self.numbers_of(text))
+
+    def numbers_of(self, text: str) -> np.ndarray:
+        """(steps, width), as they stand there; NaN for those of a step to come that it lacks."""
+        return parsed(text, len(self.mean)) if self.parts is None else parsed_parts(text, self.parts)
+
+    def normalised(self, values: np.ndarray) -> np.ndarray:
+        """Numbers (steps, width) as the network reads them: the mean for those that a step to come lacks."""
+        result: np.ndarray = (values - self.mean) / self.deviation
+        return (result if self.parts is None else np.nan_to_num(result)).astype(np.float32)
 
     def numbers(self, values: np.ndarray) -> str:
         """The text of normalised vectors (steps, width)."""
@@ -319,7 +368,7 @@ KINDS: dict[str, Callable[[Fields, bytes], Tokenizer]] = {
     "SentencePiece": SentencePiece,
     "Characters": Characters,
     "Words": Separated,
-    "Labels": Separated,
+    "Labels": Labels,
     "Columns": Columns,
     "RowFeatures": RowFeatures,
     "TokenFeatures": TokenFeatures,

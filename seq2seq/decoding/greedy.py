@@ -8,6 +8,9 @@ from seq2seq.decoding.constraints import LEAST, Constraints
 from seq2seq.decoding.hypotheses import Hypothesis, S, StepFunction, finished, steps_between_checks, without_gradients
 from seq2seq.pinned_copy import to_host
 
+STAYING = 0.9
+"""Share of the rows above which all of them stay: to let some leave copies what attention looks at."""
+
 
 @without_gradients()
 def greedy(
@@ -23,7 +26,7 @@ def greedy(
     """One hypothesis for each source, which keeps to the rules.
 
     limits (B,): the most tokens of each, its end included; the end is forced there. Finished rows leave the batch when
-    they are looked for; what is chosen after an end is never read.
+    they are looked for, and some have gathered; what is chosen after an end is never read.
     """
     count, known, every = len(limits), set(limits.tolist()), steps_between_checks(limits.device)
     longest = max(known, default=0)
@@ -33,6 +36,8 @@ def greedy(
     last = torch.full((count, 1), begin, device=limits.device)
     rows: Tensor | slice = slice(None)
     """`alive`; a slice, which copies nothing, while that is all of them."""
+    left = 0
+    """The step when rows have left."""
     for position in range(longest):
         log_probs, state = step(last, state)  # (alive, 1, V)
         if rules is not None:
@@ -43,13 +48,11 @@ def greedy(
             last, best = last.masked_fill(forced, end), torch.where(forced, log_probs[..., end].clamp(min=LEAST), best)
         tokens[rows, position], scores[rows, position] = last.squeeze(1), best.squeeze(1)
         if (position + 1) % every == 0:
-            going = (last != end).squeeze(1)
-            if every > 1:  # since the last look
-                going = (tokens[rows, position + 1 - every : position + 1] != end).all(1)
-            going = going.nonzero()  # (still alive, 1)
+            going = (tokens[rows, left : position + 1] != end).all(1).nonzero()  # (still alive, 1)
             if not len(going):
                 break
-            if len(going) < len(alive):
+            if len(going) <= STAYING * len(alive):
+                left = position + 1
                 rows = alive = alive[going[:, 0]]
                 last, state = last[going[:, 0]], state.select(going)
     tokens, scores = to_host(tokens, scores)

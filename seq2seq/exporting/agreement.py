@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -41,8 +42,19 @@ class FileAgreement:
     best: list[tuple[int, Hypothesis, Hypothesis]] = field(default_factory=list)
     """Of each row its number, and the best hypothesis in torch and of the file."""
 
-    def add(self, row: int, ours: Hypothesis, theirs: Hypothesis, drawn: bool) -> None:
-        """Compare the best hypotheses of a row; drawn: whether its tokens were."""
+    def add(
+        self,
+        row: int,
+        ours: Hypothesis,
+        theirs: Hypothesis,
+        drawn: bool,
+        by_rounding: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Compare the best hypotheses of a row.
+
+        drawn: whether its tokens were; by_rounding: whether hypotheses whose probabilities are not near differ by
+        rounding alone.
+        """
         self.rows += 1
         self.best.append((row, ours, theirs))
         if ours.tokens == theirs.tokens:
@@ -51,7 +63,7 @@ class FileAgreement:
             if distance <= TOLERANCE:
                 self.equal += 1
                 return
-        elif not drawn and tied(ours, theirs):
+        elif not drawn and (tied(ours, theirs) or by_rounding()):
             self.ties += 1
             return
         self.different.append(row)
@@ -109,10 +121,11 @@ def compare(task: Task, file: Exported, batches: Iterable[Batch], decoding: Deco
         theirs = decoded(file, batch)
         result.file_seconds += time.perf_counter() - between
         result.torch_seconds += between - started
-        for row, one, other in zip(batch.rows.tolist(), ours, theirs, strict=True):
+        for place, (row, one, other) in enumerate(zip(batch.rows.tolist(), ours, theirs, strict=True)):
             if not one:
                 raise InputError(f"row {row} has no prediction: the network's output is non-finite; train it anew")
-            result.add(row, one[0], other[0] if other else one[0]._replace(tokens=[], score=-math.inf), drawn)
+            best = other[0] if other else one[0]._replace(tokens=[], score=-math.inf)
+            result.add(row, one[0], best, drawn, partial(file.by_rounding, batch, place, best.tokens, TIE))
     return result
 
 

@@ -14,7 +14,9 @@ import torch
 import seq2seq
 from seq2seq.configurable import plain
 from seq2seq.data.batching.split import fitting
+from seq2seq.data.sound import SoundFrames
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK, Tokenizer
+from seq2seq.exporting.frames import hearing_of
 from seq2seq.exporting.graphs import Graph
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
@@ -22,6 +24,7 @@ from seq2seq.tasks.decoding_options import USUAL_RATIO, Decoding
 from seq2seq.tasks.forecasting import MEDIAN, Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.length_limits import LONGEST
+from seq2seq.tasks.transcription import Transcription
 
 KEY = "seq2seq"
 """The entry of a file's metadata that holds all of it, as JSON."""
@@ -31,11 +34,17 @@ FORMAT = 1
 
 
 def described(
-    graph: Graph, decoding: Decoding, max_length: int, fingerprint: str | None, scores: Mapping[str, Any]
+    graph: Graph,
+    decoding: Decoding,
+    max_length: int,
+    fingerprint: str | None,
+    scores: Mapping[str, Any],
+    sound: SoundFrames | None = None,
 ) -> dict[str, Any]:
     """The entry of a graph's file.
 
-    max_length: tokens to which sources are cut; fingerprint: SHA-256 of what the checkpoint holds; scores: of the run.
+    max_length: tokens to which sources are cut; fingerprint: SHA-256 of what the checkpoint holds; scores: of the run;
+    sound: what a frame is, where sources are frames of sound.
     """
     task = graph.task
     row_format = fitting(task.row_format, task.tokenizers)
@@ -58,7 +67,7 @@ def described(
         "keep_last_steps": row_format.keep_last_steps,
         "limits": limits_of(task, decoding) if row_format.target_ends else None,
         "decoding": {name: value for name, value in decoding.specification()["init_args"].items() if name != "rows"},
-        "settings": settings_of(task),
+        "settings": settings_of(task, sound),
     }
 
 
@@ -97,13 +106,15 @@ def limits_of(task: Task, decoding: Decoding) -> dict[str, Any]:
     }
 
 
-def settings_of(task: Task) -> dict[str, Any]:
+def settings_of(task: Task, sound: SoundFrames | None) -> dict[str, Any]:
     """What a reader must know of a kind of task besides."""
     if isinstance(task, Classification):
         return {"multi_label": task.multi_label}
     if isinstance(task, Forecasting):
         return {"quantiles": task.levels, "median": task.levels.index(MEDIAN), "horizon": task.horizon,
                 "season": task.season if task.relative == "season" else 1}  # fmt: skip
+    if isinstance(task, Transcription):
+        return hearing_of(task, sound)
     if isinstance(task, Generation):
         return {"running": task.running, "begin": EOS if task.running else BOS}
     return {}

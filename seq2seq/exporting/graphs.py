@@ -14,6 +14,7 @@ from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.decoding.beam import NEVER
 from seq2seq.decoding.hypotheses import divisor
 from seq2seq.errors import InputError
+from seq2seq.exporting import frames
 from seq2seq.exporting.searching import SMALL, Carried, Chances, Found, Rules, Step, Tensors, beam_search, loop, sample
 from seq2seq.models.attention import Memory
 from seq2seq.models.cells import inside
@@ -28,15 +29,17 @@ from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
+from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 
 HYPOTHESES = ("tokens", "counts", "scores", "token_scores")
 """The outputs of what writes tokens or labels."""
 
-OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk", "wait_k", "replace_unknown")
+OUTSIDE = ("prefix", "groups", "coverage_penalty", "include", "avoid", "risk", "wait_k", "replace_unknown", "lm",
+           "words", "token_bonus")  # fmt: skip
 """Settings of search that a graph does not know."""
 
-EXAMPLE = {"sources": 3, "steps": 5, "hypotheses": 2, "longest": 7, "words": 6, "features": 9, "prompt": 4}
+EXAMPLE = {"sources": 3, "steps": 5, "hypotheses": 2, "longest": 7, "words": 6, "features": 9, "prompt": 4, "pairs": 8}
 """Sizes while a network is traced, none of which may become a constant."""
 
 
@@ -91,12 +94,8 @@ def graph_of(task: Task, decoding: Decoding) -> Graph:
             raise InputError(f"decoding.{name} is {value!r}, which a file cannot hold; leave it out")
     if task.waits(decoding) is not None:
         raise InputError(f"model.wait_k is {task.waits(decoding)}, and a file reads the whole source; train without it")
-    if isinstance(task, Forecasting) and task.covariates:
-        raise InputError("this run reads covariates, which a file cannot hold; predict with seq2seq.load, predict or "
-                         "serve, or train without data.corpus.past_covariates and future_covariates")  # fmt: skip
-    if isinstance(task, Tagging) and task.sentence is not None:
-        raise InputError("this run tells a class of the sentence beside its labels, which a file cannot hold; predict "
-                         "with seq2seq.load, predict or serve, or train without data.corpus.sentence")  # fmt: skip
+    if isinstance(task, Transcription):
+        return transcription(task)
     inputs = inputs_of(task)
     if isinstance(task, (Classification, Tagging)) and isinstance(task.reader.embedding, WordEmbedding):
         task.reader.embedding = Spelling(task.reader.embedding)
@@ -119,7 +118,31 @@ def graph_of(task: Task, decoding: Decoding) -> Graph:
     if isinstance(task, Translation):
         return with_compute(graph, lambda given: translated(task, given, decoding))
     raise InputError(f"{type(task).__name__} is no task that can be exported; known: Translation, Tagging, "
-                     "Classification, Forecasting, Generation")  # fmt: skip
+                     "Classification, Forecasting, Generation, Transcription")  # fmt: skip
+
+
+def transcription(task: Transcription) -> Graph:
+    """The graph of a transcription, whose search is outside."""
+    frames.refuse_more(task)
+    sources, steps, draw = EXAMPLE["sources"], EXAMPLE["steps"], torch.Generator().manual_seed(1)
+    numbers = task.stacking * (task.tokenizers.source.width or 0)
+    lengths = torch.tensor([steps, 2, 4]) * task.stacking
+    inputs = [
+        Input("source", torch.randn(sources, steps, numbers, generator=draw), ("sources", "steps", "numbers")),
+        Input("lengths", lengths, ("sources",)),
+    ]
+    carried = frames.carried(task)
+    if carried:
+        inputs.append(Input("before", torch.tensor([0, 7, 2]), ("sources",)))
+    for name, shape in carried.items():
+        states = ("layers", "sources", "units")
+        inputs.append(Input(name, torch.zeros(shape), states if len(shape) == 3 else ("sources", "width")))
+    written = {1: ("hypotheses",), 2: ("pairs", "joint"), 3: ("layers", "hypotheses", "units")}
+    for name, shape in frames.written(task).items():
+        kind = torch.long if len(shape) == 1 else torch.float32
+        inputs.append(Input(name, torch.ones(shape, dtype=kind), written[len(shape)]))
+    graph = Graph(task, inputs, frames.outputs_of(task), "log_probs")
+    return with_compute(graph, lambda given: frames.computed(task, given))
 
 
 def with_compute(graph: Graph, compute: Callable[[dict[str, Tensor]], Tensors]) -> Graph:
@@ -205,9 +228,32 @@ def labels(task: Tagging, given: dict[str, Tensor], decoding: Decoding) -> Tenso
     lengths = given["lengths"]
     if not isinstance(task.labeller, ColumnTagger):
         raise TypeError("this tagger searches")
-    tagged = task.labeller.tag(encoding_of(task, given).states, lengths, 1)
+    encoding = encoding_of(task, given)
+    tagged = task.labeller.tag(encoding.states, lengths, 1)
+    if task.sentence is not None:
+        return beside(task, encoding, tagged.ids, lengths, tagged.scores, tagged.tokens, decoding)
     scores = tagged.scores / divided(lengths.unsqueeze(1), decoding)
     return tagged.ids, lengths.unsqueeze(1), scores, tagged.tokens
+
+
+def beside(
+    task: Tagging, encoding: Encoding, ids: Tensor, lengths: Tensor, totals: Tensor, each: Tensor, decoding: Decoding
+) -> Tensors:
+    """As `SentenceClass.beside`: the K best pairs of a class of the sentence and labels.
+
+    ids and log-probabilities `each` (B, K, S) of K labellings, whose log-probabilities are totals (B, K).
+    """
+    assert task.sentence is not None
+    log_probs = task.sentence(encoding.vector)
+    rows, count, steps = ids.shape
+    both = totals.unsqueeze(2) + log_probs.unsqueeze(1)  # (B, K, C)
+    best, pair = both.flatten(1).topk(count, -1)
+    classes = pair % log_probs.shape[1]
+    which = (pair // log_probs.shape[1]).unsqueeze(2).expand(rows, count, steps)
+    tokens = torch.cat(((classes + task.sentence.first).unsqueeze(2), ids.gather(1, which)), 2)
+    scores = torch.cat((log_probs.gather(1, classes).unsqueeze(2), each.gather(1, which)), 2)
+    counts = (lengths + 1).unsqueeze(1).expand(rows, count)
+    return tokens, counts.clone(), best / divided(counts, decoding), scores
 
 
 def labels_in_turn(task: Tagging, given: dict[str, Tensor], decoding: Decoding) -> Tensors:
@@ -215,7 +261,8 @@ def labels_in_turn(task: Tagging, given: dict[str, Tensor], decoding: Decoding) 
     lengths, decoder = given["lengths"], task.labeller
     if not isinstance(decoder, AutoregressiveTagger):
         raise TypeError("this tagger does not search")
-    first = decoder.start(encoding_of(task, given).states)
+    encoding = encoding_of(task, given)
+    first = decoder.start(encoding.states)
     rules = Rules(lengths + 1, lengths, EOS, decoding.no_repeat_ngram)
 
     def step(before: Tensor, time: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
@@ -227,6 +274,9 @@ def labels_in_turn(task: Tagging, given: dict[str, Tensor], decoding: Decoding) 
     begin, penalty = torch.full_like(lengths, BOS), torch.tensor(float(decoding.length_penalty))
     state = Carried(first.recurrent, [1] * len(first.recurrent))
     found = beam_search(step, state, rules, begin, given["room"], penalty, decoding.length_offset)
+    if task.sentence is not None:
+        totals = found.token_scores.sum(-1).masked_fill(found.scores == NEVER, NEVER)
+        return beside(task, encoding, found.tokens, lengths, totals, found.token_scores, decoding)
     scores = found.token_scores.sum(-1) / divided(found.lengths - 1, decoding)
     scores = scores.masked_fill(found.scores == NEVER, NEVER)
     return found.tokens, (found.lengths - 1).clamp(min=0), scores, found.token_scores

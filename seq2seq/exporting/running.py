@@ -8,20 +8,27 @@ import numpy as np
 import torch
 
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.tokenizers.base import BOS, EOS, PAD
+from seq2seq.data.tokenizers.base import BOS, EOS, PAD, SPECIAL
 from seq2seq.data.tokenizers.spelled import Spelled
+from seq2seq.decoding import ctc
 from seq2seq.decoding.beam import NEVER
 from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
 from seq2seq.decoding.sampling import uniform
+from seq2seq.exporting.frames import hearing_of
+from seq2seq.models.ctc import FIRST
 from seq2seq.models.word_embedding import taken_apart
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
+from seq2seq.tasks.transcription import Transcription
+from seq2seq_runtime import description
+from seq2seq_runtime.fields import Fields
 from seq2seq_runtime.model import Network
 from seq2seq_runtime.npz_file import opened
 from seq2seq_runtime.onnx_file import OnnxNetwork
+from seq2seq_runtime.transcribing import Transcriber
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,9 +41,13 @@ class Exported:
         arrays = data.startswith(b"PK")
         self.network: Network = opened(data)[1] if arrays else OnnxNetwork(data, torch.get_num_threads())
         self.task, self.decoding = task, decoding
+        self.transcriber = transcriber_of(task, self.network) if isinstance(task, Transcription) else None
 
     def predict(self, batch: Batch) -> list[list[Hypothesis]]:
         """The hypotheses of each row, best first."""
+        if self.transcriber is not None:
+            texts = self.transcriber.found(self.steps(batch), self.decoding.beam_size)
+            return [[self.transcribed(*one) for one in row] for row in texts]
         given = inputs(self.task, batch, self.decoding)
         found = self.network.run({name: given[name] for name in self.network.inputs})
         if isinstance(self.task, Forecasting):
@@ -44,6 +55,36 @@ class Exported:
         if isinstance(self.task, Classification):
             return self.task.chosen(torch.from_numpy(found["logits"]), self.decoding)
         return hypotheses(found, self.task.row_format.target_ends)
+
+    def steps(self, batch: Batch) -> list[np.ndarray]:
+        """What the steps of each row of a transcription say."""
+        assert self.transcriber is not None
+        rows = zip(batch.source.numpy(), batch.source_lengths.tolist(), strict=True)
+        return self.transcriber.steps([row[:length] for row, length in rows])
+
+    def transcribed(self, ids: tuple[int, ...], score: float) -> Hypothesis:
+        """A text of a row."""
+        return Hypothesis([*ids], score / self.decoding.divisor(len(ids)), [score])
+
+    def by_rounding(self, batch: Batch, place: int, tokens: list[int], near: float) -> bool:
+        """Whether torch would write the tokens that the file has written at a place of a batch if its probabilities
+        were those of the file, no further than `near` from its own."""
+        if self.transcriber is None or not isinstance(self.task, Transcription) or self.task.writer is not None:
+            return False
+        theirs = self.steps(batch)[place].astype(np.float64)
+        with without_gradients():
+            frames = self.task.log_probs(self.task.states(batch)).index_fill(-1, self.task.unwritable, -torch.inf)
+        ours = frames[place, : len(theirs)].double().numpy()
+        finite = np.isfinite(ours)
+        alike = np.array_equal(finite, np.isfinite(theirs)) and np.abs(ours[finite] - theirs[finite]).max() <= near
+        texts = [text for text, _ in ctc.search(theirs, self.decoding.beam_size)]
+        return bool(alike) and [one - SPECIAL + FIRST for one in tokens] in [[*text] for text in texts]
+
+
+def transcriber_of(task: Transcription, network: Network) -> Transcriber:
+    """What the runtime makes of a network over frames."""
+    of = description.hearing(Fields(hearing_of(task, None), "settings"))
+    return Transcriber(of, network, task.tokenizers.source.width or 0, task.output.weight.shape[0])
 
 
 def inputs(task: Task, batch: Batch, decoding: Decoding) -> Arrays:

@@ -1,5 +1,6 @@
 """One thread for each model: it computes the requests that wait together, a few milliseconds' worth at a time."""
 
+import asyncio
 import logging
 import threading
 import time
@@ -17,6 +18,9 @@ from seq2seq.serving.models import Fields, Item, ServedModel
 from seq2seq.serving.questions import Question
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 10
+"""Times `limits.wait` that a batch waits at most while requests keep coming."""
 
 RETRY = 1
 """Seconds after which a client that was turned away may ask again."""
@@ -54,6 +58,49 @@ class Pending:
             self.answer.set_exception(problem)
 
 
+class Returns:
+    """Answers on their way from the threads of models to a loop of asyncio, which is woken once for all that are ready.
+
+    One wake-up for each would cost as much as the rest of an answer.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.ready: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        self.woken = False
+
+    def future(self, answer: "Future[Any]") -> "asyncio.Future[Any]":
+        """As asyncio.wrap_future."""
+        mine: asyncio.Future[Any] = self.loop.create_future()
+        mine.add_done_callback(lambda done: answer.cancel() if done.cancelled() else None)
+        answer.add_done_callback(lambda done: self.put(mine, done))
+        return mine
+
+    def put(self, mine: "asyncio.Future[Any]", done: "Future[Any]") -> None:
+        """In any thread: an answer is there."""
+        self.ready.append((mine, done))
+        if not self.woken:
+            self.woken = True
+            try:
+                self.loop.call_soon_threadsafe(self.hand_over)
+            except RuntimeError:  # the loop has ended, and nobody waits
+                return
+
+    def hand_over(self) -> None:
+        """In the loop: all that are ready."""
+        self.woken = False
+        while self.ready:
+            mine, done = self.ready.popleft()
+            if mine.done():
+                continue
+            if done.cancelled():
+                mine.cancel()
+            elif (problem := done.exception()) is not None:
+                mine.set_exception(problem)
+            else:
+                mine.set_result(done.result())
+
+
 class Batcher:
     """The requests to a model that wait, and the thread that answers them."""
 
@@ -65,8 +112,12 @@ class Batcher:
         """That wait."""
         self.last = 1
         """Requests of the last batch."""
+        self.came = 0.0
+        """When the last request came, the last answer went, or the thread began to wait for more."""
         self.closed = False
         self.changed = threading.Condition()
+        self.wanted = 1
+        """Requests for which the thread is woken: each time costs as much as reading a request."""
         self.thread = threading.Thread(target=self.run, name=f"model {model.name}", daemon=True)
         self.thread.start()
 
@@ -77,8 +128,14 @@ class Batcher:
                 raise QueueFull
             self.jobs.append(job)
             self.texts += len(job.items)
-            self.changed.notify()
+            self.came = time.monotonic()
+            if self.enough(self.wanted):
+                self.changed.notify()
         return job.answer
+
+    def went(self) -> None:
+        """An answer is on its way to a client, who may ask again."""
+        self.came = time.monotonic()
 
     def close(self) -> None:
         """Answer all that wait, and end."""
@@ -97,14 +154,17 @@ class Batcher:
     def next_batch(self) -> list[Pending]:
         """The requests to compute now; none at the end.
 
-        The first one that comes waits no longer than `limits.wait`, and only while fewer are there than last time: so
-        clients that ask again as soon as they are answered find each other, and one alone does not wait.
+        As many are expected as were answered last and as have come since. While fewer are there, they wait for the next
+        one, each time no longer than `limits.wait`, and ten times that altogether: so clients that ask again as soon as
+        they are answered find each other, and one alone does not wait.
         """
         with self.changed:
+            expected, self.wanted = len(self.jobs) + self.last, 1
             while not self.jobs and not self.closed:
                 self.changed.wait()
-            until = time.monotonic() + self.limits.wait / 1000
-            while len(self.jobs) < self.last and not self.closed and (rest := until - time.monotonic()) > 0:
+            self.wanted, self.came = expected, time.monotonic()
+            until = self.came + PATIENCE * self.limits.wait / 1000
+            while not self.closed and not self.enough(expected) and (rest := self.rest(until)) > 0:
                 self.changed.wait(rest)
             taken, texts = list[Pending](), 0
             while self.jobs and (not taken or texts + len(self.jobs[0].items) <= self.limits.batch):
@@ -113,6 +173,14 @@ class Batcher:
             self.texts -= texts
             self.last = len(taken)
         return taken
+
+    def enough(self, expected: int) -> bool:
+        """Whether so many requests wait, or a full batch."""
+        return len(self.jobs) >= expected or self.texts >= self.limits.batch
+
+    def rest(self, until: float) -> float:
+        """Seconds to wait for one more request."""
+        return min(until, self.came + self.limits.wait / 1000) - time.monotonic()
 
     def groups(self, jobs: Sequence[Pending]) -> Iterator[list[Pending]]:
         """Requests whose answers come from one computation; what is wrong with a request concerns it alone."""

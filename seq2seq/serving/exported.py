@@ -9,6 +9,7 @@ from seq2seq.serving.models import Fields, Item, Stream, checked, number, refuse
 from seq2seq.serving.questions import Question
 from seq2seq_runtime.description import Description
 from seq2seq_runtime.problems import FileError, RequestError
+from seq2seq_runtime.tokenizers import Vectors
 
 KNOWN = ("beam_size", "seed")
 """The settings of decoding that a file leaves open."""
@@ -31,11 +32,11 @@ class FileModel:
         return str(getattr(self.model.source, "separator", "")) if self.of.task == "Tagging" else None
 
     def described(self) -> Fields:
-        labelled = self.of.task in ("Tagging", "Classification")
+        labelled, source = self.of.task in ("Tagging", "Classification"), self.model.source
         return {
             "name": self.name,
             "task": self.of.task,
-            "reads": "nothing" if self.model.source is None else "numbers" if self.of.task == "Forecasting" else "text",
+            "reads": "nothing" if source is None else "numbers" if isinstance(source, Vectors) else "text",
             "separator": self.separator,
             "searches": self.model.searches,
             "predicts_once": self.of.multi_label or self.of.outputs == "forecasts" or self.of.task == "Tagging",
@@ -77,7 +78,8 @@ class FileModel:
         most, source = self.of.max_length, self.model.source
         if most is None or source is None or self.of.keep_last_steps or len(text.encode()) < most:
             return
-        if (count := len(source.encode(text)) + self.of.source_end) > most:
+        count = text.count("\t") + 1 if isinstance(source, Vectors) else len(source.encode(text)) + self.of.source_end
+        if count > most:
             raise InputError(f"it has {count:,} tokens, and this model reads {most:,}; cut it")
 
     def answers(self, question: Question, items: Sequence[Item]) -> list[Fields]:
@@ -93,6 +95,7 @@ class FileModel:
             fields |= {"quantiles": dict(one.quantiles)} if one.quantiles is not None else {}
             fields |= {"at_limit": True} if one.at_limit else {}
             fields |= {"labels": list(one.labels)} if self.separator is not None else {}
+            fields |= {} if one.sentence is None else {"sentence": one.sentence}
             predictions.append(fields)
         tokens = {} if self.separator is None else {"tokens": tokens_of(answer.source, self.separator)}
         return {"predictions": predictions, **tokens}

@@ -4,10 +4,12 @@ import asyncio
 import hmac
 import ipaddress
 import logging
+import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from itertools import count
+from os import urandom
 from typing import Any
-from uuid import uuid4
 
 from seq2seq.serving.limits import ServingLimits
 from seq2seq.serving.metrics import ServingMetrics
@@ -56,19 +58,28 @@ def name_in(host: str) -> str:
 class Guard:
     """The application behind what every request passes."""
 
-    def __init__(self, app: App, limits: ServingLimits, metrics: ServingMetrics, token: str | None) -> None:
-        """token: what clients must know; without one only names of this machine are answered to."""
-        self.app, self.limits, self.metrics, self.token = app, limits, metrics, token
+    def __init__(
+        self, app: App, limits: ServingLimits, metrics: ServingMetrics, token: str | None, direct: Mapping[str, App]
+    ) -> None:
+        """token: what clients must know; without one only names of this machine are answered to.
+
+        direct: what answers POST of these paths in place of the application.
+        """
+        self.app, self.limits, self.metrics, self.token, self.direct = app, limits, metrics, token, direct
+        self.numbers, self.mark = count(), urandom(3).hex()
+        """Requests so far, and what tells them from those of another process."""
+        self.headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, whatever happens."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status, number = time.perf_counter(), 0, uuid4().hex[:12]
+        started, status, number = time.perf_counter(), 0, f"{self.mark}{next(self.numbers):06x}"
         scope["until"] = time.monotonic() + self.limits.seconds
         scope["fields"] = {}
-        extra = [(name.encode(), value.encode()) for name, value in {**HEADERS, "x-request-id": number}.items()]
+        extra = [*self.headers, (b"x-request-id", number.encode())]
+        app = self.direct.get(scope["path"], self.app) if scope["method"] == "POST" else self.app
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -79,7 +90,7 @@ class Guard:
 
         try:
             self.admit(scope)
-            await self.app(scope, await self.whole(scope, receive), counted)
+            await app(scope, await self.whole(scope, receive), counted)
         except Exception as raised:
             problem = problem_of(raised)
             if problem.status == 500:
@@ -119,7 +130,7 @@ class Guard:
     async def whole(self, scope: Message, receive: Receive) -> Receive:
         """`receive` with the whole body, which has come in time and is not too large."""
         try:
-            body = await asyncio.wait_for(self.body(receive), self.limits.seconds)
+            body = await self.in_time(receive)
         except asyncio.TimeoutError:
             raise HttpProblem(408, "the body did not come in time", {"connection": "close"}) from None
         given = False
@@ -132,6 +143,13 @@ class Guard:
             return {"type": "http.request", "body": body, "more_body": False}
 
         return replay
+
+    async def in_time(self, receive: Receive) -> bytes:
+        """The whole body; asyncio.TimeoutError where it does not come."""
+        if sys.version_info < (3, 11):
+            return await asyncio.wait_for(self.body(receive), self.limits.seconds)
+        async with asyncio.timeout(self.limits.seconds):  # without a task of its own
+            return await self.body(receive)
 
     async def body(self, receive: Receive) -> bytes:
         """The whole body."""

@@ -23,7 +23,7 @@ class ServingLimits(Settings):
         tokens: the largest max_length that a request may ask for.
         queue: texts that may wait for a model; when there are more, requests are answered 503.
         batch: texts that are computed together.
-        wait: milliseconds that a batch waits for as many requests as the one before it had.
+        wait: milliseconds that a batch of fewer requests than the one before it waits for the next one.
         seconds: how long a request may take, reading of its body included.
         connections: open connections; further ones are answered 503.
         sessions: streams whose state is kept for their next request, of all models together.

@@ -25,7 +25,7 @@ from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.errors import InputError
-from seq2seq.exporting import agreement, graphs, onnx_file, texts
+from seq2seq.exporting import agreement, graphs, onnx_file, streams, texts
 from seq2seq.exporting.agreement import FileAgreement
 from seq2seq.exporting.description import KEY, as_metadata, described, limits_of
 from seq2seq.exporting.graphs import graph_of
@@ -37,6 +37,7 @@ from seq2seq.models import fixed_vector as vectors
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.tagger import AutoregressiveTagger, Crf, Softmax
+from seq2seq.models.transducer import Transducer
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
@@ -45,11 +46,18 @@ from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
+from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 from tests.models.networks import PAIRS, task_of
 from tests.runs.old_checkpoint import FOLDER
 from tests.support import SENTENCES, SPANS, Rows, learnt, rows_of, small, split_of
 
+ASKED = [
+    ("show planes to oslo", "flight \N{DOUBLE VERTICAL LINE} O O O B"),
+    ("what to pay", "fare \N{DOUBLE VERTICAL LINE} O O O"),
+    ("planes to new york", "flight \N{DOUBLE VERTICAL LINE} O O B I"),
+    ("to rome", "time \N{DOUBLE VERTICAL LINE} O B"),
+]
 RUN = FOLDER / seq2seq.__version__
 BEAM = Decoding(beam_size=3, max_length=30)
 
@@ -216,8 +224,10 @@ def test_other_searches(decoding: Decoding, tmp_path: Path) -> None:
             Labels("\t"),
             {"lookahead": 2, "encoder": EncoderOptions(bidirectional=False)},
         ),
+        (ASKED, Spelled(), Labels(), {"tagger": Crf("BIO")}),
+        (ASKED, Words(), Labels(), {"tagger": AutoregressiveTagger()}),
     ],
-    ids=["spelled", "crf", "scheme", "in turn", "cnn", "lookahead"],
+    ids=["spelled", "crf", "scheme", "in turn", "cnn", "lookahead", "class and crf", "class and in turn"],
 )
 def test_every_tagger(
     rows: Rows, source: Tokenizer, target: Tokenizer, settings: dict[str, Any], tmp_path: Path
@@ -274,6 +284,71 @@ def test_every_forecaster(settings: dict[str, Any], tmp_path: Path) -> None:
     ]
     task = shaken(small(Forecasting, learnt(rows, Vectors(), Vectors()), **settings))
     assert_same(task, rows, Decoding(beam_size=1), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [{"relative": "none"}, {"relative": "season", "season": 2, "rescale": True, "attention": attentions.Additive(4)}],
+    ids=["plain", "season"],
+)
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_covariates(settings: dict[str, Any], ahead: int, tmp_path: Path) -> None:
+    future = ["| 1", "| 0", "| 1"][:ahead]
+    rows = [
+        (
+            "\t".join([*(f"{row + step} | {step % 3} {step % 2}" for step in range(4 + row % 3)), *future]),
+            f"{row}\t2\t3",
+        )
+        for row in range(9)
+    ]
+    task = shaken(small(Forecasting, learnt(rows, Vectors(), Vectors()), **settings))
+    assert task.covariates == 2
+    assert_same(task, rows, Decoding(beam_size=1), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"encoder": EncoderOptions(bidirectional=False), "lookahead": 2, "layers": 2, "residual_from": 2},
+        {
+            "encoder": EncoderOptions(bidirectional=False, learned_first_state=True),
+            "cell": cells.GRU(),
+            "centre_running": 9,
+        },
+        {"encoder": EncoderOptions(bidirectional=False), "cell": cells.MinLSTM()},
+        {"centre_rows": True, "layers": 2},
+        {"encoder": EncoderOptions(bidirectional=False), "lookahead": 1, "alignment": Transducer(4, 6, 2, 5)},
+        {"centre_rows": True, "alignment": Transducer(4, 6, 1, 5), "cell": cells.GRU()},
+    ],
+    ids=["forwards", "running mean", "scan", "both ways", "transducer", "transducer both ways"],
+)
+def test_every_transcriber(settings: dict[str, Any], tmp_path: Path) -> None:
+    draw = np.random.default_rng(4)
+    rows = [
+        (
+            "\t".join(f"{one:.2f} {other:.2f}" for one, other in draw.normal(size=(12 + 5 * row, 2))),
+            "a b c a"[: 1 + row],
+        )
+        for row in range(7)
+    ]
+    task = small(Transcription, learnt(rows, Vectors(), Characters()), stacking=2, **settings)
+    with torch.no_grad():
+        task.output.weight *= 8
+    task = shaken(task)
+    assert_same(task, rows, Decoding(beam_size=3), tmp_path, [Decoding(beam_size=1)])
+    of, entry = (
+        Exported(tmp_path / "model.onnx", task, BEAM),
+        as_metadata(described(graph_of(task, BEAM), BEAM, 99, None, {})),
+    )
+    told = streams.compare(task, of, split_of(rows, task.tokenizers, task.row_format), entry[KEY])
+    assert (told is None) == ("centre_rows" in settings)
+    if told is not None:
+        assert "7 of 7" in told
+        task.output.bias.data += torch.randn_like(task.output.bias)
+        with pytest.raises(InputError, match="stream"):
+            streams.compare(task, of, split_of(rows, task.tokenizers, task.row_format), entry[KEY])
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

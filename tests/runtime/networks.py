@@ -1,7 +1,7 @@
 """An exported graph without the file: what a runtime asks is answered by torch, with Python's loop in the graph's place."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,3 +74,12 @@ def changed(entry: str, path: list[str | int], value: object) -> str:
     else:
         inner[path[-1]] = value
     return json.dumps(content)
+
+
+def places(value: object, before: tuple[str | int, ...] = ()) -> Iterator[list[str | int]]:
+    """Where something stands in the JSON of a file."""
+    if before:
+        yield list(before)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from places(inner, (*before, name))

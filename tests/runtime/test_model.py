@@ -34,7 +34,7 @@ from seq2seq_runtime import description, model
 from seq2seq_runtime.answers import Answer
 from seq2seq_runtime.model import Model
 from seq2seq_runtime.problems import FileError, RequestError
-from tests.runtime.networks import TorchNetwork, changed, entry_of, loops_of_python, model_of, some
+from tests.runtime.networks import TorchNetwork, changed, entry_of, loops_of_python, model_of, places, some
 from tests.support import SENTENCES, SPANS, Rows, learnt, small
 
 LETTERS = [("abcd"[: 1 + row % 4] * (1 + row % 3), "ab" * (1 + row % 2)) for row in range(9)]
@@ -42,15 +42,27 @@ CLASSES = [(text, "odd even odd".split()[row % 3]) for row, (text, _) in enumera
 SEVERAL = [(text, ["a b", "b", "a"][row % 3]) for row, (text, _) in enumerate(LETTERS)]
 NUMBERS = [("\t".join(f"{row} {step}" for step in range(3 + row % 4)), f"{row} 1\t{row} 2\t3 3") for row in range(9)]
 VECTORS = [(f"{row} {row % 3}", "abc"[: 1 + row % 3]) for row in range(9)]
+ASKED = [("show planes to oslo", "flight \N{DOUBLE VERTICAL LINE} O O O B"), ("what to pay", "fare \N{DOUBLE VERTICAL LINE} O O O"),
+         ("planes to new york", "flight \N{DOUBLE VERTICAL LINE} O O B I"), ("to rome", "time \N{DOUBLE VERTICAL LINE} O B")]  # fmt: skip
+SALES = [
+    (
+        "\t".join([*(f"{row + step} | {step % 3} {step % 2}" for step in range(4 + row % 3)), "| 1", "| 0", "| 1"]),
+        f"{row}\t2\t3",
+    )
+    for row in range(9)
+]
 DRAWN = Decoding(beam_size=2, max_length=9, temperature=0.9, top_k=4, seed=5)
 
 CASES: dict[str, tuple[Any, Rows, Tokenizer, Tokenizer, dict[str, Any], Decoding]] = {
     "translation": (Translation, LETTERS, Characters(), Characters(), {"attention": attentions.Dot()}, Decoding(3, min_length=2)),
     "spelled tags": (Tagging, SPANS, Spelled(), Labels("\t"), {"tagger": Crf("BIO"), "cell": cells.GRU()}, Decoding(1)),
     "tags in turn": (Tagging, SENTENCES, Words(separator="\t"), Labels("\t"), {"tagger": AutoregressiveTagger()}, Decoding(2)),
+    "tags and a class": (Tagging, ASKED, Words(), Labels(), {"tagger": Crf("BIO")}, Decoding(1)),
+    "tags in turn and a class": (Tagging, ASKED, Words(), Labels(), {"tagger": AutoregressiveTagger()}, Decoding(4)),
     "classes": (Classification, CLASSES, Characters(), Labels(), {}, Decoding(2)),
     "several classes": (Classification, SEVERAL, Characters(), Labels(), {"multi_label": True}, Decoding(1)),
     "forecasts": (Forecasting, NUMBERS, Vectors(), Vectors(), {"relative": "season", "season": 2}, Decoding(1)),
+    "covariates": (Forecasting, SALES, Vectors(), Vectors(), {"relative": "last", "rescale": True}, Decoding(1)),
     "text": (Generation, [("", text) for text, _ in LETTERS], NoSource(), Characters(), {}, Decoding(3, max_length=9)),
     "drawn text": (Generation, [("", text) for text, _ in LETTERS], NoSource(), Characters(), {}, DRAWN),
     "text from a label": (Generation, [(label, text) for text, label in CLASSES], Labels(), Characters(), {}, DRAWN),
@@ -101,7 +113,18 @@ def told(quantiles: Mapping[str, str] | None) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    "case", some(CASES, "translation", "spelled tags", "several classes", "forecasts", "drawn text")
+    "case",
+    some(
+        CASES,
+        "translation",
+        "spelled tags",
+        "several classes",
+        "forecasts",
+        "covariates",
+        "drawn text",
+        "tags and a class",
+        "tags in turn and a class",
+    ),
 )
 def test_it_answers_as_the_task_does(case: str) -> None:
     task, texts, decoding = task_of(case)
@@ -123,6 +146,11 @@ def test_labels_have_probabilities() -> None:
             assert sum(answer.probabilities.values()) == pytest.approx(total)
             assert np.log(answer.probabilities[answer.text]) == pytest.approx(answer.score, abs=1e-6)
         assert set(answer.labels) == {name for name, share in answer.probabilities.items() if share >= 0.5} or total
+    task, texts, decoding = task_of("tags in turn and a class")
+    for tagged in model_of(task, decoding).predict(texts[1:], 2):
+        for one in tagged.n_best:
+            assert one.text == f"{one.sentence} \N{DOUBLE VERTICAL LINE} {' '.join(one.labels)}"
+            assert len(one.labels) == len(tagged.source.split())
     task, texts, decoding = task_of("spelled tags")
     tagged = model_of(task, decoding).predict(texts)[1]
     assert "\t".join(tagged.labels) == tagged.text
@@ -174,6 +202,17 @@ def test_a_wrong_text_is_named_after_those_before_it_are_answered() -> None:
     assert [bool(next(answers).text), bool(next(answers).text)] == [True, False]
     with pytest.raises(RequestError, match=r"texts\[2\]: step 2 .* 1 .* 2\b"):
         next(answers)
+    task, _, decoding = task_of("covariates")
+    with_parts = model_of(task, decoding)
+    for text in (
+        "1 | 2 3",
+        "1 | 2 3\t| 1\t| 1",
+        "1 | 2 3\t| 1\t| 1\t| 1 2",
+        "1 2 3\t| 1\t| 1\t| 1",
+        "x | 2 3\t| 1\t| 1\t| 1",
+    ):
+        with pytest.raises(RequestError, match=r"texts\[0\]"):
+            with_parts.predict([text])
     for text in ("1 2", "x y\t1 2", "1 2\t3 nan", 7, "\ud800", None):
         with pytest.raises(RequestError, match=r"texts\[0\]"):
             mine.predict([text])  # type: ignore[list-item]
@@ -219,15 +258,6 @@ def test_a_setting_out_of_range_is_named(case: str, settings: dict[str, Any]) ->
     [name] = settings
     with pytest.raises(RequestError, match=f"{name} is {settings[name]}"):
         model_of(task, decoding).predict(texts, **settings)
-
-
-def places(value: object, before: tuple[str | int, ...] = ()) -> Iterator[list[str | int]]:
-    """Where something stands in the JSON of a file."""
-    if before:
-        yield list(before)
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from places(inner, (*before, name))
 
 
 @pytest.mark.parametrize("case", some(CASES, "forecasts"))

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.errors import InputError
 from seq2seq.models.attention import Dot
 from seq2seq.models.encoder import EncoderOptions
-from seq2seq.serving.batching import Batcher, Pending, QueueFull
+from seq2seq.serving.batching import Batcher, Pending, QueueFull, Returns
 from seq2seq.serving.exported import FileModel
 from seq2seq.serving.limits import ServingLimits
 from seq2seq.serving.metrics import ServingMetrics
@@ -367,6 +367,64 @@ def test_requests_that_wait_are_one_batch_and_a_bad_one_stands_alone() -> None:
     assert "secret" not in str(rest["broken"].exception(10))
     assert model.batches == [["a"], ["b", "c", "broken", "d"], ["b", "c"], ["broken"], ["d"]]
     batcher.close()
+
+
+def test_clients_that_ask_again_find_each_other_and_one_alone_does_not_wait() -> None:
+    def slowly(text: str) -> str:
+        time.sleep(0.01)  # others come meanwhile
+        return text
+
+    model = Slow(slowly)
+    model.go.set()
+    batcher = Batcher(model, replace(LIMITS, wait=700.0), ServingMetrics())
+
+    def client() -> None:
+        for number in range(8):
+            assert batcher.submit(Pending(Question("predict"), [(str(number),)])).result(10)
+
+    clients = [threading.Thread(target=client) for _ in range(6)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    assert sum(map(len, model.batches)) == 48
+    assert len(model.batches) <= 12, [len(batch) for batch in model.batches]
+    assert batcher.submit(Pending(Question("predict"), [("a",)])).result(10)  # waits for the five that have left
+    started = time.monotonic()
+    for _ in range(9):
+        assert batcher.submit(Pending(Question("predict"), [("a",)])).result(10)
+    assert time.monotonic() - started < 9 * 0.7
+    batcher.close()
+
+
+def test_answers_come_back_together_and_to_those_who_still_wait() -> None:
+    async def run() -> tuple[list[Any], int]:
+        loop = asyncio.get_running_loop()
+        returns, woken = Returns(loop), 0
+
+        def counted(*arguments: Any) -> Any:
+            nonlocal woken
+            woken += 1
+            return type(loop).call_soon_threadsafe(loop, *arguments)
+
+        loop.call_soon_threadsafe = counted  # type: ignore[method-assign, assignment]
+        answers: list[Future[Any]] = [Future() for _ in range(5)]
+        waiting = [returns.future(one) for one in answers]
+        waiting[4].cancel()
+        await asyncio.sleep(0)
+        assert answers[4].cancelled()
+
+        def give() -> None:
+            for number, one in enumerate(answers[:3]):
+                one.set_result(number)
+            answers[3].set_exception(InputError("no"))
+
+        give()
+        found = await asyncio.gather(*waiting[:4], return_exceptions=True)
+        return found, woken
+
+    found, woken = asyncio.run(run())
+    assert (found[:3], str(found[3]), woken) == ([0, 1, 2], "no", 1)
 
 
 def test_a_full_queue_says_when_to_come_back_and_nothing_accepted_is_lost() -> None:

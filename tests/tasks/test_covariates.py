@@ -19,14 +19,12 @@ from seq2seq.data.number_text import StepParts
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.errors import InputError
-from seq2seq.exporting.graphs import graph_of
 from seq2seq.metrics.base import Prediction
 from seq2seq.metrics.forecast_errors import MeanAbsoluteScaledError
 from seq2seq.models.attention import Additive
 from seq2seq.report import sparklines
 from seq2seq.runs import checkpoint
 from seq2seq.runs.run_directory import RunDirectory
-from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.forecasting import Forecasting
 from tests import support
 
@@ -292,11 +290,6 @@ def first_source(folder: Path, found: dict[str, Any]) -> list[str]:
     rows = (folder / "scored" / "predictions" / "test.jsonl").read_text().splitlines()
     source: str = json.loads(rows[found["windows"][0]["row"]])["source"]
     return source.split("\t")[:6]
-
-
-def test_an_export_is_refused(tokenizers: Tokenizers) -> None:
-    with pytest.raises(InputError, match="future_covariates"):
-        graph_of(tiny(tokenizers), Decoding())
 
 
 @pytest.mark.slow

@@ -21,7 +21,6 @@ from seq2seq.data.tokenizers.base import SPECIAL, Tokenizers
 from seq2seq.data.tokenizers.units import Labels, Words
 from seq2seq.decoding.hypotheses import Hypothesis
 from seq2seq.errors import InputError
-from seq2seq.exporting.graphs import graph_of
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, SentenceAccuracy
 from seq2seq.metrics.base import Prediction
 from seq2seq.metrics.calibration import CalibrationError
@@ -150,8 +149,6 @@ def test_other_tasks_refuse_both(tokenizers: Tokenizers) -> None:
     with pytest.raises(InputError, match=r"task Tagging.*data\.corpus\.sentence"):
         support.small(Classification, tokenizers)
     task = tiny(tokenizers)
-    with pytest.raises(InputError, match=r"data\.corpus\.sentence"):
-        graph_of(task, Decoding())
     with pytest.raises(InputError, match=r"data\.corpus\.sentence"):
         task.label_stream()
     with pytest.raises(InputError, match=r"decoding\.prefix"):
