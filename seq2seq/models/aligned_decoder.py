@@ -56,7 +56,7 @@ class AlignedDecoder(Decoder):
         self.last_dropout = Dropout(stack.dropout)
         self.alignment = self.attention = attention.build(stack.hidden_size, memory_size)
         self.covers, self.fed_size = False, self.alignment.joined_size
-        self.recurrent = Recurrent(stack, embedding.size + features_size)
+        self.recurrent = Recurrent(stack, embedding.size + features_size + memory_size * options.context_every_step)
         self.output = Output(self.alignment.joined_size, vocabulary_size + 3)
         with torch.no_grad():
             self.output.layer.bias[LEAVE], self.output.layer.bias[SKIP] = FIRST, -FIRST

@@ -148,7 +148,6 @@ def unaligned(encoder: EncoderOptions, decoder: DecoderOptions, normalizer: Norm
         (encoder.reverse, "model.encoder.reverse, since the source would be written from its end", "set it to false"),
         (decoder.attend_from != "top", f"model.decoder.attend_from {decoder.attend_from}", "take top"),
         (decoder.input_feeding, "model.decoder.input_feeding", "set it to false"),
-        (decoder.context_every_step, "model.decoder.context_every_step", "set it to false"),
         (decoder.tied_output, "model.decoder.tied_output", "set it to false"),
         (decoder.readout is not None, f"model.decoder.readout {decoder.readout}", "leave it out"),
         (decoder.readout_size is not None, "model.decoder.readout_size", "set model.attention.size instead"),

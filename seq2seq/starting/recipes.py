@@ -52,7 +52,8 @@ def transduction(target: str, letters: float) -> dict[str, Any]:
     metrics = ["ExactMatch", "EditDistance"] if target == "Characters" else ["SequenceErrorRate", "SymbolErrorRate"]
     attention = ALIGNED if letters < LONG else "General"
     model: dict[str, Any] = {"embedding_size": 128, "hidden_size": 256, "attention": attention, "dropout": 0.4}
-    model |= {"decoder": {"copy": True}} if target == "Characters" else {}
+    decoder = {"copy": True} if target == "Characters" else {}
+    model |= {"decoder": decoder | {"context_every_step": True}}
     model |= {"metrics": metrics}
     data = {"tokenizer": "Characters"} | (
         {"shared_vocabulary": True} if "decoder" in model else {"target_tokenizer": target}

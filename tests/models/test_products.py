@@ -1,6 +1,9 @@
 """Products by either library are the same numbers; what has no fast arithmetic in bfloat16 is known."""
 
 import platform
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,3 +70,26 @@ def test_avx512_alone_is_not_fast_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
         assert products.slow_bfloat16(torch.device("cpu")) is slow
     assert not products.slow_bfloat16(torch.device("cuda"))
+
+
+SHAPES = """
+import random, torch
+from seq2seq.models import products
+random.seed(0)
+layer, sizes = torch.nn.LSTM(64, 128, batch_first=True), []
+for step in range(301):
+    inputs = torch.randn(random.randint(20, 200), random.randint(5, 60), 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(inputs)[0].sum().backward()
+    if step in (60, 300):
+        sizes.append(int(next(line for line in open("/proc/self/status") if "VmRSS" in line).split()[1]) // 1024)
+print(sizes[1] - sizes[0])
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_shapes_of_batches() -> None:
+    if not Path("/proc/self/status").exists() or products.lacks_bfloat16(torch.device("cpu")):
+        pytest.skip("what this measures is told by Linux, in bfloat16")
+    grown = subprocess.run([sys.executable, "-c", SHAPES], capture_output=True, text=True, check=True, timeout=300)
+    assert int(grown.stdout) < 150, "MiB; 400 where oneDNN keeps the code of all shapes"
