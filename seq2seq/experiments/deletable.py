@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from seq2seq.data.lines import as_list
 from seq2seq.experiments.listing import ListedRun, sweeps_of
 from seq2seq.report.tables import Table
 from seq2seq.runs.run_directory import RunDirectory
@@ -23,9 +24,8 @@ class Deletable(NamedTuple):
 
 def deletable(runs: Sequence[ListedRun]) -> list[Deletable]:
     """The checkpoints of these runs that nothing needs; of runs in use or broken none."""
-    needed = {
-        Path(name).resolve() for run in runs for parent in PARENTS if isinstance(name := run.config.get(parent), str)
-    }
+    named = (name for run in runs for parent in PARENTS for name in as_list(run.config.get(parent) or []))
+    needed = {Path(name).resolve() for name in named if isinstance(name, str)}
     fate = {run.run.path: state for run, state in sweeps_of(runs)}
     found = []
     for run in runs:

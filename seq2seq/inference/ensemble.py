@@ -52,6 +52,11 @@ class Ensemble(Task):
     def check(self, text: str) -> None:
         self.first.check(text)
 
+    def forward(self, batch: Batch) -> Tensor:
+        """Log-probabilities (B, T, V) in nats of the tokens after those of the targets."""
+        every = torch.stack([cast(Tensor, member(batch)) for member in self.members])
+        return every.logsumexp(0) - math.log(len(every))
+
     def start_of_search(self, batch: Batch, decoding: Decoding) -> tuple[StepFunction[EnsembleState], EnsembleState]:
         starts = (cast(Task, member).start_of_search(batch, decoding) for member in self.members)
         steps, states = zip(*starts, strict=True)

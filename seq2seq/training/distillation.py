@@ -11,13 +11,14 @@ from tqdm import tqdm
 
 from seq2seq.data import rows
 from seq2seq.data.batching.batch import Batch
-from seq2seq.data.cache import Cache, checksum
+from seq2seq.data.cache import Cache, checksum, digest
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Row, Texts
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.errors import InputError
 from seq2seq.inference import predict_texts
 from seq2seq.inference.device import tf32
+from seq2seq.inference.ensemble import Ensemble, together
 from seq2seq.inference.predictor import Predictor
 from seq2seq.models.cells import picked, real_positions
 from seq2seq.runs import checkpoint
@@ -44,10 +45,14 @@ class Teacher:
             raise InputError(
                 "distillation.sequences needs all training rows at hand; drop data.window, or set sequences false"
             )
-        self.path, self.options = checkpoint.find(options.teacher), options
-        self.content = checksum(self.path)
-        """Of the checkpoint's file."""
-        self.task = checkpoint.load(self.path).requires_grad_(False)
+        names = [options.teacher] if isinstance(options.teacher, str) else options.teacher
+        self.paths, self.options = [checkpoint.find(name) for name in names], options
+        self.path = " and ".join(map(str, self.paths))
+        contents = [checksum(path) for path in self.paths]
+        self.content = contents[0] if len(contents) == 1 else digest(contents)
+        """Of the checkpoint's file, or of all."""
+        tasks = [checkpoint.load(path) for path in self.paths]
+        self.task = together(tasks, [str(path) for path in self.paths]).requires_grad_(False)
         self.tokenizers = self.taken_over(data)
         """Its vocabularies, made anew for the student."""
 
@@ -72,7 +77,8 @@ class Teacher:
         student.check_student(self.options.weight)
         if not self.options.weight:
             return
-        for name, task in (("distillation.teacher", self.task), ("the student", student)):
+        theirs = self.task.first if isinstance(self.task, Ensemble) else self.task
+        for name, task in (("distillation.teacher", theirs), ("the student", student)):
             if type(task).forward is Task.forward:
                 raise InputError(
                     f"{name} is a {type(task).__name__}, which gives no probabilities of tokens to compare"
@@ -100,7 +106,7 @@ class Teacher:
         return (1 - weight) * loss + weight * temperature**2 * divergence(theirs, picked(ours, real), temperature)
 
     def texts(self, texts: Texts, data: DataModule, device: torch.device) -> Texts:
-        """The training rows with the teacher's lines as targets (Kim and Rush 2016, sec. 3.2).
+        """The training rows with the teacher's lines as targets (Kim and Rush 2016, sec. 3.2), or these after them.
 
         They are decoded on `device` as the teacher's checkpoint says and kept with the prepared data, under the
         checksums of the checkpoint and of the rows: a resumed run reads the same ones.
@@ -108,12 +114,18 @@ class Teacher:
         key = [VERSION, self.content, texts.content, data.max_length]
         folder = Cache(data.cache).folder("taught", key, lambda folder: self._write(texts, data, device, folder))
         made = rows.read(folder)
-        return texts._replace(target=made.target, content=made.content)
+        if self.options.sequences != "beside":
+            return texts._replace(target=made.target, content=made.content)
+        if len(texts.corpora) > 1:
+            raise InputError("distillation.sequences beside does not go with a Mixture, whose shares it would change")
+        both = Cache(data.cache).folder("taught", [*key, "beside"], lambda folder: write_both(texts, made, folder))
+        taught = rows.read(both)
+        return taught._replace(origins=texts.origins, locations=taught.locations if len(texts.locations) else ())
 
     @tf32(False)
     def _write(self, texts: Texts, data: DataModule, device: torch.device, folder: Path) -> None:
         count = len(texts.source)
-        print(f"{self.path} predicts {count:,} training rows; they are kept for other runs", file=sys.stderr)
+        print(f"{count:,} training rows are predicted by {self.path}, and kept for other runs", file=sys.stderr)
         split, task = data.encode(texts, self.task.tokenizers, "train"), self.task.to(device)
         lines, predict, ended = [""] * count, Predictor(task, task.decoding), 0
         with tqdm(total=count, desc="predicting", unit="row", leave=False, disable=None) as bar:
@@ -125,6 +137,16 @@ class Teacher:
         if ended:
             log.warning("%d of %d predictions of %s are as long as they may be: cut off", ended, count, self.path)
         rows.write((Row(*pair, row) for row, pair in enumerate(zip(texts.source, lines, strict=True), 1)), folder)
+
+
+def write_both(texts: Texts, taught: Texts, folder: Path) -> None:
+    """The rows as they were read, and after them those of the teacher."""
+    rows.write(
+        (Row(source, target, *(texts.place(row) or ("", row + 1))[::-1])
+         for targets in (texts.target, taught.target)
+         for row, (source, target) in enumerate(zip(texts.source, targets, strict=True))),
+        folder,
+    )  # fmt: skip
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:

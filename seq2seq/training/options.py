@@ -163,19 +163,23 @@ class DistillationOptions(Part):
     """Learning from a stronger model besides the corpus."""
 
     def __init__(
-        self, teacher: str | None = None, weight: float = 0.5, temperature: float = 1.0, sequences: bool = False
+        self,
+        teacher: str | list[str] | None = None,
+        weight: float = 0.5,
+        temperature: float = 1.0,
+        sequences: bool | Literal["beside"] = False,
     ) -> None:
         """The teacher and what is taken from it.
 
         Args:
-            teacher: run directory or checkpoint to learn from, whose vocabularies the new model takes over; null for
-                none.
+            teacher: run directory or checkpoint to learn from, whose vocabularies the new model takes over; several
+                teach together, by the mean of their probabilities; null for none.
             weight: share of the loss that is the distance from the teacher's probabilities of each token; the rest is
                 the usual loss (Kim and Rush 2016, sec. 3.1).
             temperature: softens the probabilities of both for that distance (Hinton et al. 2015, sec. 2).
             sequences: train on what the teacher predicts for each training source instead of the corpus's target (Kim
-                and Rush 2016, sec. 3.2); decoded once, as the teacher's checkpoint says, and kept with the prepared
-                data.
+                and Rush 2016, sec. 3.2), or beside it, which makes twice as many rows; decoded once, as the teacher's
+                checkpoint says, and kept with the prepared data.
         """
         if not 0 <= weight <= 1:
             raise InputError(f"distillation.weight is {weight}; it must be at least 0 and at most 1")

@@ -221,7 +221,7 @@ def read_teacher(job: Job) -> "Teacher | None":
     from seq2seq.training.distillation import Teacher
 
     teacher = Teacher(job.parts.distillation, job.parts.data)
-    if job.run.path.resolve() in teacher.path.resolve().parents:
+    if any(job.run.path.resolve() in path.resolve().parents for path in teacher.paths):
         raise InputError(f"distillation.teacher {teacher.path} is in the run directory itself; choose another --run")
     return teacher
 

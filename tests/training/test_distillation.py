@@ -18,7 +18,9 @@ from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.errors import InputError
 from seq2seq.experiments import one_run
 from seq2seq.inference import predict_texts
+from seq2seq.inference.ensemble import together
 from seq2seq.models.attention import Additive
+from seq2seq.models.cells import picked, real_positions
 from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.scheduled_sampling import ScheduledSampling
 from seq2seq.runs import checkpoint
@@ -103,6 +105,21 @@ def test_the_loss_is_that_of_the_papers(
     assert one.keys() == other.keys() == dict(student.named_parameters()).keys()
     for name in one:
         torch.testing.assert_close(one[name], other[name])
+
+
+def test_several_teach_by_the_mean_of_their_probabilities(tokenizers: Tokenizers, tmp_path: Path) -> None:
+    tasks = [task_of(tokenizers, seed, hidden_size=12) for seed in (1, 3)]
+    paths = [str(kept(task, data_of(), tmp_path / f"{number}.ckpt")) for number, task in enumerate(tasks)]
+    teacher, batch = Teacher(DistillationOptions(paths, 1.0), data_of()), batch_of(PAIRS, tokenizers)
+    mean = torch.stack([task(batch).exp() for task in tasks]).mean(0)
+    torch.testing.assert_close(teacher.task(batch).exp(), mean)
+    student = task_of(tokenizers, 2)
+    teacher.check(student)
+    real = real_positions(batch.target_lengths - 1, batch.target[:, 1:])
+    wanted = divergence(picked(mean.log(), real), picked(student(batch), real))
+    torch.testing.assert_close(teacher.loss(student, batch), wanted)
+    swapped = Teacher(DistillationOptions(paths[:1], 1.0), data_of())
+    assert len({teacher.content, swapped.content}) == 2
 
 
 def test_without_weight_the_loss_is_the_ordinary_one(
@@ -272,6 +289,27 @@ def test_training_asks_the_teacher(
         first.append(float(loss.detach()) / batch.step_tokens)
     assert results_of(student)["curves"]["train_loss"][0][2] == pytest.approx(first[0], rel=1e-6)
     assert abs(first[0] - first[1]) > 0.01
+
+
+def test_lines_stand_beside_the_rows(
+    taught: Path, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [taught, taught / "checkpoints" / "last.ckpt"]
+    more = [
+        "--distillation.teacher",
+        f"[{paths[0]}, {paths[1]}]",
+        "--distillation.sequences",
+        "beside",
+        "--distillation.weight",
+        "0",
+    ]
+    learner = learner_of([*arguments, *more, "--run", str(tmp_path / "run")], monkeypatch)
+    split, raw = learner.splits["train"], DataModule.texts(learner.data, "train")
+    lines = predict_texts.translate(together([checkpoint.load(path) for path in paths], ["", ""]), list(raw.source))
+    assert list(split.texts.source) == [*raw.source, *raw.source]
+    assert list(split.texts.target) == [*raw.target, *lines]
+    assert len(split.texts.locations) == 2 * len(raw.locations), "they were never in a file"
+    assert len(split) == 2 * len(raw.source)
 
 
 def test_the_lines_of_a_teacher_are_decoded_once(
