@@ -54,7 +54,7 @@ class AlignedDecoder(Decoder):
         self.options, self.embedding, self.vocabulary_size = options, embedding, vocabulary_size
         self.dropout = Dropout(stack.dropout, stack.locked_dropout)
         self.last_dropout = Dropout(stack.dropout)
-        self.alignment = self.attention = attention.build(stack.hidden_size, memory_size)
+        self.attention = attention.build(stack.hidden_size, memory_size)
         self.covers, self.fed_size = False, self.alignment.joined_size
         self.recurrent = Recurrent(stack, embedding.size + features_size + memory_size * options.context_every_step)
         self.output = Output(self.alignment.joined_size, vocabulary_size + 3)
@@ -62,6 +62,11 @@ class AlignedDecoder(Decoder):
             self.output.layer.bias[LEAVE], self.output.layer.bias[SKIP] = FIRST, -FIRST
         self.tokens = vocabulary_size + options.copy
         """How many of the logits share one distribution."""
+
+    @property
+    def alignment(self) -> Monotonic:
+        """What is asked of a source."""
+        return cast(Monotonic, self.attention)
 
     def start(self, first: CellState, source: SourceMemory) -> State:
         """first: tensors (L, B, H). Returns the state before the first step, at the first source token."""
