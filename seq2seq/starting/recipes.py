@@ -49,15 +49,12 @@ LONG = 60
 
 def transduction(target: str, letters: float) -> dict[str, Any]:
     """Words of so many letters to letters, which may be copied, or to other symbols."""
-    metrics = ["ExactMatch", "EditDistance"] if target == "Characters" else ["SequenceErrorRate", "SymbolErrorRate"]
-    attention = ALIGNED if letters < LONG else "General"
-    model: dict[str, Any] = {"embedding_size": 128, "hidden_size": 256, "attention": attention, "dropout": 0.4}
-    decoder = {"copy": True} if target == "Characters" else {}
-    model |= {"decoder": decoder | {"context_every_step": True}}
-    model |= {"metrics": metrics}
-    data = {"tokenizer": "Characters"} | (
-        {"shared_vocabulary": True} if "decoder" in model else {"target_tokenizer": target}
-    )
+    same = target == "Characters"
+    model = {"embedding_size": 128, "hidden_size": 256, "attention": ALIGNED if letters < LONG else "General",
+             "decoder": {"context_every_step": True} | ({"copy": True} if same else {}), "dropout": 0.4,
+             "metrics": ["ExactMatch", "EditDistance"] if same else ["SequenceErrorRate", "SymbolErrorRate"],
+             }  # fmt: skip
+    data = {"tokenizer": "Characters"} | ({"shared_vocabulary": True} if same else {"target_tokenizer": target})
     return {"task": "Translation", "data": data, "model": model, "optimizer": optimizer(0.002)}
 
 

@@ -13,7 +13,7 @@ import yaml
 from seq2seq import init, train
 from seq2seq.errors import InputError
 from seq2seq.runs.run_directory import RunDirectory
-from seq2seq.starting import guess_series
+from seq2seq.starting import guess_series, recipes
 
 WORDS = "red blue old new dog cat house tree runs sleeps here there always never".split()
 Files = dict[str, str | bytes]
@@ -173,6 +173,18 @@ def test_files_are_taken_for_what_they_are(name: str, tmp_path: Path, monkeypatc
     found = {"class_path": corpus} if isinstance(corpus, str) else corpus | corpus.get("init_args", {})
     assert content["task"] == MADE[name][2]
     assert found == found | MADE[name][3]
+
+
+def test_letters_share_a_vocabulary_and_are_copied_phones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phones = written("phones", tmp_path, monkeypatch)
+    assert (phones["data"]["target_tokenizer"], phones["data"].get("shared_vocabulary")) == ("Words", None)
+    assert not phones["model"]["decoder"].get("copy")
+    forms = recipes.transduction("Characters", 10)
+    assert forms["data"] == recipes.transduction("Characters", 100)["data"] | {"shared_vocabulary": True}
+    assert forms["model"]["decoder"]["copy"]
+    assert recipes.transduction("Characters", 100)["model"]["attention"] == "General", "long words have too many sums"
 
 
 QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--model.hidden_size", "8"]
