@@ -69,6 +69,7 @@ def test_a_mistake_in_a_line_is_one_line_after_the_answers_before_it(run: Path) 
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_all_with_one_line(run: Path) -> None:
     command = [sys.executable, "-m", "seq2seq.predict", str(run), "--device", "cpu", "--devices", "2"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

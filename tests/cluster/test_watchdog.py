@@ -28,7 +28,8 @@ def launch(folder: Path, where: str, *more: str) -> "subprocess.CompletedProcess
 @pytest.mark.parametrize(
     ("where", "said", "codes"),
     [
-        ("before 5 RAISE 1", r"(?s)rank 1 failed first: ArithmeticError\('out of order'\).*in here\n", {1}),
+        pytest.param("before 5 RAISE 1", r"(?s)rank 1 failed first: ArithmeticError\('out of order'\).*in here\n", {1},
+                     marks=pytest.mark.slow),
         pytest.param("validation 6 RAISE 0", r"rank 0 failed first: .*out of order", {1}, marks=pytest.mark.slow),
         pytest.param("before 5 SIGKILL 1", r"rank 1 .*(SIGKILL|killed)", {1}, marks=pytest.mark.slow),
         pytest.param("before 5 SIGKILL 0", "", {-9}, marks=pytest.mark.slow),

@@ -252,6 +252,7 @@ def test_running_text_skips_a_step(
     monkeypatch.setattr(Generation, "loss_and_state", poison)
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_split(
     whole: RunDirectory,
     config: Path,
