@@ -211,6 +211,7 @@ class Written:
         options, before = decoder.options, decoder.options.attend_from == "before"
         if decoder.output.normalizer != "softmax":
             raise InputError(f"--to numpy does not know model.output {decoder.output.normalizer}; export --to onnx")
+        known("attention", decoder.attention)
         self.read("target", decoder.embedding)
         self.layers(stack for stack in (decoder.recurrent, decoder.above) if stack is not None)
         self.attention(decoder.attention)
