@@ -42,7 +42,7 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[str, Repositories]]:
     """A Hub on this machine."""
-    constants = pytest.importorskip("huggingface_hub").constants
+    constants = pytest.importorskip("huggingface_hub.constants")
     with serving() as (address, kept):
         monkeypatch.setattr(constants, "ENDPOINT", address)
         monkeypatch.setattr(

@@ -99,7 +99,9 @@ def every_kind(count: int) -> list[Case]:
     return [
         *(of_texts(*one) for one in kinds),  # type: ignore[arg-type]
         of_texts(Words(minimum_count=2), TEXTS, texts),
-        of_texts(Labels("\t"), [text.replace(" ", "\t") for text in TEXTS], texts),
+        of_texts(
+            Labels("\t"), [text.replace(" ", "\t") for text in TEXTS], [text for text in texts if "‖" not in text]
+        ),  # no class before labels
         of_texts(Columns([Words(), Characters()]), pairs, columns),
         of_texts(Columns([Words(), Characters()], single=True), [*pairs, *TEXTS], [*texts, *columns]),
         of_texts(Columns([Words(), Characters()], single="first"), [*pairs, *TEXTS], [*texts, *columns]),
