@@ -111,13 +111,14 @@ class Teacher:
         They are decoded on `device` as the teacher's checkpoint says and kept with the prepared data, under the
         checksums of the checkpoint and of the rows: a resumed run reads the same ones.
         """
+        beside = self.options.sequences == "beside"
+        if beside and len(texts.corpora) > 1:
+            raise InputError("distillation.sequences beside does not go with a Mixture, whose shares it would change")
         key = [VERSION, self.content, texts.content, data.max_length]
         folder = Cache(data.cache).folder("taught", key, lambda folder: self._write(texts, data, device, folder))
         made = rows.read(folder)
-        if self.options.sequences != "beside":
+        if not beside:
             return texts._replace(target=made.target, content=made.content)
-        if len(texts.corpora) > 1:
-            raise InputError("distillation.sequences beside does not go with a Mixture, whose shares it would change")
         both = Cache(data.cache).folder("taught", [*key, "beside"], lambda folder: write_both(texts, made, folder))
         taught = rows.read(both)
         return taught._replace(origins=texts.origins, locations=taught.locations if len(texts.locations) else ())

@@ -117,7 +117,7 @@ def lineage(job: Job, learner: "Learner", checkpoints: "Checkpoints") -> dict[st
     teacher, frozen = learner.teacher, job.parts.freeze
     count = sum(one.numel() for one in learner.task.parameters() if not one.requires_grad)
     return {
-        "teacher": teacher and {"checkpoint": str(teacher.path), "sha256": teacher.content},
+        "teacher": teacher and {"checkpoint": teacher.path, "sha256": teacher.content},
         "parent": learner.parent,
         "frozen": {"parts": frozen, "parameters": count} if frozen else None,
         "parts": checkpoints.parts,

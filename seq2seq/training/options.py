@@ -185,6 +185,8 @@ class DistillationOptions(Part):
             raise InputError(f"distillation.weight is {weight}; it must be at least 0 and at most 1")
         if not temperature > 0:
             raise InputError(f"distillation.temperature is {temperature}; it must be above 0")
+        if teacher == []:
+            raise InputError("distillation.teacher is an empty list; name a run, or set it to null")
         if sequences and teacher is None:
             raise InputError("distillation.sequences needs distillation.teacher, a run whose predictions to train on")
         self.teacher, self.weight, self.temperature, self.sequences = teacher, weight, temperature, sequences

@@ -13,6 +13,7 @@ from torch.distributions import Categorical, kl_divergence
 from seq2seq import evaluate, train
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.datamodule import DataModule
+from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
 from seq2seq.errors import InputError
@@ -120,6 +121,10 @@ def test_several_teach_by_the_mean_of_their_probabilities(tokenizers: Tokenizers
     torch.testing.assert_close(teacher.loss(student, batch), wanted)
     swapped = Teacher(DistillationOptions(paths[:1], 1.0), data_of())
     assert len({teacher.content, swapped.content}) == 2
+    mixed = Texts(["a"], ["b"], corpora=[1, 0])
+    both = Teacher(DistillationOptions(paths, 0.0, sequences="beside"), data_of())
+    with pytest.raises(InputError, match="Mixture"):  # before anything is predicted
+        both.texts(mixed, data_of(), torch.device("cpu"))
 
 
 def test_without_weight_the_loss_is_the_ordinary_one(
@@ -201,6 +206,8 @@ def test_settings_that_make_no_sense_are_refused(tokenizers: Tokenizers, tmp_pat
         DistillationOptions("x", 0.5, 0)
     with pytest.raises(InputError, match=r"distillation\.sequences .*distillation\.teacher"):
         DistillationOptions(sequences=True)
+    with pytest.raises(InputError, match="teacher is an empty list"):
+        DistillationOptions([])
     path = str(kept(task_of(tokenizers, 1), data_of(), tmp_path / "teacher.ckpt"))
     with pytest.raises(InputError, match=r"distillation\.sequences .*data\.window"):
         Teacher(DistillationOptions(path, sequences=True), data_of(window=10, max_length=64))
