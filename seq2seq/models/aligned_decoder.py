@@ -4,7 +4,6 @@ Which one is not known: all ways are summed over (Yu et al. 2016, eq. 3 to 7; Wu
 for what joins a step of the target with a source token, and "place" for the source token at which a token is written.
 """
 
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -60,8 +59,11 @@ class AlignedDecoder(Decoder):
         self.output = Output(self.alignment.joined_size, vocabulary_size + 3)
         with torch.no_grad():
             self.output.layer.bias[LEAVE], self.output.layer.bias[SKIP] = FIRST, -FIRST
-        self.tokens = vocabulary_size + options.copy
-        """How many of the logits share one distribution."""
+
+    @property
+    def tokens(self) -> int:
+        """How many of the logits share one distribution: those of the vocabulary, and of a copy."""
+        return self.vocabulary_size + self.options.copy
 
     @property
     def alignment(self) -> Monotonic:
@@ -78,7 +80,7 @@ class AlignedDecoder(Decoder):
     ) -> DecoderOutputs:
         """Known target tokens (B, T) to what is asked of the source for the token after each.
 
-        Outside training the weights are the probabilities of where that token is written.
+        Outside training the weights are the probabilities, in 64 bits, of where that token is written.
         """
         embedded = self.dropout(self.embedding(tokens), noise)  # (B, T, E)
         inputs = torch.cat([embedded, *self.constant_inputs(state.source, tokens.shape[1])], dim=-1)
@@ -87,10 +89,12 @@ class AlignedDecoder(Decoder):
         outputs = DecoderOutputs(features, None, None, state._replace(recurrent=recurrent), tokens)
         if self.training:
             return outputs
-        return outputs._replace(weights=self.places(outputs, state.source).exp().to(features.dtype))
+        return outputs._replace(weights=self.places(outputs, state.source).exp())
 
     def places(self, outputs: DecoderOutputs, source: SourceMemory) -> Tensor:
         """Log-probabilities (B, T, S) of where the token after each that was read is written."""
+        if outputs.weights is not None:
+            return outputs.weights.log()
         known = functional.pad(present(outputs.read)[:, 1:], (0, 1))  # nothing follows from what follows the last
         return self.aligned(outputs.features, source, known)[1]
 
@@ -125,16 +129,17 @@ class AlignedDecoder(Decoder):
 
     def label_log_probs(self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor, real: Tensor) -> Tensor:
         """Log-probabilities (N,) in nats of the tokens of labels (B, T) at positions real (N,), whatever was read."""
-        read = outputs._replace(read=present(outputs.read)[:, : labels.shape[1]])
-        places = self.places(read, source)
+        places = self.places(outputs, source)
         written, _ = self.scored(outputs.features, self.memory(source), source.ids, labels)
         return picked((places + written).logsumexp(-1).to(written.dtype), real)
 
     def log_probs(self, outputs: DecoderOutputs, source: SourceMemory) -> Tensor:
-        """Log-probabilities (B, T, V) in nats."""
-        places = self.places(outputs, source).to(at_least_32_bits(outputs.features).dtype)
-        pieces = zip(outputs.features.unbind(1), places.unbind(1), strict=True)
-        return torch.cat([self.mixture(one.unsqueeze(1), place.unsqueeze(1), source)[0] for one, place in pieces], 1)
+        """Log-probabilities (B, T, V) in nats; logits of one step are held at a time."""
+        places, keys, found = self.places(outputs, source), self.memory(source).keys, []
+        for asked, place in zip(*(torch.split(one, 1, 1) for one in (outputs.features, places)), strict=True):
+            logits = at_least_32_bits(mapped(self.output.layer, joined(asked, keys)))
+            found.append(self.mixed(logits, place.to(logits.dtype), source)[0])
+        return torch.cat(found, 1)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """The last tokens (B, K) of all hypotheses to log-probabilities (B, K, V) in nats, and the next state."""
@@ -149,11 +154,6 @@ class AlignedDecoder(Decoder):
         log_probs, rest = self.mixed(logits, place, source)
         coverage = None if state.coverage is None else state.coverage + place.exp().flatten(0, 1)
         return log_probs, State(source, recurrent, asked.flatten(0, 1), coverage, rest.flatten(0, 1))
-
-    def mixture(self, asked: Tensor, place: Tensor, source: SourceMemory) -> tuple[Tensor, Tensor]:
-        """`mixed` of what is asked, (B, T, J)."""
-        logits = at_least_32_bits(mapped(self.output.layer, joined(asked, self.memory(source).keys)))
-        return self.mixed(logits, place, source)
 
     def mixed(self, logits: Tensor, place: Tensor, source: SourceMemory) -> tuple[Tensor, Tensor]:
         """Logits (B, T, S, V + 3) and log-probabilities of places (B, T, S) to those of tokens (B, T, V).
@@ -187,8 +187,8 @@ class AlignedDecoder(Decoder):
 
     def scored(self, asked: Tensor, memory: Memory, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, T, S) of writing labels (B, T) at each place, and logits (B, T, S, 2) of its gates."""
-        layer, exact = self.output.layer, partial(torch.Tensor.to, dtype=self.output.layer.weight.dtype)
-        asked, keys = exact(asked[:, : labels.shape[1]]), exact(memory.keys)
+        layer = self.output.layer
+        asked, keys = (one.to(layer.weight.dtype) for one in (asked, memory.keys))
         with torch.autocast(asked.device.type, enabled=False):
             found = PlaceScores.apply(asked, keys, layer.weight, layer.bias, ids, labels, self.options.copy)  # type: ignore[no-untyped-call]
         return found[0], found[1]

@@ -158,8 +158,8 @@ class DecoderOutputs(NamedTuple):
 
     def first(self, steps: int) -> "DecoderOutputs":
         """The same of the first steps only."""
-        weights, gate = (None if it is None else it[:, :steps] for it in (self.weights, self.gate))
-        return self._replace(features=self.features[:, :steps], weights=weights, gate=gate)
+        weights, gate, read = (None if it is None else it[:, :steps] for it in (self.weights, self.gate, self.read))
+        return self._replace(features=self.features[:, :steps], weights=weights, gate=gate, read=read)
 
 
 class DropoutMasks(NamedTuple):

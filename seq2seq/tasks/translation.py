@@ -99,10 +99,8 @@ class Translation(RecurrentTask):
                 f"model.label_smoothing goes with output softmax without copying, not with {what}; set it to 0"
             )
         if isinstance(self.attention, Monotonic):
-            wrong = {"label_smoothing": 0, "coverage_loss": 0, "scheduled_sampling": None}
-            for name, none in wrong.items():
-                if getattr(self, name) != none:
-                    nothing = "null" if none is None else none
+            for name, nothing in (("label_smoothing", "0"), ("coverage_loss", "0"), ("scheduled_sampling", "null")):
+                if getattr(self, name):
                     raise InputError(f"model.{name} does not go with attention Monotonic; set it to {nothing}")
         if self.coverage_loss and self.attention is None:
             raise InputError("model.coverage_loss is about attention; choose one such as Additive, or set it to 0")

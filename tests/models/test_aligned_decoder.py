@@ -92,6 +92,16 @@ def test_a_step_repeats_teacher_forcing_and_is_a_distribution(copy: bool) -> Non
 
 
 @torch.no_grad()
+def test_where_tokens_are_written_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, state = decoder_and_state(True)
+    calls, scored = [], decoder.scored
+    monkeypatch.setattr(decoder, "scored", lambda *given: calls.append(1) or scored(*given))
+    outputs = decoder(READ, state)
+    decoder.label_log_probs(outputs, state.source, LABELS, real_positions(torch.tensor([3, 2]), LABELS))
+    assert len(calls) == 2, "for the tokens that were read, and for the labels"
+
+
+@torch.no_grad()
 def test_hypotheses_are_kept_with_their_places() -> None:
     decoder, state = decoder_and_state(True)
     _, state = decoder.step(torch.tensor([[1], [1]]), state)
