@@ -198,13 +198,12 @@ class Columns(Tokenizer):
 
     def encode(self, text: str) -> list[int]:
         row = text.split("\t")
-        if len(row) != len(self.parts) and not (self.single and len(row) == 1):
+        if len(row) != len(self.parts):
             raise RequestError(f"{text!r:.60} has {len(row)} columns between tabs, and {len(self.parts)} are expected")
-        indices = range(len(self.parts)) if len(row) == len(self.parts) else [self.alone]
         return [
-            number + self.starts[index] - SPECIAL if number >= SPECIAL else number
-            for index, column in zip(indices, row, strict=True)
-            for number in self.parts[index].encode(column)
+            number + start - SPECIAL if number >= SPECIAL else number
+            for one, start, column in zip(self.parts, self.starts, row, strict=False)
+            for number in one.encode(column)
         ]
 
     def decode(self, ids: Sequence[int]) -> str:

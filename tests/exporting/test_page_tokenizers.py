@@ -57,6 +57,7 @@ def random_ids(size: int, count: int, seed: int = 2) -> list[list[int]]:
 def encoded(tokenizer: Tokenizer, text: str) -> Any:
     """Its ids; None where it is refused."""
     try:
+        tokenizer.check(text)  # the page reads sources
         [found] = tokenizer.encode([text])
     except InputError:
         return None

@@ -44,7 +44,8 @@ class Columns(Tokenizer):
                 raise InputError(f"column {number}: {problem}") from problem
 
     def check(self, text: str) -> None:
-        self._row(text)
+        if len(self._row(text)) < len(self.parts):  # a target may be one column alone, a source lacks the others
+            raise InputError(f"{text!r} has no tab, but a source has {len(self.parts)} columns between tabs")
 
     def unknown_values(self, text: str) -> list[str]:
         row = self._row(text)

@@ -125,12 +125,11 @@ class Columns {
 
   encode(text) {
     const row = text.split("\t"), count = this.parts.length;
-    if (row.length !== count && !(this.single && row.length === 1)) {
+    if (row.length !== count) {
       throw new TextError(`There are ${row.length} columns between tabs, but ${count} are expected.`);
     }
-    const first = row.length === count ? 0 : this.alone;
-    return row.flatMap((column, at) => this.parts[first + at].encode(column)
-      .map(id => id >= SPECIAL ? id + this.starts[first + at] - SPECIAL : id));
+    return row.flatMap((column, at) => this.parts[at].encode(column)
+      .map(id => id >= SPECIAL ? id + this.starts[at] - SPECIAL : id));
   }
 
   decode(ids) {

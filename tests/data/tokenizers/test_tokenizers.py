@@ -100,6 +100,9 @@ def test_a_single_text_may_be_one_of_the_first_column() -> None:
     assert [tokenizer.decode(ids) for ids in (alone, both, both[-2:])] == ["walked", "walk\tV;PST", "\tV;PST"]
     assert reborn(tokenizer).encode(["walked"]) == [alone]
     assert tokenizer.unknown_values("walked") == [], "letters are no values"
+    tokenizer.check("walk\tV;PST")
+    with pytest.raises(InputError, match="2 columns"):
+        tokenizer.check("walk")
     assert tokenizer.unknown_values("walk\tV;FUT") == ["V;FUT"]
 
 
