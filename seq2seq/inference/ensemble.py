@@ -57,6 +57,10 @@ class Ensemble(Task):
         every = torch.stack([cast(Tensor, member(batch)) for member in self.members])
         return every.logsumexp(0) - math.log(len(every))
 
+    def distributions(self, batch: Batch) -> list[Tensor]:
+        every = [cast(Task, member).distributions(batch) for member in self.members]
+        return [torch.stack(kind).logsumexp(0) - math.log(len(every)) for kind in zip(*every, strict=True)]
+
     def start_of_search(self, batch: Batch, decoding: Decoding) -> tuple[StepFunction[EnsembleState], EnsembleState]:
         starts = (cast(Task, member).start_of_search(batch, decoding) for member in self.members)
         steps, states = zip(*starts, strict=True)

@@ -107,11 +107,10 @@ class ColumnTagger(Tagger):
                 nn.init.zeros_(parameter).requires_grad_(False)
 
     def loss(self, states: Tensor, labels: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:
-        states = self.dropout(states, noise)
         total = states.new_zeros((), dtype=torch.promote_types(states.dtype, torch.float32))
         real, lengths = real_positions(lengths, states), to_device(lengths, states.device)
-        for index, ids in enumerate(digits(labels, self.sizes)):
-            emissions = at_least_32_bits(self.maps[index](states))
+        columns = zip(self.emissions(states, noise), digits(labels, self.sizes), strict=True)
+        for index, (emissions, ids) in enumerate(columns):
             ids = (ids - self.columns[index].first).clamp(min=0)
             if self.learned:
                 total = total + self.field(index).loss(emissions, ids, lengths)
@@ -119,11 +118,15 @@ class ColumnTagger(Tagger):
                 total = total + functional.cross_entropy(picked(emissions, real), picked(ids, real), reduction="sum")
         return total
 
+    def emissions(self, states: Tensor, noise: Noise | None = None) -> list[Tensor]:
+        """The logits (B, S, C) of each column for states (B, S, H), with a field its emissions; in 32 bits or more."""
+        states = self.dropout(states, noise)
+        return [at_least_32_bits(linear(states)) for linear in self.maps]
+
     def log_probs(self, states: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
         """Of several columns the sum."""
         total, lengths = at_least_32_bits(states.new_zeros(labels.shape)), to_device(lengths, states.device)
-        for index, ids in enumerate(digits(labels, self.sizes)):
-            emissions = at_least_32_bits(self.maps[index](states))
+        for index, (emissions, ids) in enumerate(zip(self.emissions(states), digits(labels, self.sizes), strict=True)):
             known = ids - self.columns[index].first
             if self.learned:
                 each = self.field(index).log_probs(emissions, known.clamp(min=0), lengths)
@@ -139,14 +142,14 @@ class ColumnTagger(Tagger):
     def tag(self, states: Tensor, lengths: Tensor, count: int) -> Tagged:
         """The `count` best sequences for states (B, S, H); of further columns always the best."""
         lengths = to_device(lengths, states.device)
-        emissions = [at_least_32_bits(linear(states)) for linear in self.maps]
+        emissions = self.emissions(states)
         if self.learned:
             return self.joined(emissions, [self.field(index) for index in range(len(emissions))], lengths, count)
         return self.joined([one.log_softmax(-1) for one in emissions], None, lengths, count)
 
     def probabilities(self, states: Tensor, lengths: Tensor) -> list[Tensor]:
         """That of each class of each column at each step of states (B, S, H), of a learned field the marginal."""
-        emissions = [at_least_32_bits(linear(states)) for linear in self.maps]
+        emissions = self.emissions(states)
         if not self.learned:
             return [one.softmax(-1) for one in emissions]
         lengths = to_device(lengths, states.device)

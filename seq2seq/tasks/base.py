@@ -24,7 +24,7 @@ from seq2seq.decoding.length_bound import LengthBound
 from seq2seq.decoding.sampling import sample
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.base import Metric, distinct
-from seq2seq.models.cells import LSTM, Cell, CellState
+from seq2seq.models.cells import LSTM, Cell, CellState, picked, real_positions
 from seq2seq.models.dropout import number_dropouts
 from seq2seq.models.encoder_decoder import EncoderDecoder
 from seq2seq.models.network_part import NetworkPart
@@ -103,9 +103,19 @@ class Task(nn.Module, Part):
         """Log-probabilities (B, T - 1, V) in nats of the batch's target, each token given those before it."""
         raise TypeError(f"{type(self).__name__} does not define the probability of a token")
 
-    def loss_and_log_probs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What `loss` and `forward` return; a subclass may compute both at once."""
-        return self.loss(batch), self.forward(batch)
+    @property
+    def without_distributions(self) -> str:
+        """Why `distributions` cannot be compared with those of another pass, for a message; empty if they can."""
+        known = type(self).forward is not Task.forward
+        return "" if known else f"a {type(self).__name__} gives no probabilities of tokens to compare"
+
+    def distributions(self, batch: Batch) -> list[Tensor]:
+        """Log-probabilities (N, V) in nats of what the loss is a sum over: of each kind of token or label."""
+        return [picked(self.forward(batch), real_positions(batch.target_lengths - 1, batch.target[:, 1:]))]
+
+    def loss_and_distributions(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """What `loss` and `distributions` return; a subclass may compute both at once."""
+        return self.loss(batch), self.distributions(batch)
 
     def first_state(self, streams: int) -> CellState:
         """The recurrent state (L, streams, H) before consecutive rows; nothing where each row stands alone."""
@@ -114,12 +124,6 @@ class Task(nn.Module, Part):
     def loss_and_state(self, batch: Batch, state: CellState) -> tuple[Tensor, CellState]:
         """The loss of rows that continue from a state, tensors (L, B, H), and the state after them."""
         return self.loss(batch), state
-
-    def check_student(self, token_weight: float) -> None:
-        """Raise InputError if the task cannot learn from a teacher.
-
-        token_weight: the share of the loss that compares probabilities of tokens.
-        """
 
     # Predictions.
 

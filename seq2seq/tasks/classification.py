@@ -109,6 +109,24 @@ class Classification(RecurrentTask):
     def loss(self, batch: Batch) -> Tensor:
         return self.loss_of(self.logits(batch), batch, self.label_smoothing)
 
+    @property
+    def without_distributions(self) -> str:
+        return ""
+
+    def distributions(self, batch: Batch) -> list[Tensor]:
+        return self.distributions_of(self.logits(batch), batch)
+
+    def loss_and_distributions(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        logits = self.logits(batch)
+        return self.loss_of(logits, batch, self.label_smoothing), self.distributions_of(logits, batch)
+
+    def distributions_of(self, logits: Tensor, batch: Batch) -> list[Tensor]:
+        """Of logits (B, C) those of the rows' labels, of several labels that of each question, yes and no."""
+        if self.multi_label:
+            return [functional.logsigmoid(torch.stack((logits, -logits), -1)).flatten(0, 1)]
+        real = to_device((batch.target_lengths > 0).nonzero().squeeze(1), logits.device)
+        return [logits.log_softmax(-1).index_select(0, real)]
+
     def validation_loss(self, batch: Batch) -> Tensor:
         return self.loss_of(self.logits(batch), batch, 0.0)
 

@@ -81,10 +81,6 @@ class Generation(RecurrentTask):
         if self.running and not isinstance(source, NoSource):
             raise InputError("model.running is for text without conditions; set data.tokenizer to NoSource")
 
-    def check_student(self, token_weight: float) -> None:
-        if self.running:
-            raise InputError("model.running learns from a text as it is; drop distillation.teacher or model.running")
-
     @property
     def has_no_source(self) -> bool:
         return isinstance(self.tokenizers.source, NoSource)

@@ -156,6 +156,30 @@ class Tagging(RecurrentTask):
     def loss(self, batch: Batch) -> Tensor:
         return self.loss_of(self.states(batch)[0], batch, self.sentence_weight)
 
+    @property
+    def without_distributions(self) -> str:
+        if isinstance(self.labeller, ColumnTagger) and not self.labeller.learned:
+            return ""
+        return f"model.tagger {type(self.tagger).__name__} gives a label no probability of its own; choose Softmax"
+
+    def distributions(self, batch: Batch) -> list[Tensor]:
+        return self.distributions_of(self.states(batch)[0], batch)
+
+    def loss_and_distributions(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        encoding = self.states(batch)[0]
+        return self.loss_of(encoding, batch, self.sentence_weight), self.distributions_of(encoding, batch)
+
+    def distributions_of(self, encoding: Encoding, batch: Batch) -> list[Tensor]:
+        """Log-probabilities (N, C) in nats of each column of the labels, and of the classes of the sentences."""
+        (labels, lengths), noise = self.labels(batch), Noise(batch.seed, batch.row_keys)
+        states, real = encoding.states[:, : labels.shape[1]], real_positions(lengths, labels)
+        emissions = cast(ColumnTagger, self.labeller).emissions(states, noise)
+        found = [picked(one.log_softmax(-1), real) for one in emissions]
+        if self.sentence is not None:
+            rows = to_device((batch.target_lengths > 0).nonzero().squeeze(1), labels.device)
+            found.append(self.sentence(encoding.vector, noise).index_select(0, rows))
+        return found
+
     def validation_loss(self, batch: Batch) -> Tensor:
         return self.loss_of(self.states(batch)[0], batch)
 

@@ -125,11 +125,13 @@ class Translation(RecurrentTask):
     def loss(self, batch: Batch) -> Tensor:
         return self.loss_of(batch, *self.outputs(batch))
 
-    def loss_and_log_probs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss_and_distributions(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         if self.scheduled_sampling is not None:  # the loss reads the network's own tokens, the probabilities do not
-            return super().loss_and_log_probs(batch)
+            return super().loss_and_distributions(batch)
         outputs, source = self.outputs(batch)
-        return self.loss_of(batch, outputs, source), self.network.decoder.log_probs(outputs, source)
+        real = real_positions(batch.target_lengths - 1, batch.target[:, 1:])
+        log_probs = picked(self.network.decoder.log_probs(outputs, source), real)
+        return self.loss_of(batch, outputs, source), [log_probs]
 
     def outputs(self, batch: Batch) -> tuple[DecoderOutputs, SourceMemory]:
         """What the decoder computes at each step of the target, and what it knows of the source."""
@@ -154,12 +156,14 @@ class Translation(RecurrentTask):
         own = drawn(share, noise, batch.target.shape[1] - 1) if share > 0 else None
         return None if own is None else to_device(own, batch.target.device)
 
-    def check_student(self, token_weight: float) -> None:
-        if token_weight and self.output != "softmax":
-            raise InputError(
-                f"model.output {self.output} gives most tokens no probability, and then the distance from a teacher "
-                "is infinite; choose softmax, or distillation.weight 0 with sequences true"
-            )
+    @property
+    def without_distributions(self) -> str:
+        if self.output == "softmax":
+            return ""
+        return (
+            f"model.output {self.output} gives most tokens no probability, and then the distance between two passes "
+            "is infinite; choose softmax"
+        )
 
     @property
     def encoder_decoder(self) -> EncoderDecoder:

@@ -2,7 +2,9 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,7 +22,6 @@ from seq2seq.inference import predict_texts
 from seq2seq.inference.device import tf32
 from seq2seq.inference.ensemble import Ensemble, together
 from seq2seq.inference.predictor import Predictor
-from seq2seq.models.cells import picked, real_positions
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.training.options import DistillationOptions
@@ -74,15 +75,17 @@ class Teacher:
 
     def check(self, student: Task) -> None:
         """Refuse tasks between which there is no distance."""
-        student.check_student(self.options.weight)
+        if student.row_format.consecutive:
+            raise InputError("model.running learns from a text as it is; drop distillation.teacher or model.running")
         if not self.options.weight:
             return
-        theirs = self.task.first if isinstance(self.task, Ensemble) else self.task
-        for name, task in (("distillation.teacher", theirs), ("the student", student)):
-            if type(task).forward is Task.forward:
-                raise InputError(
-                    f"{name} is a {type(task).__name__}, which gives no probabilities of tokens to compare"
-                )
+        members = self.task.members if isinstance(self.task, Ensemble) else [self.task]
+        for name, task in (*(("distillation.teacher", cast(Task, one)) for one in members), ("the student", student)):
+            if reason := task.without_distributions:
+                raise InputError(f"{name}: {reason}, or distillation.weight 0 with sequences true")
+        if type(student) is not type(members[0]):
+            kinds = f"a {type(members[0]).__name__} cannot teach a {type(student).__name__}"
+            raise InputError(f"{kinds} its probabilities; give a teacher of the same task")
 
     def to(self, device: torch.device) -> None:
         """Compute on `device`; without use for its probabilities it makes room there."""
@@ -97,13 +100,12 @@ class Teacher:
         weight, temperature = self.options.weight, self.options.temperature
         if not weight:
             return student.loss(batch)
-        real = real_positions(batch.target_lengths - 1, batch.target[:, 1:])
         with torch.no_grad():
-            theirs = picked(self.task.forward(batch), real)
+            theirs = self.task.distributions(batch)
         if weight == 1:
-            return temperature**2 * divergence(theirs, picked(student.forward(batch), real), temperature)
-        loss, ours = student.loss_and_log_probs(batch)
-        return (1 - weight) * loss + weight * temperature**2 * divergence(theirs, picked(ours, real), temperature)
+            return temperature**2 * divergence(theirs, student.distributions(batch), temperature)
+        loss, ours = student.loss_and_distributions(batch)
+        return (1 - weight) * loss + weight * temperature**2 * divergence(theirs, ours, temperature)
 
     def texts(self, texts: Texts, data: DataModule, device: torch.device) -> Texts:
         """The training rows with the teacher's lines as targets (Kim and Rush 2016, sec. 3.2), or these after them.
@@ -150,16 +152,18 @@ def write_both(texts: Texts, taught: Texts, folder: Path) -> None:
     )  # fmt: skip
 
 
-def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL of the student's softened distributions from the teacher's, summed over N tokens, in nats.
+def divergence(teacher: Sequence[Tensor], student: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
+    """KL of the student's softened distributions from the teacher's, summed over kinds and N tokens, in nats.
 
-    teacher, student: log-probabilities (N, V); intermediate values are held for a part of the tokens at a time.
+    teacher, student: of each kind log-probabilities (N, V); intermediate values are held for a part of the tokens at a
+    time.
     """
-    size = max(1, CHUNK // student.shape[-1])
-    pieces = zip(torch.split(teacher, size), torch.split(student, size), strict=True)
-    return torch.stack(
-        [torch.as_tensor(recomputed(_divergence, *piece, temperature, use_reentrant=False)) for piece in pieces]
-    ).sum()
+    found = []
+    for theirs, ours in zip(teacher, student, strict=True):
+        size = max(1, CHUNK // ours.shape[-1])
+        for piece in zip(torch.split(theirs, size), torch.split(ours, size), strict=True):
+            found.append(torch.as_tensor(recomputed(_divergence, *piece, temperature, use_reentrant=False)))
+    return torch.stack(found).sum()
 
 
 def _divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:

@@ -39,6 +39,7 @@ from seq2seq.training.carried_state import CarriedState
 from seq2seq.training.distillation import Teacher
 from seq2seq.training.lightning_private import loops_at
 from seq2seq.training.options import OptimizerOptions
+from seq2seq.training.r_drop import training_loss
 from seq2seq.training.schedules import PlateauState, TrainingLength
 from seq2seq.training.skipped_steps import SkippedSteps, StepRecord
 from seq2seq.training.tried_metrics import as_stored
@@ -226,10 +227,10 @@ class Learner(LightningModule):
         return None
 
     def loss(self, batch: Batch) -> Tensor:
-        """Of a micro-batch, summed over its real target tokens, in nats: the task's own, or with that of a teacher."""
-        if self.teacher is not None:
-            return self.teacher.loss(self.task, batch)
-        return self.task.loss(batch) if self.carried is None else self.carried.loss(batch)
+        """Of a micro-batch, summed over its real target tokens, in nats."""
+        if self.carried is not None:
+            return self.carried.loss(batch)
+        return training_loss(self.task, batch, self.options.r_drop, self.teacher)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the task has the parameters that are validated: their moving average where there is one."""

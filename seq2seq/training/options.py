@@ -132,6 +132,7 @@ class OptimizerOptions(Part):
         warmup_steps: int | None = None,
         ema_decay: float | None = None,
         average: int | None = None,
+        r_drop: float = 0.0,
     ) -> None:
         """Settings of the optimiser.
 
@@ -146,6 +147,8 @@ class OptimizerOptions(Part):
             average: n; at the end, take the mean of the parameters of the last n validations, with ema_decay of
                 their averages, and keep it as the best if it scores no worse; costs as many files of the parameters
                 during the training, no memory.
+            r_drop: weight of the distance between what two passes with other dropout masks predict (R-Drop, Liang et
+                al. 2021, alpha of eq. 4); a step then takes twice the time. 0 for one pass.
         """
         check_range("optimizer.learning_rate", learning_rate, 0)
         check_range("optimizer.warmup_steps", warmup_steps or 0, 0)
@@ -153,9 +156,10 @@ class OptimizerOptions(Part):
             check_range("optimizer.ema_decay", ema_decay, 0, 1)
         if average is not None:
             check_range("optimizer.average", average, 2)
+        check_range("optimizer.r_drop", r_drop, 0)
         self.learning_rate, self.algorithm = learning_rate, algorithm
         self.schedule, self.warmup_steps = schedule, warmup_steps
-        self.ema_decay, self.average = ema_decay, average
+        self.ema_decay, self.average, self.r_drop = ema_decay, average, r_drop
 
 
 @final

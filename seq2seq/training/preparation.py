@@ -147,6 +147,10 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         findings = checks.cheap(read._asdict(), task.row_format)
         print(checks.two_lines(findings, job.arguments), file=sys.stderr)
     begun = first_parameters(job, task, origin)
+    if job.parts.optimizer.r_drop:
+        from seq2seq.training import r_drop
+
+        r_drop.check(task, job.parts.optimizer.r_drop, teacher)
     if teacher is not None:
         teacher.check(task)
         if job.parts.distillation.sequences:

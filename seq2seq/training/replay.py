@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.errors import InputError
-from seq2seq.models.cells import CellState
 from seq2seq.runs import checkpoint, safe_load
 from seq2seq.tasks.base import Task
 from seq2seq.training.arithmetic import gradient_scale
 from seq2seq.training.carried_state import loss_and_state
 from seq2seq.training.distillation import Teacher
+from seq2seq.training.r_drop import training_loss
 
 SHOWN = 20
 """Parameters that a replay names."""
 
 
-def replay(file: Path, teacher: Teacher | None, device: torch.device) -> None:
+def replay(file: Path, r_drop: float, teacher: Teacher | None, device: torch.device) -> None:
     """Compute a skipped step again and print where its first non-finite value appears."""
     saved = read(file)
     parameters = file.with_name(Path(saved["parameters"]).name)
@@ -39,7 +39,9 @@ def replay(file: Path, teacher: Teacher | None, device: torch.device) -> None:
 
     def loss(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            return loss_of(task, teacher, carried, batch) / batch.step_tokens
+            if carried:
+                return loss_and_state(task, batch, carried)[0] / batch.step_tokens
+            return training_loss(task, batch, r_drop, teacher) / batch.step_tokens
 
     losses = [loss(batch) for batch in batches]
     total, before = float(torch.stack([loss.detach() for loss in losses]).sum()), float(saved["loss"])
@@ -61,13 +63,6 @@ def read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"--replay {file} holds no skipped step: {problem}; give a RUN/dumps/step-N.json") from problem
     return known
-
-
-def loss_of(task: Task, teacher: Teacher | None, carried: CellState, batch: Batch) -> Tensor:
-    """The summed loss as in the training."""
-    if teacher is not None:
-        return teacher.loss(task, batch)
-    return loss_and_state(task, batch, carried)[0] if carried else task.loss(batch)
 
 
 def bad(value: Any) -> str:

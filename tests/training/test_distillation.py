@@ -16,6 +16,8 @@ from seq2seq.data.datamodule import DataModule
 from seq2seq.data.rows import Texts
 from seq2seq.data.tokenizers.base import PAD, Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
+from seq2seq.data.tokenizers.spelled import Spelled
+from seq2seq.data.tokenizers.units import Labels
 from seq2seq.errors import InputError
 from seq2seq.experiments import one_run
 from seq2seq.inference import predict_texts
@@ -27,12 +29,26 @@ from seq2seq.models.scheduled_sampling import ScheduledSampling
 from seq2seq.runs import checkpoint
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
+from seq2seq.tasks.classification import Classification
+from seq2seq.tasks.tagging import Tagging
 from seq2seq.tasks.translation import Translation
 from seq2seq.training import device_budget, distillation
 from seq2seq.training.distillation import Teacher, divergence
 from seq2seq.training.learner import Learner, step_seed
 from seq2seq.training.options import DistillationOptions
-from tests.support import PAIRS, REVERSAL, assert_same_weights, batch_of, module, results_of, split_of, train_until
+from tests.support import (
+    PAIRS,
+    REVERSAL,
+    SENTENCES,
+    assert_same_weights,
+    batch_of,
+    learnt,
+    module,
+    results_of,
+    small,
+    split_of,
+    train_until,
+)
 
 CONFIG = REVERSAL
 
@@ -73,7 +89,7 @@ def test_the_distance_is_that_of_its_formula(temperature: float, chunk: int, mon
     monkeypatch.setattr(distillation, "CHUNK", chunk)
     theirs = torch.randn(11, 7, dtype=torch.float64).mul(3)
     ours = torch.randn(11, 7, dtype=torch.float64, requires_grad=True)
-    found = divergence(theirs.log_softmax(-1), ours.log_softmax(-1), temperature)
+    found = divergence([theirs.log_softmax(-1)], [ours.log_softmax(-1)], temperature)
     p, q = (Categorical(logits=logits / temperature) for logits in (theirs, ours))
     torch.testing.assert_close(found, kl_divergence(p, q).sum())
     found.backward()
@@ -117,7 +133,7 @@ def test_several_teach_by_the_mean_of_their_probabilities(tokenizers: Tokenizers
     student = task_of(tokenizers, 2)
     teacher.check(student)
     real = real_positions(batch.target_lengths - 1, batch.target[:, 1:])
-    wanted = divergence(picked(mean.log(), real), picked(student(batch), real))
+    wanted = divergence([picked(mean.log(), real)], [picked(student(batch), real)])
     torch.testing.assert_close(teacher.loss(student, batch), wanted)
     swapped = Teacher(DistillationOptions(paths[:1], 1.0), data_of())
     assert len({teacher.content, swapped.content}) == 2
@@ -131,7 +147,7 @@ def test_without_weight_the_loss_is_the_ordinary_one(
     tokenizers: Tokenizers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = teacher_of(task_of(tokenizers, 1), tmp_path, 0.0)
-    monkeypatch.setattr(teacher.task, "forward", None)  # it is not asked
+    monkeypatch.setattr(teacher.task, "distributions", None)  # it is not asked
     student, batch = task_of(tokenizers, 2, dropout=0.3, label_smoothing=0.1), batch_of(PAIRS, tokenizers)
     losses = teacher.loss(student.train(), batch), student.loss(batch)
     assert losses[0].equal(losses[1])
@@ -149,6 +165,28 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(tokenizers: Tokenize
     assert other > 10
 
 
+@pytest.mark.parametrize("kind", [Tagging, Classification])
+def test_labels_are_taught(kind: type[Tagging] | type[Classification], tmp_path: Path) -> None:
+    """Two taggers or classifiers teach by the mean of their probabilities; what agrees with them has learnt it all."""
+    rows = SENTENCES if kind is Tagging else [(text, label.split("\t")[0]) for text, label in SENTENCES]
+    tokenizers = learnt(rows, Spelled(), Labels("\t"))
+    data = DataModule(tokenizer=Spelled(), target_tokenizer=Labels("\t"))
+    paths = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        paths.append(str(kept(small(kind, tokenizers), data, tmp_path / f"{seed}.ckpt")))
+    student, batch = small(kind, tokenizers), batch_of(rows, tokenizers, kind.row_format)
+    teacher = Teacher(DistillationOptions(paths, 1.0), data)
+    teacher.check(student)
+    each = [checkpoint.load(path).distributions(batch)[0].exp() for path in paths]
+    p, q = torch.stack(each).mean(0), student.distributions(batch)[0].exp()
+    torch.testing.assert_close(teacher.loss(student, batch), (p * (p / q).log()).sum())
+    alone = Teacher(DistillationOptions(paths[0], 1.0), data)
+    torch.testing.assert_close(alone.loss(checkpoint.load(paths[0]), batch), torch.zeros(()), atol=1e-5, rtol=0)
+    with pytest.raises(InputError, match="cannot teach"):
+        alone.check(task_of(tokenizers, 1))
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -163,9 +201,10 @@ def test_one_pass_finds_what_two_find(tokenizers: Tokenizers, more: dict[str, An
     shared = Tokenizers(tokenizers.target, tokenizers.target)
     student = task_of(shared, 2, dropout=0.3, **more).train()
     batch = batch_of([(target, target) for _, target in PAIRS], shared)._replace(seed=5, step=1)
-    loss, log_probs = student.loss_and_log_probs(batch)
+    loss, [log_probs] = student.loss_and_distributions(batch)
     torch.testing.assert_close(loss, student.loss(batch))
-    torch.testing.assert_close(log_probs, student(batch))
+    real = real_positions(batch.target_lengths - 1, batch.target[:, 1:])
+    torch.testing.assert_close(log_probs, picked(student(batch), real))
 
 
 def test_a_row_of_padding_weighs_nothing(tokenizers: Tokenizers, tmp_path: Path) -> None:
@@ -213,7 +252,7 @@ def test_settings_that_make_no_sense_are_refused(tokenizers: Tokenizers, tmp_pat
         Teacher(DistillationOptions(path, sequences=True), data_of(window=10, max_length=64))
     with pytest.raises(InputError, match=r"model\.output sparsemax"):
         Teacher(DistillationOptions(path), data_of()).check(task_of(tokenizers, 2, output="sparsemax"))
-    with pytest.raises(InputError, match=r"the student is a Task\b"):
+    with pytest.raises(InputError, match=r"the student: a Task\b"):
         Teacher(DistillationOptions(path), data_of()).check(Task(tokenizers))
     Teacher(DistillationOptions(path, 0.0), data_of()).check(task_of(tokenizers, 2, output="sparsemax"))
 

@@ -1,0 +1,38 @@
+"""R-Drop: two passes over a batch with other dropout masks are drawn together (Liang et al. 2021)."""
+
+from torch import Tensor
+
+from seq2seq.data.batching.batch import Batch
+from seq2seq.errors import InputError
+from seq2seq.tasks.base import Task
+from seq2seq.training.distillation import Teacher, divergence
+
+OTHER = 0x5DEECE66D
+"""What tells the seed of the second pass from that of the first."""
+
+
+def check(task: Task, weight: float, teacher: Teacher | None) -> None:
+    """Refuse a weight of the distance, above 0, for a task that has none."""
+    if task.row_format.consecutive:
+        raise InputError(
+            "optimizer.r_drop reads rows twice, and those of model.running continue each other; set it to 0"
+        )
+    if reason := task.without_distributions:
+        raise InputError(f"optimizer.r_drop is {weight}, but {reason}, or set it to 0")
+    if teacher is not None and teacher.options.weight:
+        raise InputError("optimizer.r_drop and distillation.weight both ask for a distance; set one of them to 0")
+
+
+def training_loss(task: Task, batch: Batch, weight: float, teacher: Teacher | None) -> Tensor:
+    """The loss of a micro-batch, summed over its real target tokens, in nats.
+
+    With a weight: the mean of both passes' losses and weight / 4 of KL(first || second) + KL(second || first), which
+    is half of Liang et al. 2021, eq. 4, so that the learning rate keeps its meaning.
+    """
+    if teacher is not None and teacher.options.weight:
+        return teacher.loss(task, batch)
+    if not weight:
+        return task.loss(batch)
+    loss, first = task.loss_and_distributions(batch)
+    another, second = task.loss_and_distributions(batch._replace(seed=batch.seed ^ OTHER))
+    return (loss + another) / 2 + weight / 4 * (divergence(first, second) + divergence(second, first))

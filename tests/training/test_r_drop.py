@@ -1,0 +1,147 @@
+"""R-Drop: the loss is that of the paper, row by row; tasks without probabilities of single tokens are refused."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, kl_divergence
+
+from seq2seq import train
+from seq2seq.data.batching.batch import Batch
+from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
+from seq2seq.errors import InputError
+from seq2seq.experiments import one_run
+from seq2seq.models.attention import Monotonic
+from seq2seq.models.dropout import Noise
+from seq2seq.models.encoder import EncoderOptions
+from seq2seq.models.fixed_vector import Attentive
+from seq2seq.models.tagger import AutoregressiveTagger, Crf
+from seq2seq.tasks.base import Task
+from seq2seq.tasks.classification import Classification
+from seq2seq.tasks.generation import Generation
+from seq2seq.tasks.tagging import Tagging
+from seq2seq.tasks.translation import Translation
+from seq2seq.training import r_drop
+from seq2seq.training.learner import Learner, step_seed
+from seq2seq.training.r_drop import OTHER, training_loss
+from tests import support
+from tests.support import PAIRS, REVERSAL, SENTENCES, learnt
+
+CLASSES = [("good fun", "1"), ("bad and long", "0"), ("fun", "1"), ("what a bad film it is", "0"), ("so long", "2")]
+SEVERAL = [("red car", "red car"), ("red", "red"), ("a car", "car"), ("nothing", ""), ("blue red", "red blue")]
+
+Made = tuple[Task, Batch]
+
+
+def made(kind: Any, rows: list[tuple[str, str]], source: Any, target: Any, **settings: Any) -> Made:
+    """A task with dropout in training, in 64 bits, and the rows as a batch of an optimiser step."""
+    torch.manual_seed(1)
+    task = support.small(kind, learnt(rows, source, target), dropout=0.4, **settings).double().train()
+    return task, support.batch_of(rows, task.tokenizers, task.row_format)._replace(seed=7, step=1)
+
+
+def tagging(**settings: Any) -> Made:
+    return made(Tagging, SENTENCES, Words(separator="\t"), Labels("\t"), **settings)
+
+
+def classifying(**settings: Any) -> Made:
+    return made(Classification, CLASSES, Characters(), Labels(), **settings)
+
+
+def several() -> Made:
+    return made(Classification, SEVERAL, Characters(), Labels(), multi_label=True)
+
+
+def translating(**settings: Any) -> Made:
+    return made(Translation, PAIRS[:6], Characters(), Characters(), **settings)
+
+
+MAKERS = [
+    tagging, classifying, partial(classifying, encoder=EncoderOptions(pooling=Attentive()), label_smoothing=0.1),
+    several, partial(translating, label_smoothing=0.1), partial(translating, attention=Monotonic(8)),
+]  # fmt: skip
+
+
+def distributions(task: Task, batch: Batch) -> list[Categorical]:
+    """Of each token or label of the batch, by the public predictions of one pass."""
+    if isinstance(task, Classification):
+        logits = task.logits(batch)
+        if task.multi_label:
+            return [Categorical(probs=torch.stack((p, 1 - p))) for p in logits.sigmoid().flatten()]
+        return [Categorical(logits=row) for row in logits]
+    if isinstance(task, Tagging):
+        states = task.reader(batch.source, batch.source_lengths, noise_of(batch)).states
+        logits = task.labeller.maps[0](task.labeller.dropout(states, noise_of(batch)))
+        counts = batch.target_lengths.tolist()
+    else:
+        logits, counts = task(batch), (batch.target_lengths - 1).tolist()
+    return [Categorical(logits=logits[row, place]) for row, count in enumerate(counts) for place in range(count)]
+
+
+def noise_of(batch: Batch) -> Noise:
+    return Noise(batch.seed, batch.row_keys)
+
+
+def gradients(loss: Tensor, task: Task) -> list[Tensor]:
+    learning = [one for one in task.parameters() if one.requires_grad]
+    return [one for one in torch.autograd.grad(loss, learning, allow_unused=True) if one is not None]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_the_loss_is_that_of_the_paper(maker: Any) -> None:
+    """Liang et al. 2021, eq. 1 to 4, divided by two; twice the distance where both passes learn from it."""
+    task, batch = maker()
+    other = batch._replace(seed=batch.seed ^ OTHER)
+    found = training_loss(task, batch, 3.0, None)
+    pairs = list(zip(distributions(task, batch), distributions(task, other), strict=True))
+    distance = torch.stack([kl_divergence(p, q) + kl_divergence(q, p) for p, q in pairs]).sum()
+    wanted = (task.loss(batch) + task.loss(other) + 3.0 * distance / 2) / 2
+    torch.testing.assert_close(found, wanted)
+    assert distance.detach() > 0.01, "the masks differ"
+    for one, by_hand in zip(gradients(found, task), gradients(wanted, task), strict=True):
+        torch.testing.assert_close(one, by_hand)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_it_is_a_sum_over_rows(maker: Any) -> None:
+    task, batch = maker()
+    apart = [batch.part(slice(row, row + 1)) for row in range(len(batch.rows))]
+    total = sum(training_loss(task, one, 2.0, None) for one in apart)
+    torch.testing.assert_close(training_loss(task, batch, 2.0, None), total)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_without_dropout_both_passes_agree(maker: Any) -> None:
+    task, batch = maker()
+    task.eval()
+    torch.testing.assert_close(training_loss(task, batch, 5.0, None), task.loss(batch))
+
+
+def test_what_has_no_distance_is_refused() -> None:
+    for tagger in (Crf(), AutoregressiveTagger(8)):
+        with pytest.raises(InputError, match=f"model.tagger {type(tagger).__name__} .*choose Softmax"):
+            r_drop.check(tagging(tagger=tagger)[0], 1.0, None)
+    with pytest.raises(InputError, match=r"model\.output entmax15 .*softmax"):
+        r_drop.check(translating(output="entmax15")[0], 1.0, None)
+    running = made(Generation, [("", "abc")], NoSource(), Characters(), running=True)[0]
+    with pytest.raises(InputError, match=r"r_drop .*model\.running"):
+        r_drop.check(running, 1.0, None)
+    for maker in MAKERS:
+        r_drop.check(maker()[0], 1.0, None)
+
+
+def test_training_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").write_text(REVERSAL)
+    found: list[Learner] = []
+    monkeypatch.setattr(one_run, "fit_and_test", lambda job, learner, *_: found.append(learner))
+    train.main(["--config", str(tmp_path / "config.yaml"), "--run", str(tmp_path / "run"), "--optimizer.r_drop", "4"])
+    learner = found[0].train()
+    assert learner.plan is not None
+    tokenizers = learner.task.tokenizers
+    steps = learner.data.training_steps(learner.splits["train"], tokenizers, learner.plan, lambda: 0)
+    batch = next(iter(steps)).batches[0]._replace(seed=step_seed(1, 0))
+    assert learner.loss(batch).equal(training_loss(learner.task, batch, 4.0, None))
+    assert not learner.loss(batch).equal(learner.task.loss(batch))
