@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,6 +106,31 @@ def test_configurations_train_and_score(name: str, data_folder: Path, tmp_path: 
     corpora = len(results["config"]["data"]["corpus"]["init_args"].get("corpora", [None]))
     assert results["data"]["rows"] == {"train": 200 * corpora, "validation": 6 * corpora, "test": 4 * corpora}
     assert results["splits"]["test"]["rows"] == 4 * corpora
+
+
+ROWS = [
+    "multi30k", "multi30k_fixed", "en-ja", "ja-en", "morphemes", "phones", "phones_ice", "forms_german_low",
+    "forms2023_tur", "english", "uyghur", "vietnamese", "wnut17", "trec", "sst2", "aeslc",
+]  # fmt: skip
+"""Of `scripts/reproduce.sh`; languages and sizes are examples."""
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_of_the_results_is_trained_again(row: str, data_folder: Path, tmp_path: Path) -> None:
+    command = [str(ROOT / "scripts/reproduce.sh"), row, str(data_folder), "3", "--run", str(tmp_path / "run")]
+    done = subprocess.run([*command, *QUICK, *SMALL, *FEW], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["config"]["seed"] == 3
+    assert results["splits"]["test"]["rows"] >= 4
+
+
+def test_the_rows_that_can_be_trained_again_are_listed() -> None:
+    listed = subprocess.run([ROOT / "scripts/reproduce.sh"], capture_output=True, text=True, check=False)
+    names = re.findall(r"^  (\S+)$", listed.stdout, re.MULTILINE)
+    assert {row.split("_")[0] for row in ROWS} == {name.split("_")[0] for name in names}
+    assert listed.returncode == 2
 
 
 @pytest.mark.data
