@@ -52,12 +52,8 @@ class Ensemble(Task):
     def check(self, text: str) -> None:
         self.first.check(text)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Log-probabilities (B, T, V) in nats of the tokens after those of the targets."""
-        every = torch.stack([cast(Tensor, member(batch)) for member in self.members])
-        return every.logsumexp(0) - math.log(len(every))
-
     def distributions(self, batch: Batch) -> list[Tensor]:
+        """The mean of the members' probabilities."""
         every = [cast(Task, member).distributions(batch) for member in self.members]
         return [torch.stack(kind).logsumexp(0) - math.log(len(every)) for kind in zip(*every, strict=True)]
 

@@ -84,8 +84,6 @@ class Task(nn.Module, Part):
         kind = type(self).__name__
         raise InputError(f"{kind} has no token_rows(), so its parameters fit no other vocabulary; keep the parent's")
 
-    # The loss.
-
     def loss(self, batch: Batch) -> Tensor:
         """Sum over the batch's real target tokens, in nats."""
         raise TypeError(f"{type(self).__name__} does not define its loss")
@@ -106,8 +104,7 @@ class Task(nn.Module, Part):
     @property
     def without_distributions(self) -> str:
         """Why `distributions` cannot be compared with those of another pass, for a message; empty if they can."""
-        known = type(self).forward is not Task.forward
-        return "" if known else f"a {type(self).__name__} gives no probabilities of tokens to compare"
+        return f"a {type(self).__name__} gives no probabilities of tokens to compare"
 
     def distributions(self, batch: Batch) -> list[Tensor]:
         """Log-probabilities (N, V) in nats of what the loss is a sum over: of each kind of token or label."""
@@ -124,8 +121,6 @@ class Task(nn.Module, Part):
     def loss_and_state(self, batch: Batch, state: CellState) -> tuple[Tensor, CellState]:
         """The loss of rows that continue from a state, tensors (L, B, H), and the state after them."""
         return self.loss(batch), state
-
-    # Predictions.
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """The best hypotheses of each row, best first."""

@@ -119,6 +119,10 @@ class Generation(RecurrentTask):
         state: State = self.network.resumed(recurrent or self.first_state(1))
         return state
 
+    @property
+    def without_distributions(self) -> str:
+        return ""
+
     def forward(self, batch: Batch) -> Tensor:
         state, decoder = self.start(batch), self.network.decoder
         return decoder.log_probs(decoder(batch.target[:, :-1], state, Noise(batch.seed, batch.row_keys)), state.source)

@@ -11,6 +11,7 @@ from torch.distributions import Categorical, kl_divergence
 
 from seq2seq import train
 from seq2seq.data.batching.batch import Batch
+from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.errors import InputError
 from seq2seq.experiments import one_run
@@ -21,8 +22,10 @@ from seq2seq.models.fixed_vector import Attentive
 from seq2seq.models.tagger import AutoregressiveTagger, Crf
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
+from seq2seq.tasks.forecasting import Forecasting
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
+from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 from seq2seq.training import r_drop
 from seq2seq.training.learner import Learner, step_seed
@@ -55,13 +58,17 @@ def several() -> Made:
     return made(Classification, SEVERAL, Characters(), Labels(), multi_label=True)
 
 
+def generating() -> Made:
+    return made(Generation, [("de", "ein Hund"), ("en", "a dog"), ("de", "die")], Labels(), Characters())
+
+
 def translating(**settings: Any) -> Made:
     return made(Translation, PAIRS[:6], Characters(), Characters(), **settings)
 
 
 MAKERS = [
     tagging, classifying, partial(classifying, encoder=EncoderOptions(pooling=Attentive()), label_smoothing=0.1),
-    several, partial(translating, label_smoothing=0.1), partial(translating, attention=Monotonic(8)),
+    several, generating, partial(translating, label_smoothing=0.1), partial(translating, attention=Monotonic(8)),
 ]  # fmt: skip
 
 
@@ -131,6 +138,11 @@ def test_what_has_no_distance_is_refused() -> None:
         r_drop.check(running, 1.0, None)
     for maker in MAKERS:
         r_drop.check(maker()[0], 1.0, None)
+    numbers = [("1 2", "3 4"), ("2 3", "4 5")]
+    forecasting = made(Forecasting, numbers, Vectors(), Vectors())[0]
+    for task in (forecasting, made(Transcription, [("1 2 3", "a"), ("2 3 4", "b")], Vectors(), Characters())[0]):
+        with pytest.raises(InputError, match=f"a {type(task).__name__} gives no probabilities"):
+            r_drop.check(task, 1.0, None)
 
 
 def test_training_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
