@@ -81,8 +81,9 @@ class Task(nn.Module, Part):
 
     def token_rows(self) -> dict[str, TokenRows]:
         """Of each parameter with a row for each token, feature or label what these are, for another vocabulary."""
-        kind = type(self).__name__
-        raise InputError(f"{kind} has no token_rows(), so its parameters fit no other vocabulary; keep the parent's")
+        raise InputError(f"{type(self).__name__} has no token_rows(), so it fits no other vocabulary; keep the parent's")
+
+    # The loss.
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum over the batch's real target tokens, in nats."""
@@ -121,6 +122,8 @@ class Task(nn.Module, Part):
     def loss_and_state(self, batch: Batch, state: CellState) -> tuple[Tensor, CellState]:
         """The loss of rows that continue from a state, tensors (L, B, H), and the state after them."""
         return self.loss(batch), state
+
+    # Predictions.
 
     def predict(self, batch: Batch, decoding: Decoding) -> list[list[Hypothesis]]:
         """The best hypotheses of each row, best first."""
