@@ -68,7 +68,7 @@ def inflection() -> dict[str, Any]:
 
 def tagging(separator: str, bio: bool) -> dict[str, Any]:
     """A label for each token; names of spans are rarely those of training."""
-    words = {"word_dropout": 0.5 if bio else 0.25, "letters_size": 128}
+    words = {"word_dropout": 0.3 if bio else 0.25, "letters_size": 128}
     model: dict[str, Any] = {"embedding_size": 100, "hidden_size": 256, "dropout": 0.4, "words": words}
     if bio:
         model |= {"tagger": {"class_path": "Crf", "init_args": {"scheme": "BIO"}}, "metrics": ["SpanF1", "Accuracy"]}

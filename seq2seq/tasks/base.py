@@ -81,7 +81,7 @@ class Task(nn.Module, Part):
 
     def token_rows(self) -> dict[str, TokenRows]:
         """Of each parameter with a row for each token, feature or label what these are, for another vocabulary."""
-        raise InputError(f"{type(self).__name__} has no token_rows(), so it fits no other vocabulary; keep the parent's")
+        raise InputError(f"{type(self).__name__} has no token_rows() and fits no other vocabulary; keep the parent's")
 
     # The loss.
 
