@@ -99,3 +99,9 @@ class StepFunction(Protocol[S]):
     def __call__(self, tokens: Tensor, state: S, /) -> tuple[Tensor, S]:
         """The last tokens (B, K) to the log-probabilities (B, K, V) of the next, in nats, and the next state."""
         ...
+
+
+def per_row(flat: Tensor, lengths: Tensor) -> list[list[float]]:
+    """What belongs to the first lengths (B,) tokens of each row, from all of it one after the other (N,)."""
+    values, ends = flat.tolist(), lengths.cumsum(0).tolist()
+    return [values[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True)]

@@ -107,6 +107,11 @@ class Task(nn.Module, Part):
         """Why `distributions` cannot be compared with those of another pass, for a message; empty if they can."""
         return f"a {type(self).__name__} gives no probabilities of tokens to compare"
 
+    @property
+    def without_distance(self) -> str:
+        """Why nothing can be drawn towards other distributions than its own, for a message; empty if it can."""
+        return self.without_distributions
+
     def distributions(self, batch: Batch) -> list[Tensor]:
         """Log-probabilities (N, V) in nats of what the loss is a sum over: of each kind of token or label."""
         return [picked(self.forward(batch), real_positions(batch.target_lengths - 1, batch.target[:, 1:]))]
@@ -411,12 +416,6 @@ class RecurrentTask(Task):
     def usual_metrics(self) -> list[Metric]:
         """The metrics where the settings name none."""
         raise TypeError(f"{type(self).__name__} does not name its metrics")
-
-
-def per_row(flat: Tensor, lengths: Tensor) -> list[list[float]]:
-    """What belongs to the first lengths (B,) tokens of each row, from all of it one after the other (N,)."""
-    values, ends = flat.tolist(), lengths.cumsum(0).tolist()
-    return [values[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def pack_task(task: Task) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD
 from seq2seq.data.tokenizers.units import Listed, NoSource
-from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, per_row, without_gradients
 from seq2seq.errors import InputError
 from seq2seq.metrics.base import Metric
 from seq2seq.metrics.likelihood import BitsPerCharacter, Perplexity
@@ -21,7 +21,7 @@ from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.language_model import Generator
 from seq2seq.models.recurrent import Stack
 from seq2seq.pinned_copy import to_host
-from seq2seq.tasks.base import RecurrentTask, per_row
+from seq2seq.tasks.base import RecurrentTask
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_output
 

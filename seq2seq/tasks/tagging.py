@@ -13,7 +13,7 @@ from seq2seq.data.tokenizers.factored import FIRST, TokenFeatures
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.tokenizers.units import Labels, Separated
 from seq2seq.decoding.constraints import Constraints
-from seq2seq.decoding.hypotheses import Hypothesis, without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, per_row, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import Accuracy, ExactMatch, MacroF1, SentenceAccuracy
 from seq2seq.metrics.base import Metric
@@ -33,7 +33,7 @@ from seq2seq.models.tagger import (
 )
 from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
-from seq2seq.tasks.base import RecurrentTask, Task, Validated, per_row
+from seq2seq.tasks.base import RecurrentTask, Task, Validated
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.label_stream import Labeller, LabelStream
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of

@@ -11,7 +11,7 @@ from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK
 from seq2seq.data.tokenizers.units import NoSource, Separated
 from seq2seq.decoding.constraints import LEAST
-from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, finished, without_gradients
+from seq2seq.decoding.hypotheses import Hypothesis, StepFunction, finished, per_row, without_gradients
 from seq2seq.errors import InputError, check_range
 from seq2seq.metrics.accuracy import ExactMatch
 from seq2seq.metrics.base import Metric
@@ -29,7 +29,7 @@ from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.models.simultaneous import ReadingState
 from seq2seq.pinned_copy import to_device
 from seq2seq.tasks import unknown_words
-from seq2seq.tasks.base import RecurrentTask, Validated, per_row
+from seq2seq.tasks.base import RecurrentTask, Validated
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_output
 
@@ -158,11 +158,15 @@ class Translation(RecurrentTask):
 
     @property
     def without_distributions(self) -> str:
+        return ""
+
+    @property
+    def without_distance(self) -> str:
         if self.output == "softmax":
             return ""
         return (
-            f"model.output {self.output} gives most tokens no probability, and then the distance between two passes "
-            "is infinite; choose softmax"
+            f"model.output {self.output} gives most tokens no probability, and then a distance to them is "
+            "infinite; choose softmax"
         )
 
     @property

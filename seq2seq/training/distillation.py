@@ -80,8 +80,9 @@ class Teacher:
         if not self.options.weight:
             return
         members = self.task.members if isinstance(self.task, Ensemble) else [self.task]
-        for name, task in (*(("distillation.teacher", cast(Task, one)) for one in members), ("the student", student)):
-            if reason := task.without_distributions:
+        reasons = [("distillation.teacher", cast(Task, one).without_distributions) for one in members]
+        for name, reason in (*reasons, ("the student", student.without_distance)):
+            if reason:
                 raise InputError(f"{name}: {reason}, or distillation.weight 0 with sequences true")
         if type(student) is not type(members[0]):
             kinds = f"a {type(members[0]).__name__} cannot teach a {type(student).__name__}"

@@ -17,7 +17,7 @@ def check(task: Task, weight: float, teacher: Teacher | None) -> None:
         raise InputError(
             "optimizer.r_drop reads rows twice, and those of model.running continue each other; set it to 0"
         )
-    if reason := task.without_distributions:
+    if reason := task.without_distance:
         raise InputError(f"optimizer.r_drop is {weight}, but {reason}, or set it to 0")
     if teacher is not None and teacher.options.weight:
         raise InputError("optimizer.r_drop and distillation.weight both ask for a distance; set one of them to 0")

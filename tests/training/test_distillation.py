@@ -255,6 +255,11 @@ def test_settings_that_make_no_sense_are_refused(tokenizers: Tokenizers, tmp_pat
     with pytest.raises(InputError, match=r"the student: a Task\b"):
         Teacher(DistillationOptions(path), data_of()).check(Task(tokenizers))
     Teacher(DistillationOptions(path, 0.0), data_of()).check(task_of(tokenizers, 2, output="sparsemax"))
+    sparse = task_of(tokenizers, 1, output="sparsemax")
+    teacher = Teacher(DistillationOptions(str(kept(sparse, data_of(), tmp_path / "sparse.ckpt"))), data_of())
+    student = task_of(tokenizers, 2)
+    teacher.check(student)  # a teacher may be sure
+    assert teacher.loss(student, batch_of(PAIRS, tokenizers)).isfinite()
 
 
 def test_a_device_is_filled_by_what_training_computes(tokenizers: Tokenizers) -> None:
