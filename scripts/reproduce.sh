@@ -47,6 +47,7 @@ if [ -z "$config" ]; then
 fi
 more=()
 [ -z "$files" ] || more+=(--data.corpus.init_args.files "$files")
+[[ $name != forms_*_low && $name != forms_*_medium ]] || more+=(--trainer.max_steps 3000)
 [ "$name" != ja-en ] || more+=(--data.corpus.init_args.source ja --data.corpus.init_args.target en)
 python=.venv/bin/python
 [ -x "$python" ] || python=python
