@@ -13,6 +13,7 @@ from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 
 OF_THE_MACHINE = (
     "data.path",
@@ -31,6 +32,16 @@ OF_THE_START = ("start_from", "start_from_partly", "start_from_new_vocabulary", 
 """Settings of a run that starts from another one; a run of an older version has none of them."""
 
 NONE = "(none)"
+
+
+GROUPS: Mapping[str, type] = {
+    "data": DataModule,
+    "decoding": Decoding,
+    "trainer": TrainerOptions,
+    "optimizer": OptimizerOptions,
+    "distillation": DistillationOptions,
+}
+"""What the groups of settings besides the model belong to."""
 
 
 class Change(NamedTuple):
@@ -65,11 +76,10 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
 def usual(name: str, settings: Mapping[str, Any]) -> Any:
     """The default of a setting; NONE where it has none, or where no class says it. settings: by dotted names."""
     holder, _, last = name.rpartition(".")
-    groups: dict[str, type] = {"data": DataModule, "decoding": Decoding}
     if holder == "model":
         kind: type | None = imported(Task, settings.get("task"))
     else:
-        kind = groups.get(holder) or imported(Part, settings.get(holder))
+        kind = GROUPS.get(holder) or imported(Part, settings.get(holder))
     parameter = None if kind is None else inspect.signature(kind).parameters.get(last)
     if parameter is None or parameter.default is inspect.Parameter.empty:
         return NONE
