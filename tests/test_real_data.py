@@ -175,11 +175,11 @@ def test_languages_and_columns(data_folder: Path) -> None:
     for name, form in (("sigmorphon2023", "Türkçeleştir"), ("conll2018", "kraaled")):
         data = data_of(f"translation_inflection-{name}.yaml", data_folder)
         row = list(data.texts("validation").target).index(form)
-        features, lemma = data.texts("validation").source[row].split("\t")
+        lemma, features = data.texts("validation").source[row].split("\t")
         assert ";" in features
         assert lemma[:3] == form[:3]
         source = data.train_tokenizers(data.texts("train")).source
-        assert len(source.encode([f"{features}\t{lemma}"])[0]) == len(features.split(";")) + len(lemma)
+        assert len(source.encode([f"{lemma}\t{features}"])[0]) == len(features.split(";")) + len(lemma)
 
 
 @pytest.mark.data
