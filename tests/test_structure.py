@@ -44,7 +44,7 @@ RULES: dict[str, set[str]] = {
     "data/checks": DATA | {"data/tokenizers", "data/batching"},
     "data/datamodule": ALL_DATA - {"data/datamodule"} | {"data/corpora/builtin"},  # its default corpus is one of them
     "tasks": TASKS - {"tasks", "data/corpora", "data/datamodule"},
-    "runs": TASKS | {"training/options"},
+    "runs": TASKS,
     "inference": TASKS | {"runs"},
     "analysis": TASKS | {"runs", "inference", "report"},
     "training": TASKS | {"runs", "inference", "cluster", "data/checks"},

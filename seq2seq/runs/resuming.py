@@ -13,7 +13,6 @@ from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
-from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 
 OF_THE_MACHINE = (
     "data.path",
@@ -34,16 +33,6 @@ OF_THE_START = ("start_from", "start_from_partly", "start_from_new_vocabulary", 
 NONE = "(none)"
 
 
-GROUPS: Mapping[str, type] = {
-    "data": DataModule,
-    "decoding": Decoding,
-    "trainer": TrainerOptions,
-    "optimizer": OptimizerOptions,
-    "distillation": DistillationOptions,
-}
-"""What the groups of settings besides the model belong to."""
-
-
 class Change(NamedTuple):
     """Something that differs from when the run was stopped."""
 
@@ -61,25 +50,31 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+def changed(
+    before: Mapping[str, Any], now: Mapping[str, Any], groups: Mapping[str, type] | None = None
+) -> list[Change]:
     """The settings, by their dotted names, that differ between two configurations.
 
     A setting that a run is too old to have had counts as its default, which changes nothing.
+
+    groups: what the groups of settings besides task, data and search belong to.
     """
     old, new = flatten(before), flatten(now)
-    old |= {name: usual(name, new) for name in new if name not in old and usual(name, new) != NONE}
+    known = {"data": DataModule, "decoding": Decoding, **(groups or {})}
+    defaults = {name: usual(name, new, known) for name in new if name not in old}
+    old |= {name: default for name, default in defaults.items() if default != NONE}
     changes = (Change(name, old.get(name, NONE), new.get(name, NONE)) for name in old | new)
     different = [change for change in changes if change.before != change.now]
     return [one for one in different if one.now or one.before != NONE or one.name not in OF_THE_START]
 
 
-def usual(name: str, settings: Mapping[str, Any]) -> Any:
+def usual(name: str, settings: Mapping[str, Any], groups: Mapping[str, type]) -> Any:
     """The default of a setting; NONE where it has none, or where no class says it. settings: by dotted names."""
     holder, _, last = name.rpartition(".")
     if holder == "model":
         kind: type | None = imported(Task, settings.get("task"))
     else:
-        kind = GROUPS.get(holder) or imported(Part, settings.get(holder))
+        kind = groups.get(holder) or imported(Part, settings.get(holder))
     parameter = None if kind is None else inspect.signature(kind).parameters.get(last)
     if parameter is None or parameter.default is inspect.Parameter.empty:
         return NONE

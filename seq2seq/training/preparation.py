@@ -32,6 +32,7 @@ from seq2seq.tasks.base import Task
 from seq2seq.tasks.length_limits import learnt
 from seq2seq.training import own_callbacks, parent, tried_metrics
 from seq2seq.training.frozen import freeze
+from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 from seq2seq.training.parent import Parent, Start, read_parent
 from seq2seq.training.signals import Requests
 from seq2seq.training.trainer import own_device, refuse_compromised
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from seq2seq.data.batching.split import Split
     from seq2seq.training.distillation import Teacher
     from seq2seq.training.learner import Learner
+
+
+GROUPS = {"trainer": TrainerOptions, "optimizer": OptimizerOptions, "distillation": DistillationOptions}
+"""What the groups of settings of a training belong to."""
 
 
 class Job(NamedTuple):
@@ -88,7 +93,7 @@ def claim(run: RunDirectory, config: Namespace, settings: dict[str, Any]) -> boo
         return bool(run.wait(launch_id(), "resume"))
     resumed = config.resume or restarted_job() is not None
     finished = resumed and run.results.exists() and run.config.is_file()
-    changes = resuming.changed(read_yaml(run.config), settings) if finished else []
+    changes = resuming.changed(read_yaml(run.config), settings, GROUPS) if finished else []
     try:
         resume = run.claim(config.overwrite, config.resume, restarted_job(), resuming.asks_for_more(changes))
     except Finished as done:
@@ -107,7 +112,7 @@ def announce(run: RunDirectory, **news: Any) -> None:
 
 def same_settings(job: Job) -> list[dict[str, Any]]:
     """Refuse to resume with another experiment; devices, precision and the like may change, which is reported."""
-    changes = resuming.changed(read_yaml(job.run.config), job.settings)
+    changes = resuming.changed(read_yaml(job.run.config), job.settings, GROUPS)
     total = job.parts.optimizer.schedule.needs_total
     if job.run.results.exists():
         resuming.refuse_ended(changes, type(job.parts.optimizer.schedule).__name__, total, job.run.path)
