@@ -67,14 +67,15 @@ def inflection() -> dict[str, Any]:
 
 
 def tagging(separator: str, bio: bool) -> dict[str, Any]:
-    """A label for each token; names of spans are rarely those of training."""
-    words = {"word_dropout": 0.3 if bio else 0.25, "letters_size": 128}
-    model: dict[str, Any] = {"embedding_size": 100, "hidden_size": 256, "dropout": 0.4, "words": words}
+    """A label for each token."""
+    model: dict[str, Any] = {"embedding_size": 100, "hidden_size": 256, "dropout": 0.4}
     if bio:
         model |= {"tagger": {"class_path": "Crf", "init_args": {"scheme": "BIO"}}, "metrics": ["SpanF1", "Accuracy"]}
+    else:
+        model["words"] = {"word_dropout": 0.25, "letters_size": 128}
     data = {"tokenizer": spelled(separator), "target_tokenizer": separated(LABELS, separator), "max_length": 5000}
-    drawn = {} if bio else {"r_drop": 2}  # Liang et al. 2021; a Crf tells no label's own probability
-    return {"task": "Tagging", "data": data, "model": model, "optimizer": optimizer(0.004) | drawn}
+    more = {} if bio else {"r_drop": 2}  # Liang et al. 2021; a Crf tells no label's own probability
+    return {"task": "Tagging", "data": data, "model": model, "optimizer": optimizer(0.004) | more}
 
 
 def classification(words: str, separator: str = " ") -> dict[str, Any]:

@@ -161,7 +161,7 @@ def written(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
     place = Path("data") if len(files) > 1 else Path("data") / next(iter(files))
     init.main([str(place), "--output", "first.yaml", *options])
     text = (folder / "first.yaml").read_text()
-    assert len(text.splitlines()) <= 26
+    assert len(text.splitlines()) <= 25
     content: dict[str, Any] = yaml.safe_load(text)
     return content
 
