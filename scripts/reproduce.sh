@@ -2,6 +2,7 @@
 # Train a row of docs/results.md again: scripts/reproduce.sh NAME FOLDER [SEED] [options of seq2seq.train]
 # FOLDER holds the data sets, each in a folder of its public name, such as FOLDER/wnut17. Without arguments: the names.
 set -euo pipefail
+here=$PWD
 cd "$(dirname "$0")/.."
 
 # name, configuration, folder of the data
@@ -28,12 +29,12 @@ if [ $# -lt 2 ]; then
     awk 'NF { print "  " $1 }' <<<"$rows"
     exit 2
 fi
-name=$1 folder=$2
+name=$1 folder=$(cd "$here" && realpath "$2")
 shift 2
 seed=1
 if [[ ${1:-} =~ ^[0-9]+$ ]]; then seed=$1; shift; fi
 
-IFS=_ read -r kind language size <<<"$name"
+IFS=_ read -r _ language size <<<"$name"
 case $name in
 phones_*) row=phones_LANGUAGE files="{train: ${language}_train, validation: ${language}_dev, test: ${language}_test}" ;;
 forms_*) row=forms_LANGUAGE_SIZE files="{train: $language-train-$size, validation: $language-dev, test: $language-test}" ;;
