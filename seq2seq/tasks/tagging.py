@@ -160,7 +160,7 @@ class Tagging(RecurrentTask):
     def without_distributions(self) -> str:
         if isinstance(self.labeller, ColumnTagger) and not self.labeller.learned:
             return ""
-        return f"model.tagger {type(self.tagger).__name__} gives a label no probability of its own; choose Softmax"
+        return f"only model.tagger Softmax gives each label a probability, and it is {type(self.tagger).__name__}"
 
     def distributions(self, batch: Batch) -> list[Tensor]:
         return self.distributions_of(self.states(batch)[0], batch)

@@ -162,12 +162,8 @@ class Translation(RecurrentTask):
 
     @property
     def without_distance(self) -> str:
-        if self.output == "softmax":
-            return ""
-        return (
-            f"model.output {self.output} gives most tokens no probability, and then a distance to them is "
-            "infinite; choose softmax"
-        )
+        given = f"only model.output softmax gives every token some probability, and it is {self.output}"
+        return "" if self.output == "softmax" else given
 
     @property
     def encoder_decoder(self) -> EncoderDecoder:

@@ -83,7 +83,9 @@ class Teacher:
         reasons = [("distillation.teacher", cast(Task, one).without_distributions) for one in members]
         for name, reason in (*reasons, ("the student", student.without_distance)):
             if reason:
-                raise InputError(f"{name}: {reason}, or distillation.weight 0 with sequences true")
+                raise InputError(
+                    f"{name}: {reason}; change that, or set distillation.weight to 0 and sequences to true"
+                )
         if type(student) is not type(members[0]):
             kinds = f"a {type(members[0]).__name__} cannot teach a {type(student).__name__}"
             raise InputError(f"{kinds} its probabilities; give a teacher of the same task")

@@ -1,4 +1,4 @@
-"""R-Drop: two passes over a batch with other dropout masks are drawn together (Liang et al. 2021)."""
+"""R-Drop: two passes over a batch with other dropout masks shall predict the same (Liang et al. 2021)."""
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ def check(task: Task, weight: float, teacher: Teacher | None) -> None:
             "optimizer.r_drop reads rows twice, and those of model.running continue each other; set it to 0"
         )
     if reason := task.without_distance:
-        raise InputError(f"optimizer.r_drop is {weight}, but {reason}, or set it to 0")
+        raise InputError(f"optimizer.r_drop is {weight}, but {reason}; change that, or set it to 0")
     if teacher is not None and teacher.options.weight:
         raise InputError("optimizer.r_drop and distillation.weight both ask for a distance; set one of them to 0")
 

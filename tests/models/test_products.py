@@ -90,6 +90,6 @@ print(sizes[1] - sizes[0])
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_shapes_of_batches() -> None:
     if not Path("/proc/self/status").exists() or products.lacks_bfloat16(torch.device("cpu")):
-        pytest.skip("what this measures is told by Linux, in bfloat16")
+        pytest.skip("what this measures is reported by Linux, in bfloat16")
     grown = subprocess.run([sys.executable, "-c", SHAPES], capture_output=True, text=True, check=True, timeout=300)
     assert int(grown.stdout) < 150, "MiB; 400 where oneDNN keeps the code of all shapes"

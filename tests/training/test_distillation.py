@@ -250,7 +250,7 @@ def test_settings_that_make_no_sense_are_refused(tokenizers: Tokenizers, tmp_pat
     path = str(kept(task_of(tokenizers, 1), data_of(), tmp_path / "teacher.ckpt"))
     with pytest.raises(InputError, match=r"distillation\.sequences .*data\.window"):
         Teacher(DistillationOptions(path, sequences=True), data_of(window=10, max_length=64))
-    with pytest.raises(InputError, match=r"model\.output sparsemax"):
+    with pytest.raises(InputError, match=r"model\.output softmax .* sparsemax"):
         Teacher(DistillationOptions(path), data_of()).check(task_of(tokenizers, 2, output="sparsemax"))
     with pytest.raises(InputError, match=r"the student: a Task\b"):
         Teacher(DistillationOptions(path), data_of()).check(Task(tokenizers))

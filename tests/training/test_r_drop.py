@@ -85,7 +85,7 @@ def distributions(task: Task, batch: Batch) -> list[Categorical]:
         counts = batch.target_lengths.tolist()
     else:
         logits, counts = task(batch), (batch.target_lengths - 1).tolist()
-    return [Categorical(logits=logits[row, place]) for row, count in enumerate(counts) for place in range(count)]
+    return [Categorical(logits=logits[row, position]) for row, count in enumerate(counts) for position in range(count)]
 
 
 def noise_of(batch: Batch) -> Noise:
@@ -129,9 +129,9 @@ def test_without_dropout_both_passes_agree(maker: Any) -> None:
 
 def test_what_has_no_distance_is_refused() -> None:
     for tagger in (Crf(), AutoregressiveTagger(8)):
-        with pytest.raises(InputError, match=f"model.tagger {type(tagger).__name__} .*choose Softmax"):
+        with pytest.raises(InputError, match=f"Softmax .* and it is {type(tagger).__name__}"):
             r_drop.check(tagging(tagger=tagger)[0], 1.0, None)
-    with pytest.raises(InputError, match=r"model\.output entmax15 .*softmax"):
+    with pytest.raises(InputError, match=r"model\.output softmax .* entmax15"):
         r_drop.check(translating(output="entmax15")[0], 1.0, None)
     running = made(Generation, [("", "abc")], NoSource(), Characters(), running=True)[0]
     with pytest.raises(InputError, match=r"r_drop .*model\.running"):
