@@ -1,5 +1,6 @@
 """Texts as rows of ids, and rows as the batches that a network reads."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ class Reader:
                 raise RequestError(f"it has {history} steps, and a season has {self.of.season}; give a longer one")
             return Row(place, key, vectors)
         if isinstance(self.source, Spelled):
-            words = tuple(tuple(self.source.spelling.ids(word)) for word in self.source.split(text))
+            words = self.cut_words(self.source, text)
             return Row(place, key, np.zeros(len(words), np.int64), words) if words else None
         tokens = self.source.encode(text)
         if self.of.task == "Generation" and isinstance(self.source, Listed) and UNKNOWN in tokens:
@@ -81,6 +82,18 @@ class Reader:
         if self.of.search.no_repeat_ngram:
             raise RequestError("this file knows no_repeat_ngram only within what it writes; leave the text empty")
         return ids
+
+    def cut_words(self, source: Spelled, text: str) -> tuple[tuple[int, ...], ...]:
+        """The ids of each word that is read; the last may lack letters, and is left out if it lacks more."""
+        left = sys.maxsize if self.of.max_length is None else self.of.max_length
+        words: list[tuple[int, ...]] = []
+        for word in source.split(text):
+            ids = tuple(source.spelling.ids(word)[:left])
+            if len(ids) < source.spelling.heads:
+                break
+            words.append(ids)
+            left -= len(ids)
+        return tuple(words)
 
     def cut(self, ids: np.ndarray) -> np.ndarray:
         """The tokens of a source that are read."""

@@ -39,6 +39,8 @@ class Spelling:
         """own: ids of known words, 1 for others; size: how many there are; longest: letters, None for no letters."""
         self.own, self.affixes, self.longest = own, affixes, longest
         self.tables = [{unit: number for number, unit in enumerate(units, 1)} for units in tables]
+        self.heads = len(self.tables)
+        """Ids of a word besides those of its letters."""
         self.starts = [size]
         for table in self.tables:
             self.starts.append(self.starts[-1] + 1 + len(table))

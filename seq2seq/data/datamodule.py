@@ -261,8 +261,10 @@ class DataModule(Part):
         if kept is not None:
             if not len(kept):
                 raise InputError(f"no training row fits into data.max_length {self.max_length}; raise it")
-            left = len(fits) - len(kept)
-            log.warning("left out %d of %d training rows longer than data.max_length", left, len(fits))
+            counts = len(fits) - len(kept), len(fits), self.max_length, int(train.bounded_lengths().max())
+            log.warning(
+                "left out %d of %d training rows longer than data.max_length %d; the longest has %d tokens", *counts
+            )
         if isinstance(self.device_tokens, int):
             longest = int((first + second)[fits].max())
             if longest > self.device_tokens:

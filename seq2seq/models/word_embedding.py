@@ -65,9 +65,15 @@ class Parts(NamedTuple):
 
 
 def taken_apart(ids: Tensor, words: int, others: int, padding: int) -> Parts:
-    """ids (B, F): of each word its own (below `words`), `others` more, then its letters."""
-    real = ids != padding
-    begins = real & (ids < words)
+    """ids (B, F): of each word its own (below `words`), `others` more, then its letters.
+
+    A row may be cut anywhere: a last word that lacks some of its others is left out, one that lacks letters is not.
+    """
+    real, begins = ids != padding, ids < words
+    needed = torch.arange(ids.shape[1], device=ids.device) + 1 + others
+    broken = real & begins & (needed > real.sum(1, keepdim=True))
+    real = real & (broken.cumsum(1) == 0)
+    begins = real & begins
     rows, starts = begins.nonzero(as_tuple=True)
     counts = begins.sum(1)
     positions = begins.cumsum(1)[rows, starts] - 1

@@ -237,11 +237,13 @@ class Opened:
         return bool(self.page.evaluate("document.documentElement.scrollWidth > innerWidth"))
 
 
-def natively(task: Task, model: bytes, rows: Rows, decoding: Decoding, place: Path) -> list[list[Hypothesis]]:
+def natively(
+    task: Task, model: bytes, rows: Rows, decoding: Decoding, place: Path, longest: int = 512
+) -> list[list[Hypothesis]]:
     """What the file predicts in onnxruntime, row by row."""
     file = place / "native.onnx"
     file.write_bytes(model)
-    exported, split = Exported(file, task, decoding), split_of(rows, task.tokenizers, task.row_format)
+    exported, split = Exported(file, task, decoding), split_of(rows, task.tokenizers, task.row_format, longest)
     return [exported.predict(split.batch(np.array([row])))[0] for row in range(len(rows))]
 
 
@@ -292,10 +294,12 @@ def shaken(task: Task) -> Task:
     return task.eval()
 
 
-def small_page(task: Task, decoding: Decoding, runtime: web.Runtime, place: Path, examples: list[str]) -> Path:
+def small_page(
+    task: Task, decoding: Decoding, runtime: web.Runtime, place: Path, examples: list[str], longest: int = 512
+) -> Path:
     """The page of a task."""
     graph = graph_of(task, decoding)
-    description = described(graph, decoding, 512, None, {})
+    description = described(graph, decoding, longest, None, {})
     whole, model = place / "whole.onnx", folder.inside(place / "page", "model.onnx")
     onnx_file.write(graph, whole, as_metadata(description))
     onnx_file.quantized(whole, model)
@@ -318,8 +322,15 @@ def accessible(opened: Opened) -> None:
     assert page.evaluate("document.activeElement.id") == "go"
 
 
+CUT = [
+    ("\t".join(("red car", "blue bus")[row % 2].split() * count), str(row % 2)) for row, count in enumerate(range(1, 9))
+]
+LONGEST = {"classes of cut texts": 30}
+"""Tokens that are read, of each kind that has more."""
+
 KINDS: dict[str, tuple[Any, Rows, Tokenizer, Tokenizer, dict[str, Any]]] = {
     "classes": (Classification, [("abc", "odd"), ("ab", "even"), ("a", "odd")], Characters(), Labels(), {}),
+    "classes of cut texts": (Classification, CUT, Spelled(), Labels(), {}),
     "spans": (Tagging, SPANS, Spelled(), Labels("\t"), {"tagger": Crf("BIO")}),
     "labels in turn": (Tagging, SENTENCES, Words(separator="\t"), Labels("\t"), {"tagger": AutoregressiveTagger()}),
     "forecast": (
@@ -340,11 +351,11 @@ def test_every_task_says_the_same_in_a_browser(kind: str, browser: Any, runtime:
     pytest.importorskip("onnxruntime", reason="pip install 'recurrent-seq2seq[export]'")
     of, rows, source, target, settings = KINDS[kind]
     task = shaken(small(of, learnt(rows, source, target), **settings))
-    decoding = Decoding(beam_size=2 if task.searches else 1, max_length=9)
-    page = small_page(task, decoding, runtime, tmp_path, web.examples_of([text for text, _ in rows], 2))
+    decoding, longest = Decoding(beam_size=2 if task.searches else 1, max_length=9), LONGEST.get(kind, 512)
+    page = small_page(task, decoding, runtime, tmp_path, web.examples_of([text for text, _ in rows], 2), longest)
     opened = Opened(browser, page, viewport={"width": 375, "height": 800}, color_scheme="dark")
     texts = [text for text, _ in rows]
-    ours = natively(task, model_of(page), rows, decoding, tmp_path)
+    ours = natively(task, model_of(page), rows, decoding, tmp_path, longest)
     if isinstance(task, Classification):
         theirs = [one[0]["label"] for one in opened.predicted(texts, "classes")]
     elif isinstance(task, Forecasting):

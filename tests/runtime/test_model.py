@@ -38,6 +38,7 @@ from tests.runtime.networks import TorchNetwork, changed, entry_of, loops_of_pyt
 from tests.support import SENTENCES, SPANS, Rows, learnt, small
 
 LETTERS = [("abcd"[: 1 + row % 4] * (1 + row % 3), "ab" * (1 + row % 2)) for row in range(9)]
+CLASSES_OF_WORDS = [("the\tgrey\tcat", "cat"), ("a\tdog\truns", "dog"), ("grey\tdog", "dog"), ("the\tcat", "cat")]
 CLASSES = [(text, "odd even odd".split()[row % 3]) for row, (text, _) in enumerate(LETTERS)]
 SEVERAL = [(text, ["a b", "b", "a"][row % 3]) for row, (text, _) in enumerate(LETTERS)]
 NUMBERS = [("\t".join(f"{row} {step}" for step in range(3 + row % 4)), f"{row} 1\t{row} 2\t3 3") for row in range(9)]
@@ -60,6 +61,7 @@ CASES: dict[str, tuple[Any, Rows, Tokenizer, Tokenizer, dict[str, Any], Decoding
     "tags and a class": (Tagging, ASKED, Words(), Labels(), {"tagger": Crf("BIO")}, Decoding(1)),
     "tags in turn and a class": (Tagging, ASKED, Words(), Labels(), {"tagger": AutoregressiveTagger()}, Decoding(4)),
     "classes": (Classification, CLASSES, Characters(), Labels(), {}, Decoding(2)),
+    "classes of words": (Classification, CLASSES_OF_WORDS, Spelled(affixes=2), Labels(), {}, Decoding(2)),
     "several classes": (Classification, SEVERAL, Characters(), Labels(), {"multi_label": True}, Decoding(1)),
     "forecasts": (Forecasting, NUMBERS, Vectors(), Vectors(), {"relative": "season", "season": 2}, Decoding(1)),
     "covariates": (Forecasting, SALES, Vectors(), Vectors(), {"relative": "last", "rescale": True}, Decoding(1)),
@@ -156,11 +158,14 @@ def test_labels_have_probabilities() -> None:
     assert "\t".join(tagged.labels) == tagged.text
 
 
-def test_a_long_source_is_cut_as_the_task_cuts_it() -> None:
-    task, texts, decoding = task_of("translation")
-    texts = ["abcd" * 5, *texts]
-    want = predict_texts.predict(task, texts, decoding, torch.device("cpu"), max_length=7)
-    assert_alike(model_of(task, decoding, max_length=7).predict(texts), task, want, 1)
+@pytest.mark.parametrize(
+    ("case", "longest"), [("translation", 7), *(("classes of words", longest) for longest in range(6, 34))]
+)
+def test_a_long_source_is_cut_as_the_task_cuts_it(case: str, longest: int) -> None:
+    task, texts, decoding = task_of(case)
+    texts = ["\t".join([texts[1]] * 2) if "words" in case else "abcd" * 5, *texts]
+    want = predict_texts.predict(task, texts, decoding, torch.device("cpu"), max_length=longest)
+    assert_alike(model_of(task, decoding, max_length=longest).predict(texts), task, want, 1)
 
 
 def test_batches_hold_rows_of_similar_length_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

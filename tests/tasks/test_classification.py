@@ -16,6 +16,7 @@ from seq2seq.data.corpora.json_rows import Jsonl
 from seq2seq.data.corpora.tables import Tsv
 from seq2seq.data.datamodule import DataModule
 from seq2seq.data.tokenizers.base import SPECIAL, Tokenizer, Tokenizers
+from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
 from seq2seq.errors import InputError
 from seq2seq.models.encoder import EncoderOptions
@@ -49,6 +50,27 @@ def test_overfits_rows(pooling: Pooling) -> None:
     for one in found:
         assert sum(math.exp(each.score) for each in one) == pytest.approx(1, abs=1e-5)
         assert [each.score for each in one] == sorted((each.score for each in one), reverse=True)
+
+
+@pytest.mark.parametrize("letters", [True, False])
+def test_words_that_are_cut_are_read_as_far_as_they_are_whole(letters: bool) -> None:
+    spelled = support.learnt(
+        [(text.replace(" ", "\t"), label) for text, label in ROWS], Spelled(letters=letters), Labels()
+    )
+    task, row = tiny(spelled).eval(), ("bad\tand\tlong", "0")
+    others, found = [("film", "1"), ("and", "2")], dict[int, float]()
+    words = np.cumsum([len(ids) for ids in spelled.source.encode(row[0].split("\t"))])
+    for longest in range(8, int(words[-1]) + 1):
+        split = support.split_of([*others, row], spelled, task.row_format, longest)
+        together = task.predict(split.batch(np.arange(3)), Decoding())[2][0].score
+        alone = task.predict(split.batch(np.array([2])), Decoding())[0][0]
+        assert alone.score == pytest.approx(together, abs=1e-6), "padding is not read"
+        found[longest] = alone.score
+    for end in words:
+        same = [score for longest, score in found.items() if end <= longest < end + 8]
+        assert np.ptp(same) < 1e-6, "a word that lacks more than letters is left out"
+    if letters:
+        assert found[words[0] - 1] != pytest.approx(found[words[0]], abs=1e-6), "letters count"
 
 
 def test_overfits_rows_of_several_labels() -> None:

@@ -68,14 +68,19 @@ class Split:
 
     def fits(self) -> np.ndarray:
         """(rows,) whether a row is short enough to train on."""
-        fits: np.ndarray = self.target_lengths() <= self.longest
-        return fits if self.cut else fits & (self.whole_lengths() <= self.longest)
+        fits: np.ndarray = self.bounded_lengths() <= self.longest
+        return fits
+
+    def bounded_lengths(self) -> np.ndarray:
+        """(rows,) tokens of the side of a training row that must be short enough: the longer one, or the target."""
+        return self.target_lengths() if self.cut else np.maximum(self.target_lengths(), self.whole_lengths())
 
     def warn_of_cuts(self) -> None:
         """Warn of sources that are too long to be read whole."""
-        long = int((self.whole_lengths() > self.most).sum())
-        if long:
-            log.warning("cut %d of %d sources to data.max_length %d tokens", long, len(self), self.longest)
+        lengths = self.whole_lengths()
+        if long := int((lengths > self.most).sum()):
+            counts = long, len(self), self.longest, int(lengths.max())
+            log.warning("cut %d of %d sources to data.max_length %d tokens; the longest has %d", *counts)
 
     def grouping_lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """(rows,) twice, the length by which rows go together first: the steps of the recurrence.

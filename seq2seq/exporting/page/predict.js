@@ -65,10 +65,14 @@ class Predictor {
     return {inputs: {source: this.integers(ids, [1, ids.length])}, length: ids.length};
   }
 
-  // The different words, and the number of each at its place.
+  // The different words, and the number of each at its place; the last may lack letters, and is left out if it lacks more.
   spelledOf(text, most) {
     let left = most;
-    const rows = this.source.rows(text).filter(row => (left -= row.length) >= 0);
+    const rows = this.source.rows(text).map(row => {
+      const read = row.slice(0, left);
+      left -= read.length;
+      return read;
+    }).filter(row => row.length >= this.source.heads);
     if (!rows.length) throw new TextError("The model reads nothing of this text.");
     const keys = rows.map(row => row.join(" ")), different = [...new Set(keys)];
     const width = rows.reduce((widest, row) => Math.max(widest, row.length), 0);
