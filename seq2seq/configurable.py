@@ -81,7 +81,7 @@ def build(base: type[P], specification: dict[str, Any], **more: Any) -> P:
         plugins.load()
         candidate = imported(base, wanted)
     if candidate is None:
-        known = ", ".join(sorted(kind.__qualname__ for kind in descendants(base)))
+        known = ", ".join(sorted(kind.__qualname__ for kind in usable(base)))
         raise UnknownClass(f"{wanted} is no known {base.__name__} (known: {known})", str(wanted))
     if not isinstance(given, Mapping):
         raise InputError(f"the stored settings of {wanted} are damaged: {given!r:.80} holds no names")
@@ -187,3 +187,8 @@ def descendants(base: type[P]) -> Iterator[type[P]]:
     yield base
     for child in base.__subclasses__():
         yield from descendants(child)
+
+
+def usable(base: type[P]) -> list[type[P]]:
+    """The classes below `base` that lack nothing: what a configuration may name."""
+    return [kind for kind in dict.fromkeys(descendants(base)) if kind is not base and not lacking(kind)]

@@ -24,7 +24,7 @@ from seq2seq import plugins
 from seq2seq.cli import remembered_help
 from seq2seq.cli.help import HelpShown, page, topic
 from seq2seq.cli.messages import explain, refuse_empty
-from seq2seq.configurable import Part, Settings, descendants, named, refuse_incomplete, with_short_names
+from seq2seq.configurable import Part, Settings, descendants, named, refuse_incomplete, usable, with_short_names
 from seq2seq.errors import InputError, Stopped
 from seq2seq.runs.config_file import find, load_yaml, read_yaml
 
@@ -192,7 +192,7 @@ def task_class(arguments: Sequence[str]) -> "type[Task]":
         if candidate is not Task and (named(candidate, name) or name == candidate.__name__):
             refuse_incomplete(candidate)
             return candidate
-    known = ", ".join(kind.__name__ for kind in descendants(Task) if kind is not Task)
+    known = ", ".join(kind.__name__ for kind in usable(Task))
     raise InputError(f"task: {name!r} is no task; known: {known}")
 
 

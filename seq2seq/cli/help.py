@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from jsonargparse import ArgumentParser, Namespace
 
 from seq2seq.cli.messages import inner, suggestion
-from seq2seq.configurable import Part, Settings, descendants, lacking
+from seq2seq.configurable import Part, Settings, usable
 from seq2seq.errors import InputError
 
 WIDTH = 100
@@ -203,8 +203,7 @@ def choices(action: Action) -> list[type[Part]]:
     """The classes that a setting may name."""
     hints = inner(getattr(action, "_typehint", None))
     bases = [kind for kind in hints if inspect.isclass(kind) and issubclass(kind, Part)]
-    kinds = [kind for base in bases if not issubclass(base, Settings) for kind in descendants(base)]
-    return [kind for kind in dict.fromkeys(kinds) if kind not in bases and not lacking(kind)]
+    return [kind for base in bases if not issubclass(base, Settings) for kind in usable(base)]
 
 
 def title(parser: ArgumentParser, group: str) -> str:

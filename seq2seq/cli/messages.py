@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from jsonargparse import ArgumentParser
 
-from seq2seq.configurable import Part, descendants, named, refuse_incomplete
+from seq2seq.configurable import Part, descendants, named, refuse_incomplete, usable
 from seq2seq.errors import InputError
 
 UNKNOWN = (
@@ -81,7 +81,7 @@ def wrong_class(text: str, parser: ArgumentParser) -> str | None:
     hints = [getattr(action, "_typehint", None) for action in parser._actions if action.dest == match[1]]
     types = [kind for hint in hints for kind in inner(hint)]
     bases = [kind for kind in types if inspect.isclass(kind) and issubclass(kind, Part)]
-    names = [kind.__name__ for base in bases for kind in descendants(base) if kind is not base]
+    names = [kind.__name__ for base in bases for kind in usable(base)]
     names += ["null"] * (type(None) in types)
     return (
         f"{match[1]}: there is no {match[2]}; {suggestion(match[2], names)} (or a class of your own, as package.Class)"
@@ -130,8 +130,7 @@ def tasks_with(setting: str) -> list[str]:
     """The tasks that have a setting of `model`."""
     from seq2seq.tasks.base import Task  # torch, which help does without
 
-    kinds = [kind for kind in descendants(Task) if not inspect.isabstract(kind) and kind is not Task]
-    return [kind.__name__ for kind in kinds if setting in inspect.signature(kind).parameters]
+    return [kind.__name__ for kind in usable(Task) if setting in inspect.signature(kind).parameters]
 
 
 def suggestion(name: str, legal: Iterable[str]) -> str:
