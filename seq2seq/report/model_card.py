@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from seq2seq.report.tables import Table, scores
-from seq2seq.report.wording import duration, heading, is_number, label, number, part, phrase, text_of
+from seq2seq.report.wording import duration, heading, is_number, label, number, part, phrase, said, text_of
 
 LIBRARY = "seq2seq"
 
@@ -171,7 +171,7 @@ def scored(of: Described) -> list[str]:
         rows = f", {number(one.get('rows'), 0)} rows" if is_number(one.get("rows")) else ""
         found += [f"On the {split} split{rows}:", scores(of.results, split).markdown()]
         if searched := part(one, "decoding") or of.decoding:
-            found.append(f"Search: {plain(phrase(given(searched)))}.")
+            found.append(f"Search: {plain(phrase(said(searched)))}.")
     return found or ["This model has not been scored."]
 
 

@@ -36,6 +36,7 @@ from seq2seq.report.wording import (
     part,
     parts,
     phrase,
+    said,
 )  # fmt: skip
 
 
@@ -145,12 +146,6 @@ def sections(results: Mapping[str, Any], main: Mapping[str, Any]) -> dict[str, S
 
 # Scores
 
-NONE = (None, "", 0)
-"""Values of settings of decoding that are switched off."""
-
-UNSAID = ("seed", "rows")
-"""Settings of decoding that change no score of a search."""
-
 
 def score(key: str, metric: Mapping[str, Any]) -> ScoreLine:
     """A metric in words; value and interval share their decimals."""
@@ -194,12 +189,7 @@ def headline(results: Mapping[str, Any]) -> str:
 def scores_of(name: str, main: Mapping[str, Any]) -> Scores:
     """The score table of a split."""
     metrics = part(main, "metrics")
-    settings = {key: value for key, value in part(main, "decoding").items() if key not in UNSAID and value not in NONE}
-    if part(main, "decoding").get("temperature") is not None:
-        settings["seed"] = part(main, "decoding").get("seed")
-    if settings.get("groups") == 1:
-        settings = {key: value for key, value in settings.items() if key not in ("groups", "diversity")}
-    settings = {} if main.get("searches") is False else settings
+    settings = {} if main.get("searches") is False else said(part(main, "decoding"))
     lines = [score(key, part(metrics, key)) for key in metrics]
     limit, delay = limit_sentence(part(main, "length_limit")), delay_sentence(part(main, "delay"))
     return Scores(name, count(main.get("rows"), "row"), lines, phrase(settings), limit, delay)

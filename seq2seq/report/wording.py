@@ -26,6 +26,12 @@ SCORES = {*NAMES} - {"mae", "rmse", "mase", "rmsse", "wql"} | {
 PERCENT = {"percent", "%"}
 NOT_AVAILABLE = "n/a"
 
+OFF = (None, "", 0)
+"""Values of settings of decoding that are switched off."""
+
+PARTNERS = {"seed": "temperature", "lm_weight": "lm", "diversity": "groups", "length_offset": "length_penalty"}
+"""Settings of decoding that mean something beside another one alone."""
+
 
 def number(value: object, decimals: int | None = None) -> str:
     """A number as people write it: thousands apart, a real minus, about three digits if not as many `decimals`."""
@@ -159,3 +165,11 @@ def text_of(holder: Mapping[str, Any], key: str) -> str:
 def shortened(text: str, most: int) -> str:
     """A text of at most `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def said(decoding: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of decoding that change scores."""
+    used = {key: value for key, value in decoding.items() if value not in OFF and key != "rows"}
+    if used.get("groups") == 1:
+        del used["groups"]
+    return {key: value for key, value in used.items() if PARTNERS.get(key, key) in used}

@@ -24,7 +24,8 @@ from seq2seq.report.drawing import Scale
 from seq2seq.report.layout import marked
 from seq2seq.report.page import changed, render
 from seq2seq.report.plots import Bucket, Marks, Point, by_group, curves
-from seq2seq.report.wording import duration, number, phrase, shortened
+from seq2seq.report.wording import duration, number, phrase, said, shortened
+from seq2seq.tasks.decoding_options import Decoding
 from tests.report.pages import ALIGNMENTS, ATTACKS, ROWS, SIGNATURE, everything, example, whole
 from tests.support import python
 
@@ -498,3 +499,17 @@ def test_configuration_reads_back_as_yaml() -> None:
     text = re.findall(r"<pre>(.*?)</pre>", render({"splits": {}, "config": config}), flags=re.DOTALL)[0]
     assert yaml.safe_load(unescape(text)) == config
     assert "ünï" in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, {"beam_size", "length_penalty"}),
+        ({"length_penalty": 0.0, "length_offset": 5.0, "rows": 64}, {"beam_size"}),
+        ({"temperature": 0.8, "seed": 3}, {"beam_size", "length_penalty", "temperature", "seed"}),
+        ({"beam_size": 4, "groups": 2}, {"beam_size", "length_penalty", "groups", "diversity"}),
+        ({"lm": "runs/lm"}, {"beam_size", "length_penalty", "lm", "lm_weight"}),
+    ],
+)
+def test_only_settings_of_the_search_that_change_scores_are_told(changed: dict[str, Any], told: set[str]) -> None:
+    assert {*said(vars(Decoding(**changed)))} == told
