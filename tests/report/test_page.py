@@ -94,7 +94,7 @@ def test_settings_of_a_part_are_shown_once() -> None:
 def test_page_says_what_was_measured(html: str) -> None:
     words = Page(html).words()
     assert "BLEU 91.2 (95 % interval 90.1 to 92.3) on 1,000 test rows." in words
-    for said in (
+    for line in (
         "demo",
         "Exact match 84.0",
         "beam size 5, length penalty 1.0",
@@ -115,7 +115,7 @@ def test_page_says_what_was_measured(html: str) -> None:
         "minimum detectable difference of an unpaired test: about 1.6",
         "Settings that differ from the defaults: model.layers 2",
     ):
-        assert said in words, said
+        assert line in words, line
     assert f"<code>{SIGNATURE}</code>" in html
 
 
