@@ -40,6 +40,7 @@ from seq2seq.report import tables
 from seq2seq.report.terminal import shown
 from seq2seq.runs import checkpoint, run_card, scored_rows
 from seq2seq.runs.run_directory import REPORTED, RunDirectory
+from seq2seq.tasks import idle
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 
@@ -403,6 +404,7 @@ def evaluate(
     """
     started, split = time.monotonic(), config.split
     task.check_decoding(decoding)
+    idle.warn_of_new(task, decoding)
     encoded, predicted = share_rows(task, data, texts, decoding, config, at, arguments)
     device = next(task.parameters()).device
     rows, aligned = in_order(predicted, encoded.texts), task.row_format.aligned

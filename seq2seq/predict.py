@@ -37,7 +37,7 @@ from seq2seq.inference.device import tf32
 from seq2seq.inference.output_lines import OutputLines
 from seq2seq.inference.table_files import TableFile
 from seq2seq.runs import checkpoint
-from seq2seq.tasks import words
+from seq2seq.tasks import idle, words
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.length_limits import remedy
@@ -191,6 +191,7 @@ def with_others(task: Task, names: Sequence[str], max_length: int) -> tuple[Task
 def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
     """How to search for so many predictions; InputError for options that contradict each other or the task."""
     check_range("--devices", config.devices, 1)
+    idle.warn_of_new(task, decoding)
     decoding = predict_texts.decoding_for(task, decoding, config.n_best, "--n_best", "--decoding.beam_size")
     if config.stream and isinstance(task, Translation):
         translation_stream.check(task, decoding)

@@ -13,6 +13,7 @@ from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.fixed_vector import Max
 from seq2seq.models.tagger import AutoregressiveTagger
 from seq2seq.models.word_embedding import WordOptions
+from seq2seq.tasks import idle as idle_settings
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.generation import Generation
@@ -74,3 +75,13 @@ def test_a_weight_without_a_teacher(teacher: str | None, told: list[str]) -> Non
     task = small(Translation, learnt(PAIRS, Words(), Words()))
     options = DistillationOptions(teacher=teacher, weight=0.2)
     assert [one.name for one in idle(task, DataModule(), options)] == told
+
+
+def test_of_a_trained_task_only_what_is_new_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    task = small(Classification, learnt(CLASSES, Spelled(), Labels()))
+    task.decoding = Decoding(min_length=2)
+    idle_settings.warn_of_new(task, Decoding(min_length=2))
+    assert not caplog.records
+    idle_settings.warn_of_new(task, Decoding(min_length=2, temperature=0.9))
+    [record] = caplog.records
+    assert "decoding.temperature" in record.getMessage()
