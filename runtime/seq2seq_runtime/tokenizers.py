@@ -7,7 +7,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -191,8 +191,10 @@ class Columns(Tokenizer):
             raise of.wrong("parts", "a list of tokenizers")
         each = zip(parts, unpacked(state, len(parts)), strict=True)
         self.parts = [part(Fields(one, f"{of.name}: 'parts'"), own) for one, own in each]
-        self.alone = 0 if of.value("single") == "first" else len(parts) - 1
-        self.single = of.value("single") == "first" or of.flag("single")
+        self.between = of.value("single") == "between"
+        first = self.between or of.value("single") == "first"
+        self.alone = 0 if first else len(parts) - 1
+        self.single = first or of.flag("single")
         self.starts = list(accumulate((one.size - SPECIAL for one in self.parts), initial=SPECIAL))
         self.sizes = (self.starts[-1],)
 
@@ -200,17 +202,19 @@ class Columns(Tokenizer):
         row = text.split("\t")
         if len(row) != len(self.parts):
             raise RequestError(f"{text!r:.60} has {len(row)} columns between tabs, and {len(self.parts)} are expected")
-        return [
-            number + start - SPECIAL if number >= SPECIAL else number
+        own = [
+            [number + start - SPECIAL if number >= SPECIAL else number for number in one.encode(column)]
             for one, start, column in zip(self.parts, self.starts, row, strict=False)
-            for number in one.encode(column)
         ]
+        return list(chain(*(own[1:] if self.between else []), *own))
 
     def decode(self, ids: Sequence[int]) -> str:
         columns: list[list[int]] = [[] for _ in self.parts]
         own = range(self.starts[self.alone], self.starts[self.alone + 1])
         lone = self.single and all(number < SPECIAL or number in own for number in ids)
         index = self.alone if lone else 0
+        if self.between and not lone:  # without the copy before the first column
+            ids = ids[next((place for place, number in enumerate(ids) if number in own), 0) :]
         for number in ids:
             index = bisect_right(self.starts, number) - 1 if number >= SPECIAL else index
             columns[index].append(number - self.starts[index] + SPECIAL if number >= SPECIAL else number)

@@ -61,7 +61,7 @@ def transduction(target: str, letters: float) -> dict[str, Any]:
 def inflection() -> dict[str, Any]:
     """A word and a bundle of features to a form of it."""
     labels = {"class_path": LABELS, "init_args": {"separator": ";"}}
-    columns = {"class_path": "Columns", "init_args": {"parts": ["Characters", labels], "single": "first"}}
+    columns = {"class_path": "Columns", "init_args": {"parts": ["Characters", labels], "single": "between"}}
     settings = transduction("Characters", 0)
     return settings | {"data": {"tokenizer": columns, "shared_vocabulary": True}}
 

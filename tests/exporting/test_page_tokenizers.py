@@ -106,6 +106,7 @@ def every_kind(count: int) -> list[Case]:
         of_texts(Columns([Words(), Characters()]), pairs, columns),
         of_texts(Columns([Words(), Characters()], single=True), [*pairs, *TEXTS], [*texts, *columns]),
         of_texts(Columns([Words(), Characters()], single="first"), [*pairs, *TEXTS], [*texts, *columns]),
+        of_texts(Columns([Words(), Characters()], single="between"), [*pairs, *TEXTS], [*texts, *columns]),
         of_texts(RowFeatures(Characters()), rows, [*texts, *columns]),
         of_texts(RowFeatures(Words(separator="\t"), 2), [f"a\tb\t{text}" for text in TEXTS], texts),
         of_texts(RowFeatures(SentencePiece(60)), rows, [f"de\t{text}" for text in texts]),

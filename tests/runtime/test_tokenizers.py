@@ -39,6 +39,7 @@ KINDS: dict[str, Callable[[], Tokenizer]] = {
     "labels": lambda: trained(Labels("\t"), [target for _, target in SENTENCES]),
     "columns": lambda: trained(Columns([Words(), Characters()], single=True), ROWS),
     "columns, the first alone": lambda: trained(Columns([Words(), Characters()], single="first"), ROWS),
+    "columns, the first between": lambda: trained(Columns([Words(), Characters()], single="between"), ROWS),
     "three columns": lambda: trained(Columns([Labels(), Words(), Characters()]), [f"x\t{row}" for row in ROWS]),
     "row features": lambda: trained(RowFeatures(Words()), ROWS),
     "row features of columns": lambda: trained(RowFeatures(Columns([Words(), Words()]), 2), [f"a\tb\t{row}" for row in ROWS]),

@@ -1,8 +1,8 @@
 """Several columns of a text, each with a tokenizer of its own."""
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import Literal
 
 import numpy as np
@@ -15,13 +15,15 @@ from seq2seq.errors import InputError
 class Columns(Tokenizer):
     """Columns between tabs, each with a tokenizer and ids of its own: a language and a word, features and a lemma."""
 
-    def __init__(self, parts: list[Tokenizer], single: bool | Literal["first"] = False) -> None:
+    def __init__(self, parts: list[Tokenizer], single: bool | Literal["first", "between"] = False) -> None:
         """What stands in the columns.
 
         Args:
             parts: the tokenizer of each column, from left to right.
             single: a text without tabs is one of the last column alone, or of the first: with data.shared_vocabulary
-                the target of a source of lemma and features, whose letters decoder.copy may then copy.
+                the target of a source of lemma and features, whose letters decoder.copy may then copy. between: of
+                the first, which is read between two copies of the others, so that what is written before a lemma
+                and what is written after it each have the features at hand, in order.
         """
         if not parts:
             raise InputError("data.tokenizer.parts is empty; name a tokenizer for each column")
@@ -33,7 +35,7 @@ class Columns(Tokenizer):
                     f"data.tokenizer.parts holds {part!r}, but no column holds a tab; choose another separator"
                 )
         self.parts, self.single = parts, single
-        self._alone = 0 if single == "first" else len(parts) - 1
+        self._alone = 0 if single in ("first", "between") else len(parts) - 1
 
     def train(self, texts: Iterable[str]) -> None:
         columns = self._columns(texts)
@@ -78,7 +80,7 @@ class Columns(Tokenizer):
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         columns = [iter(part.encode(column)) for part, column in zip(self.parts, self._columns(texts), strict=True)]
         rows = [self._indices(self._row(text)) for text in texts]
-        return [self._numbered([next(columns[index]) for index in indices], indices) for indices in rows]
+        return [self._numbered({index: next(columns[index]) for index in indices}) for indices in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Columns between tabs; an unknown belongs to the column of the token before it."""
@@ -87,6 +89,8 @@ class Columns(Tokenizer):
         own = range(starts[alone], starts[alone + 1])
         lone = self.single and all(number < SPECIAL or number in own for number in ids)
         index = alone if lone else 0
+        if self.single == "between" and not lone:  # without the copy before the first column
+            ids = ids[next((place for place, number in enumerate(ids) if number in own), 0) :]
         for number in ids:
             index = bisect_right(starts, number) - 1 if number >= SPECIAL else index
             columns[index].append(number - starts[index] + SPECIAL if number >= SPECIAL else number)
@@ -121,18 +125,15 @@ class Columns(Tokenizer):
 
     def sample(self, text: str, random: np.random.Generator) -> list[int]:
         row = self._row(text)
-        indices = self._indices(row)
-        pairs = zip(indices, row, strict=True)
-        return self._numbered([self.parts[index].sample(column, random) for index, column in pairs], indices)
+        pairs = zip(self._indices(row), row, strict=True)
+        return self._numbered({index: self.parts[index].sample(column, random) for index, column in pairs})
 
-    def _numbered(self, row: Sequence[list[int]], indices: Sequence[int]) -> list[int]:
-        """Ids of some parts as ids of the whole."""
+    def _numbered(self, row: Mapping[int, list[int]]) -> list[int]:
+        """Ids of some parts as ids of the whole, in the order in which they are read."""
         starts = self._starts
-        return [
-            number + starts[index] - SPECIAL if number >= SPECIAL else number
-            for ids, index in zip(row, indices, strict=True)
-            for number in ids
-        ]
+        own = [[number + starts[index] - SPECIAL if number >= SPECIAL else number for number in ids]
+               for index, ids in row.items()]  # fmt: skip
+        return list(chain(*(own[1:] if self.single == "between" else []), *own))
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -119,7 +119,8 @@ class Columns {
     this.parts = settings.parts.map((part, at) => makeTokenizer(part.class_path, part.init_args, states[at]));
     this.starts = [SPECIAL]; // the first id of each part, and at the end the size
     for (const part of this.parts) this.starts.push(this.starts[this.starts.length - 1] + part.size - SPECIAL);
-    this.alone = settings.single === "first" ? 0 : this.parts.length - 1; // the column of a text without tabs
+    this.between = settings.single === "between"; // the first column is read between two copies of the others
+    this.alone = this.between || settings.single === "first" ? 0 : this.parts.length - 1; // the column of a text without tabs
     this.size = this.starts[this.parts.length];
   }
 
@@ -128,13 +129,16 @@ class Columns {
     if (row.length !== count) {
       throw new TextError(`There are ${row.length} columns between tabs, but ${count} are expected.`);
     }
-    return row.flatMap((column, at) => this.parts[at].encode(column)
+    const own = row.map((column, at) => this.parts[at].encode(column)
       .map(id => id >= SPECIAL ? id + this.starts[at] - SPECIAL : id));
+    return [...(this.between ? own.slice(1) : []), ...own].flat();
   }
 
   decode(ids) {
     const alone = this.alone, columns = this.parts.map(() => []);
-    const lone = this.single && ids.every(id => id < SPECIAL || id >= this.starts[alone] && id < this.starts[alone + 1]);
+    const isOwn = id => id >= this.starts[alone] && id < this.starts[alone + 1];
+    const lone = this.single && ids.every(id => id < SPECIAL || isOwn(id));
+    if (this.between && !lone) ids = ids.slice(Math.max(0, ids.findIndex(isOwn)));
     let column = lone ? alone : 0; // an unknown belongs to the column of the token before it
     for (const id of ids) {
       if (id >= SPECIAL) column = this.starts.findLastIndex(start => start <= id);

@@ -106,6 +106,21 @@ def test_a_single_text_may_be_one_of_the_first_column() -> None:
     assert tokenizer.unknown_values("walk\tV;FUT") == ["V;FUT"]
 
 
+def test_the_first_column_may_be_read_between_two_copies_of_the_others() -> None:
+    rows = ["walk\tV;PST\ten", "walked", "ox\tN\tde"]
+    tokenizer = trained(Columns([Characters(), Labels(separator=";"), Labels()], single="between"), rows)
+    once = trained(Columns([Characters(), Labels(separator=";"), Labels()], single="first"), rows)
+    both, alone, empty = tokenizer.encode(["walk\tV;PST\ten", "walked", ""])
+    [expected] = once.encode(["walk\tV;PST\ten"])
+    assert both == [*expected[4:], *expected], "features, lemma, features; the same ids on both sides"
+    assert len(tokenizer) == len(once)
+    assert alone == once.encode(["walked"])[0], "a target is read as it is"
+    assert empty == []
+    assert [tokenizer.decode(ids) for ids in (alone, both)] == ["walked", "walk\tV;PST\ten"]
+    assert reborn(tokenizer).encode(["walk\tV;PST\ten"]) == [both]
+    assert tokenizer.sample("walk\tV;PST\ten", key(1)) == both
+
+
 def test_text_is_not_normalised() -> None:
     texts = ["ﬁne … ½ ①", "Ⅷ ™ Å"] * 5
     tokenizer = trained(SentencePiece(60, "bpe"), texts)
