@@ -37,7 +37,7 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
         ("model: {cel: GRU}", r"model\.cel.*did you mean model\.cell"),
         ("model: {hidden_size: many}", r"model\.hidden_size: many is not a whole number"),
         ("model: {cell: LSTN}", r"LSTN.*(RNN|GRU|LSTM)"),
-        ("model: {cell: LSTN}", r"legal: RNN, GRU, LSTM, LayerNormLSTM, MinGRU, MinLSTM \("),
+        ("model: {cell: LSTN}", r"legal: (?!.*\b(Fused|MinCell)\b)"),
         ("model: {cell: {class_path: LSTM, init_args: {bias: 1}}}", "bias.*forget_bias"),
         ("patience: yesterday", "patience: yesterday is not a whole number or null"),
         ("model: {metrics: Blue}", r"model\.metrics: Blue is not a list; write \[Blue\]"),
