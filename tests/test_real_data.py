@@ -179,7 +179,7 @@ def test_languages_and_columns(data_folder: Path) -> None:
         assert ";" in features
         assert lemma[:3] == form[:3]
         source = data.train_tokenizers(data.texts("train")).source
-        assert len(source.encode([f"{lemma}\t{features}"])[0]) == len(features.split(";")) + len(lemma)
+        assert len(source.encode([f"{lemma}\t{features}"])[0]) == 2 * len(features.split(";")) + len(lemma)
 
 
 @pytest.mark.data
