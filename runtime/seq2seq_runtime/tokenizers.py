@@ -214,7 +214,7 @@ class Columns(Tokenizer):
         lone = self.single and all(number < SPECIAL or number in own for number in ids)
         index = self.alone if lone else 0
         if self.between and not lone:  # without the copy before the first column
-            ids = ids[next((place for place, number in enumerate(ids) if number in own), 0) :]
+            ids = ids[next((position for position, number in enumerate(ids) if number in own), 0) :]
         for number in ids:
             index = bisect_right(self.starts, number) - 1 if number >= SPECIAL else index
             columns[index].append(number - self.starts[index] + SPECIAL if number >= SPECIAL else number)
