@@ -123,6 +123,8 @@ def main(arguments: Sequence[str]) -> None:
         at = Place(at.rank, 1, 0, 1)
     if at.rank >= at.size:
         return None
+    if not at.rank:
+        idle.warn_of_new(task, decoding)
     device = predict_texts.own_device(config.device, at.local, at.per_node)
     precision.lower(task.to(device), config.precision)
     if sys.stdin is None or sys.stdout is None:
@@ -191,7 +193,6 @@ def with_others(task: Task, names: Sequence[str], max_length: int) -> tuple[Task
 def checked(decoding: Decoding, config: Namespace, task: Task) -> Decoding:
     """How to search for so many predictions; InputError for options that contradict each other or the task."""
     check_range("--devices", config.devices, 1)
-    idle.warn_of_new(task, decoding)
     decoding = predict_texts.decoding_for(task, decoding, config.n_best, "--n_best", "--decoding.beam_size")
     if config.stream and isinstance(task, Translation):
         translation_stream.check(task, decoding)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from seq2seq.data.tokenizers.spelled import Spelled
 from seq2seq.models.encoder import EncoderOptions
@@ -19,6 +19,12 @@ OF_A_SEARCH = (
     "groups", "max_length_ratio", "max_length", "min_length", "no_repeat_ngram", "temperature", "top_k", "top_p",
 )  # fmt: skip
 """Settings of decoding for tasks that write step by step."""
+
+PARTNERS = (
+    ("diversity", "groups", 1), ("length_offset", "length_penalty", 0), ("lm_weight", "lm", None),
+    ("seed", "temperature", None),
+)  # fmt: skip
+"""Settings of decoding, the one that each belongs to, and the value with which that one is switched off."""
 
 
 class Idle(NamedTuple):
@@ -53,15 +59,9 @@ def of_decoding(task: Task, own: Decoding) -> Iterator[Idle]:
     if not task.searches and not isinstance(task, Transcription):
         of_search = sorted(different & {*OF_A_SEARCH})
         yield from (Idle(f"decoding.{name}", f"a {type(task).__name__} does not search") for name in of_search)
-    partners: dict[str, Any] = {
-        "diversity": own.groups > 1 or "decoding.groups is 1",
-        "length_offset": own.length_penalty > 0 or "decoding.length_penalty is 0",
-        "lm_weight": own.lm is not None or "decoding.lm is null",
-        "seed": own.temperature is not None or "decoding.temperature is null, so nothing is drawn",
-    }
-    yield from (
-        Idle(f"decoding.{name}", why) for name, why in partners.items() if why is not True and name in different
-    )
+    for name, partner, off in PARTNERS:
+        if name in different and getattr(own, partner) == off:
+            yield Idle(f"decoding.{name}", f"decoding.{partner} is {'null' if off is None else off}")
 
 
 def warn_of_new(task: Task, decoding: Decoding) -> None:

@@ -6,7 +6,7 @@ from seq2seq.tasks.idle import Idle, of_decoding, of_model
 from seq2seq.training.options import DistillationOptions
 
 
-def idle(task: Task, data: DataModule, distillation: DistillationOptions) -> list[Idle]:
+def of_training(task: Task, data: DataModule, distillation: DistillationOptions) -> list[Idle]:
     """All such settings of a training."""
     found = [*of_model(task), *of_decoding(task, task.decoding)]
     if not task.row_format.consecutive:

@@ -31,7 +31,7 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.runs.scored_rows import refuse_trained
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.length_limits import learnt
-from seq2seq.training import own_callbacks, parent, tried_metrics, without_effect
+from seq2seq.training import idle, own_callbacks, parent, tried_metrics
 from seq2seq.training.frozen import freeze
 from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 from seq2seq.training.parent import Parent, Start, read_parent
@@ -152,7 +152,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
     task.check_decoding(task.decoding)
     refuse_perturbed(task, data)
     if process_rank() == 0 and not job.resume:
-        for setting in without_effect.idle(task, data, job.parts.distillation):
+        for setting in idle.of_training(task, data, job.parts.distillation):
             log.warning("%s", setting)
         findings = checks.cheap(read._asdict(), task.row_format)
         print(checks.two_lines(findings, job.arguments), file=sys.stderr)

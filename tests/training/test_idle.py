@@ -13,14 +13,14 @@ from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.fixed_vector import Max
 from seq2seq.models.tagger import AutoregressiveTagger
 from seq2seq.models.word_embedding import WordOptions
-from seq2seq.tasks import idle as idle_settings
+from seq2seq.tasks import idle
 from seq2seq.tasks.classification import Classification
 from seq2seq.tasks.decoding_options import Decoding
 from seq2seq.tasks.generation import Generation
 from seq2seq.tasks.tagging import Tagging
 from seq2seq.tasks.translation import Translation
+from seq2seq.training.idle import of_training
 from seq2seq.training.options import DistillationOptions
-from seq2seq.training.without_effect import idle
 from tests.support import Rows, learnt, small
 
 PAIRS: Rows = [("a b", "x y"), ("b c", "y"), ("c", "z"), ("a", "x")]
@@ -60,13 +60,13 @@ def test_only_what_changes_nothing_is_told(
 ) -> None:
     task = small(kind, learnt(rows, *tokenizers), **settings)
     task.decoding = Decoding(**decoding)
-    assert [one.name for one in idle(task, DataModule(), DistillationOptions())] == told
+    assert [one.name for one in of_training(task, DataModule(), DistillationOptions())] == told
 
 
 @pytest.mark.parametrize("running", [True, False])
 def test_streams_belong_to_running_text(running: bool) -> None:
     task = small(Generation, learnt([("", "ab"), ("", "ba")], NoSource(), Characters()), running=running)
-    told = [one.name for one in idle(task, DataModule(lanes=4, segment=16), DistillationOptions())]
+    told = [one.name for one in of_training(task, DataModule(lanes=4, segment=16), DistillationOptions())]
     assert told == ([] if running else ["data.lanes", "data.segment"])
 
 
@@ -74,14 +74,14 @@ def test_streams_belong_to_running_text(running: bool) -> None:
 def test_a_weight_without_a_teacher(teacher: str | None, told: list[str]) -> None:
     task = small(Translation, learnt(PAIRS, Words(), Words()))
     options = DistillationOptions(teacher=teacher, weight=0.2)
-    assert [one.name for one in idle(task, DataModule(), options)] == told
+    assert [one.name for one in of_training(task, DataModule(), options)] == told
 
 
 def test_of_a_trained_task_only_what_is_new_is_told(caplog: pytest.LogCaptureFixture) -> None:
     task = small(Classification, learnt(CLASSES, Spelled(), Labels()))
     task.decoding = Decoding(min_length=2)
-    idle_settings.warn_of_new(task, Decoding(min_length=2))
+    idle.warn_of_new(task, Decoding(min_length=2))
     assert not caplog.records
-    idle_settings.warn_of_new(task, Decoding(min_length=2, temperature=0.9))
+    idle.warn_of_new(task, Decoding(min_length=2, temperature=0.9))
     [record] = caplog.records
     assert "decoding.temperature" in record.getMessage()
