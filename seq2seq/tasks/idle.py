@@ -44,7 +44,9 @@ def of_model(task: Task) -> Iterator[Idle]:
         yield Idle("model.words", f"data.tokenizer is {type(source).__name__}, and only Spelled takes words apart")
     encoder, plain = getattr(task, "encoder", None), source.width is not None or len(source.sizes) == 1
     if plain and isinstance(encoder, EncoderOptions) and encoder.feature_size != EncoderOptions().feature_size:
-        yield Idle("model.encoder.feature_size", "the source has no features")
+        yield Idle(
+            "model.encoder.feature_size", f"data.tokenizer {type(source).__name__} adds no features to tokens or rows"
+        )
     if isinstance(task, Tagging) and task.sentence is None:
         if task.encoder.pooling is not None:
             yield Idle("model.encoder.pooling", "each token gets its own label")
