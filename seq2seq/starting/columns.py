@@ -28,10 +28,13 @@ TARGET_NAMES = (
     *("translation", "pronunciation", "form", "inflection", "answers"),
 )
 TIME_NAMES = ("date", "time", "datetime", "timestamp", "day", "month", "year", "ds", "hour")
+ROW_NAMES = ("id", "index", "idx", "guid")
 NAMES = {*SOURCE_NAMES, *TARGET_NAMES, *TIME_NAMES, "id", "index", "name", "lang", "language", "value"}
 
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}(,? \d{1,2}:.*)?")
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+UNSPACED = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-៿]")
+"""Scripts that write no space between words: Japanese, Chinese, Thai, Lao, Burmese, Khmer."""
 COMMA = re.compile(r"\s*[-+]?\d+(,\d+)?\s*")
 """A number with a decimal comma, or a whole one."""
 THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}(,\d{3})*(\.\d+)?\s*")
@@ -98,6 +101,16 @@ class Column:
         """Of a value, in the mean."""
         return sum(len(text.split()) for text in self.texts) / max(1, len(self.texts))
 
+    @cached_property
+    def letters(self) -> float:
+        """Of a value, in the mean, spaces among them."""
+        return sum(map(len, self.texts)) / max(1, len(self.texts))
+
+    @cached_property
+    def unspaced(self) -> bool:
+        """Whether most values have letters of a script without spaces between words."""
+        return sum(bool(UNSPACED.search(text)) for text in self.texts) > 0.5 * len(self.texts)
+
     @property
     def lower(self) -> str:
         """The name in lower case, of a nested one its last part, of an item of a list the list's."""
@@ -109,17 +122,24 @@ class Column:
     def few(self) -> bool:
         """Whether its values are classes: a few that come again and again."""
         distinct, rows = len(self.counts), len(self.texts)
-        return 2 <= distinct <= min(200, max(2, rows // 5)) and max(map(len, self.counts)) <= 40
+        return 2 <= distinct <= min(500, max(2, rows // 5)) and max(map(len, self.counts)) <= 40
 
     @property
     def useless(self) -> bool:
         """Whether nothing is said by it: numbers of rows, dates, one value, empty ones."""
         filled = sum(bool(text.strip()) for text in self.texts)
         distinct = len(self.counts)
-        numbered = self.lower in ("id", "index", "idx", "guid") or (
+        numbered = self.lower in ROW_NAMES or (
             self.numeric and distinct == len(self.texts) > 1 and all(text.strip().isdecimal() for text in self.texts)
         )
         return numbered or self.dated or self.nested or distinct == 1 < len(self.texts) or 2 * filled < len(self.texts)
+
+    @property
+    def told(self) -> bool:
+        """Whether it is of use all the same as one of two columns: dates or numbers that do not number the rows."""
+        numbers = [float(text) if self.numeric else text for text in self.texts]
+        sorted_rows = numbers in (sorted(numbers), sorted(numbers, reverse=True))
+        return (self.dated or self.numeric) and not sorted_rows and self.lower not in (*ROW_NAMES, *TIME_NAMES)
 
 
 class FileColumns(NamedTuple):

@@ -13,6 +13,7 @@ from seq2seq.starting import columns, recipes, unusable
 from seq2seq.starting.columns import ROWS, SOURCE_NAMES, TARGET_NAMES, Column, FileColumns
 from seq2seq.starting.found_files import KINDS, FoundFiles, bare
 from seq2seq.starting.guess_kind import Guess
+from seq2seq.starting.guess_letters import of_letters, order_of
 from seq2seq.starting.guess_series import of_series, panel
 
 BIO = re.compile(r"O|[BIESLU]-\S+")
@@ -25,9 +26,6 @@ TOGETHER = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1",
 
 CLASS_NAMES = ("intent", "class", "label", "category", "topic", "sentiment", "domain", "genre")
 """What a class of a whole sentence is called."""
-
-UNSPACED = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-៿]")
-"""Scripts that write no space between words: Japanese, Chinese, Thai, Lao, Burmese, Khmer."""
 
 
 class Asked(NamedTuple):
@@ -226,7 +224,9 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
         task = joint(task, classes)._replace(corpus=task.corpus | {"sentence": classes.name})
     features = features_beside(table, source, target) if not asked.source else None
     if features is not None and task.settings["task"] == "Translation":
-        task = Guess("word forms from a word and its features", {}, recipes.inflection())
+        task = Guess(
+            "word forms from a word and its features", {}, recipes.inflection(order_of(source.texts, target.texts))
+        )
         names: Any = [source.name, features.name]
     elif second := second_text(table, source, task):
         task = task._replace(settings=task.settings | {"data": task.settings["data"] | recipes.two_texts()})
@@ -277,7 +277,8 @@ def labels_beside(table: FileColumns, source: Column) -> Column | None:
 def sides(file: Path, table: FileColumns, asked: Asked) -> tuple[Column, Column | None]:
     """Source and target among the columns."""
     known = {str(column.name): column for column in table.columns}
-    useful = [one for one in table.columns if not one.useless]
+    two = len(table.columns) == 2
+    useful = [one for one in table.columns if not one.useless or (two and one.told)]
     source = known.get(asked.source or "")
     target = known.get(asked.target or "")
     rest = [one for one in useful if one not in (source, target)]
@@ -325,20 +326,14 @@ def features_beside(table: FileColumns, source: Column, target: Column) -> Colum
 
 def pair(source: Column, target: Column) -> Guess:
     """The task of two columns of text."""
-    unspaced = sum(bool(UNSPACED.search(text)) for text in source.texts) > 0.5 * len(source.texts)
     if target.few and not aligned(source, target):
-        words = "Characters" if unspaced and source.words < 3 else "Words"
+        words = "Characters" if source.unspaced and source.words < 3 else "Words"
         return Guess(f"one of {len(target.counts)} classes for each text", {}, recipes.classification(words))
     if aligned(source, target):
         bio = all(BIO.fullmatch(label) for text in target.texts for label in text.split())
         return Guess("a label for each word", {}, recipes.tagging(" ", bio))
-    if source.words < 1.1 and not unspaced:
-        units = Counter(unit for text in target.texts for unit in text.split())
-        letters = sum(map(len, source.texts)) / max(1, len(source.texts))
-        short = sum(len(unit) * count for unit, count in units.items()) < 3 * sum(units.values())
-        if target.words > 2 and len(units) < 400 and short:
-            return Guess("words to sequences of symbols, such as phones", {}, recipes.transduction("Words", letters))
-        return Guess("words to words, letter by letter", {}, recipes.transduction("Characters", letters))
+    if (task := of_letters(source, target)) is not None:
+        return task
     if source.words > 40 and target.words < 0.4 * source.words:
         return Guess("summaries of longer texts", {}, recipes.summarization())
     return Guess("text to text", {}, recipes.translation())

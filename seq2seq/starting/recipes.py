@@ -47,22 +47,27 @@ LONG = 60
 """Letters of a source from which the sum over alignments costs too much."""
 
 
-def transduction(target: str, letters: float) -> dict[str, Any]:
-    """Words of so many letters to letters, which may be copied, or to other symbols."""
-    same = target == "Characters"
-    model = {"embedding_size": 128, "hidden_size": 256, "attention": ALIGNED if letters < LONG else "General",
+def transduction(source: str, target: str, length: float, in_order: bool | None) -> dict[str, Any]:
+    """Symbols to symbols, which may be copied where both are told by one tokenizer; length: symbols of a source.
+
+    in_order: whether targets keep the order of their sources; None where they share too few symbols to tell.
+    """
+    same = source == target
+    aligned = length < LONG and (in_order if in_order is not None else source == "Characters")
+    letters = target == "Characters"
+    model = {"embedding_size": 128, "hidden_size": 256, "attention": ALIGNED if aligned else "General",
              "decoder": {"context_every_step": True} | ({"copy": True} if same else {}), "dropout": 0.4,
-             "metrics": ["ExactMatch", "EditDistance"] if same else ["SequenceErrorRate", "SymbolErrorRate"],
+             "metrics": ["ExactMatch", "EditDistance"] if letters else ["SequenceErrorRate", "SymbolErrorRate"],
              }  # fmt: skip
-    data = {"tokenizer": "Characters"} | ({"shared_vocabulary": True} if same else {"target_tokenizer": target})
+    data = {"tokenizer": source} | ({"shared_vocabulary": True} if same else {"target_tokenizer": target})
     return {"task": "Translation", "data": data, "model": model, "optimizer": optimizer(0.002)}
 
 
-def inflection() -> dict[str, Any]:
+def inflection(in_order: bool | None) -> dict[str, Any]:
     """A word and a bundle of features to a form of it."""
     labels = {"class_path": LABELS, "init_args": {"separator": ";"}}
     columns = {"class_path": "Columns", "init_args": {"parts": ["Characters", labels], "single": "between"}}
-    settings = transduction("Characters", 0)
+    settings = transduction("Characters", "Characters", 0, in_order)
     return settings | {"data": {"tokenizer": columns, "shared_vocabulary": True}}
 
 

@@ -16,6 +16,7 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.starting import guess_series, recipes
 
 WORDS = "red blue old new dog cat house tree runs sleeps here there always never".split()
+KANA = "".join(map(chr, range(0x3042, 0x3090)))
 Files = dict[str, str | bytes]
 ROWS = 300
 
@@ -30,6 +31,14 @@ def number(row: int) -> float:
 
 def day(row: int) -> str:
     return (date(2020, 1, 1) + timedelta(days=row)).isoformat()
+
+
+def shuffled_day(row: int) -> date:
+    return date(1980, 1, 1) + timedelta(days=row * 7919 % 10_007)
+
+
+def letters(row: int, alphabet: str = "bcdfghklmnpqrstvwxyz") -> str:
+    return "".join(random.Random(row).choices(alphabet, k=5 + row % 4))
 
 
 def table(line: Callable[[int], str], header: str = "", rows: int = ROWS) -> str:
@@ -147,6 +156,23 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
                             [], "Tagging", {"class_path": "Spans", "sentence": "intent"}),
     "Japanese": ({"a.tsv": table(lambda row: f"{'赤い犬が家で眠る'[row % 5 :]}{row}\t{sentence(row)}")},
                  [], "Translation", {"class_path": "Tsv"}),
+    "written dates": ({"a.tsv": table(lambda row: f"{shuffled_day(row):%A %d %B %Y}\t{shuffled_day(row)}")},
+                      [], "Translation", {"class_path": "Tsv"}),
+    "dates in words": ({"a.tsv": table(lambda row: f"{shuffled_day(row)}\t{shuffled_day(row):%A %d %B %Y}")},
+                       [], "Translation", {"class_path": "Tsv"}),
+    "sums": ({"a.tsv": table(lambda row: f"{row * 7}+{row * 91 % 800}\t{row * 7 + row * 91 % 800}")}, [], "Translation", {"class_path": "Tsv"}),
+    "digits in words": ({"a.tsv": table(lambda row: f"{row * 7919 % 10_007}\t{' '.join(WORDS[int(one)] for one in str(row * 7919 % 10_007))}")},
+                        [], "Translation", {"class_path": "Tsv"}),
+    "reversed words": ({"a.tsv": table(lambda row: f"{letters(row)}\t{letters(row)[::-1]}")}, [], "Translation", {"class_path": "Tsv"}),
+    "sorted numbers": ({"a.tsv": table(lambda row: f"{' '.join(letters(row))}\t{' '.join(sorted(letters(row)))}")},
+                       [], "Translation", {"class_path": "Tsv"}),
+    "kana": ({"a.tsv": table(lambda row: f"{letters(row, KANA)}\t{' '.join('kst'[ord(one) % 3] + ' a' for one in letters(row, KANA))}")},
+             [], "Translation", {"class_path": "Tsv"}),
+    "words with spaces": ({"a.tsv": table(lambda row: f"{letters(row)} {letters(row + 1)}\t{' '.join(letters(row) + letters(row + 1))}")},
+                          [], "Translation", {"class_path": "Tsv"}),
+    "names": ({"a.tsv": table(lambda row: f"{letters(row)} {letters(row + 1)}\t{letters(row)} {letters(row + 1)}".upper())},
+              [], "Translation", {"class_path": "Tsv"}),
+    "many classes": ({"a.tsv": table(lambda row: f"{sentence(row)}\tclass {row % 300}", rows=3000)}, [], "Classification", {"class_path": "Tsv"}),
 }  # fmt: skip
 
 
@@ -175,16 +201,36 @@ def test_files_are_taken_for_what_they_are(name: str, tmp_path: Path, monkeypatc
     assert found == found | MADE[name][3]
 
 
-def test_letters_share_a_vocabulary_and_are_copied_phones_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "source", "target", "attention"),
+    [
+        ("phones", "Characters", "Words", "Monotonic"),
+        ("kana", "Characters", "Words", "Monotonic"),
+        ("words with spaces", "Characters", "Words", "Monotonic"),
+        ("names", "Characters", None, "Monotonic"),
+        ("digits in words", "Characters", None, "Monotonic"),
+        ("written dates", "Characters", None, "General"),
+        ("dates in words", "Characters", None, "General"),
+        ("reversed words", "Characters", None, "General"),
+        ("sorted numbers", "Words", None, "General"),
+        ("TSV of text", None, None, "Dot"),
+        ("Japanese", None, None, "Dot"),
+    ],
+)
+def test_short_texts_are_told_by_symbols_in_their_order(
+    name: str, source: str | None, target: str | None, attention: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    phones = written("phones", tmp_path, monkeypatch)
-    assert (phones["data"]["target_tokenizer"], phones["data"].get("shared_vocabulary")) == ("Words", None)
-    assert not phones["model"]["decoder"].get("copy")
-    forms = recipes.transduction("Characters", 10)
-    assert forms["data"] == recipes.transduction("Characters", 100)["data"] | {"shared_vocabulary": True}
-    assert forms["model"]["decoder"]["copy"]
-    assert recipes.transduction("Characters", 100)["model"]["attention"] == "General", "long words have too many sums"
+    content = written(name, tmp_path, monkeypatch)
+    chosen = content["model"]["attention"]
+    assert (content["data"].get("tokenizer"), content["data"].get("target_tokenizer")) == (source, target)
+    assert (chosen if isinstance(chosen, str) else chosen["class_path"]) == attention
+    assert content["data"].get("shared_vocabulary", False) is (source is not None and target is None)
+
+
+def test_long_sources_have_too_many_sums_over_alignments() -> None:
+    short, long = (recipes.transduction("Characters", "Characters", letters, in_order=True) for letters in (10, 100))
+    assert (short["model"]["attention"], long["model"]["attention"]) == (recipes.ALIGNED, "General")
+    assert recipes.inflection(in_order=False)["model"]["attention"] == "General"
 
 
 QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--model.hidden_size", "8"]

@@ -1,0 +1,94 @@
+"""Short texts that are read or written symbol by symbol: letters, phones, digits."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+
+from seq2seq.starting import recipes
+from seq2seq.starting.columns import Column
+from seq2seq.starting.guess_kind import Guess
+
+COMPARED = 1000
+"""Rows whose order is looked at."""
+
+IN_ORDER = 0.95
+"""Share of the symbols that source and target have in common which stand in the same order: 0.96 to 1 in word forms of
+eleven languages and in phones; 0.3 in reversed words."""
+
+COMMON = 0.1
+"""Share of a target's symbols that its source has too, from which their order says something."""
+
+NEW = 0.3
+"""Share of words that the first half of the rows lacks, from which words are written letter by letter."""
+
+PHRASE = 5
+"""Words of a text that may still be a name, a date or a number."""
+
+SYMBOLS = 400
+"""Different symbols that make an alphabet, such as that of phones, and no vocabulary of words."""
+
+
+def of_letters(source: Column, target: Column) -> Guess | None:
+    """The task of two columns of text that are told from symbols; None where from words or their pieces."""
+    if is_symbols(target) and source.words < recipes.LONG:
+        targets = [text.split() for text in target.texts]
+        if is_symbols(source):
+            order = order_of([text.split() for text in source.texts], targets)
+            settings = recipes.transduction("Words", "Words", source.words, order)
+            return Guess("sequences of symbols to sequences of symbols", {}, settings)
+        if 2 * target.words > 3 * source.words:
+            settings = recipes.transduction("Characters", "Words", source.letters, order_of(source.texts, targets))
+            return Guess("words to sequences of symbols, such as phones", {}, settings)
+    if (source.words < 1.1 and not source.unspaced) or is_open(source, target):
+        order = order_of(source.texts, target.texts)
+        return Guess("words to words, letter by letter", {},
+                     recipes.transduction("Characters", "Characters", source.letters, order))  # fmt: skip
+    return None
+
+
+def is_symbols(column: Column) -> bool:
+    """Whether its texts are rows of a few short symbols."""
+    units = Counter(unit for text in column.texts for unit in text.split())
+    return column.words > 2 and len(units) < SYMBOLS and sum(map(len, units.elements())) < 3 * units.total()
+
+
+def is_open(source: Column, target: Column) -> bool:
+    """Whether short texts have names, dates or the like to tell, which seldom come again."""
+    single = length(target) < 1.1 and source.letters < recipes.LONG
+    short = max(length(source), length(target)) < PHRASE
+    return (single or short) and new_words(target) > NEW
+
+
+def length(column: Column) -> float:
+    """Words of a text in the mean, two letters a word where no spaces are between words."""
+    return column.letters / 2 if column.unspaced else column.words
+
+
+def new_words(column: Column) -> float:
+    """Share of the words of the second half of the rows that the first half lacks."""
+    half = len(column.texts) // 2
+    known = {word for text in column.texts[:half] for word in text.split()}
+    words = [word for text in column.texts[half:] for word in text.split()]
+    return sum(word not in known for word in words) / max(1, len(words))
+
+
+def order_of(sources: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) -> bool | None:
+    """Whether targets keep the order of the symbols that they share with their sources; None where few are shared."""
+    shared = ordered = written = 0
+    for source, target in islice(zip(sources, targets, strict=True), COMPARED):
+        shared += sum((Counter(source) & Counter(target)).values())
+        ordered += longest_common_subsequence(source, target)
+        written += len(target)
+    return ordered >= IN_ORDER * shared if shared > COMMON * written else None
+
+
+def longest_common_subsequence(one: Sequence[str], other: Sequence[str]) -> int:
+    """Its length."""
+    row = [0] * (len(other) + 1)
+    for symbol in one:
+        before = 0
+        for at, also in enumerate(other, 1):
+            above = row[at]
+            row[at] = before + 1 if symbol == also else max(above, row[at - 1])
+            before = above
+    return row[-1]
