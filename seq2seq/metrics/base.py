@@ -98,6 +98,10 @@ class Metric(Part):
         """The metric for rows that are sets of labels, in no order; itself where the order plays no part."""
         return self
 
+    def split_at(self, separator: str) -> "Metric":
+        """The metric for labels with this character between them; itself where its settings name another."""
+        return changed(self, separator=separator) if getattr(self, "separator", "") is None else self
+
     def rank(self, value: float) -> float:
         """What to compare checkpoints and rows by: higher is better, and what has no score comes last."""
         return -np.inf if np.isnan(value) else value if self.higher_is_better else -value

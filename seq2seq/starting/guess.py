@@ -224,24 +224,23 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
         task = joint(task, classes)._replace(corpus=task.corpus | {"sentence": classes.name})
     features = features_beside(table, source, target) if not asked.source else None
     if features is not None and task.settings["task"] == "Translation":
-        task = Guess(
-            "word forms from a word and its features", {}, recipes.inflection(order_of(source.texts, target.texts))
-        )
+        settings = recipes.inflection(bundle_separator(features) or ";", order_of(source.texts, target.texts))
+        task = Guess("word forms from a word and its features", {}, settings)
         names: Any = [source.name, features.name]
     elif second := second_text(table, source, task):
         task = task._replace(settings=task.settings | {"data": task.settings["data"] | recipes.two_texts()})
         names = [source.name, second.name]
     else:
         names = source.name
-    settings = {"source": names, "target": target.name} | table.settings | task.corpus
-    if table.corpus == "Tsv" and settings["source"] == 1 and settings["target"] == 2:
-        del settings["source"], settings["target"]
+    reader = {"source": names, "target": target.name} | table.settings | task.corpus
+    if table.corpus == "Tsv" and reader["source"] == 1 and reader["target"] == 2:
+        del reader["source"], reader["target"]
     notes = [f"source {names}, target {target}; others: --source NAME --target NAME", *task.notes]
     read = {str(name) for name in (*as_list(names), target.name, task.corpus.get("sentence"))}
     left = [str(one.name) for one in texts if str(one.name) not in read]
     notes += [f"not used: {', '.join(left[:5])}{', ...' * (len(left) > 5)}"] if left else []
-    settings.pop("decimal", None)
-    return Guess(task.what, {"class_path": table.corpus, "init_args": settings}, task.settings, notes)
+    reader.pop("decimal", None)
+    return Guess(task.what, {"class_path": table.corpus, "init_args": reader}, task.settings, notes)
 
 
 def with_points(table: FileColumns) -> FileColumns:
@@ -314,8 +313,19 @@ def sides(file: Path, table: FileColumns, asked: Asked) -> tuple[Column, Column 
 
 
 def is_features(column: Column) -> bool:
-    """Whether its values are bundles such as V;PST."""
-    return all(";" in text or text.isupper() for text in column.texts) and any(";" in text for text in column.texts)
+    """Whether its values are bundles such as V;PST or Case=Nom|Number=Sing."""
+    return bundle_separator(column) is not None
+
+
+def bundle_separator(column: Column) -> str | None:
+    """What stands between the features of a bundle: few ones that come again and again, without spaces."""
+    if any(" " in text for text in column.texts):
+        return None
+    for separator in ";|,":
+        features = Counter(one for text in column.texts for one in text.split(separator))
+        if any(separator in text for text in column.texts) and 4 * len(features) < features.total():
+            return separator
+    return None
 
 
 def features_beside(table: FileColumns, source: Column, target: Column) -> Column | None:

@@ -63,9 +63,9 @@ def transduction(source: str, target: str, length: float, in_order: bool | None)
     return {"task": "Translation", "data": data, "model": model, "optimizer": optimizer(0.002)}
 
 
-def inflection(in_order: bool | None) -> dict[str, Any]:
+def inflection(separator: str, in_order: bool | None) -> dict[str, Any]:
     """A word and a bundle of features to a form of it."""
-    labels = {"class_path": LABELS, "init_args": {"separator": ";"}}
+    labels = separated(LABELS, separator)
     columns = {"class_path": "Columns", "init_args": {"parts": ["Characters", labels], "single": "between"}}
     settings = transduction("Characters", "Characters", 0, in_order)
     return settings | {"data": {"tokenizer": columns, "shared_vocabulary": True}}

@@ -65,6 +65,9 @@ class Classification(RecurrentTask):
             return [MacroF1(sets=True), MicroF1(), ExactMatch(sets=True)]
         return [Accuracy(), MacroF1(), CalibrationError()]
 
+    def separator_of(self, labels: Labels) -> str:
+        return labels.separator if self.multi_label else "\n"  # a class may hold spaces
+
     def refuse_wrong_settings(self) -> None:
         check_range("model.label_smoothing", self.label_smoothing, 0, 1)
         target = self.tokenizers.target

@@ -106,6 +106,10 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
                [], "Translation", {"class_path": "Tsv"}),
     "inflection": ({"a.tsv": table(lambda row: f"{sentence(row, 1)}{row}\t{sentence(row, 1)}{row}ed\tV;{'PST' if row % 2 else 'PRS'}")},
                    [], "Translation", {"source": [1, 3], "target": 2}),
+    "inflection of 2016": ({"a.tsv": table(lambda row: f"{letters(row)}\tpos=V,tense={'PST' if row % 2 else 'PRS'}\t{letters(row)}ed")},
+                           [], "Translation", {"source": [1, 2], "target": 3}),
+    "universal features": ({"a.csv": table(lambda row: f"{letters(row)},{letters(row)}ed,Mood=Ind|Tense={('Past', 'Pres')[row % 2]}", "lemma,form,feats")},
+                           [], "Translation", {"source": ["lemma", "feats"], "target": "form"}),
     "summaries": ({"a.csv": table(lambda row: f"{sentence(row, 60)},{sentence(row, 4)}", "article,summary")},
                   [], "Translation", {"source": "article", "target": "summary"}),
     "text": ({"book.txt": table(lambda row: sentence(row, 3 + row % 9) + ".")}, [], "Generation", {"class_path": "Lines"}),
@@ -230,7 +234,7 @@ def test_short_texts_are_told_by_symbols_in_their_order(
 def test_long_sources_have_too_many_sums_over_alignments() -> None:
     short, long = (recipes.transduction("Characters", "Characters", letters, in_order=True) for letters in (10, 100))
     assert (short["model"]["attention"], long["model"]["attention"]) == (recipes.ALIGNED, "General")
-    assert recipes.inflection(in_order=False)["model"]["attention"] == "General"
+    assert recipes.inflection(";", in_order=False)["model"]["attention"] == "General"
 
 
 QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--model.hidden_size", "8"]
