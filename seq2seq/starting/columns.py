@@ -35,6 +35,8 @@ DATE = re.compile(r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 UNSPACED = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-៿]")
 """Scripts that write no space between words: Japanese, Chinese, Thai, Lao, Burmese, Khmer."""
+BLOCKS = re.compile("[가-힣]")
+"""Syllables of Korean, which hold two or three letters each."""
 COMMA = re.compile(r"\s*[-+]?\d+(,\d+)?\s*")
 """A number with a decimal comma, or a whole one."""
 THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}(,\d{3})*(\.\d+)?\s*")
@@ -109,7 +111,16 @@ class Column:
     @cached_property
     def unspaced(self) -> bool:
         """Whether most values have letters of a script without spaces between words."""
-        return sum(bool(UNSPACED.search(text)) for text in self.texts) > 0.5 * len(self.texts)
+        return self.mostly(UNSPACED)
+
+    @cached_property
+    def blocks(self) -> bool:
+        """Whether most values have letters in blocks."""
+        return self.mostly(BLOCKS)
+
+    def mostly(self, form: re.Pattern[str]) -> bool:
+        """Whether most values hold a form."""
+        return sum(bool(form.search(text)) for text in self.texts) > 0.5 * len(self.texts)
 
     @property
     def lower(self) -> str:

@@ -224,7 +224,8 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
         task = joint(task, classes)._replace(corpus=task.corpus | {"sentence": classes.name})
     features = features_beside(table, source, target) if not asked.source else None
     if features is not None and task.settings["task"] == "Translation":
-        settings = recipes.inflection(bundle_separator(features) or ";", order_of(source.texts, target.texts))
+        letters, in_order = recipes.letters(source.blocks), order_of(source.texts, target.texts)
+        settings = recipes.inflection(letters, bundle_separator(features) or ";", in_order)
         task = Guess("word forms from a word and its features", {}, settings)
         names: Any = [source.name, features.name]
     elif second := second_text(table, source, task):

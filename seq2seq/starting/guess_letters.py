@@ -30,6 +30,7 @@ SYMBOLS = 400
 
 def of_letters(source: Column, target: Column) -> Guess | None:
     """The task of two columns of text that are told from symbols; None where from words or their pieces."""
+    letters = recipes.letters(source.blocks or target.blocks)
     if is_symbols(target) and source.words < recipes.LONG:
         targets = [text.split() for text in target.texts]
         if is_symbols(source):
@@ -37,12 +38,12 @@ def of_letters(source: Column, target: Column) -> Guess | None:
             settings = recipes.transduction("Words", "Words", source.words, order)
             return Guess("sequences of symbols to sequences of symbols", {}, settings)
         if 2 * target.words > 3 * source.words:
-            settings = recipes.transduction("Characters", "Words", source.letters, order_of(source.texts, targets))
+            settings = recipes.transduction(letters, "Words", source.letters, order_of(source.texts, targets))
             return Guess("words to sequences of symbols, such as phones", {}, settings)
     if (source.words < 1.1 and not source.unspaced) or is_open(source, target):
         order = order_of(source.texts, target.texts)
         return Guess("words to words, letter by letter", {},
-                     recipes.transduction("Characters", "Characters", source.letters, order))  # fmt: skip
+                     recipes.transduction(letters, letters, source.letters, order))  # fmt: skip
     return None
 
 

@@ -47,27 +47,32 @@ LONG = 60
 """Letters of a source from which the sum over alignments costs too much."""
 
 
-def transduction(source: str, target: str, length: float, in_order: bool | None) -> dict[str, Any]:
-    """Symbols to symbols, which may be copied where both are told by one tokenizer; length: symbols of a source.
+def letters(blocks: bool) -> Any:
+    """A tokenizer of letters; blocks: whether they stand in blocks, as those of Korean, which are taken apart."""
+    return {"class_path": "Characters", "init_args": {"normalization": "NFD"}} if blocks else "Characters"
+
+
+def transduction(source: Any, target: Any, length: float, in_order: bool | None) -> dict[str, Any]:
+    """Symbols to symbols by these tokenizers, copied where both have the same; length: symbols of a source.
 
     in_order: whether targets keep the order of their sources; None where they share too few symbols to tell.
     """
     same = source == target
-    aligned = length < LONG and (in_order if in_order is not None else source == "Characters")
-    letters = target == "Characters"
+    aligned = length < LONG and (in_order if in_order is not None else source != "Words")
+    spelt = target != "Words"
     model = {"embedding_size": 128, "hidden_size": 256, "attention": ALIGNED if aligned else "General",
              "decoder": {"context_every_step": True} | ({"copy": True} if same else {}), "dropout": 0.4,
-             "metrics": ["ExactMatch", "EditDistance"] if letters else ["SequenceErrorRate", "SymbolErrorRate"],
+             "metrics": ["ExactMatch", "EditDistance"] if spelt else ["SequenceErrorRate", "SymbolErrorRate"],
              }  # fmt: skip
     data = {"tokenizer": source} | ({"shared_vocabulary": True} if same else {"target_tokenizer": target})
     return {"task": "Translation", "data": data, "model": model, "optimizer": optimizer(0.002)}
 
 
-def inflection(separator: str, in_order: bool | None) -> dict[str, Any]:
-    """A word and a bundle of features to a form of it."""
-    labels = separated(LABELS, separator)
-    columns = {"class_path": "Columns", "init_args": {"parts": ["Characters", labels], "single": "between"}}
-    settings = transduction("Characters", "Characters", 0, in_order)
+def inflection(letters: Any, separator: str, in_order: bool | None) -> dict[str, Any]:
+    """A word and a bundle of features to a form of it; separator: between features."""
+    parts = [letters, separated(LABELS, separator)]
+    columns = {"class_path": "Columns", "init_args": {"parts": parts, "single": "between"}}
+    settings = transduction(letters, letters, 0, in_order)
     return settings | {"data": {"tokenizer": columns, "shared_vocabulary": True}}
 
 

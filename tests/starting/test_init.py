@@ -16,6 +16,7 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.starting import guess_series, recipes
 
 WORDS = "red blue old new dog cat house tree runs sleeps here there always never".split()
+HANGUL = "".join(map(chr, range(0xAC00, 0xD7A3, 97)))
 KANA = "".join(map(chr, range(0x3042, 0x3090)))
 Files = dict[str, str | bytes]
 ROWS = 300
@@ -172,6 +173,9 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
                        [], "Translation", {"class_path": "Tsv"}),
     "kana": ({"a.tsv": table(lambda row: f"{letters(row, KANA)}\t{' '.join('kst'[ord(one) % 3] + ' a' for one in letters(row, KANA))}")},
              [], "Translation", {"class_path": "Tsv"}),
+    "Korean": ({"a.tsv": table(lambda row: f"{letters(row, HANGUL)}\t{' '.join(letters(row))}")}, [], "Translation", {"class_path": "Tsv"}),
+    "Korean forms": ({"a.tsv": table(lambda row: f"{letters(row, HANGUL)}\t{letters(row, HANGUL)}다\tV;{'PST' if row % 2 else 'PRS'}")},
+                     [], "Translation", {"source": [1, 3], "target": 2}),
     "words with spaces": ({"a.tsv": table(lambda row: f"{letters(row)} {letters(row + 1)}\t{' '.join(letters(row) + letters(row + 1))}")},
                           [], "Translation", {"class_path": "Tsv"}),
     "names": ({"a.tsv": table(lambda row: f"{letters(row)} {letters(row + 1)}\t{letters(row)} {letters(row + 1)}".upper())},
@@ -231,10 +235,18 @@ def test_short_texts_are_told_by_symbols_in_their_order(
     assert content["data"].get("shared_vocabulary", False) is (source is not None and target is None)
 
 
+def test_blocks_of_letters_are_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apart = {"class_path": "Characters", "init_args": {"normalization": "NFD"}}
+    for name in ("Korean", "Korean forms"):
+        (tmp_path / name).mkdir()
+        tokenizer = written(name, tmp_path / name, monkeypatch)["data"]["tokenizer"]
+        assert apart in (tokenizer, tokenizer["init_args"].get("parts", [None])[0])
+
+
 def test_long_sources_have_too_many_sums_over_alignments() -> None:
     short, long = (recipes.transduction("Characters", "Characters", letters, in_order=True) for letters in (10, 100))
     assert (short["model"]["attention"], long["model"]["attention"]) == (recipes.ALIGNED, "General")
-    assert recipes.inflection(";", in_order=False)["model"]["attention"] == "General"
+    assert recipes.inflection("Characters", ";", in_order=False)["model"]["attention"] == "General"
 
 
 QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--model.hidden_size", "8"]
