@@ -35,6 +35,8 @@ DATE = re.compile(r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([T ].*)?|\d{1,2}[-/.]\d{1,2
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 UNSPACED = re.compile(r"[぀-ヿ㐀-鿿฀-๿຀-໿က-႟ក-៿]")
 """Scripts that write no space between words: Japanese, Chinese, Thai, Lao, Burmese, Khmer."""
+LICENCE = re.compile(r"CC[- ]?BY|tatoeba", re.IGNORECASE)
+"""In the column that names where a sentence comes from."""
 BLOCKS = re.compile("[가-힣]")
 """Syllables of Korean, which hold two or three letters each."""
 COMMA = re.compile(r"\s*[-+]?\d+(,\d+)?\s*")
@@ -143,7 +145,15 @@ class Column:
         numbered = self.lower in ROW_NAMES or (
             self.numeric and distinct == len(self.texts) > 1 and all(text.strip().isdecimal() for text in self.texts)
         )
-        return numbered or self.dated or self.nested or distinct == 1 < len(self.texts) or 2 * filled < len(self.texts)
+        sourced = bool(self.texts) and all(map(LICENCE.search, self.texts))
+        return (
+            numbered
+            or sourced
+            or self.dated
+            or self.nested
+            or distinct == 1 < len(self.texts)
+            or 2 * filled < len(self.texts)
+        )
 
     @property
     def told(self) -> bool:
@@ -296,8 +306,17 @@ def is_header(rows: Sequence[Sequence[str]]) -> bool:
     if any(DATE.fullmatch(cell.strip()) or COMMA.fullmatch(cell) for cell in first):
         return False
     forms = (NUMBER, COMMA, DATE)
-    return any(
+    return all(is_strange(cell, [row[index] for row in rest]) for index, cell in enumerate(first)) or any(
         rest and all(form.fullmatch(row[index].strip()) for row in rest)
         for index in range(len(first))
         for form in forms
     )
+
+
+def is_strange(cell: str, rest: Sequence[str]) -> bool:
+    """Whether a first cell is none of a column's values: no class of a few, fewer words than any, other letters."""
+    counts = Counter(rest)
+    unknown_class = cell not in counts and len(counts) <= 20 and min(counts.values(), default=0) > 2
+    too_short = len(rest) > 9 and len(cell.split()) < min(len(text.split()) for text in rest)
+    other_letters = len(rest) > 9 and set(cell).isdisjoint("".join(rest))
+    return unknown_class or too_short or other_letters

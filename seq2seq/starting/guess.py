@@ -24,6 +24,9 @@ TOGETHER = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1",
             ("text1", "text2"), ("query", "passage"), ("question", "passage"), ("question", "sentence"))  # fmt: skip
 """What two texts are called that have one class."""
 
+ALIGNED = 0.95
+"""Share of rows with a label for each word, from which the others are taken for mistakes."""
+
 CLASS_NAMES = ("intent", "class", "label", "category", "topic", "sentiment", "domain", "genre")
 """What a class of a whole sentence is called."""
 
@@ -78,6 +81,7 @@ def kind_of(file: Path) -> str:
     if sum("\t" in line for line in filled) > 0.95 * len(filled):
         return "tsv"
     firsts = Counter(line.split(" ", 1)[0] for line in filled)
+    unusable.refuse_lines(file, filled)
     labels = all(LABEL.fullmatch(first) for first in firsts)
     if labels and len(firsts) <= min(60, len(filled) // 10) and all(" " in line for line in filled):
         return "label first"
@@ -85,7 +89,6 @@ def kind_of(file: Path) -> str:
         return "csv"
     if all(columns.NUMBER.fullmatch(line) for line in filled[1:]):
         return "csv"
-    unusable.refuse_lines(file, filled)
     return "lines"
 
 
@@ -201,6 +204,8 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     if spans is not None and asked.target in (None, str(spans.name)):
         return of_spans(file, table, spans, asked)
     unusable.refuse_numbers(file, table.columns)
+    if asked == Asked():
+        unusable.refuse_token_rows(file, table.columns)
     table = with_points(table)
     numbers = [one for one in table.columns if one.numeric and not one.useless]
     if not numbers and any(one.dated for one in table.columns):  # a series may be constant
@@ -238,7 +243,7 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
         del reader["source"], reader["target"]
     notes = [f"source {names}, target {target}; others: --source NAME --target NAME", *task.notes]
     read = {str(name) for name in (*as_list(names), target.name, task.corpus.get("sentence"))}
-    left = [str(one.name) for one in texts if str(one.name) not in read]
+    left = [str(one.name) for one in table.columns if not one.useless and str(one.name) not in read]
     notes += [f"not used: {', '.join(left[:5])}{', ...' * (len(left) > 5)}"] if left else []
     reader.pop("decimal", None)
     return Guess(task.what, {"class_path": table.corpus, "init_args": reader}, task.settings, notes)
@@ -337,9 +342,17 @@ def features_beside(table: FileColumns, source: Column, target: Column) -> Colum
 
 def pair(source: Column, target: Column) -> Guess:
     """The task of two columns of text."""
+    words = "Characters" if source.unspaced and source.words < 3 else "Words"
+    separator = None if aligned(source, target) else separator_in_sets(target)
+    if separator in (";", ",", "|"):
+        return any_classes(len({one for text in target.texts for one in text.split(separator)}), " ", separator)
     if target.few and not aligned(source, target):
-        words = "Characters" if source.unspaced and source.words < 3 else "Words"
-        return Guess(f"one of {len(target.counts)} classes for each text", {}, recipes.classification(words))
+        notes = (
+            [f"where {target} has several classes, write them without the blank after {separator[0]}"]
+            if separator
+            else []
+        )
+        return Guess(f"one of {len(target.counts)} classes for each text", {}, recipes.classification(words), notes)
     if aligned(source, target):
         bio = all(BIO.fullmatch(label) for text in target.texts for label in text.split())
         return Guess("a label for each word", {}, recipes.tagging(" ", bio))
@@ -351,15 +364,39 @@ def pair(source: Column, target: Column) -> Guess:
 
 
 def aligned(source: Column, target: Column) -> bool:
-    """Whether each target has a label for each word of its source."""
-    several = [
-        (one.split(), other.split()) for one, other in zip(source.texts, target.texts, strict=True) if one.strip()
-    ]
-    if not several or any(len(one) != len(other) for one, other in several):
+    """Whether targets have a label for each word of their sources; training names rows that have not."""
+    rows = [(one.split(), other.split()) for one, other in zip(source.texts, target.texts, strict=True) if one.strip()]
+    several = [(words, labels) for words, labels in rows if len(words) == len(labels)]
+    if not several or len(several) < ALIGNED * len(rows):
         return False
     words, labels = ({unit for row in several for unit in row[side]} for side in (0, 1))
     count = sum(len(one) for one, _ in several)
     return count > 1.5 * len(several) and len(labels) < 0.1 * count and 2 * len(labels) <= len(words)
+
+
+def separator_in_sets(target: Column) -> str | None:
+    """What stands between the classes of texts that have several: most classes are also alone somewhere."""
+    for separator in ("|", "; ", ";", ", ", ","):
+        sets = [text.split(separator) for text in target.texts]
+        counts = Counter(one for several in sets for one in several)
+        alone = {several[0] for several in sets if len(several) == 1}
+        many = sum(len(several) > 1 for several in sets) > 0.05 * len(sets)
+        if (
+            many
+            and len(counts) <= 200
+            and 2 * len(alone & counts.keys()) > len(counts)
+            and 5 * len(counts) <= counts.total()
+        ):
+            return separator
+    return None
+
+
+def any_classes(count: int, words: str, classes: str) -> Guess:
+    """Texts that have several classes; words, classes: what stands between them."""
+    settings = recipes.classification("Words", words)
+    settings["data"]["target_tokenizer"] = recipes.separated(recipes.LABELS, classes)
+    settings["model"] |= {"multi_label": True}
+    return Guess(f"any of {count} classes for each text", {}, settings)
 
 
 def listed(source: Column, target: Column) -> Guess:
@@ -373,9 +410,7 @@ def listed(source: Column, target: Column) -> Guess:
     if not source.lists or any(len(one) != len(other) for one, other in zip(source.values, target.values, strict=True)):
         counts = Counter(str(label) for value in target.values for label in value)
         if len(counts) <= 200 and 5 * len(counts) <= counts.total():
-            settings = recipes.classification("Words", "\t" if source.lists else " ")
-            settings["model"] |= {"multi_label": True}
-            return Guess(f"any of {len(counts)} classes for each text", {}, settings)
+            return any_classes(len(counts), "\t" if source.lists else " ", "\t")
         return Guess("text to text", {"list_separator": " "}, recipes.translation())
     labels = {label for value in target.values for label in value}
     names: dict[str, Any] = {}

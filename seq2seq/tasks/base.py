@@ -411,7 +411,7 @@ class RecurrentTask(Task):
         self.refuse_wrong_settings()
         self.metrics = distinct(self.metrics or self.usual_metrics())
         target = self.tokenizers.target
-        if isinstance(target, Labels) and any(" " in label for label in target.vocabulary):
+        if isinstance(target, Labels) and not target.splits_at_blanks:
             self.metrics = [metric.split_at(self.separator_of(target)) for metric in self.metrics]
 
     def refuse_wrong_settings(self) -> None:

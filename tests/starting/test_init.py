@@ -180,6 +180,14 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
                           [], "Translation", {"class_path": "Tsv"}),
     "names": ({"a.tsv": table(lambda row: f"{letters(row)} {letters(row + 1)}\t{letters(row)} {letters(row + 1)}".upper())},
               [], "Translation", {"class_path": "Tsv"}),
+    "one label too many": ({"a.tsv": table(lambda row: f"{sentence(row)}\t{' '.join(map(entity, sentence(row).split()))}{' O' * (row == 9)}")},
+                           [], "Tagging", {"class_path": "Tsv"}),
+    "sets of classes in a cell": ({"a.csv": table(lambda row: f'"{sentence(row)}","{["a", "b", "a,b", "b,c", "c"][row % 5]}"', "text,tags")},
+                                  [], "Classification", {"source": "text", "target": "tags"}),
+    "a header in German": ({"a.csv": table(lambda row: f"{sentence(row)};{('ja', 'nein')[row % 2]}", "Satz;Antwort")},
+                           [], "Classification", {"source": "Satz", "target": "Antwort"}),
+    "sentences with their licence": ({"a.txt": table(lambda row: f"{sentence(row)}\t{sentence(row + 1)}\tCC-BY 2.0 #{row}")},
+                                     [], "Translation", {"class_path": "Tsv"}),
     "many classes": ({"a.tsv": table(lambda row: f"{sentence(row)}\tclass {row % 300}", rows=3000)}, [], "Classification", {"class_path": "Tsv"}),
 }  # fmt: skip
 
@@ -296,6 +304,11 @@ WRONG: dict[str, tuple[Files, list[str], str]] = {
     "labels left out": ({"a.csv": table(lambda row: f"{sentence(row)},{['a', 'b', ''][row % 3]}", "text,label")}, [], r"100 of 300 rows have no label"),
     "real numbers": ({"a.csv": table(lambda row: f"{sentence(row)},{number(row):.3f}", "text,score")}, [], "score holds numbers"),
     "thousands": ({"a.csv": table(lambda row: f'{day(row)},"{1000 + row:,}"', "date,v")}, [], r"v holds numbers.*1,000"),
+    "a token a row": ({"a.csv": table(lambda row: f"{f'Sentence: {row // 5}' if row % 5 == 0 else ''},{sentence(row, 1)},{entity(sentence(row, 1))}", "sentence,word,tag")},
+                      [], r"sentence.*\.conll"),
+    "numbered sentences": ({"a.csv": table(lambda row: f"{row // 5},{sentence(row, 1)},{entity(sentence(row, 1))}", "sentence,word,tag")},
+                           [], r"sentence.*\.conll"),
+    "several labels a line": ({"a.txt": table(lambda row: f"__label__a __label__{'bc'[row % 2]} {sentence(row)}")}, [], "JSON"),
     "few numbers": ({"a.csv": table(lambda row: f"{row}.5", rows=20)}, [], "20 rows"),
     "broken": ({"a.jsonl": '{"a": 1'}, [], "a.jsonl:1"),
 }  # fmt: skip
@@ -324,6 +337,9 @@ def test_what_is_left_out_is_said(
     )
     init.main(["a.csv"])
     assert "not used: note" in capsys.readouterr().out
+    Path("c.csv").write_text(table(lambda row: f'{sentence(row)},"{["a", "b", "a, b"][row % 3]}"', "text,label"))
+    init.main(["c.csv"])
+    assert "without the blank after ," in capsys.readouterr().out
     Path("b.csv").write_text(table(lambda row: f"{row % 12 + 1:02}/{row % 28 + 1:02}/21,{row % 7}.5", "date,v"))
     init.main(["b.csv"])
     assert "the column date is not taken for the time" in capsys.readouterr().out

@@ -243,6 +243,11 @@ class Labels(Separated):
         return [[*range(SPECIAL), *self._units, *self.classes]]
 
     @property
+    def splits_at_blanks(self) -> bool:
+        """Whether blanks and tabs stand between labels and never inside one."""
+        return self.separator.isspace() and not any(" " in label for label in self._units)
+
+    @property
     def first_class(self) -> int:
         """The id of the first class."""
         return SPECIAL + len(self._units)
