@@ -48,9 +48,10 @@ def of_letters(source: Column, target: Column) -> Guess | None:
 
 
 def is_symbols(column: Column) -> bool:
-    """Whether its texts are rows of a few short symbols."""
+    """Whether its texts are rows of a few short symbols, which come again and again."""
     units = Counter(unit for text in column.texts for unit in text.split())
-    return column.words > 2 and len(units) < SYMBOLS and sum(map(len, units.elements())) < 3 * units.total()
+    few = len(units) < min(SYMBOLS, units.total() / 5)
+    return few and column.words > 2 and sum(map(len, units.elements())) < 3 * units.total()
 
 
 def is_open(source: Column, target: Column) -> bool:
