@@ -221,9 +221,7 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
         raise InputError(
             f"{file}: {source} is the only column of text; give a file with a second one, or plain text, one line a row"
         )
-    task = pair(source, target)
-    if source.lists or target.lists:
-        task = listed(source, target)
+    task = listed(source, target) if source.lists or target.lists else pair(source, target)
     unusable.refuse_target(file, target, task.settings["task"] == "Classification")
     if labels is not None and (classes := class_beside(table, source, labels)) is not None:
         task = joint(task, classes)._replace(corpus=task.corpus | {"sentence": classes.name})

@@ -78,9 +78,10 @@ def inflection(letters: Any, separator: str, in_order: bool | None) -> dict[str,
 
 def tagging(separator: str, bio: bool) -> dict[str, Any]:
     """A label for each token."""
-    model: dict[str, Any] = {"embedding_size": 100, "hidden_size": 256, "dropout": 0.4}
+    model: dict[str, Any] = {"embedding_size": 100, "dropout": 0.4}
     if bio:
-        model |= {"tagger": {"class_path": "Crf", "init_args": {"scheme": "BIO"}}, "metrics": ["SpanF1", "Accuracy"]}
+        crf = {"class_path": "Crf", "init_args": {"scheme": "BIO"}}
+        model |= {"neighbour_weight": 0.1, "tagger": crf, "metrics": ["SpanF1", "Accuracy"]}
     else:
         model["words"] = {"word_dropout": 0.25, "letters_size": 128}
     data = {"tokenizer": spelled(separator), "target_tokenizer": separated(LABELS, separator), "max_length": 5000}

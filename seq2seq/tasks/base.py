@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from seq2seq.configurable import Part, build, plain, stored_name
 from seq2seq.data.batching.batch import Batch, RowFormat
 from seq2seq.data.tokenizers.base import BOS, EOS, Tokenizer, Tokenizers
-from seq2seq.data.tokenizers.units import Labels
 from seq2seq.decoding import length_bound
 from seq2seq.decoding.beam import beam_search
 from seq2seq.decoding.constraints import Constraints
@@ -410,16 +409,9 @@ class RecurrentTask(Task):
             check_range(f"model.{name}", getattr(self, name), 0, 1)
         self.refuse_wrong_settings()
         self.metrics = distinct(self.metrics or self.usual_metrics())
-        target = self.tokenizers.target
-        if isinstance(target, Labels) and not target.splits_at_blanks:
-            self.metrics = [metric.split_at(self.separator_of(target)) for metric in self.metrics]
 
     def refuse_wrong_settings(self) -> None:
         """Raise InputError for settings out of range or that contradict each other or the tokenizers."""
-
-    def separator_of(self, labels: Labels) -> str:
-        """What metrics find between the labels of a row."""
-        return labels.separator
 
     def usual_metrics(self) -> list[Metric]:
         """The metrics where the settings name none."""

@@ -24,6 +24,7 @@ from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks.base import RecurrentTask, Task, Validated
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.label_metrics import told_apart
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_linear
 
@@ -55,6 +56,7 @@ class Classification(RecurrentTask):
         if self.multi_label:
             self.metrics = distinct([metric.of_sets() for metric in self.metrics or ()])
         source, target = self.tokenizers
+        self.metrics = told_apart(self.metrics or (), target, single=not self.multi_label)
         reader = reader_of(source, self.embedding_size, self.encoder.feature_size, self.words)
         self.reader = Encoder(reader, Stack.of(self), self.encoder)
         self.last_dropout = Dropout(self.dropout)
@@ -64,9 +66,6 @@ class Classification(RecurrentTask):
         if self.multi_label:
             return [MacroF1(sets=True), MicroF1(), ExactMatch(sets=True)]
         return [Accuracy(), MacroF1(), CalibrationError()]
-
-    def separator_of(self, labels: Labels) -> str:
-        return labels.separator if self.multi_label else "\n"  # a class may hold spaces
 
     def refuse_wrong_settings(self) -> None:
         check_range("model.label_smoothing", self.label_smoothing, 0, 1)

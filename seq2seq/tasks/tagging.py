@@ -35,7 +35,9 @@ from seq2seq.models.word_embedding import WordOptions
 from seq2seq.pinned_copy import to_device, to_host
 from seq2seq.tasks.base import RecurrentTask, Task, Validated
 from seq2seq.tasks.decoding_options import Decoding
+from seq2seq.tasks.label_metrics import told_apart
 from seq2seq.tasks.label_stream import Labeller, LabelStream
+from seq2seq.tasks.neighbour_loss import NeighbourLoss
 from seq2seq.tasks.source_embedding import load_vectors, readable, reader_of
 from seq2seq.tasks.token_rows import TokenRows, of_embedding, of_linear
 
@@ -55,6 +57,8 @@ class Tagging(RecurrentTask):
         sentence_weight: of the class of the sentence in the loss, where the data has one beside the labels of its
             tokens (data.corpus.sentence); a label weighs 1. The class is told from the encoder's fixed vector, in one
             network with the labels (Liu and Lane 2016).
+        neighbour_weight: in the loss, of telling the next word from the states that read forwards and the previous one
+            from those that read backwards (Rei 2017); a label weighs 1.
         metrics: scores of a split, the first of which selects the best checkpoint (Accuracy, SpanF1, SegmentF1,
             MacroF1, CalibrationError, SentenceAccuracy, ExactMatch); null for accuracy and macro-F1, and with a class
             of the sentence its accuracy and the share of rows all of which is right.
@@ -67,14 +71,17 @@ class Tagging(RecurrentTask):
     tagger: Tagger = Softmax()
     lookahead: int = 0
     sentence_weight: float = 1.0
+    neighbour_weight: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         source, target = self.tokenizers
+        self.metrics = told_apart(self.metrics or (), target)
         size = self.encoder.hidden_size or self.hidden_size
         stack = Stack.of(self)._replace(hidden_size=size)
         reader = reader_of(source, self.embedding_size, self.encoder.feature_size, self.words)
         self.reader = Encoder(reader, stack, self.encoder, self.lookahead)
+        self.neighbours = NeighbourLoss(source, self.reader, self.neighbour_weight, self.dropout)
         self.labeller = cast(Labeller, self.tagger.build(size, columns_of(target), stack))
         self.sentence: SentenceClass | None = None
         if classes_of(target):
@@ -88,6 +95,7 @@ class Tagging(RecurrentTask):
     def refuse_wrong_settings(self) -> None:
         check_range("model.lookahead", self.lookahead, 0)
         check_range("model.sentence_weight", self.sentence_weight, 0)
+        check_range("model.neighbour_weight", self.neighbour_weight, 0)
         if self.lookahead and (self.encoder.bidirectional or self.encoder.reverse):
             raise InputError(
                 "model.lookahead is for an encoder that reads forwards only; set model.encoder.bidirectional and "
@@ -120,6 +128,7 @@ class Tagging(RecurrentTask):
     def token_rows(self) -> dict[str, TokenRows]:
         source, target = self.tokenizers
         rows = of_embedding("reader.embedding", self.reader.embedding, source)
+        rows |= self.neighbours.token_rows("neighbours")
         labels = [names[column.first : column.first + len(column.labels)]
                   for names, column in zip(target.row_names, columns_of(target), strict=True)]  # fmt: skip
         if self.sentence is not None:
@@ -154,7 +163,9 @@ class Tagging(RecurrentTask):
         return encoding, batch.source_lengths
 
     def loss(self, batch: Batch) -> Tensor:
-        return self.loss_of(self.states(batch)[0], batch, self.sentence_weight)
+        encoding = self.states(batch)[0]
+        loss: Tensor = self.loss_of(encoding, batch, self.sentence_weight) + self.neighbours(encoding, batch)
+        return loss
 
     @property
     def without_distributions(self) -> str:
@@ -167,7 +178,8 @@ class Tagging(RecurrentTask):
 
     def loss_and_distributions(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         encoding = self.states(batch)[0]
-        return self.loss_of(encoding, batch, self.sentence_weight), self.distributions_of(encoding, batch)
+        loss = self.loss_of(encoding, batch, self.sentence_weight) + self.neighbours(encoding, batch)
+        return loss, self.distributions_of(encoding, batch)
 
     def distributions_of(self, encoding: Encoding, batch: Batch) -> list[Tensor]:
         """Log-probabilities (N, C) in nats of each column of the labels, and of the classes of the sentences."""
