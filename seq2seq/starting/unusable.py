@@ -44,8 +44,10 @@ def refuse_token_rows(file: Path, columns: Sequence[Column]) -> None:
 
 
 def tells_sentences(column: Column) -> bool:
-    """Whether it names a sentence at its first token only, or at each of its tokens."""
+    """Whether it numbers a sentence at its first token only, or at each of its tokens."""
     filled = [text for text in column.texts if text.strip()]
+    if not all(any(map(str.isdigit, text)) for text in filled):  # words have forms one below the other, too
+        return False
     if len(filled) < len(column.texts):
         return 3 <= len(filled) == len(set(filled)) and 3 * len(filled) <= len(column.texts)
     runs = 1 + sum(one != other for one, other in pairwise(filled))

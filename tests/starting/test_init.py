@@ -107,6 +107,8 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
                [], "Translation", {"class_path": "Tsv"}),
     "inflection": ({"a.tsv": table(lambda row: f"{sentence(row, 1)}{row}\t{sentence(row, 1)}{row}ed\tV;{'PST' if row % 2 else 'PRS'}")},
                    [], "Translation", {"source": [1, 3], "target": 2}),
+    "forms below each other": ({"a.tsv": table(lambda row: f"{letters(row // 4)}\t{letters(row // 4)}{'abcd'[row % 4]}\tV;{row % 4}SG")},
+                               [], "Translation", {"source": [1, 3], "target": 2}),
     "inflection of 2016": ({"a.tsv": table(lambda row: f"{letters(row)}\tpos=V,tense={'PST' if row % 2 else 'PRS'}\t{letters(row)}ed")},
                            [], "Translation", {"source": [1, 2], "target": 3}),
     "universal features": ({"a.csv": table(lambda row: f"{letters(row)},{letters(row)}ed,Mood=Ind|Tense={('Past', 'Pres')[row % 2]}", "lemma,form,feats")},
