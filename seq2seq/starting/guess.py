@@ -280,8 +280,8 @@ def labels_beside(table: FileColumns, source: Column) -> Column | None:
 def sides(file: Path, table: FileColumns, asked: Asked) -> tuple[Column, Column | None]:
     """Source and target among the columns."""
     known = {str(column.name): column for column in table.columns}
-    two = len(table.columns) == 2
-    useful = [one for one in table.columns if not one.useless or (two and one.told)]
+    two, named = len(table.columns) == 2, {*SOURCE_NAMES, *TARGET_NAMES}
+    useful = [one for one in table.columns if not one.useless or ((two or one.lower in named) and one.told)]
     source = known.get(asked.source or "")
     target = known.get(asked.target or "")
     rest = [one for one in useful if one not in (source, target)]

@@ -165,6 +165,8 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
                  [], "Translation", {"class_path": "Tsv"}),
     "written dates": ({"a.tsv": table(lambda row: f"{shuffled_day(row):%A %d %B %Y}\t{shuffled_day(row)}")},
                       [], "Translation", {"class_path": "Tsv"}),
+    "named dates": ({"a.csv": table(lambda row: f'{row},"{shuffled_day(row):%A %d %B %Y}",{shuffled_day(row)}', "id,input,output")},
+                    [], "Translation", {"source": "input", "target": "output"}),
     "dates in words": ({"a.tsv": table(lambda row: f"{shuffled_day(row)}\t{shuffled_day(row):%A %d %B %Y}")},
                        [], "Translation", {"class_path": "Tsv"}),
     "sums": ({"a.tsv": table(lambda row: f"{row * 7}+{row * 91 % 800}\t{row * 7 + row * 91 % 800}")}, [], "Translation", {"class_path": "Tsv"}),
