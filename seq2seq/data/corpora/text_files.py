@@ -118,8 +118,8 @@ def find(
             if (file := folder / f"{name}{ending}{packed}").is_file():
                 return [file]
     if split == "train":
-        raise InputError(f"{place(folder)} holds no train{endings[0]} ({contents(folder)}); name the files with data.corpus.files, "
-                         "e.g. {train: my_data.*}, or another folder with --data.path")  # fmt: skip
+        raise InputError(f"{place(folder)} holds no train{endings[0]} ({contents(folder)}); name the files with "
+                         "data.corpus.files, e.g. {train: my_data.*}, or another folder with --data.path")  # fmt: skip
     return []
 
 
