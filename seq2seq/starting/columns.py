@@ -145,19 +145,12 @@ class Column:
         numbered = self.lower in ROW_NAMES or (
             self.numeric and distinct == len(self.texts) > 1 and all(text.strip().isdecimal() for text in self.texts)
         )
-        sourced = bool(self.texts) and all(map(LICENCE.search, self.texts))
-        return (
-            numbered
-            or sourced
-            or self.dated
-            or self.nested
-            or distinct == 1 < len(self.texts)
-            or 2 * filled < len(self.texts)
-        )
+        alike = distinct == 1 < len(self.texts) or (bool(self.texts) and all(map(LICENCE.search, self.texts)))
+        return numbered or alike or self.dated or self.nested or 2 * filled < len(self.texts)
 
     @property
     def told(self) -> bool:
-        """Whether it is of use all the same as one of two columns: dates or numbers that do not number the rows."""
+        """Whether it is of use all the same: dates or numbers in no order, which do not number the rows."""
         numbers = [float(text) if self.numeric else text for text in self.texts]
         sorted_rows = numbers in (sorted(numbers), sorted(numbers, reverse=True))
         return (self.dated or self.numeric) and not sorted_rows and self.lower not in (*ROW_NAMES, *TIME_NAMES)
@@ -317,6 +310,6 @@ def is_strange(cell: str, rest: Sequence[str]) -> bool:
     """Whether a first cell is none of a column's values: no class of a few, fewer words than any, other letters."""
     counts = Counter(rest)
     unknown_class = cell not in counts and len(counts) <= 20 and min(counts.values(), default=0) > 2
-    too_short = len(rest) > 9 and len(cell.split()) < min(len(text.split()) for text in rest)
+    too_short = len(rest) > 9 and cell[-1:] not in ".!?" and len(cell.split()) < min(len(text.split()) for text in rest)
     other_letters = len(rest) > 9 and set(cell).isdisjoint("".join(rest))
     return unknown_class or too_short or other_letters

@@ -345,11 +345,8 @@ def pair(source: Column, target: Column) -> Guess:
     if separator in (";", ",", "|"):
         return any_classes(len({one for text in target.texts for one in text.split(separator)}), " ", separator)
     if target.few and not aligned(source, target):
-        notes = (
-            [f"where {target} has several classes, write them without the blank after {separator[0]}"]
-            if separator
-            else []
-        )
+        note = f"where {target} has several classes, write them without the blank after {(separator or ' ')[0]}"
+        notes = [note] if separator else []
         return Guess(f"one of {len(target.counts)} classes for each text", {}, recipes.classification(words), notes)
     if aligned(source, target):
         bio = all(BIO.fullmatch(label) for text in target.texts for label in text.split())
@@ -378,13 +375,8 @@ def separator_in_sets(target: Column) -> str | None:
         sets = [text.split(separator) for text in target.texts]
         counts = Counter(one for several in sets for one in several)
         alone = {several[0] for several in sets if len(several) == 1}
-        many = sum(len(several) > 1 for several in sets) > 0.05 * len(sets)
-        if (
-            many
-            and len(counts) <= 200
-            and 2 * len(alone & counts.keys()) > len(counts)
-            and 5 * len(counts) <= counts.total()
-        ):
+        known = len(counts) <= min(200, counts.total() // 5) and len(counts) < 2 * len(alone)
+        if known and sum(len(several) > 1 for several in sets) > 0.05 * len(sets):
             return separator
     return None
 

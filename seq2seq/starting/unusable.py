@@ -37,8 +37,8 @@ def refuse_token_rows(file: Path, columns: Sequence[Column]) -> None:
     """A table whose rows are the tokens of sentences, which a column tells."""
     marks = [one for one in columns if not one.dated and tells_sentences(one)]
     single = [one for one in columns if not (one.lists or one.numeric or one.dated) and 0.95 < one.words < 1.05]
-    words = max((one for one in single if one not in marks), key=lambda one: len(one.counts), default=None)
-    if marks and any(one.few for one in columns if one is not words and one not in marks):
+    single = sorted((one for one in single if one not in marks), key=lambda one: len(one.counts))
+    if marks and single and any(one.few for one in columns if one not in (single[-1], *marks)):
         raise InputError(f"{file}: each row is a token of a sentence ({marks[0]}); write a token, a tab and its label "
                          "on each line, an empty line after each sentence, into a file ending in .conll")  # fmt: skip
 

@@ -184,6 +184,8 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
                           [], "Translation", {"class_path": "Tsv"}),
     "names": ({"a.tsv": table(lambda row: f"{letters(row)} {letters(row + 1)}\t{letters(row)} {letters(row + 1)}".upper())},
               [], "Translation", {"class_path": "Tsv"}),
+    "turns of dialogues": ({"a.csv": table(lambda row: f"{row // 5},{sentence(row)},{'xy'[row % 2]}", "dialogue,text,act")},
+                           [], "Classification", {"source": "text"}),
     "one label too many": ({"a.tsv": table(lambda row: f"{sentence(row)}\t{' '.join(map(entity, sentence(row).split()))}{' O' * (row == 9)}")},
                            [], "Tagging", {"class_path": "Tsv"}),
     "sets of classes in a cell": ({"a.csv": table(lambda row: f'"{sentence(row)}","{["a", "b", "a,b", "b,c", "c"][row % 5]}"', "text,tags")},
