@@ -267,11 +267,17 @@ QUICK = ["--trainer.max_steps", "2", "--trainer.accelerator", "cpu", "--model.hi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", sorted(MADE.keys() - {"one label too many"}))
 def test_the_configuration_trains_without_an_edit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(name, tmp_path, monkeypatch)
     train.main(["--config", "first.yaml", "--run", "run", *QUICK])
     assert json.loads(RunDirectory(tmp_path / "run").results.read_text())["splits"]["test"]["metrics"]
+
+
+def test_training_names_the_row_with_a_label_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written("one label too many", tmp_path, monkeypatch)
+    with pytest.raises(InputError, match=r"a\.tsv:10: 5 tokens but 6 labels"):
+        train.main(["--config", "first.yaml", "--run", "run", *QUICK])
 
 
 REAL = {
