@@ -85,6 +85,7 @@ def test_a_stopped_run_goes_on_exactly(
     assert differences(tmp_path / "run", whole) == []
 
 
+@pytest.mark.slow
 def test_a_run_stopped_thrice_goes_on_exactly(
     whole: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +276,7 @@ def test_a_limit_of_time_stops_with_a_checkpoint(
     assert differences(tmp_path / "run", whole) == []
 
 
+@pytest.mark.slow
 def test_saving_every_few_minutes_changes_nothing(
     whole: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
