@@ -57,9 +57,9 @@ def words_of(batch: Batch, tokenizer: Tokenizer, steps: int) -> Tensor:
     if not isinstance(tokenizer, Spelled):
         return ids[:, :steps]
     own = (ids < tokenizer.sections.words) & (ids != PAD)
-    rows, places = own.nonzero(as_tuple=True)
-    positions = own.cumsum(1)[rows, places] - 1
+    rows, columns = own.nonzero(as_tuple=True)
+    positions = own.cumsum(1)[rows, columns] - 1
     whole = positions < steps  # a last word that is cut off has no state
     words = torch.full((len(ids), steps), PAD)
-    words[rows[whole], positions[whole]] = ids[rows[whole], places[whole]]
+    words[rows[whole], positions[whole]] = ids[rows[whole], columns[whole]]
     return words

@@ -44,9 +44,9 @@ def told_one_by_one(task: Tagging, batch: Batch, backwards: bool, ahead: int) ->
     loss, told = torch.zeros(()), net_of(task)
     for row, (text, _) in enumerate(TABBED):
         words = cast(Spelled, task.tokenizers.source).own_ids(text)
-        for place in range(len(words)):
-            sides = [(0, states[row, place, : told.units], place + ahead)]
-            sides += [(1, states[row, place, told.units :], place - 1)] if backwards else []
+        for position in range(len(words)):
+            sides = [(0, states[row, position, : told.units], position + ahead)]
+            sides += [(1, states[row, position, told.units :], position - 1)] if backwards else []
             for side, state, other in sides:
                 if 0 <= other < len(words):
                     logits = told.maps[side](told.hidden[side](state).tanh())

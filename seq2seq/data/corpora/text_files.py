@@ -107,7 +107,7 @@ def find(
     if folder.is_file():
         return [folder] if split == "train" and not files else []
     if not folder.is_dir():
-        raise InputError(f"data.path {place(folder)} does not exist; name the folder of the corpus with --data.path")
+        raise InputError(f"data.path {location(folder)} does not exist; name the folder of the corpus with --data.path")
     unknown = sorted(set(files) - set(SPLITS))
     if unknown:
         raise InputError(f"data.corpus.files names {unknown[0]!r}; it maps {', '.join(SPLITS)} to files")
@@ -118,7 +118,7 @@ def find(
             if (file := folder / f"{name}{ending}{packed}").is_file():
                 return [file]
     if split == "train":
-        raise InputError(f"{place(folder)} holds no train{endings[0]} ({contents(folder)}); name the files with "
+        raise InputError(f"{location(folder)} holds no train{endings[0]} ({contents(folder)}); name the files with "
                          "data.corpus.files, e.g. {train: my_data.*}, or another folder with --data.path")  # fmt: skip
     return []
 
@@ -142,11 +142,11 @@ def matching(folder: Path, pattern: str, endings: Sequence[str]) -> list[Path]:
             matches |= {unpacked(file): file for file in sorted(files, reverse=True)}
         if matches:
             return [matches[name] for name in sorted(matches)]
-    raise InputError(f"{place(folder)} holds no {pattern} as data.corpus.files says ({contents(folder)}); name another "
-                     "folder with --data.path")  # fmt: skip
+    raise InputError(f"{location(folder)} holds no {pattern} as data.corpus.files says ({contents(folder)}); name "
+                     "another folder with --data.path")  # fmt: skip
 
 
-def place(folder: Path) -> str:
+def location(folder: Path) -> str:
     """A folder for a message: a relative one is another one where the command is started elsewhere."""
     return str(folder) if folder.is_absolute() else f"{folder} in {Path.cwd()}"
 

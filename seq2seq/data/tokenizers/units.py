@@ -243,8 +243,8 @@ class Labels(Separated):
         return [[*range(SPECIAL), *self._units, *self.classes]]
 
     @property
-    def splits_at_blanks(self) -> bool:
-        """Whether blanks and tabs stand between labels and never inside one."""
+    def splits_at_whitespace(self) -> bool:
+        """Whether whitespace stands between labels and never inside one."""
         return self.separator.isspace() and not any(" " in label for label in self._units)
 
     @property
