@@ -149,11 +149,12 @@ class Column:
         return numbered or alike or self.dated or self.nested or 2 * filled < len(self.texts)
 
     @property
-    def told(self) -> bool:
+    def unordered(self) -> bool:
         """Whether it is of use all the same: dates or numbers in no order, which do not number the rows."""
-        numbers = [float(text) if self.numeric else text for text in self.texts]
-        sorted_rows = numbers in (sorted(numbers), sorted(numbers, reverse=True))
-        return (self.dated or self.numeric) and not sorted_rows and self.lower not in (*ROW_NAMES, *TIME_NAMES)
+        if self.lower in (*ROW_NAMES, *TIME_NAMES) or not (self.dated or all(map(NUMBER.fullmatch, self.texts))):
+            return False
+        values = self.texts if self.dated else [float(text) for text in self.texts]
+        return values not in (sorted(values), sorted(values, reverse=True))
 
 
 class FileColumns(NamedTuple):

@@ -24,7 +24,7 @@ TOGETHER = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1",
             ("text1", "text2"), ("query", "passage"), ("question", "passage"), ("question", "sentence"))  # fmt: skip
 """What two texts are called that have one class."""
 
-ALIGNED = 0.95
+LABELLED = 0.95
 """Share of rows with a label for each word, from which the others are taken for mistakes."""
 
 CLASS_NAMES = ("intent", "class", "label", "category", "topic", "sentiment", "domain", "genre")
@@ -227,9 +227,7 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
         task = joint(task, classes)._replace(corpus=task.corpus | {"sentence": classes.name})
     features = features_beside(table, source, target) if not asked.source else None
     if features is not None and task.settings["task"] == "Translation":
-        letters, in_order = recipes.letters(source.blocks), order_of(source.texts, target.texts)
-        settings = recipes.inflection(letters, bundle_separator(features) or ";", in_order)
-        task = Guess("word forms from a word and its features", {}, settings)
+        task = of_forms(source, target, features)
         names: Any = [source.name, features.name]
     elif second := second_text(table, source, task):
         task = task._replace(settings=task.settings | {"data": task.settings["data"] | recipes.two_texts()})
@@ -245,6 +243,13 @@ def of_columns(file: Path, table: FileColumns, asked: Asked) -> Guess:
     notes += [f"not used: {', '.join(left[:5])}{', ...' * (len(left) > 5)}"] if left else []
     reader.pop("decimal", None)
     return Guess(task.what, {"class_path": table.corpus, "init_args": reader}, task.settings, notes)
+
+
+def of_forms(source: Column, target: Column, features: Column) -> Guess:
+    """Words, their features and their forms."""
+    letters, in_order = recipes.letters(source.blocks), order_of(source.texts, target.texts)
+    settings = recipes.inflection(letters, bundle_separator(features) or ";", in_order)
+    return Guess("word forms from a word and its features", {}, settings)
 
 
 def with_points(table: FileColumns) -> FileColumns:
@@ -281,7 +286,7 @@ def sides(file: Path, table: FileColumns, asked: Asked) -> tuple[Column, Column 
     """Source and target among the columns."""
     known = {str(column.name): column for column in table.columns}
     two, named = len(table.columns) == 2, {*SOURCE_NAMES, *TARGET_NAMES}
-    useful = [one for one in table.columns if not one.useless or ((two or one.lower in named) and one.told)]
+    useful = [one for one in table.columns if not one.useless or ((two or one.lower in named) and one.unordered)]
     source = known.get(asked.source or "")
     target = known.get(asked.target or "")
     rest = [one for one in useful if one not in (source, target)]
@@ -327,7 +332,7 @@ def bundle_separator(column: Column) -> str | None:
         return None
     for separator in ";|,":
         features = Counter(one for text in column.texts for one in text.split(separator))
-        if any(separator in text for text in column.texts) and 4 * len(features) < features.total():
+        if any(separator in text for text in column.texts) and 2 * len(features) < features.total():
             return separator
     return None
 
@@ -341,14 +346,15 @@ def features_beside(table: FileColumns, source: Column, target: Column) -> Colum
 def pair(source: Column, target: Column) -> Guess:
     """The task of two columns of text."""
     words = "Characters" if source.unspaced and source.words < 3 else "Words"
-    separator = None if aligned(source, target) else separator_in_sets(target)
+    labelled = aligned(source, target)
+    separator = None if labelled else separator_in_sets(target)
     if separator in (";", ",", "|"):
         return any_classes(len({one for text in target.texts for one in text.split(separator)}), " ", separator)
-    if target.few and not aligned(source, target):
-        note = f"where {target} has several classes, write them without the blank after {(separator or ' ')[0]}"
+    if target.few and not labelled:
+        note = f"where {target} has several classes, write them without the space after {(separator or ' ')[0]}"
         notes = [note] if separator else []
         return Guess(f"one of {len(target.counts)} classes for each text", {}, recipes.classification(words), notes)
-    if aligned(source, target):
+    if labelled:
         bio = all(BIO.fullmatch(label) for text in target.texts for label in text.split())
         return Guess("a label for each word", {}, recipes.tagging(" ", bio))
     if (task := of_letters(source, target)) is not None:
@@ -362,7 +368,7 @@ def aligned(source: Column, target: Column) -> bool:
     """Whether targets have a label for each word of their sources; training names rows that have not."""
     rows = [(one.split(), other.split()) for one, other in zip(source.texts, target.texts, strict=True) if one.strip()]
     several = [(words, labels) for words, labels in rows if len(words) == len(labels)]
-    if not several or len(several) < ALIGNED * len(rows):
+    if not several or len(several) < LABELLED * len(rows):
         return False
     words, labels = ({unit for row in several for unit in row[side]} for side in (0, 1))
     count = sum(len(one) for one, _ in several)

@@ -13,7 +13,7 @@ import yaml
 from seq2seq import init, train
 from seq2seq.errors import InputError
 from seq2seq.runs.run_directory import RunDirectory
-from seq2seq.starting import guess_series, recipes
+from seq2seq.starting import guess_letters, guess_series, recipes
 
 WORDS = "red blue old new dog cat house tree runs sleeps here there always never".split()
 HANGUL = "".join(map(chr, range(0xAC00, 0xD7A3, 97)))
@@ -109,6 +109,8 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
                    [], "Translation", {"source": [1, 3], "target": 2}),
     "forms below each other": ({"a.tsv": table(lambda row: f"{letters(row // 4)}\t{letters(row // 4)}{'abcd'[row % 4]}\tV;{row % 4}SG")},
                                [], "Translation", {"source": [1, 3], "target": 2}),
+    "twenty forms": ({"a.tsv": table(lambda row: f"{letters(row)}\t{letters(row)}ed\tV;{row % 9}SG;{'PST' if row % 2 else 'PRS'}", rows=20)},
+                     [], "Translation", {"source": [1, 3], "target": 2}),
     "inflection of 2016": ({"a.tsv": table(lambda row: f"{letters(row)}\tpos=V,tense={'PST' if row % 2 else 'PRS'}\t{letters(row)}ed")},
                            [], "Translation", {"source": [1, 2], "target": 3}),
     "universal features": ({"a.csv": table(lambda row: f"{letters(row)},{letters(row)}ed,Mood=Ind|Tense={('Past', 'Pres')[row % 2]}", "lemma,form,feats")},
@@ -257,6 +259,15 @@ def test_blocks_of_letters_are_taken_apart(tmp_path: Path, monkeypatch: pytest.M
         assert apart in (tokenizer, tokenizer["init_args"].get("parts", [None])[0])
 
 
+def test_long_letters_are_not_compared_for_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sequences of thousands of letters, whose order plays no part: the sum over alignments is not for them."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.tsv").write_text(table(lambda row: f"{letters(row) * 400}\t{letters(row)[::-1] * 400}"))
+    monkeypatch.setattr(guess_letters, "longest_common_subsequence", None)
+    init.main(["a.tsv"])
+    assert yaml.safe_load(Path("a.yaml").read_text())["model"]["attention"] == "General"
+
+
 def test_long_sources_have_too_many_sums_over_alignments() -> None:
     short, long = (recipes.transduction("Characters", "Characters", letters, in_order=True) for letters in (10, 100))
     assert (short["model"]["attention"], long["model"]["attention"]) == (recipes.ALIGNED, "General")
@@ -321,6 +332,7 @@ WRONG: dict[str, tuple[Files, list[str], str]] = {
     "numbered sentences": ({"a.csv": table(lambda row: f"{row // 5},{sentence(row, 1)},{entity(sentence(row, 1))}", "sentence,word,tag")},
                            [], r"sentence.*\.conll"),
     "several labels a line": ({"a.txt": table(lambda row: f"__label__a __label__{'bc'[row % 2]} {sentence(row)}")}, [], "JSON"),
+    "mostly empty numbers": ({"a.csv": table(lambda row: f"{sentence(row)},{row if row % 9 == 4 else ''}", "text,score")}, [], "only column of text"),
     "few numbers": ({"a.csv": table(lambda row: f"{row}.5", rows=20)}, [], "20 rows"),
     "broken": ({"a.jsonl": '{"a": 1'}, [], "a.jsonl:1"),
 }  # fmt: skip
@@ -351,7 +363,7 @@ def test_what_is_left_out_is_said(
     assert "not used: note" in capsys.readouterr().out
     Path("c.csv").write_text(table(lambda row: f'{sentence(row)},"{["a", "b", "a, b"][row % 3]}"', "text,label"))
     init.main(["c.csv"])
-    assert "without the blank after ," in capsys.readouterr().out
+    assert "without the space after ," in capsys.readouterr().out
     Path("b.csv").write_text(table(lambda row: f"{row % 12 + 1:02}/{row % 28 + 1:02}/21,{row % 7}.5", "date,v"))
     init.main(["b.csv"])
     assert "the column date is not taken for the time" in capsys.readouterr().out
