@@ -109,7 +109,7 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
                    [], "Translation", {"source": [1, 3], "target": 2}),
     "forms below each other": ({"a.tsv": table(lambda row: f"{letters(row // 4)}\t{letters(row // 4)}{'abcd'[row % 4]}\tV;{row % 4}SG")},
                                [], "Translation", {"source": [1, 3], "target": 2}),
-    "twenty forms": ({"a.tsv": table(lambda row: f"{letters(row)}\t{letters(row)}ed\tV;{row % 9}SG;{'PST' if row % 2 else 'PRS'}", rows=20)},
+    "twenty forms": ({"a.tsv": table(lambda row: f"{letters(row)}\t{letters(row)}ed\tV;{row % 15}SG;{'PST' if row % 2 else 'PRS'}", rows=20)},
                      [], "Translation", {"source": [1, 3], "target": 2}),
     "inflection of 2016": ({"a.tsv": table(lambda row: f"{letters(row)}\tpos=V,tense={'PST' if row % 2 else 'PRS'}\t{letters(row)}ed")},
                            [], "Translation", {"source": [1, 2], "target": 3}),
