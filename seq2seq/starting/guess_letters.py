@@ -45,8 +45,8 @@ def of_letters(source: Column, target: Column) -> Guess | None:
             return Guess("words to sequences of symbols, such as phones", {}, settings)
     if (source.words < 1.1 and not source.unspaced) or is_open(source, target):
         order = order_of(source.texts, target.texts)
-        return Guess("words to words, letter by letter", {},
-                     recipes.transduction(letters, letters, source.letters, order))  # fmt: skip
+        what = "words to words" if max(source.words, target.words) < 1.1 else "short texts to short texts"
+        return Guess(f"{what}, letter by letter", {}, recipes.transduction(letters, letters, source.letters, order))
     return None
 
 
