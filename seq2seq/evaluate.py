@@ -414,7 +414,7 @@ def evaluate(
         rows,
         decoding,
         device,
-        lambda sentences: training_counts(data, rows, aligned, sentences, content=content),
+        lambda labels: training_counts(data, rows, aligned, labels, content=content),
         Recorded(data.corpus.sound, lambda shown: data.recorded(split, texts, shown)),
     )
     scored = {

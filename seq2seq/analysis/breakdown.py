@@ -41,18 +41,18 @@ def breakdowns(
     target_length: Callable[[str], int],
     counts: WordCounts | None,
     aligned: bool,
-    sentences: bool = True,
+    labels: str = "",
 ) -> list[Breakdown]:
     """The score of groups of rows and of words, plain values for results.json; a breakdown into one group is left out.
 
     statistics: those of the metric (N, K). aligned: whether targets are labels, one for each token of the source.
-    sentences: whether other targets are sentences; numbers and labels in no order are not.
+    labels: what stands between other targets that are labels or numbers in no order; nothing where they are sentences.
     """
     if not predictions:
         return []
     if aligned:
         predictions = [without_class(row) for row in predictions]
-    source_units, target_units = units_of_sides(predictions, aligned, sentences)
+    source_units, target_units = units_of_sides(predictions, aligned, labels)
     matches = match(predictions, target_units, aligned)
     results = [by_length("source", [source_length(row.source) for row in predictions], metric, statistics)]
     if any(row.speaker for row in predictions):
@@ -67,7 +67,7 @@ def breakdowns(
             results.append(by_frequency(matches, counts))
         elif np.array_equal(sources.lengths, matches.reference.lengths):  # else they split at other separators
             results.append(by_source_frequency(matches, sources, counts))
-    if aligned or sentences:
+    if aligned or not labels:
         results.append(by_position(matches, target_units.name, aligned))
     return [result for result in results if len(result["groups"]) > 1]
 

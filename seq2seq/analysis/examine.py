@@ -62,18 +62,24 @@ def as_line(row: Prediction) -> dict[str, Any]:
     return {name: value for name, value in row._asdict().items() if name not in optional or value}
 
 
+def between_labels(metric: Metric, predictions: Sequence[Prediction]) -> str:
+    """What stands between the labels of a target, as a metric of labels splits them."""
+    separator: str | None = getattr(metric, "separator", None)
+    return separator or ("\t" if any("\t" in row.reference for row in predictions) else " ")
+
+
 def examine(
     task: Task,
     split: Split,
     predictions: list[Prediction],
     decoding: Decoding,
     device: torch.device,
-    count: Callable[[bool], WordCounts | None],
+    count: Callable[[str], WordCounts | None],
     recorded: Recorded,
 ) -> Examined:
     """Score the predictions of a split, then analyse what the scores depend on and what the network does.
 
-    count: counts the words of the training rows, where that is possible; its argument: whether targets are sentences.
+    count: counts the words of the training rows, where that is possible; its argument: what stands between labels.
     recorded: what the corpus knows of frames.
     """
     metrics = settled(task.metrics, [row.references for row in predictions])
@@ -84,7 +90,7 @@ def examine(
     shown = sorted({row for rows in chosen.values() for row in rows})
     seen = inspect(task, split, predictions, decoding, device, shown)
     first, row_format, (source, target) = metrics[0], task.row_format, task.tokenizers
-    sentences = not row_format.labels and target.width is None
+    labels = between_labels(first, predictions) if row_format.labels or target.width is not None else ""
     results = {
         "rows": len(predictions),
         "metrics": {
@@ -98,11 +104,11 @@ def examine(
             statistics[first.name],
             (lambda text: 0) if row_format.conditions else source.length,
             target.length,
-            count(sentences),
+            count(labels),
             row_format.aligned,
-            sentences,
+            labels,
         ),
-        "repetition": repetition(predictions) if sentences else {},
+        "repetition": repetition(predictions) if not labels else {},
         **{name: part for name, part in seen._asdict().items() if part and name != "alignments"},
         "examples": {name: [shown_row(predictions[row], each[row], metric, task.tokenizers) for row in rows]
                      for name, rows in chosen.items()},

@@ -24,13 +24,13 @@ class TextUnits(NamedTuple):
     name: str
     """word, label or character."""
     separator: str
-    """A tab, a space for any whitespace, or nothing between characters."""
+    """A space for any whitespace, another character for itself, or nothing between characters."""
 
     def split(self, text: str) -> list[str]:
         """The units of a text."""
-        if self.separator == "\t":
-            return [word for word in text.split("\t") if word]
-        return text.split() if self.separator else list("".join(text.split()))
+        if self.separator in ("", " "):
+            return text.split() if self.separator else list("".join(text.split()))
+        return [word for word in text.split(self.separator) if word]
 
 
 class WordCounts(NamedTuple):
@@ -65,15 +65,16 @@ class WordMatches(NamedTuple):
     """(W,) whether the prediction has each word of the references."""
 
 
-def units_of_sides(predictions: Sequence[Prediction], aligned: bool, sentences: bool) -> tuple[TextUnits, TextUnits]:
-    """The units of sources and targets: all texts of a side the same, whichever of its rows have a tab."""
+def units_of_sides(predictions: Sequence[Prediction], aligned: bool, labels: str) -> tuple[TextUnits, TextUnits]:
+    """The units of sources and targets: all texts of a side the same, whichever of its rows have a tab.
+
+    labels: what stands between targets that are labels or numbers in no order; nothing where they are sentences.
+    """
     sources, references = [row.source for row in predictions], [row.reference for row in predictions]
     if aligned:
         separator = "\t" if any("\t" in text for text in chain(sources, references)) else " "
         return TextUnits("word", separator), TextUnits("label", separator)
-    if sentences:
-        return units_of(sources), units_of(references)
-    return units_of(sources), TextUnits("label", "\t" if any("\t" in text for text in references) else " ")
+    return units_of(sources), TextUnits("label", labels) if labels else units_of(references)
 
 
 def units_of(texts: Sequence[str]) -> TextUnits:
@@ -128,7 +129,7 @@ def training_counts(
     data: DataModule,
     predictions: Sequence[Prediction],
     aligned: bool,
-    sentences: bool = True,
+    labels: str = "",
     train: Texts | None = None,
     content: str | None = None,
 ) -> WordCounts | None:
@@ -145,7 +146,7 @@ def training_counts(
         return None
     if content is not None and rows.content != content:
         return None
-    sides = units_of_sides(predictions, aligned, sentences)
+    sides = units_of_sides(predictions, aligned, labels)
     wanted = [{word for row in predictions for word in sides[0].split(row.source)}, set[str]()]
     if not aligned:
         wanted[1] = {word for texts in targets(predictions) for text in texts for word in sides[1].split(text)}

@@ -127,8 +127,8 @@ def report(job: Job, learner: "Learner", records: dict[str, Any]) -> dict[str, A
             predictions,
             task.decoding,
             learner.device,
-            lambda sentences: training_counts(
-                learner.data, predictions, task.row_format.aligned, sentences,
+            lambda labels: training_counts(
+                learner.data, predictions, task.row_format.aligned, labels,
                 train=train_texts, content=learner.content,
             ),
             Recorded(learner.data.corpus.sound, lambda rows: learner.data.recorded(split, scored.texts, rows)),

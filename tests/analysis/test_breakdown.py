@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from seq2seq.analysis import breakdown, words
 from seq2seq.analysis.breakdown import breakdowns
+from seq2seq.analysis.examine import between_labels
 from seq2seq.analysis.repetition import repeated, repetition
 from seq2seq.analysis.words import TextUnits, WordCounts, count_words, match, training_counts, units_of, units_of_sides
 from seq2seq.data.corpora.parallel import Parallel
@@ -43,11 +44,11 @@ def found(
     metric: Metric | None = None,
     counts: WordCounts | None = None,
     aligned: bool = False,
-    sentences: bool = True,
+    labels: str = "",
 ) -> dict[str, dict[str, Any]]:
     """The breakdowns by their names."""
     metric, rows = metric or ExactMatch(), predictions_of(triples)
-    many = breakdowns(rows, metric, metric.statistics(rows), words_in, words_in, counts, aligned, sentences)
+    many = breakdowns(rows, metric, metric.statistics(rows), words_in, words_in, counts, aligned, labels)
     return {one["by"]: one for one in many}
 
 
@@ -95,7 +96,7 @@ def test_a_group_scores_like_its_rows_alone(metric: Metric) -> None:
 def test_groups_hold_every_row_and_word_once(many: list[Triple]) -> None:
     parts = found(many, counts=KNOWN)
     references = sum(len(one[1].split()) for one in many)
-    units = units_of_sides(predictions_of(many), False, True)[1]
+    units = units_of_sides(predictions_of(many), False, "")[1]
     everything = sum(len(units.split(one[1])) for one in many)
     assert units.name == "character" or everything == references
     for part in parts.values():
@@ -119,6 +120,14 @@ def by_hand(many: Sequence[Triple], counts: dict[str, int]) -> dict[str, tuple[i
             for place, number in enumerate((min(wanted[one], said[one]), said[one], wanted[one])):
                 sums[name][place] += number
     return {name: (numbers[0], numbers[1], numbers[2]) for name, numbers in sums.items() if numbers[2]}
+
+
+def test_a_class_that_holds_spaces_is_one_label() -> None:
+    rows = predictions_of([("a b", "World News", "Sci Tech"), ("c", "Sci Tech", "Sci Tech")])
+    whole = match(rows, units_of_sides(rows, False, between_labels(Accuracy(separator="\n"), rows))[1], False)
+    assert (whole.reference.words, whole.matched.tolist()) == (["World News", "Sci Tech"], [False, True])
+    assert between_labels(Accuracy(), rows) == " "
+    assert between_labels(Accuracy(), predictions_of([("a b", "A\tB", "A\tB")])) == "\t"
 
 
 @given(triples)
@@ -204,10 +213,10 @@ def test_a_label_at_another_place_is_wrong() -> None:
 def test_single_labels_and_empty_sources_have_no_places() -> None:
     many = [("", "good", "bad"), ("", "bad", "bad"), ("", "fair", "fair")]
     counts = WordCounts({}, {"good": 3, "bad": 20}, 23)
-    assert set(found(many, Accuracy(), counts, sentences=False)) == {"word_frequency"}
-    part = found(many, Accuracy(), counts, sentences=False)["word_frequency"]
+    assert set(found(many, Accuracy(), counts, labels=" ")) == {"word_frequency"}
+    part = found(many, Accuracy(), counts, labels=" ")["word_frequency"]
     assert told(part, "value") == pytest.approx({"0": 100, "2–4": 0, "10–99": 200 / 3})
-    assert found([("a b", "A B", "B A"), ("c d e f g h", "A B", "A B")], sentences=False).keys() == {"source_length"}
+    assert found([("a b", "A B", "B A"), ("c d e f g h", "A B", "A B")], labels=" ").keys() == {"source_length"}
 
 
 def test_rows_are_grouped_by_unknown_words() -> None:
