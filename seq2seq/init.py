@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,19 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from seq2seq.cli import command
+from seq2seq.configurable import build
+from seq2seq.data.corpora.corpus import Corpus, least_holdout
 from seq2seq.data.corpora.text_files import usual_names
 from seq2seq.errors import InputError
 from seq2seq.starting.found_files import FoundFiles, bare, look
 from seq2seq.starting.guess import Asked, guess
 from seq2seq.starting.guess_kind import Guess
+
+FEW = 200
+"""Training rows below which the usual share that is held out may leave a split empty."""
+
+HELD_OUT = 0.05
+"""That share."""
 
 WIDTH = 110
 """Characters of a line of a configuration."""
@@ -38,7 +47,9 @@ def main(arguments: Sequence[str]) -> None:
     found = guess(files, Asked(config.source, config.target))
     name = re.sub(r"\W+", "_", config.set or bare(config.data).stem).strip("_") or "data"
     output: Path = config.output or Path(f"{name}.yaml")
-    text = written(files, found)
+    corpus = corpus_of(files, found)
+    share = held_out(corpus, str(files.path))
+    text = written(str(files.path), corpus, share, found)
     try:
         with output.open("w" if config.overwrite else "x", encoding="utf-8") as file:
             file.write(text)
@@ -47,40 +58,60 @@ def main(arguments: Sequence[str]) -> None:
     except OSError as problem:
         raise InputError(f"{output} cannot be written: {problem.strerror}") from problem
     print(f"{config.data}: {found.what} ({found.settings['task']})")
-    for split, line in spoken_splits(files, found.corpus["class_path"] == "Series").items():
+    series = corpus["class_path"] == "Series"
+    for split, line in spoken_splits(files, share, series).items():
         print(f"  {split}: {line}")
     for note in found.notes:
         print(f"  {note}")
     print(f"{output} written; next:")
     print(f"  python -m seq2seq.lint --config {output}")
     print(f"  python -m seq2seq.train --config {output} --run runs/{name}")
-    series = found.corpus["class_path"] == "Series"
     given = f"--input {files.train} --output forecasts.csv" if series else "< in.txt"
     print(f"  python -m seq2seq.predict runs/{name} {given}")
 
 
-def spoken_splits(files: FoundFiles, series: bool) -> dict[str, str]:
-    """Each split in words; series: whether splits are parts of series."""
+def corpus_of(files: FoundFiles, found: Guess) -> dict[str, Any]:
+    """What reads the files, with its settings."""
+    corpus = {"class_path": found.corpus["class_path"], "init_args": dict(found.corpus["init_args"])}
+    named = names_of(files)
+    if named and corpus["class_path"] != "Series":
+        corpus["init_args"]["files"] = named
+    return corpus
+
+
+def held_out(corpus: dict[str, Any], path: str) -> float:
+    """The share of the training rows for each split that is missing: more where few rows would leave one empty."""
+    try:
+        reader = build(Corpus, corpus)
+        absent = [split for split in ("validation", "test") if not reader.has(split, path)]
+        rows = [(row.source, row.target) for row in islice(reader.rows("train", path), FEW)] if absent else []
+    except InputError:  # which the training will name, with what to do
+        return HELD_OUT
+    if not rows or len(rows) == FEW or reader.held_out != Corpus.held_out:
+        return HELD_OUT
+    return max(HELD_OUT, least_holdout(reader, path, rows, absent) or 0)
+
+
+def spoken_splits(files: FoundFiles, share: float, series: bool) -> dict[str, str]:
+    """Each split in words; share: that is held out; series: whether splits are parts of series."""
     spoken = {split: str(file.name) for split, file in files.splits.items()}
     spoken |= {
         split: ", ".join(str(one.relative_to(files.path)) for one in some) for split, some in files.beside.items()
     }
     for split in ("validation", "test"):
         last = f"of each series, the last values ({split}_share)"
-        spoken.setdefault(split, last if series else "5 % of the training rows, held out (data.holdout)")
+        part = f"{100 * share:.0f} % of the training rows, held out (data.holdout)"
+        spoken.setdefault(split, last if series else part)
     if files.others:
         spoken["test"] += f"; not used: {', '.join(files.others)}"
     return spoken
 
 
-def written(files: FoundFiles, found: Guess) -> str:
+def written(path: str, corpus: dict[str, Any], share: float, found: Guess) -> str:
     """The configuration as text."""
-    corpus = {"class_path": found.corpus["class_path"], "init_args": dict(found.corpus["init_args"])}
-    named = names_of(files)
-    if named and corpus["class_path"] != "Series":
-        corpus["init_args"]["files"] = named
     short: Any = corpus if corpus["init_args"] else corpus["class_path"]
-    settings = {"task": found.settings["task"], "data": {"path": str(files.path), "corpus": short}}
+    settings = {"task": found.settings["task"], "data": {"path": path, "corpus": short}}
+    settings["data"] |= {"holdout": share} if share != HELD_OUT else {}
     settings["data"] |= found.settings["data"]
     settings |= {name: value for name, value in found.settings.items() if name not in ("task", "data")}
     comments = [

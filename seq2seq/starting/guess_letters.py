@@ -27,6 +27,12 @@ NEW = 0.3
 PHRASE = 5
 """Words of a text that may still be a name, a date or a number."""
 
+ONE_EACH = 0.95
+"""Share of rows with a symbol for each letter, from which letters are taken to be read one by one."""
+
+UNSEEN = 0.1
+"""Share of symbols that the first half of the rows lacks, below which they are known: 0.03 of Chinese sounds."""
+
 SYMBOLS = 400
 """Different symbols that make an alphabet, such as that of phones, and no vocabulary of words."""
 
@@ -34,6 +40,10 @@ SYMBOLS = 400
 def of_letters(source: Column, target: Column) -> Guess | None:
     """The task of two columns of text that are told from symbols; None where from words or their pieces."""
     letters = recipes.letters(source.blocks or target.blocks)
+    if is_one_each(source, target):
+        return Guess("letters to a symbol each", {}, recipes.transduction(letters, "Words", source.letters, True))
+    if is_one_each(target, source):
+        return Guess("symbols to a letter each", {}, recipes.transduction("Words", letters, source.words, True))
     if is_symbols(target) and source.words < recipes.LONG:
         targets = [text.split() for text in target.texts]
         if is_symbols(source):
@@ -55,6 +65,15 @@ def is_symbols(column: Column) -> bool:
     units = Counter(unit for text in column.texts for unit in text.split())
     few = len(units) < min(SYMBOLS, units.total() / 5)
     return few and column.words > 2 and sum(map(len, units.elements())) < 3 * units.total()
+
+
+def is_one_each(spelt: Column, read: Column) -> bool:
+    """Whether each letter of a text without spaces has a symbol, such as Chinese letters and their sounds."""
+    if spelt.words > 1.1 or read.words < 1.5:
+        return False
+    pairs = zip(spelt.texts, read.texts, strict=True)
+    same = sum(len(text.strip()) == len(symbols.split()) for text, symbols in pairs)
+    return same >= ONE_EACH * len(spelt.texts) and new_words(read) < UNSEEN
 
 
 def is_open(source: Column, target: Column) -> bool:

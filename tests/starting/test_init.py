@@ -18,6 +18,7 @@ from seq2seq.starting import guess_letters, guess_series, recipes
 WORDS = "red blue old new dog cat house tree runs sleeps here there always never".split()
 HANGUL = "".join(map(chr, range(0xAC00, 0xD7A3, 97)))
 KANA = "".join(map(chr, range(0x3042, 0x3090)))
+HAN = "".join(map(chr, range(0x4E00, 0x5000)))
 Files = dict[str, str | bytes]
 ROWS = 300
 
@@ -40,6 +41,10 @@ def shuffled_day(row: int) -> date:
 
 def letters(row: int, alphabet: str = "bcdfghklmnpqrstvwxyz") -> str:
     return "".join(random.Random(row).choices(alphabet, k=5 + row % 4))
+
+
+def sound(letter: str) -> str:
+    return f"{KANA[ord(letter) % 40]}{ord(letter) % 450}"
 
 
 def table(line: Callable[[int], str], header: str = "", rows: int = ROWS) -> str:
@@ -174,6 +179,12 @@ MADE: dict[str, tuple[Files, list[str], str, dict[str, Any]]] = {
     "sums": ({"a.tsv": table(lambda row: f"{row * 7}+{row * 91 % 800}\t{row * 7 + row * 91 % 800}")}, [], "Translation", {"class_path": "Tsv"}),
     "digits in words": ({"a.tsv": table(lambda row: f"{row * 7919 % 10_007}\t{' '.join(WORDS[int(one)] for one in str(row * 7919 % 10_007))}")},
                         [], "Translation", {"class_path": "Tsv"}),
+    "Chinese sounds": ({"a.tsv": table(lambda row: f"{letters(row, HAN)}\t{' '.join(map(sound, letters(row, HAN)))}", rows=1000)},
+                       [], "Translation", {"class_path": "Tsv"}),
+    "Chinese typed by sound": ({"a.tsv": table(lambda row: f"{' '.join(map(sound, letters(row, HAN)))}\t{letters(row, HAN)}", rows=1000)},
+                               [], "Translation", {"class_path": "Tsv"}),
+    "acronyms": ({"a.tsv": table(lambda row: f"{letters(row)}\t{' '.join(one + letters(row + at) for at, one in enumerate(letters(row)))}")},
+                 [], "Translation", {"class_path": "Tsv"}),
     "reversed words": ({"a.tsv": table(lambda row: f"{letters(row)}\t{letters(row)[::-1]}")}, [], "Translation", {"class_path": "Tsv"}),
     "sorted numbers": ({"a.tsv": table(lambda row: f"{' '.join(letters(row))}\t{' '.join(sorted(letters(row)))}")},
                        [], "Translation", {"class_path": "Tsv"}),
@@ -232,7 +243,10 @@ def test_files_are_taken_for_what_they_are(name: str, tmp_path: Path, monkeypatc
         ("kana", "Characters", "Words", "Monotonic"),
         ("words with spaces", "Characters", "Words", "Monotonic"),
         ("names", "Characters", None, "Monotonic"),
-        ("digits in words", "Characters", None, "Monotonic"),
+        ("digits in words", "Characters", "Words", "Monotonic"),
+        ("Chinese sounds", "Characters", "Words", "Monotonic"),
+        ("Chinese typed by sound", "Words", "Characters", "Monotonic"),
+        ("acronyms", "Characters", None, "Monotonic"),
         ("written dates", "Characters", None, "General"),
         ("dates in words", "Characters", None, "General"),
         ("reversed words", "Characters", None, "General"),
