@@ -24,6 +24,7 @@ from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies, refuse_waiting
 from seq2seq.models.fixed_vector import Bridge, Copy
+from seq2seq.models.paired_loss import paired_loss
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.models.simultaneous import ReadingState
@@ -133,6 +134,23 @@ class Translation(RecurrentTask):
         log_probs = picked(self.network.decoder.log_probs(outputs, source), real)
         return self.loss_of(batch, outputs, source), [log_probs]
 
+    def loss_of_two(self, batch: Batch, other: Batch, distance: float) -> Tensor | None:
+        """The loss of R-Drop by one sweep over the vocabulary (`paired_loss`); None where more than that is needed.
+
+        other: the same rows with other dropout masks.
+        """
+        decoder = self.network.decoder
+        aligned = isinstance(self.attention, Monotonic)
+        if aligned or decoder.pointer is not None or self.scheduled_sampling is not None:
+            return None
+        one, two = self.outputs(batch)[0], self.outputs(other)[0]
+        labels = batch.target[:, 1:]
+        real = real_positions(batch.target_lengths - 1, labels)
+        first, second, wanted = (picked(each, real) for each in (one.features, two.features, labels))
+        layer, smoothing = decoder.output.layer, self.label_smoothing
+        loss = paired_loss(first, second, layer.weight, layer.bias, wanted, smoothing, distance)
+        return loss + (self.repetition(one, real) + self.repetition(two, real)) / 2
+
     def outputs(self, batch: Batch) -> tuple[DecoderOutputs, SourceMemory]:
         """What the decoder computes at each step of the target, and what it knows of the source."""
         noise = Noise(batch.seed, batch.row_keys)
@@ -144,9 +162,13 @@ class Translation(RecurrentTask):
         labels = batch.target[:, 1:]
         real = real_positions(batch.target_lengths - 1, labels)  # padding never reaches the vocabulary product
         loss = self.network.decoder.loss(outputs, source, labels, real, self.label_smoothing)
-        if self.coverage_loss and outputs.weights is not None:
-            loss = loss + self.coverage_loss * picked(repeated(outputs.weights), real).sum()
-        return loss
+        return loss + self.repetition(outputs, real)
+
+    def repetition(self, outputs: DecoderOutputs, real: Tensor) -> Tensor | float:
+        """What looking twice at a source token costs at real positions (N,)."""
+        if not self.coverage_loss or outputs.weights is None:
+            return 0.0
+        return self.coverage_loss * picked(repeated(outputs.weights), real).sum()
 
     def own_tokens(self, batch: Batch, noise: Noise) -> Tensor | None:
         """(B, T - 1), true where the network reads its own token instead of the target's; None for nowhere."""

@@ -5,6 +5,7 @@ from torch import Tensor
 from seq2seq.data.batching.batch import Batch
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
+from seq2seq.tasks.translation import Translation
 from seq2seq.training.distillation import Teacher, divergence
 
 OTHER = 0x5DEECE66D
@@ -33,6 +34,9 @@ def training_loss(task: Task, batch: Batch, weight: float, teacher: Teacher | No
         return teacher.loss(task, batch)
     if not weight:
         return task.loss(batch)
+    other = batch._replace(seed=batch.seed ^ OTHER)
+    if isinstance(task, Translation) and (both := task.loss_of_two(batch, other, weight / 4)) is not None:
+        return both
     loss, first = task.loss_and_distributions(batch)
-    another, second = task.loss_and_distributions(batch._replace(seed=batch.seed ^ OTHER))
+    another, second = task.loss_and_distributions(other)
     return (loss + another) / 2 + weight / 4 * (divergence(first, second) + divergence(second, first))

@@ -11,11 +11,13 @@ from torch.distributions import Categorical, kl_divergence
 
 from seq2seq import train
 from seq2seq.data.batching.batch import Batch
+from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
 from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
 from seq2seq.errors import InputError
 from seq2seq.experiments import one_run
-from seq2seq.models.attention import Monotonic
+from seq2seq.models.attention import Additive, General, Monotonic
+from seq2seq.models.decoder import DecoderOptions
 from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.fixed_vector import Attentive
@@ -66,9 +68,20 @@ def translating(**settings: Any) -> Made:
     return made(Translation, PAIRS[:6], Characters(), Characters(), **settings)
 
 
+def copying() -> Made:
+    torch.manual_seed(1)
+    shared = learnt([(source + target, target) for source, target in PAIRS[:6]], Characters(), Characters()).source
+    task = support.small(
+        Translation, Tokenizers(shared, shared), dropout=0.4, attention=General(), decoder=DecoderOptions(copy=True)
+    )
+    batch = support.batch_of(PAIRS[:6], task.tokenizers, task.row_format)
+    return task.double().train(), batch._replace(seed=7, step=1)
+
+
 MAKERS = [
     tagging, classifying, partial(classifying, encoder=EncoderOptions(pooling=Attentive()), label_smoothing=0.1),
     several, generating, partial(translating, label_smoothing=0.1), partial(translating, attention=Monotonic(8)),
+    partial(translating, attention=Additive(coverage=True), coverage_loss=0.5), copying,
 ]  # fmt: skip
 
 
