@@ -63,7 +63,7 @@ def begin_or_resume(
 
         device = own_device(objects.trainer)
         with arithmetic(device, objects.trainer.tf32, deterministic=False):
-            replay(config.replay, objects.optimizer.r_drop, read_teacher(job), device)
+            replay(config.replay, objects.optimizer, read_teacher(job), device)
             return None
     try:
         own_device(objects.trainer)  # refused before the data are read

@@ -1,5 +1,7 @@
 """Encoder: source ids to all states (the memory), the final state and the fixed vector, blind to padding."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -73,6 +75,7 @@ class Encoder(nn.Module):
         width, learned = cast(Reader, embedding).size, options.learned_first_state
         self.recurrent = Recurrent(stack, width, options.bidirectional, learned)
         self.pool = (options.pooling or Last()).build(self.size)
+        self.change: Callable[[Tensor], Tensor] | None = None
 
     def states(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Tensor:
         """The states (B, S, H) alone; those after the end of a row mean nothing."""
@@ -87,7 +90,17 @@ class Encoder(nn.Module):
 
     def forward(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Encoding:
         """Sources as the embedding reads them, lengths (B,) on the CPU."""
-        return self.encoding(*cast(Reader, self.embedding).read(source, lengths, noise), noise)
+        vectors, counts = cast(Reader, self.embedding).read(source, lengths, noise)
+        return self.encoding(vectors if self.change is None else self.change(vectors), counts, noise)
+
+    @contextmanager
+    def through(self, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Inside, the vectors (B, S, E) of sources go through `change` before they are read."""
+        self.change = change
+        try:
+            yield
+        finally:
+            self.change = None
 
     def inputs(self, vectors: Tensor, padding: Tensor, noise: Noise | None) -> Tensor:
         """What the recurrence reads, (B, S + lookahead, E); padding (B, S)."""

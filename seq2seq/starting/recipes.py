@@ -94,7 +94,8 @@ def classification(words: str, separator: str = " ") -> dict[str, Any]:
     data: dict[str, Any] = {"tokenizer": "Characters" if words == "Characters" else spelled(separator),
                             "target_tokenizer": separated(LABELS, "\t"), "max_length": 5000}  # fmt: skip
     model = {"cell": "GRU", "encoder": {"pooling": "Attentive"}, "dropout": 0.5}
-    return {"task": "Classification", "data": data, "model": model, "optimizer": optimizer(0.002)}
+    more = {"adversarial": 0.2}  # Miyato et al. 2017
+    return {"task": "Classification", "data": data, "model": model, "optimizer": optimizer(0.002) | more}
 
 
 def two_texts() -> dict[str, Any]:

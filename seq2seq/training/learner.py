@@ -39,9 +39,9 @@ from seq2seq.training.carried_state import CarriedState
 from seq2seq.training.distillation import Teacher
 from seq2seq.training.lightning_private import loops_at
 from seq2seq.training.options import OptimizerOptions
-from seq2seq.training.r_drop import training_loss
 from seq2seq.training.schedules import PlateauState, TrainingLength
 from seq2seq.training.skipped_steps import SkippedSteps, StepRecord
+from seq2seq.training.training_loss import training_loss
 from seq2seq.training.tried_metrics import as_stored
 
 
@@ -230,7 +230,7 @@ class Learner(LightningModule):
         """Of a micro-batch, summed over its real target tokens, in nats."""
         if self.carried is not None:
             return self.carried.loss(batch)
-        return training_loss(self.task, batch, self.options.r_drop, self.teacher)
+        return training_loss(self.task, batch, self.options, self.teacher)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the task has the parameters that are validated: their moving average where there is one."""

@@ -133,6 +133,7 @@ class OptimizerOptions(Part):
         ema_decay: float | None = None,
         average: int | None = None,
         r_drop: float = 0.0,
+        adversarial: float = 0.0,
     ) -> None:
         """Settings of the optimiser.
 
@@ -149,6 +150,9 @@ class OptimizerOptions(Part):
                 during the training, no memory.
             r_drop: weight of the distance between what two passes with other dropout masks predict (R-Drop, Liang et
                 al. 2021, alpha of eq. 4); a step then takes twice the time. 0 for one pass.
+            adversarial: length by which the vectors of a source are moved the way that harms its prediction most, in a
+                second pass (Miyato et al. 2017, epsilon of eq. 5), of Classification and Tagging; a word's vector has
+                a length of about 1, and a step then takes more than twice the time. 0 for one pass.
         """
         check_range("optimizer.learning_rate", learning_rate, 0)
         check_range("optimizer.warmup_steps", warmup_steps or 0, 0)
@@ -157,9 +161,11 @@ class OptimizerOptions(Part):
         if average is not None:
             check_range("optimizer.average", average, 2)
         check_range("optimizer.r_drop", r_drop, 0)
+        check_range("optimizer.adversarial", adversarial, 0)
         self.learning_rate, self.algorithm = learning_rate, algorithm
         self.schedule, self.warmup_steps = schedule, warmup_steps
-        self.ema_decay, self.average, self.r_drop = ema_decay, average, r_drop
+        self.ema_decay, self.average = ema_decay, average
+        self.r_drop, self.adversarial = r_drop, adversarial
 
 
 @final

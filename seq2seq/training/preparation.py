@@ -31,7 +31,7 @@ from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.runs.scored_rows import refuse_trained
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.length_limits import learnt
-from seq2seq.training import idle, own_callbacks, parent, tried_metrics
+from seq2seq.training import idle, own_callbacks, parent, training_loss, tried_metrics
 from seq2seq.training.frozen import freeze
 from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 from seq2seq.training.parent import Parent, Start, read_parent
@@ -157,10 +157,7 @@ def prepare(job: Job, kind: type[Task]) -> "Learner":
         findings = checks.cheap(read._asdict(), task.row_format)
         print(checks.two_lines(findings, job.arguments), file=sys.stderr)
     begun = first_parameters(job, task, origin)
-    if job.parts.optimizer.r_drop:
-        from seq2seq.training import r_drop
-
-        r_drop.check(task, job.parts.optimizer.r_drop, teacher)
+    training_loss.check(task, job.parts.optimizer, teacher)
     if teacher is not None:
         teacher.check(task)
         if job.parts.distillation.sequences:

@@ -6,13 +6,13 @@ from seq2seq.data.batching.batch import Batch
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
-from seq2seq.training.distillation import Teacher, divergence
+from seq2seq.training.distillation import divergence
 
 OTHER = 0x5DEECE66D
 """What tells the seed of the second pass from that of the first."""
 
 
-def check(task: Task, weight: float, teacher: Teacher | None) -> None:
+def check(task: Task, weight: float) -> None:
     """Refuse a weight of the distance, above 0, for a task that has none."""
     if task.row_format.consecutive:
         raise InputError(
@@ -20,23 +20,16 @@ def check(task: Task, weight: float, teacher: Teacher | None) -> None:
         )
     if reason := task.without_distance:
         raise InputError(f"optimizer.r_drop is {weight}, but {reason}; change that, or set it to 0")
-    if teacher is not None and teacher.options.weight:
-        raise InputError("optimizer.r_drop and distillation.weight both ask for a distance; set one of them to 0")
 
 
-def training_loss(task: Task, batch: Batch, weight: float, teacher: Teacher | None) -> Tensor:
-    """The loss of a micro-batch, summed over its real target tokens, in nats.
+def loss(task: Task, batch: Batch, weight: float) -> Tensor:
+    """The mean of both passes' losses and weight / 4 of KL(first || second) + KL(second || first).
 
-    With a weight: the mean of both passes' losses and weight / 4 of KL(first || second) + KL(second || first), which
-    is half of Liang et al. 2021, eq. 4, so that the learning rate keeps its meaning.
+    This is half of Liang et al. 2021, eq. 4, so that the learning rate keeps its meaning.
     """
-    if teacher is not None and teacher.options.weight:
-        return teacher.loss(task, batch)
-    if not weight:
-        return task.loss(batch)
     other = batch._replace(seed=batch.seed ^ OTHER)
     if isinstance(task, Translation) and (both := task.loss_of_two(batch, other, weight / 4)) is not None:
         return both
-    loss, first = task.loss_and_distributions(batch)
+    one, first = task.loss_and_distributions(batch)
     another, second = task.loss_and_distributions(other)
-    return (loss + another) / 2 + weight / 4 * (divergence(first, second) + divergence(second, first))
+    return (one + another) / 2 + weight / 4 * (divergence(first, second) + divergence(second, first))

@@ -18,13 +18,14 @@ from seq2seq.tasks.base import Task
 from seq2seq.training.arithmetic import gradient_scale
 from seq2seq.training.carried_state import loss_and_state
 from seq2seq.training.distillation import Teacher
-from seq2seq.training.r_drop import training_loss
+from seq2seq.training.options import OptimizerOptions
+from seq2seq.training.training_loss import training_loss
 
 SHOWN = 20
 """Parameters that a replay names."""
 
 
-def replay(file: Path, r_drop: float, teacher: Teacher | None, device: torch.device) -> None:
+def replay(file: Path, options: OptimizerOptions, teacher: Teacher | None, device: torch.device) -> None:
     """Compute a skipped step again and print where its first non-finite value appears."""
     saved = read(file)
     parameters = file.with_name(Path(saved["parameters"]).name)
@@ -41,7 +42,7 @@ def replay(file: Path, r_drop: float, teacher: Teacher | None, device: torch.dev
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             if carried:
                 return loss_and_state(task, batch, carried)[0] / batch.step_tokens
-            return training_loss(task, batch, r_drop, teacher) / batch.step_tokens
+            return training_loss(task, batch, options, teacher) / batch.step_tokens
 
     losses = [loss(batch) for batch in batches]
     total, before = float(torch.stack([loss.detach() for loss in losses]).sum()), float(saved["loss"])

@@ -13,7 +13,7 @@ from seq2seq import train
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.base import Tokenizers
 from seq2seq.data.tokenizers.numeric import Vectors
-from seq2seq.data.tokenizers.units import Characters, Labels, NoSource, Words
+from seq2seq.data.tokenizers.units import Characters, NoSource
 from seq2seq.errors import InputError
 from seq2seq.experiments import one_run
 from seq2seq.models.attention import Additive, General, Monotonic
@@ -31,41 +31,10 @@ from seq2seq.tasks.transcription import Transcription
 from seq2seq.tasks.translation import Translation
 from seq2seq.training import r_drop
 from seq2seq.training.learner import Learner, step_seed
-from seq2seq.training.r_drop import OTHER, training_loss
+from seq2seq.training.r_drop import OTHER
 from tests import support
-from tests.support import PAIRS, REVERSAL, SENTENCES, learnt
-
-CLASSES = [("good fun", "1"), ("bad and long", "0"), ("fun", "1"), ("what a bad film it is", "0"), ("so long", "2")]
-SEVERAL = [("red car", "red car"), ("red", "red"), ("a car", "car"), ("nothing", ""), ("blue red", "red blue")]
-
-Made = tuple[Task, Batch]
-
-
-def made(kind: Any, rows: list[tuple[str, str]], source: Any, target: Any, **settings: Any) -> Made:
-    """A task with dropout in training, in 64 bits, and the rows as a batch of an optimiser step."""
-    torch.manual_seed(1)
-    task = support.small(kind, learnt(rows, source, target), dropout=0.4, **settings).double().train()
-    return task, support.batch_of(rows, task.tokenizers, task.row_format)._replace(seed=7, step=1)
-
-
-def tagging(**settings: Any) -> Made:
-    return made(Tagging, SENTENCES, Words(separator="\t"), Labels("\t"), **settings)
-
-
-def classifying(**settings: Any) -> Made:
-    return made(Classification, CLASSES, Characters(), Labels(), **settings)
-
-
-def several() -> Made:
-    return made(Classification, SEVERAL, Characters(), Labels(), multi_label=True)
-
-
-def generating() -> Made:
-    return made(Generation, [("de", "ein Hund"), ("en", "a dog"), ("de", "die")], Labels(), Characters())
-
-
-def translating(**settings: Any) -> Made:
-    return made(Translation, PAIRS[:6], Characters(), Characters(), **settings)
+from tests.support import PAIRS, REVERSAL, learnt
+from tests.training.made import Made, classifying, generating, made, several, tagging, translating
 
 
 def copying() -> Made:
@@ -115,7 +84,7 @@ def test_the_loss_is_that_of_the_paper(maker: Any) -> None:
     """Liang et al. 2021, eq. 1 to 4, divided by two; twice the distance where both passes learn from it."""
     task, batch = maker()
     other = batch._replace(seed=batch.seed ^ OTHER)
-    found = training_loss(task, batch, 3.0, None)
+    found = r_drop.loss(task, batch, 3.0)
     pairs = list(zip(distributions(task, batch), distributions(task, other), strict=True))
     distance = torch.stack([kl_divergence(p, q) + kl_divergence(q, p) for p, q in pairs]).sum()
     wanted = (task.loss(batch) + task.loss(other) + 3.0 * distance / 2) / 2
@@ -129,33 +98,33 @@ def test_the_loss_is_that_of_the_paper(maker: Any) -> None:
 def test_it_is_a_sum_over_rows(maker: Any) -> None:
     task, batch = maker()
     apart = [batch.part(slice(row, row + 1)) for row in range(len(batch.rows))]
-    total = sum(training_loss(task, one, 2.0, None) for one in apart)
-    torch.testing.assert_close(training_loss(task, batch, 2.0, None), total)
+    total = sum(r_drop.loss(task, one, 2.0) for one in apart)
+    torch.testing.assert_close(r_drop.loss(task, batch, 2.0), total)
 
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_without_dropout_both_passes_agree(maker: Any) -> None:
     task, batch = maker()
     task.eval()
-    torch.testing.assert_close(training_loss(task, batch, 5.0, None), task.loss(batch))
+    torch.testing.assert_close(r_drop.loss(task, batch, 5.0), task.loss(batch))
 
 
 def test_what_has_no_distance_is_refused() -> None:
     for tagger in (Crf(), AutoregressiveTagger(8)):
         with pytest.raises(InputError, match=f"Softmax .* and it is {type(tagger).__name__}"):
-            r_drop.check(tagging(tagger=tagger)[0], 1.0, None)
+            r_drop.check(tagging(tagger=tagger)[0], 1.0)
     with pytest.raises(InputError, match=r"model\.output softmax .* entmax15"):
-        r_drop.check(translating(output="entmax15")[0], 1.0, None)
+        r_drop.check(translating(output="entmax15")[0], 1.0)
     running = made(Generation, [("", "abc")], NoSource(), Characters(), running=True)[0]
     with pytest.raises(InputError, match=r"r_drop .*model\.running"):
-        r_drop.check(running, 1.0, None)
+        r_drop.check(running, 1.0)
     for maker in MAKERS:
-        r_drop.check(maker()[0], 1.0, None)
+        r_drop.check(maker()[0], 1.0)
     numbers = [("1 2", "3 4"), ("2 3", "4 5")]
     forecasting = made(Forecasting, numbers, Vectors(), Vectors())[0]
     for task in (forecasting, made(Transcription, [("1 2 3", "a"), ("2 3 4", "b")], Vectors(), Characters())[0]):
         with pytest.raises(InputError, match=f"a {type(task).__name__} gives no probabilities"):
-            r_drop.check(task, 1.0, None)
+            r_drop.check(task, 1.0)
 
 
 def test_training_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,5 +137,5 @@ def test_training_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     tokenizers = learner.task.tokenizers
     steps = learner.data.training_steps(learner.splits["train"], tokenizers, learner.plan, lambda: 0)
     batch = next(iter(steps)).batches[0]._replace(seed=step_seed(1, 0))
-    assert learner.loss(batch).equal(training_loss(learner.task, batch, 4.0, None))
+    assert learner.loss(batch).equal(r_drop.loss(learner.task, batch, 4.0))
     assert not learner.loss(batch).equal(learner.task.loss(batch))
