@@ -74,7 +74,7 @@ def test_a_vocabulary_fits_its_text(caplog: pytest.LogCaptureFixture) -> None:
     assert len(tokenizer) <= fitting_size(TEXTS) == 256
     assert len(wide) > 300, "every character has a piece"
     words = ["a translated sentence of some forty signs."] * 20
-    assert [fitting_size(words * times) for times in (1, 100, 1000, 10_000)] == [256, 420, 4200, 8000]
+    assert [fitting_size(words * times) for times in (1, 10, 100, 1000, 10_000)] == [256, 280, 2000, 4200, 8000]
 
 
 def test_a_single_text_is_one_of_the_last_column() -> None:
