@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.data.tokenizers.units import Characters, Labels, Words
@@ -21,10 +22,16 @@ Made = tuple[Task, Batch]
 
 
 def made(kind: Any, rows: list[tuple[str, str]], source: Any, target: Any, **settings: Any) -> Made:
-    """A task and the rows."""
+    """A task and the rows as its batch."""
     torch.manual_seed(1)
     task = support.small(kind, learnt(rows, source, target), dropout=0.4, **settings).double().train()
     return task, support.batch_of(rows, task.tokenizers, task.row_format)._replace(seed=7, step=1)
+
+
+def gradients(loss: Tensor, task: Task) -> list[Tensor]:
+    """Of the parameters that the loss depends on."""
+    learning = [one for one in task.parameters() if one.requires_grad]
+    return [one for one in torch.autograd.grad(loss, learning, allow_unused=True) if one is not None]
 
 
 def tagging(**settings: Any) -> Made:

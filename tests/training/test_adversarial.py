@@ -20,7 +20,7 @@ from seq2seq.training import adversarial, training_loss
 from seq2seq.training.learner import Learner
 from seq2seq.training.options import OptimizerOptions
 from tests.support import SENTENCES
-from tests.training.made import CLASSES, Made, classifying, generating, made, several, tagging, translating
+from tests.training.made import CLASSES, Made, classifying, generating, gradients, made, several, tagging, translating
 
 NUMBERS = [("1 2\t3 4", "up"), ("4 1\t2 2\t0 1", "down"), ("5 5", "up")]
 
@@ -35,11 +35,6 @@ MAKERS = [
     partial(made, Classification, CLASSES, Spelled(Words()), Labels(), label_smoothing=0.1),
     numbers,
 ]  # fmt: skip
-
-
-def gradients(loss: Tensor, task: Any) -> list[Tensor]:
-    learning = [one for one in task.parameters() if one.requires_grad]
-    return [one for one in torch.autograd.grad(loss, learning, allow_unused=True) if one is not None]
 
 
 @pytest.mark.parametrize("maker", MAKERS)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
 from seq2seq import train
@@ -34,7 +33,7 @@ from seq2seq.training.learner import Learner, step_seed
 from seq2seq.training.r_drop import OTHER
 from tests import support
 from tests.support import PAIRS, REVERSAL, learnt
-from tests.training.made import Made, classifying, generating, made, several, tagging, translating
+from tests.training.made import Made, classifying, generating, gradients, made, several, tagging, translating
 
 
 def copying() -> Made:
@@ -72,11 +71,6 @@ def distributions(task: Task, batch: Batch) -> list[Categorical]:
 
 def noise_of(batch: Batch) -> Noise:
     return Noise(batch.seed, batch.row_keys)
-
-
-def gradients(loss: Tensor, task: Task) -> list[Tensor]:
-    learning = [one for one in task.parameters() if one.requires_grad]
-    return [one for one in torch.autograd.grad(loss, learning, allow_unused=True) if one is not None]
 
 
 @pytest.mark.parametrize("maker", MAKERS)
