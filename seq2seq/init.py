@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 
 from seq2seq.cli import command
 from seq2seq.configurable import build
-from seq2seq.data.corpora.corpus import Corpus, least_holdout
+from seq2seq.data.corpora.corpus import HOLDOUT, Corpus, least_holdout
 from seq2seq.data.corpora.text_files import usual_names
 from seq2seq.errors import InputError
 from seq2seq.starting.found_files import FoundFiles, bare, look
@@ -20,9 +20,6 @@ from seq2seq.starting.guess_kind import Guess
 
 FEW = 200
 """Training rows below which the usual share that is held out may leave a split empty."""
-
-HELD_OUT = 0.05
-"""That share."""
 
 WIDTH = 110
 """Characters of a line of a configuration."""
@@ -86,10 +83,10 @@ def held_out(corpus: dict[str, Any], path: str) -> float:
         absent = [split for split in ("validation", "test") if not reader.has(split, path)]
         rows = [(row.source, row.target) for row in islice(reader.rows("train", path), FEW)] if absent else []
     except InputError:  # which the training will name, with what to do
-        return HELD_OUT
+        return HOLDOUT
     if not rows or len(rows) == FEW or reader.held_out != Corpus.held_out:
-        return HELD_OUT
-    return max(HELD_OUT, least_holdout(reader, path, rows, absent) or 0)
+        return HOLDOUT
+    return max(HOLDOUT, least_holdout(reader, path, rows, absent) or 0)
 
 
 def spoken_splits(files: FoundFiles, share: float, series: bool) -> dict[str, str]:
@@ -111,7 +108,7 @@ def written(path: str, corpus: dict[str, Any], share: float, found: Guess) -> st
     """The configuration as text."""
     short: Any = corpus if corpus["init_args"] else corpus["class_path"]
     settings = {"task": found.settings["task"], "data": {"path": path, "corpus": short}}
-    settings["data"] |= {"holdout": share} if share != HELD_OUT else {}
+    settings["data"] |= {"holdout": share} if share != HOLDOUT else {}
     settings["data"] |= found.settings["data"]
     settings |= {name: value for name, value in found.settings.items() if name not in ("task", "data")}
     comments = [

@@ -29,7 +29,7 @@ from seq2seq.data.batching.split import (
 from seq2seq.data.batching.streaming import BEGINNING, StreamedSteps, StreamPosition, Windows
 from seq2seq.data.cache import Cache, checksum, code_of
 from seq2seq.data.corpora.builtin.cldr_tasks import Cldr
-from seq2seq.data.corpora.corpus import SPLITS, Corpus, SplitSelection, least_holdout, load, select_split
+from seq2seq.data.corpora.corpus import HOLDOUT, SPLITS, Corpus, SplitSelection, least_holdout, load, select_split
 from seq2seq.data.rows import Row, Texts, in_memory
 from seq2seq.data.tokenizers.base import Tokenizer, Tokenizers
 from seq2seq.data.tokenizers.sentence_piece import SentencePiece
@@ -54,7 +54,7 @@ class DataModule(Part):
         self,
         corpus: Corpus | None = None,
         path: str | None = None,
-        holdout: float = 0.05,
+        holdout: float = HOLDOUT,
         max_rows: dict[str, int] | None = None,
         tokenizer: Tokenizer = SentencePiece(),
         target_tokenizer: Tokenizer | None = None,

@@ -76,6 +76,7 @@ class Encoder(nn.Module):
         self.recurrent = Recurrent(stack, width, options.bidirectional, learned)
         self.pool = (options.pooling or Last()).build(self.size)
         self.change: Callable[[Tensor], Tensor] | None = None
+        """What vectors go through before they are read, set by `through`."""
 
     def states(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> Tensor:
         """The states (B, S, H) alone; those after the end of a row mean nothing."""

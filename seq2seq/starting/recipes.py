@@ -26,8 +26,8 @@ def spelled(separator: str) -> Any:
 def translation() -> dict[str, Any]:
     """Text to text, of any length."""
     model = {"attention": "Dot", "decoder": {"tied_output": True}, "dropout": 0.3, "label_smoothing": 0.1}
-    more = {"r_drop": 5}  # Liang et al. 2021, sec. 3.1: its weight for translation
-    return {"task": "Translation", "data": {}, "model": model, "optimizer": optimizer(0.002) | more}
+    learning = optimizer(0.002, r_drop=5)  # Liang et al. 2021, sec. 3.1: its weight for translation
+    return {"task": "Translation", "data": {}, "model": model, "optimizer": learning}
 
 
 def summarization() -> dict[str, Any]:
@@ -87,7 +87,7 @@ def tagging(separator: str, bio: bool) -> dict[str, Any]:
         model["words"] = {"word_dropout": 0.25, "letters_size": 128}
     data = {"tokenizer": spelled(separator), "target_tokenizer": separated(LABELS, separator), "max_length": 5000}
     more = {} if bio else {"r_drop": 2}  # Liang et al. 2021; a Crf tells no label's own probability
-    return {"task": "Tagging", "data": data, "model": model, "optimizer": optimizer(0.004) | more}
+    return {"task": "Tagging", "data": data, "model": model, "optimizer": optimizer(0.004, **more)}
 
 
 def classification(words: str, separator: str = " ") -> dict[str, Any]:
@@ -95,8 +95,8 @@ def classification(words: str, separator: str = " ") -> dict[str, Any]:
     data: dict[str, Any] = {"tokenizer": "Characters" if words == "Characters" else spelled(separator),
                             "target_tokenizer": separated(LABELS, "\t"), "max_length": 5000}  # fmt: skip
     model = {"cell": "GRU", "encoder": {"pooling": "Attentive"}, "dropout": 0.5}
-    more = {"adversarial": 0.2}  # Miyato et al. 2017
-    return {"task": "Classification", "data": data, "model": model, "optimizer": optimizer(0.002) | more}
+    learning = optimizer(0.002, adversarial=0.2)  # Miyato et al. 2017
+    return {"task": "Classification", "data": data, "model": model, "optimizer": learning}
 
 
 def two_texts() -> dict[str, Any]:
@@ -121,9 +121,9 @@ def forecasting(season: int) -> dict[str, Any]:
     return {"task": "Forecasting", "data": data, "model": model, "optimizer": optimizer(0.003)}
 
 
-def optimizer(learning_rate: float) -> dict[str, Any]:
+def optimizer(learning_rate: float, **more: float) -> dict[str, Any]:
     """The rest follows from the data."""
-    return {"learning_rate": learning_rate, "schedule": "Cosine"}
+    return {"learning_rate": learning_rate, "schedule": "Cosine", **more}
 
 
 def season_of(step: int, unit: str) -> int:

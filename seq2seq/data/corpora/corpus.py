@@ -16,6 +16,9 @@ from seq2seq.errors import InputError
 
 SPLITS = ("train", "validation", "test")
 
+HOLDOUT = 0.05
+"""Share of the training rows for each split that is missing, where nothing else is said."""
+
 LEAST_HELD_OUT = 5
 """Distinct sources that a held-out split must have to be expected; with fewer its rows are chosen one by one."""
 
