@@ -1,5 +1,6 @@
 """Translation: any text to any text (asynchronous many-to-many)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -150,6 +151,23 @@ class Translation(RecurrentTask):
         layer, smoothing = decoder.output.layer, self.label_smoothing
         loss = paired_loss(first, second, layer.weight, layer.bias, wanted, smoothing, distance)
         return loss + (self.repetition(one, real) + self.repetition(two, real)) / 2
+
+    def prediction_log_probs(self, batch: Batch, rows: Tensor, predictions: Sequence[Sequence[int]]) -> Tensor:
+        """Log-probabilities (N,) in nats of predictions, the end included, of the sources with numbers rows (N,).
+
+        A source is read once, with the dropout masks of all its predictions; rows are in order and leave none out.
+        """
+        lengths = torch.tensor([len(one) + 2 for one in predictions])
+        ids = torch.full((len(predictions), int(lengths.max())), PAD)
+        for row, tokens in zip(ids, predictions, strict=True):
+            row[: len(tokens) + 2] = torch.tensor([BOS, *tokens, EOS])
+        ids = to_device(ids, batch.source.device)
+        state = self.encode(batch, Noise(batch.seed, batch.row_keys))
+        state = state.select(to_device(rows, ids.device).unsqueeze(1))
+        outputs = self.network.decoder(ids[:, :-1], state, Noise(batch.seed, batch.row_keys[rows]))
+        labels, real = ids[:, 1:], real_positions(lengths - 1, ids[:, 1:])
+        each = self.network.decoder.label_log_probs(outputs, state.source, labels, real)
+        return torch.stack([part.sum() for part in torch.split(each, (lengths - 1).tolist())])
 
     def outputs(self, batch: Batch) -> tuple[DecoderOutputs, SourceMemory]:
         """What the decoder computes at each step of the target, and what it knows of the source."""

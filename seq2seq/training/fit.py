@@ -67,7 +67,7 @@ def fit_and_test(job: Job, learner: "Learner", watch: Watchdog, hooks: Hooks) ->
     boundary = StepBoundary(job.requests, Deadline(options.limit, job.started), checkpoints, watch, options.save_every)
     observed = [curves, Progress(curves, hooks.example), checkpoints, memory, boundary, Observer(hooks.validated)]
     trainer = make_trainer(job.parts, [Budget(), *observed, *own_callbacks.made(options.callbacks)], learner, length)
-    job.parts.optimizer.schedule.check(learner.training_length(trainer))
+    job.parts.optimizer.check(learner.training_length(trainer))
     checkpoints.parts = first_words(job, learner, trainer, length)
     prepared = time.monotonic() - job.started
     try:

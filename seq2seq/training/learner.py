@@ -172,7 +172,8 @@ class Learner(LightningModule):
         if isinstance(optimizer, list):
             raise TypeError("a Learner has one optimiser")
         seed = step_seed(self.seed, self.global_step)
-        pieces = [piece._replace(seed=seed, step=self.global_step) for piece in batch.batches]
+        progress = self.global_step / self.length.total if self.length.total > 0 else 0.0
+        pieces = [piece._replace(seed=seed, step=self.global_step, progress=progress) for piece in batch.batches]
         while (large := self.accumulate(pieces)) is not None:
             pieces[large : large + 1] = self.skipped_steps.halved(pieces[large], self.device)
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip)

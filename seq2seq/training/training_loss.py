@@ -1,11 +1,14 @@
 """The loss that the optimiser follows: of one pass, or of what teaches more than the corpus alone."""
 
+from typing import cast
+
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
 from seq2seq.errors import InputError
 from seq2seq.tasks.base import Task
-from seq2seq.training import adversarial, r_drop
+from seq2seq.tasks.translation import Translation
+from seq2seq.training import adversarial, minimum_risk, r_drop
 from seq2seq.training.distillation import Teacher
 from seq2seq.training.options import OptimizerOptions
 
@@ -20,10 +23,14 @@ def check(task: Task, options: OptimizerOptions, teacher: Teacher | None) -> Non
         r_drop.check(task, options.r_drop)
     if options.adversarial:
         adversarial.check(task, options.adversarial)
+    if options.minimum_risk:
+        minimum_risk.check(task, options.minimum_risk)
 
 
 def training_loss(task: Task, batch: Batch, options: OptimizerOptions, teacher: Teacher | None) -> Tensor:
     """The loss of a micro-batch, summed over its real target tokens, in nats."""
+    if options.minimum_risk and batch.progress >= 1 - options.minimum_risk:
+        return minimum_risk.loss(cast(Translation, task), batch)
     if teacher is not None and teacher.options.weight:
         return teacher.loss(task, batch)
     if options.r_drop:
