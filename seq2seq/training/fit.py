@@ -1,5 +1,6 @@
 """Fit, then predict the test split with the best checkpoint; plain records of it all for the command."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -265,6 +266,7 @@ def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory, length: 
         f"{' and '.join(tokenizer.extent() for tokenizer in learner.task.tokenizers)}; "
         f"{learner.task.parameter_counts()['total']:,} parameters\n"
         f"{steps}; writing to {run.path}",
+        *risk_in_words(learner, length.steps),
         *limits_in_words(learner),
         sep="\n",
         file=sys.stderr,
@@ -285,6 +287,16 @@ def idle_hint(learner: "Learner", trainer: "Trainer") -> str:
         f"data.batch_tokens {tokens:,} keep a GPU busy a quarter of the time or less; --data.batch_tokens "
         f"{BUSY * devices} is up to ten times as fast, with a learning rate chosen anew (docs/gpu.md){small}"
     )
+
+
+def risk_in_words(learner: "Learner", steps: int) -> list[str]:
+    """From which step on the training follows the score itself."""
+    share = learner.options.minimum_risk
+    if not share:
+        return []
+    first = math.ceil((1 - share) * steps) + 1
+    return [f"from step {first:,} on predictions are taught by {learner.task.metrics[0].name} "
+            "(optimizer.minimum_risk), and a step takes some ten times as long"]  # fmt: skip
 
 
 def limits_in_words(learner: "Learner") -> list[str]:

@@ -61,7 +61,8 @@ def length_of(
     validation: unless trainer.val_check_interval says it, after each 25th of steps that were found so; of others after
     each epoch or, if there are more than 25, after each 25th of the steps.
 
-    patience: unless it is set, 10 validations of steps that were found so; of others training goes on to the end.
+    patience: unless it is set, 10 validations of steps that were found so; of others training goes on to the end, as
+    where its last steps teach something else (optimizer.minimum_risk).
 
     The schedule spans the steps. All of it depends on the training rows and the settings alone, so a resumed run and
     any number of devices find the same.
@@ -79,7 +80,9 @@ def length_of(
     if every is None:
         share = -(-steps // VALIDATIONS)
         every = share if fitted or share > (epoch or share) else 1.0
-    return Length(steps, warmup, every, PATIENCE if patience is None and fitted else patience, fitted)
+    if patience is None and fitted and not optimizer.minimum_risk:
+        patience = PATIENCE
+    return Length(steps, warmup, every, patience, fitted)
 
 
 def fitting_steps(tokens: int, epoch: int) -> int:

@@ -62,7 +62,7 @@ class TrainerOptions(Part):
                 GPU that computes in bfloat16 (compute capability 8.0, not T4 or V100); a processor that is not fast in
                 it trains in 32 bits, and says so.
             max_epochs: passes over the training split; null for as many as its size asks for, unless max_steps says it:
-                15 over a million tokens, fewer over more, 5 at least, but never fewer than 4,000 optimiser steps.
+                15 over a million tokens, fewer over more, 5 at least, but never fewer than 6,000 optimiser steps.
             max_steps: optimiser steps after which to stop; -1 for no limit.
             max_time: time this process may take, HH:MM:SS or DD:HH:MM:SS; shortly before, the training saves, stops
                 with exit code 75, and can be resumed.

@@ -66,6 +66,8 @@ def test_what_is_set_is_kept() -> None:
     assert length_of(2_700, 11, TrainerOptions(max_steps=500), OPEN[1], 3) == Length(500, 0, 20, 3, fitted=False)
     own = length_of(2_700, 11, TrainerOptions(val_check_interval=0.5), OptimizerOptions(warmup_steps=9), 4)
     assert own[1:] == (9, 0.5, 4, True)
+    risk = OptimizerOptions(minimum_risk=0.25)
+    assert [length_of(2_700, 11, OPEN[0], risk, said).patience for said in (None, 3)] == [None, 3]
 
 
 def test_a_thousand_tiny_epochs_are_not_validated_a_thousand_times() -> None:

@@ -125,7 +125,9 @@ def test_only_the_last_steps_follow_it() -> None:
         assert training_loss.training_loss(task, batch._replace(progress=progress), options, None).equal(wanted)
 
 
-def test_a_training_with_it_resumes_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_with_it_resumes_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "config.yaml").write_text(REVERSAL)
     own = ["--config", str(tmp_path / "config.yaml"), "--optimizer.minimum_risk", "0.5", "--trainer.max_steps",
            "8"]  # fmt: skip
@@ -135,6 +137,7 @@ def test_a_training_with_it_resumes_to_the_bit(tmp_path: Path, monkeypatch: pyte
     whole, parts = (RunDirectory(tmp_path / name) for name in ("whole", "parts"))
     train.main([*own, "--run", str(whole.path)])
     assert sorted(set(seen)) == [step / 8 for step in range(8)]
+    assert "from step 5 on predictions are taught by chrf" in capsys.readouterr().err
     train_until(6, [*own, "--run", str(parts.path)], monkeypatch)
     train.main([*own, "--run", str(parts.path), "--resume", "true"])
     assert_same_weights(whole.last, parts.last)
