@@ -1,6 +1,5 @@
 """Fit, then predict the test split with the best checkpoint; plain records of it all for the command."""
 
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -291,12 +290,11 @@ def idle_hint(learner: "Learner", trainer: "Trainer") -> str:
 
 def risk_in_words(learner: "Learner", steps: int) -> list[str]:
     """From which step on the training follows the score itself."""
-    share = learner.options.minimum_risk
-    if not share:
+    first = learner.options.first_of_risk(steps)
+    if not learner.options.minimum_risk:
         return []
-    first = math.ceil((1 - share) * steps) + 1
-    return [f"from step {first:,} on predictions are taught by {learner.task.metrics[0].name} "
-            "(optimizer.minimum_risk), and a step takes some ten times as long"]  # fmt: skip
+    return [f"from step {first + 1:,} on predictions are taught by {learner.task.metrics[0].name} "
+            "(optimizer.minimum_risk), and a step takes some five times as long"]  # fmt: skip
 
 
 def limits_in_words(learner: "Learner") -> list[str]:

@@ -172,8 +172,8 @@ class Learner(LightningModule):
         if isinstance(optimizer, list):
             raise TypeError("a Learner has one optimiser")
         seed = step_seed(self.seed, self.global_step)
-        progress = self.global_step / self.length.total if self.length.total > 0 else 0.0
-        pieces = [piece._replace(seed=seed, step=self.global_step, progress=progress) for piece in batch.batches]
+        risk = self.options.teaches_predictions(self.global_step, self.length.total)
+        pieces = [piece._replace(seed=seed, step=self.global_step, risk=risk) for piece in batch.batches]
         while (large := self.accumulate(pieces)) is not None:
             pieces[large : large + 1] = self.skipped_steps.halved(pieces[large], self.device)
         self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip)
@@ -186,9 +186,7 @@ class Learner(LightningModule):
         if self.carried is not None:
             self.carried.end_step(self.global_step, finite, self.trainer.world_size)
         for group in optimizer.param_groups:
-            group["lr"] = self.options.schedule.rate(
-                self.options.learning_rate, self.global_step, self.length, self.plateau
-            )
+            group["lr"] = self.options.rate(self.global_step, self.length, self.plateau)
         optimizer.step()
         if self.moving is not None and finite:
             self.moving.update(self.global_step)

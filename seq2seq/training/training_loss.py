@@ -29,7 +29,7 @@ def check(task: Task, options: OptimizerOptions, teacher: Teacher | None) -> Non
 
 def training_loss(task: Task, batch: Batch, options: OptimizerOptions, teacher: Teacher | None) -> Tensor:
     """The loss of a micro-batch, summed over its real target tokens, in nats."""
-    if options.minimum_risk and batch.progress >= 1 - options.minimum_risk:
+    if batch.risk:
         return minimum_risk.loss(cast(Translation, task), batch)
     if teacher is not None and teacher.options.weight:
         return teacher.loss(task, batch)

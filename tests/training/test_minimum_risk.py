@@ -26,8 +26,8 @@ from seq2seq.tasks.translation import Translation
 from seq2seq.training import minimum_risk, training_loss
 from seq2seq.training.learner import Learner
 from seq2seq.training.minimum_risk import WEIGHT
-from seq2seq.training.options import OptimizerOptions
-from seq2seq.training.schedules import TrainingLength
+from seq2seq.training.options import RISK_RATE, OptimizerOptions
+from seq2seq.training.schedules import Cosine, PlateauState, TrainingLength
 from tests.support import REVERSAL, assert_same_weights, fitted, train_until
 from tests.training.made import Made, classifying, generating, gradients, made, translating
 
@@ -120,9 +120,27 @@ def test_what_it_does_not_go_with_is_refused() -> None:
 def test_only_the_last_steps_follow_it() -> None:
     task, batch = risky()
     options = OptimizerOptions(minimum_risk=0.25)
-    usual, risk = task.loss(batch), minimum_risk.loss(task, batch)
-    for progress, wanted in ((0.0, usual), (0.74, usual), (0.75, risk), (1.0, risk)):
-        assert training_loss.training_loss(task, batch._replace(progress=progress), options, None).equal(wanted)
+    assert training_loss.training_loss(task, batch, options, None).equal(task.loss(batch))
+    assert training_loss.training_loss(task, batch._replace(risk=True), options, None).equal(
+        minimum_risk.loss(task, batch)
+    )
+    assert [step for step in range(10) if options.teaches_predictions(step, 10)] == [8, 9]
+    assert not any(OptimizerOptions().teaches_predictions(step, steps) for step in range(10) for steps in (-1, 10))
+    assert OptimizerOptions(minimum_risk=1).teaches_predictions(0, -1)
+
+
+def test_the_schedule_begins_anew_with_them() -> None:
+    plain = OptimizerOptions(0.1, schedule=Cosine())
+    options = OptimizerOptions(0.1, schedule=Cosine(), minimum_risk=0.25)
+    rates = [options.rate(step, TrainingLength(5, 80, 40), PlateauState()) for step in range(80)]
+    assert rates[:60] == [plain.rate(step, TrainingLength(5, 60, 40), PlateauState()) for step in range(60)]
+    fine = OptimizerOptions(0.1 * RISK_RATE, schedule=Cosine())
+    assert rates[60:] == [fine.rate(step, TrainingLength(0, 20, 40), PlateauState()) for step in range(20)]
+    alone = OptimizerOptions(0.1, schedule=Cosine(), minimum_risk=1)
+    course = TrainingLength(5, 80, 40), PlateauState()
+    assert [alone.rate(step, *course) for step in range(80)] == [plain.rate(step, *course) for step in range(80)]
+    endless = TrainingLength(5, -1, None), PlateauState()
+    assert OptimizerOptions(0.1).rate(7, *endless) == 0.1
 
 
 def test_a_training_with_it_resumes_to_the_bit(
@@ -131,12 +149,13 @@ def test_a_training_with_it_resumes_to_the_bit(
     (tmp_path / "config.yaml").write_text(REVERSAL)
     own = ["--config", str(tmp_path / "config.yaml"), "--optimizer.minimum_risk", "0.5", "--trainer.max_steps",
            "8"]  # fmt: skip
-    seen: list[float] = []
+    seen: list[bool] = []
     loss = Learner.loss
-    monkeypatch.setattr(Learner, "loss", lambda self, batch: (seen.append(batch.progress), loss(self, batch))[1])
+    monkeypatch.setattr(Learner, "loss", lambda self, batch: (seen.append(batch.risk), loss(self, batch))[1])
     whole, parts = (RunDirectory(tmp_path / name) for name in ("whole", "parts"))
     train.main([*own, "--run", str(whole.path)])
-    assert sorted(set(seen)) == [step / 8 for step in range(8)]
+    assert seen == sorted(seen)
+    assert {False, True} == set(seen)
     assert "from step 5 on predictions are taught by chrf" in capsys.readouterr().err
     train_until(6, [*own, "--run", str(parts.path)], monkeypatch)
     train.main([*own, "--run", str(parts.path), "--resume", "true"])

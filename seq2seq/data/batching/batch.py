@@ -66,8 +66,8 @@ class Batch(NamedTuple):
     """Of all that is random in the optimiser step."""
     step: int = 0
     """Number of the optimiser step, from 0."""
-    progress: float = 0.0
-    """Share of the training's optimiser steps before this one; 0 where nobody knows how many there will be."""
+    risk: bool = False
+    """Whether the optimiser step teaches predictions (`training/minimum_risk.py`)."""
     ids: Tensor | None = None
     """The source before it went to a device."""
     texts: Sequence[str] | None = None
