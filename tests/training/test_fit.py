@@ -17,7 +17,7 @@ from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.training import fit
-from tests.support import assert_same_weights, module, python, results_of, train_until
+from tests.support import assert_same_weights, module, python, results_of, surroundings, train_until
 
 CONFIG = """
 data:
@@ -361,10 +361,12 @@ def test_two_processes_train_together(config: Path, tmp_path: Path) -> None:
     """DDP on two processes: the same steps as one, and each test row scored once."""
     path = tmp_path / "two"
     options = "--trainer.devices 2 --trainer.strategy ddp --trainer.max_steps 6".split()
-    done = module("train", "--config", str(config), "--run", str(path), *options)
+    threads = {"env": surroundings(OMP_NUM_THREADS="1")}  # products may depend on how many there are
+    done = module("train", "--config", str(config), "--run", str(path), *options, **threads)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     two = RunDirectory(path)
-    evaluate.main([str(path), "--output", str(tmp_path / "alone")])
+    scored = module("evaluate", str(path), "--output", str(tmp_path / "alone"), **threads)
+    assert scored.returncode == 0, scored.stderr.decode()[-2000:]
     assert results_of(RunDirectory(tmp_path / "alone"))["splits"] == results_of(two)["splits"]
     train.main(["--config", str(config), "--run", str(tmp_path / "one"), *options[4:]])
     both = [checkpoint.read(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"] for name in ("one", "two")]
