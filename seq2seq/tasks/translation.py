@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seq2seq.data.batching.batch import Batch
+from seq2seq.data.ragged import Ragged
 from seq2seq.data.tokenizers.base import BOS, EOS, PAD, UNK
 from seq2seq.data.tokenizers.units import NoSource, Separated
 from seq2seq.decoding.constraints import LEAST
@@ -157,10 +159,7 @@ class Translation(RecurrentTask):
 
         A source is read once, with the dropout masks of all its predictions; rows are in order and leave none out.
         """
-        lengths = torch.tensor([len(one) + 2 for one in predictions])
-        ids = torch.full((len(predictions), int(lengths.max())), PAD)
-        for row, tokens in zip(ids, predictions, strict=True):
-            row[: len(tokens) + 2] = torch.tensor([BOS, *tokens, EOS])
+        ids, lengths = Ragged.of(predictions).pad(np.arange(len(predictions)), PAD, BOS, EOS)
         ids = to_device(ids, batch.source.device)
         state = self.encode(batch, Noise(batch.seed, batch.row_keys))
         state = state.select(to_device(rows, ids.device).unsqueeze(1))
