@@ -290,9 +290,9 @@ def idle_hint(learner: "Learner", trainer: "Trainer") -> str:
 
 def risk_in_words(learner: "Learner", steps: int) -> list[str]:
     """From which step on the training follows the score itself."""
-    first = learner.options.first_of_risk(steps)
     if not learner.options.minimum_risk:
         return []
+    first = learner.options.first_of_risk(steps)
     return [f"from step {first + 1:,} on predictions are taught by {learner.task.metrics[0].name} "
             "(optimizer.minimum_risk), and a step takes some five times as long"]  # fmt: skip
 

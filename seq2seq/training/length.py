@@ -61,8 +61,8 @@ def length_of(
     validation: unless trainer.val_check_interval says it, after each 25th of steps that were found so; of others after
     each epoch or, if there are more than 25, after each 25th of the steps.
 
-    patience: unless it is set, 10 validations of steps that were found so; of others training goes on to the end, as
-    where its last steps teach something else (optimizer.minimum_risk).
+    patience: unless it is set, 10 validations of steps that were found so; of others, and with
+    optimizer.minimum_risk, whose steps come last, training goes on to the end.
 
     The schedule spans the steps. All of it depends on the training rows and the settings alone, so a resumed run and
     any number of devices find the same.

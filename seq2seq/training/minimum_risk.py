@@ -12,8 +12,7 @@ from seq2seq.tasks.base import Task
 from seq2seq.tasks.translation import Translation
 
 WEIGHT = 0.7
-"""Of the risk in the loss; the rest is the loss of the targets, without which a network forgets what it was taught
-(Edunov et al. 2018, sec. 4.3)."""
+"""Of the risk in the loss; the rest is the loss of the targets (Edunov et al. 2018, the weighted combination)."""
 
 
 def check(task: Task, share: float) -> None:
@@ -33,7 +32,7 @@ def loss(task: Translation, batch: Batch) -> Tensor:
     """The usual loss and, for 7 tenths, minus the expected score of each row by the first metric.
 
     The expectation is over the predictions of the run's own search without dropout, by their probabilities with it,
-    which add up to 1 (Shen et al. 2016, eq. 9 and 10, with alpha 1). A row counts as its number of target tokens.
+    which are made to add up to 1 (Shen et al. 2016, sec. 3, with alpha 1). A row counts as its number of target tokens.
     """
     found = predictions(task, batch)
     sizes = [len(several) for several in found]
@@ -48,12 +47,11 @@ def loss(task: Translation, batch: Batch) -> Tensor:
 
 def predictions(task: Translation, batch: Batch) -> list[list[Hypothesis]]:
     """Those of each row, by the network without dropout."""
-    training = task.training
     task.eval()
     try:
         return task.predict(batch, task.decoding)
-    finally:
-        task.train(training)
+    finally:  # a batch that does not fit the device is tried again in halves
+        task.train()
 
 
 def scores(task: Translation, batch: Batch, found: list[list[Hypothesis]]) -> Tensor:

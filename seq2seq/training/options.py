@@ -179,24 +179,26 @@ class OptimizerOptions(Part):
         self.r_drop, self.adversarial, self.minimum_risk = r_drop, adversarial, minimum_risk
 
     def first_of_risk(self, steps: int) -> int:
-        """The optimiser step (from 0) from which the predictions are taught, of so many in all; `steps` for none."""
+        """The first optimiser step (from 0) that teaches predictions, in a training of n steps; n where none does."""
         return math.ceil((1 - self.minimum_risk) * steps)
 
     def teaches_predictions(self, step: int, steps: int) -> bool:
-        """Whether an optimiser step (from 0), of so many, does."""
+        """Whether an optimiser step (from 0) teaches predictions, in a training of n steps."""
         return self.minimum_risk > 0 and step >= self.first_of_risk(steps)
 
     def rate(self, step: int, length: TrainingLength, plateau: PlateauState) -> float:
         """The learning rate at an optimiser step (from 0).
 
-        Where the last steps teach the predictions, the schedule ends before them and begins anew, without warm-up, from
+        Where the last steps teach predictions, the schedule ends before them and begins anew, without warm-up, from
         RISK_RATE of the highest rate.
         """
-        first = self.first_of_risk(length.total)
-        if step < first or length.total <= 0:
-            return self.schedule.rate(self.learning_rate, step, length._replace(total=first), plateau)
-        rest = TrainingLength(length.warmup if first == 0 else 0, length.total - first, length.epoch)
-        return self.schedule.rate(self.learning_rate * (1 if first == 0 else RISK_RATE), step - first, rest, plateau)
+        first, highest = self.first_of_risk(length.total), self.learning_rate
+        if first <= 0 or self.minimum_risk == 0:  # the same loss throughout
+            return self.schedule.rate(highest, step, length, plateau)
+        if step < first:
+            return self.schedule.rate(highest, step, length._replace(total=first), plateau)
+        rest = TrainingLength(0, length.total - first, length.epoch)
+        return self.schedule.rate(highest * RISK_RATE, step - first, rest, plateau)
 
     def check(self, length: TrainingLength) -> None:
         """Raise InputError if the training has no length that something needs."""
