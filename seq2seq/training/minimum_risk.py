@@ -22,7 +22,7 @@ def check(task: Task, share: float) -> None:
     elif task.without_distance:
         why = task.without_distance
     elif task.decoding.beam_size == 1:
-        why = "decoding.beam_size is 1, and predictions are compared with each other; set it to 5"
+        why = "decoding.beam_size is 1, and predictions are compared with each other"
     else:
         return
     raise InputError(f"optimizer.minimum_risk is {share}, but {why}; change that, or set it to 0")
