@@ -25,6 +25,8 @@ class TrainingCurves(NamedTuple):
     """The finished parts of a run that was continued, in words."""
     problems: str
     """Steps with a non-finite loss or gradient and micro-batches that did not fit, in words."""
+    other_loss: str
+    """From which step on the loss of training is another one, in words."""
     pictures: list[Markup]
     over_minutes: list[Markup]
     more_pictures: list[Markup]
@@ -58,6 +60,7 @@ def training(results: Mapping[str, Any]) -> TrainingCurves:
         resumed=", ".join(number(step, 0) for step in resumed),
         earlier=[part_in_words(one) for one in parts(results, "parts")],
         problems=problems(part(results, "skipped")),
+        other_loss=other_loss(part(results, "length")),
         pictures=[draw(*panel) for panel in first if panel[-1]],
         over_minutes=[draw(*panel, minutes=True) for panel in first if panel[-1]],
         more_pictures=[draw(*panel) for panel in others],
@@ -94,6 +97,16 @@ def problems(skipped: Mapping[str, Any]) -> str:
     }
     counts = {words: skipped.get(key) for key, words in kinds.items()}
     return "; ".join(f"{number(count, 0)} {words}" for words, count in counts.items() if is_number(count) and count)
+
+
+def other_loss(length: Mapping[str, Any]) -> str:
+    """From which step on training follows the expected risk (optimizer.minimum_risk); nothing where it never does."""
+    first = finite(length.get("risk_from"))
+    return (
+        ""
+        if first is None
+        else f"From step {number(first, 0)} on the train loss is that of minimum risk, no nats per token"
+    )
 
 
 def points_of(rows: Sequence[Sequence[Any]]) -> list[Point]:

@@ -241,7 +241,12 @@ def validate_average(
 def length_record(learner: "Learner", length: Length) -> dict[str, Any]:
     """How long the training was to be, and of what that follows; a continued one keeps its warm-up."""
     own = {"epoch_tokens": learner.epoch_tokens, "batch_tokens": learner.step_tokens}
-    return own | length._asdict() | {"warmup": learner.warmup}
+    return own | length._asdict() | {"warmup": learner.warmup, "risk_from": risk_from(learner, length.steps)}
+
+
+def risk_from(learner: "Learner", steps: int) -> int | None:
+    """The first optimiser step (from 1) that teaches predictions, None where none does."""
+    return learner.options.first_of_risk(steps) + 1 if learner.options.minimum_risk else None
 
 
 def describe(learner: "Learner", trainer: "Trainer", run: RunDirectory, length: Length) -> None:
@@ -290,10 +295,10 @@ def idle_hint(learner: "Learner", trainer: "Trainer") -> str:
 
 def risk_in_words(learner: "Learner", steps: int) -> list[str]:
     """From which step on the training follows the score itself."""
-    if not learner.options.minimum_risk:
+    first = risk_from(learner, steps)
+    if first is None:
         return []
-    first = learner.options.first_of_risk(steps)
-    return [f"from step {first + 1:,} on predictions are taught by {learner.task.metrics[0].name} "
+    return [f"from step {first:,} on predictions are taught by {learner.task.metrics[0].name} "
             "(optimizer.minimum_risk), and a step takes some five times as long"]  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def check(task: Task, share: float) -> None:
 
 
 def loss(task: Translation, batch: Batch) -> Tensor:
-    """The usual loss and, for 7 tenths, minus the expected score of each row by the first metric.
+    """The usual loss and, for 7 tenths, the expected risk of each row, what its score by the first metric lacks.
 
     The expectation is over the predictions of the run's own search without dropout, by their probabilities with it,
     which are made to add up to 1 (Shen et al. 2016, sec. 3, with alpha 1). A row counts as its number of target tokens.
@@ -38,11 +38,11 @@ def loss(task: Translation, batch: Batch) -> Tensor:
     sizes = [len(several) for several in found]
     rows = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     log_probs = task.prediction_log_probs(batch, rows, [one.tokens for several in found for one in several])
-    gains = scores(task, batch, found).to(log_probs)
-    pairs = zip(torch.split(log_probs, sizes), torch.split(gains, sizes), strict=True)
-    expected = [one.softmax(0) @ gain for one, gain in pairs]
+    of_each = risks(task, batch, found).to(log_probs)
+    pairs = zip(torch.split(log_probs, sizes), torch.split(of_each, sizes), strict=True)
+    expected = [one.softmax(0) @ risk for one, risk in pairs]
     tokens = to_device(batch.target_lengths - 1, log_probs.device)
-    return (1 - WEIGHT) * task.loss(batch) - WEIGHT * (tokens * torch.stack(expected)).sum()
+    return (1 - WEIGHT) * task.loss(batch) + WEIGHT * (tokens * torch.stack(expected)).sum()
 
 
 def predictions(task: Translation, batch: Batch) -> list[list[Hypothesis]]:
@@ -54,11 +54,11 @@ def predictions(task: Translation, batch: Batch) -> list[list[Hypothesis]]:
         task.train()
 
 
-def scores(task: Translation, batch: Batch, found: list[list[Hypothesis]]) -> Tensor:
-    """(N,) of each prediction by the first metric, where 1 or 0 is the best there is."""
+def risks(task: Translation, batch: Batch, found: list[list[Hypothesis]]) -> Tensor:
+    """(N,) of each prediction, 0 where the first metric finds nothing wrong; 1 of a prediction without a score."""
     metric = next(iter(task.metrics or ()))
     targets = [task.tokenizers.target.decode(ids) for ids in batch.target.tolist()]
     rows = [Prediction(0, "", target, task.text(one), 0.0, [])
             for target, several in zip(targets, found, strict=True) for one in several]  # fmt: skip
-    each = metric.settled([row.references for row in rows]).each(rows)
-    return torch.tensor([metric.rank(score) / 100 for score in each]).nan_to_num(neginf=0.0)
+    each = torch.tensor(metric.settled([row.references for row in rows]).each(rows)) / 100
+    return (1 - each if metric.higher_is_better else each).nan_to_num(nan=1.0)

@@ -197,6 +197,12 @@ def test_best_checkpoint_is_marked_only_on_its_own_curve(results: dict[str, Any]
     assert (marks, whole(results).count(">best checkpoint<")) == (2, 0)  # over steps and over minutes
 
 
+def test_a_loss_that_becomes_another_one_is_named(results: dict[str, Any], html: str) -> None:
+    assert "minimum risk" not in Page(html).words()
+    results["length"] = results.get("length", {}) | {"risk_from": 1_001}
+    assert "From step 1,001 on the train loss is that of minimum risk" in Page(whole(results)).words()
+
+
 def test_long_curves_are_averaged_and_say_so() -> None:
     points = [Point(step, step, step % 50) for step in range(20_000)]
     picture = curves({"loss": points}, "Loss", "nats")

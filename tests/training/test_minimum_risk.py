@@ -28,7 +28,7 @@ from seq2seq.training.learner import Learner
 from seq2seq.training.minimum_risk import WEIGHT
 from seq2seq.training.options import RISK_RATE, OptimizerOptions
 from seq2seq.training.schedules import Cosine, PlateauState, TrainingLength
-from tests.support import REVERSAL, assert_same_weights, fitted, train_until
+from tests.support import REVERSAL, assert_same_weights, fitted, results_of, train_until
 from tests.training.made import Made, classifying, generating, gradients, made, translating
 
 WORDY = [("a b c", "x y z"), ("b", "y"), ("c a", "z x"), ("b b a c", "y y x z")]
@@ -50,21 +50,22 @@ MAKERS = [
 ]  # fmt: skip
 
 
-def expected_score(task: Any, alone: Batch) -> Tensor:
+def expected_risk(task: Any, alone: Batch) -> Tensor:
     """Of a row, by the losses of its predictions as targets."""
     task.eval()
     found = task.predict(alone, task.decoding)[0]
     task.train()
     reference = task.tokenizers.target.decode(alone.target[0].tolist())
-    gains, log_probs = [], []
+    risks, log_probs = [], []
     smoothing, task.label_smoothing, looking, task.coverage_loss = task.label_smoothing, 0.0, task.coverage_loss, 0.0
     for one in found:
         row = Prediction(0, "", reference, task.tokenizers.target.decode(one.tokens), 0.0, [])
-        gains.append(task.metrics[0].rank(task.metrics[0].each([row])[0]) / 100)
+        score = task.metrics[0].each([row])[0] / 100
+        risks.append(1 - score if task.metrics[0].higher_is_better else score)
         ids = torch.tensor([[BOS, *one.tokens, EOS]])
         log_probs.append(-task.loss(alone._replace(target=ids, target_lengths=torch.tensor([ids.shape[1]]))))
     task.label_smoothing, task.coverage_loss = smoothing, looking
-    return torch.stack(log_probs).softmax(0) @ torch.tensor(gains, dtype=torch.double)
+    return torch.stack(log_probs).softmax(0) @ torch.tensor(risks, dtype=torch.double)
 
 
 @pytest.mark.parametrize("maker", MAKERS)
@@ -74,29 +75,29 @@ def test_the_loss_is_that_of_the_paper(maker: Any) -> None:
     found = minimum_risk.loss(task, batch)
     wanted = (1 - WEIGHT) * task.loss(batch)
     for row, tokens in enumerate((batch.target_lengths - 1).tolist()):
-        wanted = wanted - WEIGHT * tokens * expected_score(task, batch.part(slice(row, row + 1)))
+        wanted = wanted + WEIGHT * tokens * expected_risk(task, batch.part(slice(row, row + 1)))
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)  # scores have 32 bits
     assert task.training
     for one, by_hand in zip(gradients(found, task), gradients(wanted, task), strict=True):
         torch.testing.assert_close(one, by_hand, rtol=1e-5, atol=1e-5)
 
 
-def test_following_it_raises_the_expected_score() -> None:
+def test_following_it_lowers_the_expected_risk() -> None:
     task, batch = risky(partial(translating, attention=General()))
     fitted(task, batch, 20).train()
 
-    def score() -> float:
+    def risk() -> float:
         return sum(
-            float(expected_score(task, batch.part(slice(row, row + 1))).detach()) for row in range(len(batch.rows))
+            float(expected_risk(task, batch.part(slice(row, row + 1))).detach()) for row in range(len(batch.rows))
         )
 
-    before = score()
+    before = risk()
     optimizer = torch.optim.SGD(task.parameters(), 1e-2)
     for _ in range(20):
         optimizer.zero_grad()
         ((minimum_risk.loss(task, batch) - (1 - WEIGHT) * task.loss(batch)) / WEIGHT).backward()
         optimizer.step()
-    assert score() > before + 0.1
+    assert risk() < before - 0.1
 
 
 def test_what_it_does_not_go_with_is_refused() -> None:
@@ -157,6 +158,7 @@ def test_a_training_with_it_resumes_to_the_bit(
     assert seen == sorted(seen)
     assert {False, True} == set(seen)
     assert "from step 5 on predictions are taught by chrf" in capsys.readouterr().err
+    assert results_of(whole)["length"]["risk_from"] == 5
     train_until(6, [*own, "--run", str(parts.path)], monkeypatch)
     train.main([*own, "--run", str(parts.path), "--resume", "true"])
     assert_same_weights(whole.last, parts.last)
