@@ -11,6 +11,7 @@ import yaml
 from seq2seq import train
 from seq2seq.cli import command
 from seq2seq.errors import InputError
+from seq2seq.experiments import one_run
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
@@ -63,7 +64,16 @@ def config_with(tmp_path: Path, text: str) -> list[str]:
             "data: {path: nowhere, corpus: {class_path: Parallel, init_args: {source: en, target: de}}}",
             "nowhere",
         ),
-        ("trainer: {accelerator: gpux}", "gpux"),
+        ("trainer: {accelerator: gpux}", r"trainer\.accelerator: .*\bcuda\b.*\bgpux$"),
+        ("trainer: {profiler: fancy}", r"trainer\.profiler: fancy .*\bsimple\b"),
+        ("trainer: {devices: 0}", r"trainer\.devices .*\b0\b.*\bauto\b"),
+        ("trainer: {devices: [0, -1]}", r"trainer\.devices .*-1\b"),
+        ("trainer: {devices: two}", r"trainer\.devices .*\btwo\b"),
+        ("trainer: {num_nodes: 0}", r"trainer\.num_nodes .*\b0\b.*\b1\b"),
+        ("trainer: {max_steps: -5}", r"trainer\.max_steps .*-5\b"),
+        ("trainer: {gradient_clip_val: -1}", r"trainer\.gradient_clip_val .*-1\b"),
+        ("trainer: {val_check_interval: 1.5}", r"trainer\.val_check_interval .*1\.5\b"),
+        ("trainer: {val_check_interval: 0}", r"trainer\.val_check_interval .*\b0\b"),
         ("trainer: {save_every: ten}", r"trainer\.save_every: ten .*a number or null$"),
         ("trainer: {max_epochs: 0}", r"trainer\.max_epochs .*\b0\b.*\b1\b"),
         ("trainer: {log_every_n_steps: 0}", r"trainer\.log_every_n_steps .*\b0\b"),
@@ -86,6 +96,15 @@ def test_a_mistake_is_named_with_what_is_legal(tmp_path: Path, text: str, messag
     with pytest.raises(InputError, match=message) as caught:
         train.main(config_with(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["ddpx", "fsdp"])
+def test_a_strategy_is_refused_before_the_data_are_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_run, "prepare", lambda job, kind: pytest.fail("the data were read"))
+    with pytest.raises(InputError, match=rf"trainer\.strategy {name} .*\bddp\b"):
+        train.main(config_with(tmp_path, f"trainer: {{strategy: {name}}}"))
 
 
 @pytest.mark.parametrize("mark", ["#", "# ", "~"])

@@ -13,6 +13,17 @@ from seq2seq.training.schedules import Constant, PlateauState, Schedule, Trainin
 RISK_RATE = 0.25
 """Share of the highest learning rate with which the steps of optimizer.minimum_risk begin."""
 
+LEAST = {
+    "num_nodes": 1,
+    "max_epochs": 1,
+    "max_steps": -1,
+    "timeout": 5,
+    "gradient_clip_val": 0,
+    "log_every_n_steps": 1,
+    "skip_limit": 0,
+}
+"""The lowest value that each of these settings of the trainer may have."""
+
 
 def seconds_of(time: str | int | None) -> float | None:
     """The seconds of a limit such as 20:00:00 or 01:12:00:00 (YAML may have made a number of it); None for none."""
@@ -28,13 +39,32 @@ def seconds_of(time: str | int | None) -> float | None:
     return float(seconds)
 
 
+def check_devices(devices: int | list[int] | str) -> None:
+    """Refuse what is no number of devices, no list of theirs and not auto, before any data is read for it."""
+    several = isinstance(devices, list) or "," in str(devices)
+    parts = devices if isinstance(devices, list) else [part for part in str(devices).split(",") if part.strip()]
+    numbers = [int(part) for part in parts if re.fullmatch(r"-?\d+", str(part).strip())]
+    fits = numbers and (min(numbers) >= 0 if several else numbers[0] >= 1 or numbers[0] == -1)
+    if devices != "auto" and not (fits and len(numbers) == len(parts)):
+        raise InputError(f"trainer.devices is {devices!r}; write how many, which ones as [0, 1], or auto")
+
+
+def check_interval(interval: int | float | None) -> None:
+    """Refuse what is neither optimiser steps nor a share of an epoch."""
+    if interval is not None and not (0 < interval <= 1 or (isinstance(interval, int) and interval > 0)):
+        raise InputError(
+            f"trainer.val_check_interval is {interval}; write optimiser steps as a whole number, or a share of an "
+            "epoch above 0, up to 1.0"
+        )
+
+
 @final
 class TrainerOptions(Part):
     """Where and for how long to train: the options of Lightning's Trainer that fit this project."""
 
     def __init__(
         self,
-        accelerator: str = "auto",
+        accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto",
         devices: int | list[int] | str = 1,
         num_nodes: int = 1,
         strategy: str = "auto",
@@ -51,14 +81,14 @@ class TrainerOptions(Part):
         tf32: bool = True,
         deterministic: bool = False,
         detect_anomaly: bool = False,
-        profiler: str | None = None,
+        profiler: Literal["simple", "advanced"] | None = None,
         loggers: Sequence[Literal["tensorboard", "wandb", "mlflow"]] = ("tensorboard",),
         callbacks: Sequence[str | dict[str, Any]] = (),
     ) -> None:
         """Options of the trainer.
 
         Args:
-            accelerator: cpu, cuda, mps or auto.
+            accelerator: cpu, cuda, mps, gpu for either of the two, or auto.
             devices: how many devices on each node, which ones, or auto.
             num_nodes: machines.
             strategy: how devices work together: auto, ddp, ...
@@ -90,14 +120,11 @@ class TrainerOptions(Part):
                 one that fails is left out, and training goes on.
             callbacks: Lightning callbacks of your own, by import path, or as class_path with init_args.
         """
-        check_range("trainer.max_epochs", 1 if max_epochs is None else max_epochs, 1)
-        check_range("trainer.log_every_n_steps", log_every_n_steps, 1)
-        check_range("trainer.skip_limit", skip_limit, 0)
+        check_devices(devices)
         self.accelerator, self.devices, self.num_nodes, self.strategy = accelerator, devices, num_nodes, strategy
         if save_every is not None and save_every <= 0:
             raise InputError(f"trainer.save_every is {save_every}; it must be above 0, or null")
         self.precision, self.max_epochs, self.max_steps = precision, max_epochs, max_steps
-        check_range("trainer.timeout", timeout, 5)
         self.max_time, self.save_every, self.timeout = max_time, save_every, timeout
         self.limit = seconds_of(max_time)
         self.val_check_interval, self.gradient_clip_val = val_check_interval, gradient_clip_val
@@ -105,6 +132,9 @@ class TrainerOptions(Part):
         self.skip_limit, self.tf32 = skip_limit, tf32
         self.detect_anomaly, self.profiler = detect_anomaly, profiler
         self.loggers, self.callbacks = list(loggers), list(callbacks)
+        check_interval(val_check_interval)
+        for name, low in LEAST.items():
+            check_range(f"trainer.{name}", low if getattr(self, name) is None else getattr(self, name), low)
 
     @property
     def arguments(self) -> dict[str, Any]:

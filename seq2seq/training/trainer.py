@@ -37,7 +37,7 @@ def refuse_compromised() -> None:
 
 def own_device(options: TrainerOptions) -> torch.device:
     """The device of this process, known before the trainer exists; one that cannot train as asked is refused."""
-    name = options.accelerator
+    name: str = options.accelerator
     if name not in ("auto", "cuda", "gpu"):
         return torch.device("mps" if name == "mps" else "cpu")
     if torch.cuda.is_available():
@@ -52,6 +52,18 @@ def own_device(options: TrainerOptions) -> torch.device:
             "set trainer.precision 32-true"
         )
     return device
+
+
+def refuse_unfit(options: TrainerOptions) -> None:
+    """Raise InputError for a strategy or device that cannot train, before the data are read for it."""
+    from pytorch_lightning.strategies import StrategyRegistry
+
+    from seq2seq.cluster.preflight import placed
+
+    if options.strategy not in ("auto", *StrategyRegistry.available_strategies()):
+        raise InputError(f"trainer.strategy {options.strategy} is unknown; write auto or ddp")
+    placed(options.arguments)
+    own_device(options)
 
 
 def own_number(devices: int | list[int] | str) -> int:
