@@ -9,4 +9,5 @@ bin=.venv/bin
 $bin/ruff check .
 $bin/ruff format --check .
 $bin/mypy
+unset PYTHONDONTWRITEBYTECODE  # the commands that tests start would compile the package each time
 OMP_NUM_THREADS=1 $bin/python -m pytest -n 2 "${marks[@]}" "$@"
