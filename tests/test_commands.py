@@ -98,13 +98,21 @@ def test_a_mistake_is_named_with_what_is_legal(tmp_path: Path, text: str, messag
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["ddpx", "fsdp"])
-def test_a_strategy_is_refused_before_the_data_are_read(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("strategy: ddpx", r"trainer\.strategy ddpx .*\bddp\b"),
+        ("strategy: fsdp", r"trainer\.strategy fsdp .*\bddp\b"),
+        ("devices: -1, accelerator: cpu", r"trainer\.devices -1\b"),
+        ("devices: [0, 1], accelerator: cpu", r"trainer\.devices \[0, 1\]"),
+    ],
+)
+def test_a_trainer_is_refused_before_the_data_are_read(
+    setting: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(one_run, "prepare", lambda job, kind: pytest.fail("the data were read"))
-    with pytest.raises(InputError, match=rf"trainer\.strategy {name} .*\bddp\b"):
-        train.main(config_with(tmp_path, f"trainer: {{strategy: {name}}}"))
+    with pytest.raises(InputError, match=message):
+        train.main(config_with(tmp_path, f"trainer: {{{setting}}}"))
 
 
 @pytest.mark.parametrize("mark", ["#", "# ", "~"])

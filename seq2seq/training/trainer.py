@@ -1,6 +1,7 @@
 """Lightning's trainer without the parts that this project does itself."""
 
 import os
+import re
 import sys
 from functools import partial
 from importlib import metadata
@@ -62,8 +63,9 @@ def refuse_unfit(options: TrainerOptions) -> None:
 
     if options.strategy not in ("auto", *StrategyRegistry.available_strategies()):
         raise InputError(f"trainer.strategy {options.strategy} is unknown; write auto or ddp")
-    placed(options.arguments)
-    own_device(options)
+    devices = placed(options.arguments)["devices"]
+    if own_device(options).type == "cpu" and devices != "auto" and not re.fullmatch(r"[1-9]\d*", str(devices)):
+        raise InputError(f"trainer.devices {devices}: without a GPU, write how many processes train together")
 
 
 def own_number(devices: int | list[int] | str) -> int:
