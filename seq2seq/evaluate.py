@@ -123,8 +123,7 @@ def add_comparing(parser: ArgumentParser) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Score or compare as the arguments say; 1 if a score is worse than demanded."""
-    if watchdog.started_by_first():
-        watchdog.die_with_parent()
+    watchdog.die_with_parent()
     arguments = command.with_metrics(arguments, "--metrics")
     if command.options(arguments, COMPARING) or len([one for one in arguments[:2] if not one.startswith("-")]) == 2:
         return compare(arguments)

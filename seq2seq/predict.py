@@ -104,8 +104,7 @@ def parser_for(decoding: Decoding) -> ArgumentParser:
 @tf32(False)
 def main(arguments: Sequence[str]) -> None:
     """Predict as the arguments say."""
-    if watchdog.started_by_first():
-        watchdog.die_with_parent()
+    watchdog.die_with_parent()
     name = command.run_argument(arguments, parser_for(Decoding()))
     command.import_own_modules(arguments)
     path = checkpoint.find(name)

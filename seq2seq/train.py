@@ -15,8 +15,7 @@ def main(arguments: Sequence[str]) -> None:
     """Train as the arguments say."""
     started, requests = time.monotonic(), Requests()
     requests.install()
-    if watchdog.started_by_first():
-        watchdog.die_with_parent()
+    watchdog.die_with_parent()
     try:
         outcome = begin_or_resume(arguments, started, requests)
     except (Stopped, Interrupted):

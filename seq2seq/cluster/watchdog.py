@@ -40,8 +40,11 @@ def machine() -> str:
 
 
 def die_with_parent() -> None:
-    """On Linux: be killed when the process that started this one ends, whatever ends it."""
-    if sys.platform != "linux":
+    """On Linux: be killed when the first process or the agent of torchrun that started this one ends, whatever ends it.
+
+    In a collective that waits for a lost machine nothing else would end it: it would keep its device and its run.
+    """
+    if sys.platform != "linux" or not (started_by_first() or "TORCHELASTIC_RUN_ID" in os.environ):
         return
     parent = os.getppid()
     with contextlib.suppress(OSError, AttributeError):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from seq2seq.cluster.watchdog import alive
 from tests.cluster.slurm import ROOT, Slurm, until, why_not
 from tests.support import python, surroundings
 from tests.training.stopping import differences as all_differences
@@ -316,6 +317,8 @@ def test_a_cable_that_stays_cut_ends_all(hosts: Hosts, folder: Path) -> None:
     """Only time tells a cut from a slow peer: `timeout` around torchrun ends what nothing else can."""
     agents = hosts.torchrun(folder, "lost", 180)
     in_the_middle(folder / "lost")
+    workers = [worker(agent) for agent in agents]
     hosts.cable("down")
     assert 0 not in codes(agents, 190)
+    until(lambda: not any(map(alive, workers)), 10, "the end of the processes, which keep their devices and the run")
     assert (folder / "lost" / "checkpoints" / "last.ckpt").is_file()
