@@ -33,7 +33,7 @@ def translation() -> dict[str, Any]:
 def summarization() -> dict[str, Any]:
     """Longer texts to shorter ones, whose words may be copied."""
     attention = {"class_path": "Additive", "init_args": {"coverage": True, "attention_size": 128}}
-    decoder = {"copy": True, "tied_embeddings": True, "tied_output": True}
+    decoder = {"copy": True, "tied_embeddings": True}
     model = {"embedding_size": 128, "hidden_size": 256, "attention": attention, "decoder": decoder, "dropout": 0.3,
              "metrics": ["Rouge"]}  # fmt: skip
     data = {"shared_vocabulary": True, "max_length": 400, "cut_sources": True}
