@@ -10,8 +10,8 @@ import yaml
 
 from seq2seq import train
 from seq2seq.cli import command
+from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
-from seq2seq.experiments import one_run
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.base import Task
 from seq2seq.tasks.classification import Classification
@@ -110,7 +110,7 @@ def test_a_mistake_is_named_with_what_is_legal(tmp_path: Path, text: str, messag
 def test_a_trainer_is_refused_before_the_data_are_read(
     setting: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(one_run, "prepare", lambda job, kind: pytest.fail("the data were read"))
+    monkeypatch.setattr(DataModule, "texts", lambda data, split: pytest.fail("the data were read"))
     with pytest.raises(InputError, match=message):
         train.main(config_with(tmp_path, f"trainer: {{{setting}}}"))
 

@@ -45,7 +45,7 @@ from seq2seq.runs import checkpoint, safe_load
 from seq2seq.runs.run_directory import RunDirectory
 from seq2seq.tasks.translation import Translation
 from seq2seq.training import trainer
-from tests.support import ROOT
+from tests.support import ROOT, python
 
 CLAIM = 10**10
 """Bytes, or numbers, that a small file says it holds."""
@@ -500,10 +500,14 @@ def test_compromised_releases_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert {"2.6.2", "2.6.3"} == set(trainer.COMPROMISED)
     config = tmp_path / "tiny.yaml"
     config.write_text("data: {corpus: {class_path: Cldr, init_args: {train: 60, validation: 4, test: 4}}}\n")
-    monkeypatch.setattr(trainer.metadata, "version", lambda name: "2.6.3")
-    with pytest.raises(InputError, match=r"2\.6\.3\b.*pip install"):
-        train.main(["--config", str(config), "--run", str(tmp_path / "run"), "--data.tokenizer", "Characters"])
-    os.environ.pop("SEQ2SEQ_LAUNCH", None)
+    code = (
+        "import sys\nfrom seq2seq import train\nfrom seq2seq.errors import InputError\n"
+        "from seq2seq.training import trainer\ntrainer.metadata.version = lambda name: '2.6.3'\n"
+        f"try:\n    train.main(['--config', {str(config)!r}, '--run', {str(tmp_path / 'run')!r}])\n"
+        "except InputError as problem:\n    print(problem, 'pytorch_lightning' in sys.modules)\n"
+    )
+    done = python("-c", code)
+    assert re.search(r"2\.6\.3\b.*pip install.* False$", done.stdout.strip()), done.stdout + done.stderr
 
 
 def test_every_dependency_is_listed_with_its_licence() -> None:

@@ -24,7 +24,7 @@ from seq2seq.training.arithmetic import arithmetic
 from seq2seq.training.fit import Hooks, Validated, fit_and_test, ignored
 from seq2seq.training.preparation import Job, announce, claim, prepare, read_teacher, watched
 from seq2seq.training.signals import Requests
-from seq2seq.training.trainer import own_device, refuse_unfit
+from seq2seq.training.trainer import own_device
 
 if TYPE_CHECKING:
     from seq2seq.training.learner import Learner
@@ -66,7 +66,7 @@ def begin_or_resume(
             replay(config.replay, objects.optimizer, read_teacher(job), device)
             return None
     try:
-        refuse_unfit(objects.trainer)
+        own_device(objects.trainer)  # refused before the data are read
         return train(job._replace(resume=claim(run, config, settings)), kind, validated)
     except Finished as done:
         announce(run, finished=str(done))

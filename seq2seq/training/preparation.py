@@ -36,7 +36,7 @@ from seq2seq.training.frozen import freeze
 from seq2seq.training.options import DistillationOptions, OptimizerOptions, TrainerOptions
 from seq2seq.training.parent import Parent, Start, read_parent
 from seq2seq.training.signals import Requests
-from seq2seq.training.trainer import own_device, refuse_compromised
+from seq2seq.training.trainer import own_device, refuse_compromised, refuse_unfit
 
 if TYPE_CHECKING:
     from seq2seq.data.batching.split import Split
@@ -131,8 +131,9 @@ def same_settings(job: Job) -> list[dict[str, Any]]:
 def prepare(job: Job, kind: type[Task]) -> "Learner":
     """Texts, vocabularies, ids and the network. The first process learns the vocabularies, the others read them."""
     data: DataModule = job.parts.data
+    refuse_compromised()  # before what follows imports Lightning
+    refuse_unfit(job.parts.trainer)
     if job.parts.trainer.callbacks:  # refused before the data are read
-        refuse_compromised()
         own_callbacks.chosen(job.parts.trainer.callbacks)
     if process_rank() == 0 and job.resume:
         job.allowed.extend(same_settings(job))
@@ -192,7 +193,6 @@ def learner_of(
     job: Job, task: Task, train: "Split | None", validation: "Split", content: str, teacher: "Teacher | None"
 ) -> "Learner":
     """The task with its rows in Lightning's hands."""
-    refuse_compromised()
     from seq2seq.training.learner import Learner
     from seq2seq.training.skipped_steps import SkippedSteps
 
