@@ -39,6 +39,13 @@ def world() -> World | None:
     return None
 
 
+def named_devices(devices: int | list[int] | str) -> list[int] | None:
+    """The devices that a setting names one by one, as [0, 1] or "0,1"; None where it says how many."""
+    if isinstance(devices, str) and "," in devices:
+        return [int(number) for number in devices.split(",") if number.strip()]
+    return devices if isinstance(devices, list) else None
+
+
 def process_rank() -> int:
     """The number of this process, 0 before any other has been started."""
     if "RANK" in os.environ:

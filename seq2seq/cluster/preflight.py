@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from seq2seq.cluster.environment import World, world
+from seq2seq.cluster.environment import World, named_devices, world
 from seq2seq.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -43,14 +43,13 @@ def placed(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {**arguments, "devices": devices, "num_nodes": nodes}
 
 
-def counted(devices: int | str | Sequence[int]) -> int:
-    """How many devices on each node a setting names: 2, [0, 1], "0,1" or "2"."""
-    if isinstance(devices, str):
-        devices = [int(number) for number in devices.split(",") if number] if "," in devices else int(devices)
-    return devices if isinstance(devices, int) else len(devices)
+def counted(devices: int | list[int] | str) -> int:
+    """How many devices on each node a setting asks for: 2, [0, 1], "0,1" or "2"."""
+    named = named_devices(devices)
+    return len(named) if named is not None else int(str(devices))
 
 
-def refuse_missing(accelerator: str, devices: int | str | Sequence[int]) -> None:
+def refuse_missing(accelerator: str, devices: int | list[int] | str) -> None:
     """More GPUs than this process sees."""
     if accelerator not in ("auto", "cuda", "gpu") or not torch.cuda.is_available() or devices in ("auto", -1, "-1"):
         return

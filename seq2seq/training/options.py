@@ -1,10 +1,12 @@
 """The settings of machine, optimisation and teacher. Light on purpose: `--help` imports it."""
 
+import contextlib
 import math
 import re
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
+from seq2seq.cluster.environment import named_devices
 from seq2seq.configurable import Part
 from seq2seq.errors import InputError, check_range
 from seq2seq.training.optimizers import AdamW, Algorithm
@@ -40,13 +42,14 @@ def seconds_of(time: str | int | None) -> float | None:
 
 
 def check_devices(devices: int | list[int] | str) -> None:
-    """Refuse what is no number of devices, no list of theirs and not auto, before any data is read for it."""
-    several = isinstance(devices, list) or "," in str(devices)
-    parts = devices if isinstance(devices, list) else [part for part in str(devices).split(",") if part.strip()]
-    numbers = [int(part) for part in parts if re.fullmatch(r"-?\d+", str(part).strip())]
-    fits = numbers and (min(numbers) >= 0 if several else numbers[0] >= 1 or numbers[0] == -1)
-    if devices != "auto" and not (fits and len(numbers) == len(parts)):
-        raise InputError(f"trainer.devices is {devices!r}; write how many, which ones as [0, 1], or auto")
+    """Refuse what is no number of devices, no list of theirs and not auto."""
+    if devices == "auto":
+        return
+    with contextlib.suppress(ValueError):  # of what is no whole number, and of an empty list
+        named = named_devices(devices)
+        if min(named) >= 0 if named is not None else int(str(devices)) >= 1 or int(str(devices)) == -1:
+            return
+    raise InputError(f"trainer.devices is {devices!r}; write how many, which ones as [0, 1], or auto")
 
 
 def check_interval(interval: int | float | None) -> None:

@@ -1,7 +1,6 @@
 """Lightning's trainer without the parts that this project does itself."""
 
 import os
-import re
 import sys
 from functools import partial
 from importlib import metadata
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jsonargparse import Namespace
 
-from seq2seq.cluster.environment import process_rank
+from seq2seq.cluster.environment import named_devices, process_rank
 from seq2seq.errors import InputError
 from seq2seq.inference.device import WORKSPACE, find
 from seq2seq.models.products import slow_bfloat16
@@ -64,16 +63,15 @@ def refuse_unfit(options: TrainerOptions) -> None:
     if options.strategy not in ("auto", *StrategyRegistry.available_strategies()):
         raise InputError(f"trainer.strategy {options.strategy} is unknown; write auto or ddp")
     devices = placed(options.arguments)["devices"]
-    if own_device(options).type == "cpu" and devices != "auto" and not re.fullmatch(r"[1-9]\d*", str(devices)):
+    if own_device(options).type == "cpu" and (named_devices(devices) or devices in (-1, "-1")):
         raise InputError(f"trainer.devices {devices}: without a GPU, write how many processes train together")
 
 
 def own_number(devices: int | list[int] | str) -> int:
     """Of the GPU of this process, among those that trainer.devices names."""
     rank = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
-    if isinstance(devices, str) and "," in devices:
-        devices = [int(number) for number in devices.split(",") if number.strip()]
-    return devices[rank] if isinstance(devices, list) and rank < len(devices) else rank
+    named = named_devices(devices) or []
+    return named[rank] if rank < len(named) else rank
 
 
 def fast_precision(options: TrainerOptions) -> str:
