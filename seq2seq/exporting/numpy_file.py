@@ -212,6 +212,8 @@ class Written:
         if decoder.output.normalizer != "softmax":
             raise InputError(f"--to numpy does not know model.output {decoder.output.normalizer}; export --to onnx")
         known("attention", decoder.attention)
+        if options.latent_alignments:
+            raise InputError("--to numpy does not know model.decoder.latent_alignments; export --to onnx")
         self.read("target", decoder.embedding)
         self.layers(stack for stack in (decoder.recurrent, decoder.above) if stack is not None)
         self.attention(decoder.attention)

@@ -13,6 +13,7 @@ from seq2seq.models.cells import CellState, picked
 from seq2seq.models.dropout import Dropout, Noise, masked
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.output import Output, Readout, ReadoutKind, mixed
+from seq2seq.models.paired_loss import paired_loss
 from seq2seq.models.recurrent import Masks, Recurrent, Stack
 
 UNSEEN = 1e-10
@@ -30,6 +31,8 @@ class DecoderOptions(Settings):
             step, the context then entering the recurrence (Bahdanau et al. 2015), or the bottom layer's new state, the
             context then entering the layers above (Chen et al. 2018).
         input_feeding: feed what the output saw at the step before (Luong et al. 2015, sec. 3.3).
+        latent_alignments: source tokens that predict one by one where attention looks most, their probabilities
+            summed; the others predict from their mean (Shankar et al. 2018). 0 for their mean alone.
         copy: source tokens may be copied (See et al. 2017); needs attention and data.shared_vocabulary.
         readout: what the output layer sees of state, context and token: tanh (Luong et al. 2015, eq. 5), maxout
             (Bahdanau et al. 2015, app. A.2.2), linear, none (all of them side by side); null for tanh where there is
@@ -44,6 +47,7 @@ class DecoderOptions(Settings):
     context_every_step: bool = False
     attend_from: Literal["top", "before", "bottom"] = "top"
     input_feeding: bool = False
+    latent_alignments: int = 0
     copy: bool = False
     readout: ReadoutKind | None = None
     readout_size: int | None = None
@@ -56,6 +60,7 @@ class DecoderOptions(Settings):
             value = getattr(self, name)
             if value is not None:
                 check_range(f"model.decoder.{name}", value, 1)
+        check_range("model.decoder.latent_alignments", self.latent_alignments, 0)
 
 
 class SourceMemory(NamedTuple):
@@ -146,7 +151,7 @@ class DecoderOutputs(NamedTuple):
     """From what probabilities are made."""
 
     features: Tensor
-    """(B, T, R)"""
+    """(B, T, R), or (B, T, M, R) of M alternatives (`latent_decoder.py`)"""
     weights: Tensor | None
     """(B, T, S) of the attention."""
     gate: Tensor | None
@@ -175,6 +180,8 @@ class Decoder(nn.Module):
 
     by_step: "Decoder | None" = None
     """What takes single steps in its place, with rounded matrices (`int8.py`)."""
+    one_distribution: bool = True
+    """Whether one row of features makes the probabilities that are generated."""
     suits_one_row: bool = False
     """Whether one row is searched by numpy where it can be (`one_row.py`), whose sums round otherwise."""
 
@@ -353,7 +360,7 @@ class Decoder(nn.Module):
 
     def log_probs(self, outputs: DecoderOutputs, source: SourceMemory) -> Tensor:
         """Log-probabilities (B, T, V) in nats."""
-        log_probs = self.output.log_probs(outputs.features)
+        log_probs = self.generated(outputs)
         if outputs.gate is None:
             return log_probs
         weights = present(outputs.weights).to(log_probs.dtype)
@@ -368,14 +375,30 @@ class Decoder(nn.Module):
             return self.output.loss(picked(outputs.features, real), picked(labels, real), smoothing)
         return -self.label_log_probs(outputs, source, labels, real).sum()
 
+    def loss_of_two(
+        self, one: DecoderOutputs, two: DecoderOutputs, labels: Tensor, real: Tensor, smoothing: float, distance: float
+    ) -> Tensor:
+        """The loss of R-Drop (`paired_loss`) without copying; labels (B, T) at positions real (N,)."""
+        features = picked(one.features, real), picked(two.features, real)
+        layer, wanted = self.output.layer, picked(labels, real)
+        return paired_loss(*features, layer.weight, layer.bias, wanted, smoothing, distance)
+
     def label_log_probs(self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor, real: Tensor) -> Tensor:
         """Log-probabilities (N,) in nats of the tokens of labels (B, T) at positions real (N,)."""
-        log_probs = self.output.label_log_probs(picked(outputs.features, real), picked(labels, real))
+        log_probs = self.generated_labels(outputs, labels, real)
         if outputs.gate is None:
             return log_probs
         same = source.ids.unsqueeze(1) == labels.unsqueeze(-1)  # (B, T, S)
         copied = picked((present(outputs.weights) * same).sum(-1), real)
         return mixed(log_probs, picked(outputs.gate, real), copied)
+
+    def generated(self, outputs: DecoderOutputs) -> Tensor:
+        """Log-probabilities (B, T, V) without copying."""
+        return self.output.log_probs(outputs.features)
+
+    def generated_labels(self, outputs: DecoderOutputs, labels: Tensor, real: Tensor) -> Tensor:
+        """Those (N,) of the tokens of labels (B, T) at positions real (N,)."""
+        return self.output.label_log_probs(picked(outputs.features, real), picked(labels, real))
 
     def masks(self, noise: Noise | None, steps: int, like: Tensor) -> DropoutMasks:
         """The dropout masks of all steps."""

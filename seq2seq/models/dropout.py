@@ -37,9 +37,14 @@ class Dropout(nn.Module):
         self.probability, self.locked = probability, locked
 
     def forward(self, values: Tensor, noise: Noise | None) -> Tensor:
-        """Values (B, T, H) with the masks of `noise`; unchanged outside training or without noise."""
-        mask = self.mask(noise, values.shape[1], values.shape[2], values)
-        return values if mask is None else values * mask
+        """Values (B, T, H) with the masks of `noise`; unchanged outside training or without noise.
+
+        Of values (B, T, M, H) all M have one mask.
+        """
+        mask = self.mask(noise, values.shape[1], values.shape[-1], values)
+        if mask is None:
+            return values
+        return values * (mask if values.dim() == 3 else mask.unsqueeze(2))
 
     def mask(self, noise: Noise | None, steps: int, units: int, like: Tensor) -> Tensor | None:
         """What to multiply by, (B, steps, units), of a locked dropout (B, 1, units); None where nothing is dropped.

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from seq2seq.errors import InputError
 from seq2seq.models.aligned_decoder import AlignedDecoder
-from seq2seq.models.attention import Attention, Monotonic, Normalizer
+from seq2seq.models.attention import Attention, Monotonic, MultiHeadAdditive, Normalizer
 from seq2seq.models.cells import turned
 from seq2seq.models.decoder import Decoder, DecoderOptions, SourceMemory, State
 from seq2seq.models.dropout import Noise
 from seq2seq.models.embedding import Embedding, Projection
 from seq2seq.models.encoder import Encoder, EncoderOptions
 from seq2seq.models.fixed_vector import Bridge, Last, StateShape
+from seq2seq.models.latent_decoder import LatentDecoder
 from seq2seq.models.recurrent import Stack
 
 
@@ -74,7 +75,8 @@ class EncoderDecoder(nn.Module):
         if isinstance(attention, Monotonic):
             self.decoder = AlignedDecoder(*sizes, attention, outside)
         else:
-            self.decoder = Decoder(*sizes, attention, outside, normalizer)
+            kind = LatentDecoder if decoder.latent_alignments else Decoder
+            self.decoder = kind(*sizes, attention, outside, normalizer)
 
     def encode(self, source: Tensor, lengths: Tensor, noise: Noise | None = None) -> State:
         """source (B, S) ids or (B, S, D) vectors, lengths (B,) on the CPU; returns the decoder's first state."""
@@ -137,9 +139,26 @@ def refuse_contradictions(
     if isinstance(attention, Monotonic):
         rules += [(not wrong, f"model.attention Monotonic does not go with {setting}; {remedy}")
                   for wrong, setting, remedy in unaligned(encoder, decoder, normalizer)]  # fmt: skip
+    if decoder.latent_alignments:
+        rules += [(not wrong, f"model.decoder.latent_alignments does not go with {setting}; {remedy}")
+                  for wrong, setting, remedy in undivided(attention, decoder, normalizer)]  # fmt: skip
     for legal, message in rules:
         if not legal:
             raise InputError(message)
+
+
+def undivided(
+    attention: Attention | None, decoder: DecoderOptions, normalizer: Normalizer
+) -> list[tuple[bool, str, str]]:
+    """Settings with which source tokens cannot predict one by one: whether one is set, its name, what to do."""
+    return [
+        (attention is None, "attention null", "choose an attention such as Dot"),
+        (isinstance(attention, Monotonic), "model.attention Monotonic, a latent alignment of its own", "set it to 0"),
+        (isinstance(attention, MultiHeadAdditive), "model.attention MultiHeadAdditive", "choose one such as Additive"),
+        (decoder.attend_from != "top", f"model.decoder.attend_from {decoder.attend_from}", "take top"),
+        (decoder.input_feeding, "model.decoder.input_feeding", "set it to false"),
+        (normalizer != "softmax", f"model.output {normalizer}", "take softmax"),
+    ]
 
 
 def unaligned(encoder: EncoderOptions, decoder: DecoderOptions, normalizer: Normalizer) -> list[tuple[bool, str, str]]:

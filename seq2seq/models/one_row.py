@@ -29,7 +29,8 @@ def fits(decoder: Decoder, state: State) -> bool:
     options, attention = decoder.options, decoder.attention
     layers, residual_from = decoder.recurrent.stack, decoder.recurrent.residual_from
     return (
-        not (options.copy or options.input_feeding or options.features)
+        decoder.one_distribution
+        and not (options.copy or options.input_feeding or options.features)
         and (attention is None or (type(attention) in ATTENTIONS and attention.normalizer == "softmax"))
         and (attention is None or options.attend_from == "top")
         and all(isinstance(one, Fused) and type(one).step in CELLS for one in layers)

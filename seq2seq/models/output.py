@@ -144,8 +144,12 @@ class VocabularyLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> Any:
-        scaled = (gradient.mul(scale).to(kind) for gradient, kind in zip(ctx.saved_tensors, ctx.kinds, strict=True))
-        return (*scaled, None, None)
+        return (*scaled_gradients(ctx, scale), None, None)
+
+
+def scaled_gradients(ctx: Any, scale: Tensor) -> list[Tensor]:
+    """What a loss has saved that computed its gradients forwards, times the gradient by the loss."""
+    return [gradient.mul(scale).to(kind) for gradient, kind in zip(ctx.saved_tensors, ctx.kinds, strict=True)]
 
 
 def in_cache(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seq2seq.models.output import CACHED, CHUNK, LARGE, LEAST_ROWS, add_products
+from seq2seq.models.output import CACHED, CHUNK, LARGE, LEAST_ROWS, add_products, scaled_gradients
 from seq2seq.models.products import product
 
 
@@ -44,8 +44,7 @@ class PairedLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> Any:
-        scaled = (gradient.mul(scale).to(kind) for gradient, kind in zip(ctx.saved_tensors, ctx.kinds, strict=True))
-        return (*scaled, None, None, None)
+        return (*scaled_gradients(ctx, scale), None, None, None)
 
 
 class Pair(NamedTuple):

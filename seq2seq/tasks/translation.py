@@ -27,7 +27,6 @@ from seq2seq.models.dropout import Noise
 from seq2seq.models.encoder import EncoderOptions
 from seq2seq.models.encoder_decoder import EncoderDecoder, Vocabularies, refuse_waiting
 from seq2seq.models.fixed_vector import Bridge, Copy
-from seq2seq.models.paired_loss import paired_loss
 from seq2seq.models.recurrent import Stack
 from seq2seq.models.scheduled_sampling import ScheduledSampling, drawn
 from seq2seq.models.simultaneous import ReadingState
@@ -144,14 +143,12 @@ class Translation(RecurrentTask):
         """
         decoder = self.network.decoder
         aligned = isinstance(self.attention, Monotonic)
-        if aligned or decoder.pointer is not None or self.scheduled_sampling is not None:
+        if aligned or self.decoder.copy or self.scheduled_sampling is not None:
             return None
         one, two = self.outputs(batch)[0], self.outputs(other)[0]
         labels = batch.target[:, 1:]
         real = real_positions(batch.target_lengths - 1, labels)
-        first, second, wanted = (picked(each, real) for each in (one.features, two.features, labels))
-        layer, smoothing = decoder.output.layer, self.label_smoothing
-        loss = paired_loss(first, second, layer.weight, layer.bias, wanted, smoothing, distance)
+        loss = decoder.loss_of_two(one, two, labels, real, self.label_smoothing, distance)
         return loss + (self.repetition(one, real) + self.repetition(two, real)) / 2
 
     def prediction_log_probs(self, batch: Batch, rows: Tensor, predictions: Sequence[Sequence[int]]) -> Tensor:

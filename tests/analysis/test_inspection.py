@@ -68,8 +68,9 @@ KINDS: list[dict[str, Any]] = [
     {"attention": LocalP(2)},
     {"attention": MultiHeadAdditive(2), "output": "sparsemax"},
     {"attention": Monotonic(5)},
+    {"attention": General(), "decoder": DecoderOptions(latent_alignments=2)},
 ]
-NAMES = ["dot", "none", "coverage", "feeding", "copying", "local", "heads", "latent"]
+NAMES = ["dot", "none", "coverage", "feeding", "copying", "local", "heads", "latent", "divided"]
 
 
 @pytest.fixture(scope="module")

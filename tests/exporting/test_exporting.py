@@ -109,6 +109,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "decoder": DecoderOptions(copy=True, input_feeding=True),
     },
     "latent alignment": {"attention": attentions.Monotonic(7), "decoder": DecoderOptions(copy=True)},
+    "source tokens one by one": {
+        "attention": attentions.General(),
+        "decoder": DecoderOptions(latent_alignments=2),
+    },
     "attention before": {
         "cell": cells.GRU(),
         "attention": attentions.Additive(5),

@@ -59,6 +59,9 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
     cell = draw(st.sampled_from(CELLS))
     copy = attention is not None and draw(st.booleans())
     output = "softmax" if copy else draw(st.sampled_from(["softmax", "sparsemax", "entmax15"]))
+    feeding = attention is not None and mode == "top" and draw(st.booleans())
+    divided = mode == "top" and not feeding and output == "softmax" and attention is not None
+    divided = divided and not isinstance(attention, attentions.MultiHeadAdditive)
     sizes = isinstance(attention, (attentions.Dot, attentions.ScaledDot)) or isinstance(bridge, vectors.Copy)
     recurrent = 0.0 if isinstance(cell, (MinGRU, MinLSTM)) else draw(st.sampled_from([0.0, 0.3]))
     return {
@@ -84,7 +87,8 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
             layers=layers,
             context_every_step=context,
             attend_from=mode,
-            input_feeding=attention is not None and mode == "top" and draw(st.booleans()),
+            input_feeding=feeding,
+            latent_alignments=draw(st.sampled_from([0, 2])) if divided else 0,
             copy=copy,
             readout=draw(st.sampled_from([None, "tanh", "maxout", "linear"])),
             tied_output=draw(st.booleans()),

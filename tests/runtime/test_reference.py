@@ -209,6 +209,7 @@ def test_the_search_is_that_of_the_project(size: int, penalty: float, offset: fl
         ({"attention": attentions.Location()}, BEAM, "Location"),
         ({"attention": attentions.LocalP()}, BEAM, "LocalP"),
         ({"attention": attentions.Monotonic()}, BEAM, "Monotonic"),
+        ({"attention": attentions.Dot(), "decoder": DecoderOptions(latent_alignments=2)}, BEAM, "latent_alignments"),
         ({"attention": attentions.Dot("entmax15")}, BEAM, "entmax15"),
         ({"output": "sparsemax"}, BEAM, "sparsemax"),
         ({}, Decoding(2, temperature=0.5), r"decoding\.temperature 0\.5"),

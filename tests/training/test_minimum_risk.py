@@ -43,6 +43,7 @@ def risky(maker: Any = translating, metric: Any = None, **decoding: Any) -> Made
 MAKERS = [
     risky, partial(risky, metric=ExactMatch()), partial(risky, metric=EditDistance()), partial(risky, beam_size=2),
     partial(risky, partial(translating, attention=Monotonic(8))),
+    partial(risky, partial(translating, attention=General(), decoder=DecoderOptions(latent_alignments=2))),
     partial(risky, partial(translating, attention=General(), decoder=DecoderOptions(input_feeding=True))),
     partial(risky, partial(translating, attention=Additive(coverage=True), coverage_loss=0.5, bridge=Zeros())),
     partial(risky, partial(translating, decoder=DecoderOptions(context_every_step=True)), temperature=1.0),

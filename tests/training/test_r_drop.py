@@ -49,6 +49,7 @@ def copying() -> Made:
 MAKERS = [
     tagging, classifying, partial(classifying, encoder=EncoderOptions(pooling=Attentive()), label_smoothing=0.1),
     several, generating, partial(translating, label_smoothing=0.1), partial(translating, attention=Monotonic(8)),
+    partial(translating, attention=General(), decoder=DecoderOptions(latent_alignments=2), label_smoothing=0.1),
     partial(translating, attention=Additive(coverage=True), coverage_loss=0.5), copying,
 ]  # fmt: skip
 
