@@ -38,8 +38,6 @@ class AlignedDecoder(Decoder):
     where the last token was written at it, and of skipping it where it was not.
     """
 
-    one_distribution = False
-
     def __init__(
         self,
         embedding: Embedding,

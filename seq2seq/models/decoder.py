@@ -180,8 +180,6 @@ class Decoder(nn.Module):
 
     by_step: "Decoder | None" = None
     """What takes single steps in its place, with rounded matrices (`int8.py`)."""
-    one_distribution: bool = True
-    """Whether one row of features makes the probabilities that are generated."""
     suits_one_row: bool = False
     """Whether one row is searched by numpy where it can be (`one_row.py`), whose sums round otherwise."""
 

@@ -33,8 +33,6 @@ class Alternatives(NamedTuple):
 class LatentDecoder(Decoder):
     """A decoder whose `latent_alignments` likeliest source tokens predict one by one."""
 
-    one_distribution = False
-
     def alternatives(self, weights: Tensor) -> Alternatives:
         """Of weights (B, T, S) of the attention."""
         count, size = self.options.latent_alignments, weights.shape[-1]

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from seq2seq.models.attention import Attention, Dot, General, ScaledDot
 from seq2seq.models.cells import GRU, LSTM, RNN, Fused
 from seq2seq.models.decoder import Decoder, State
+from seq2seq.models.latent_decoder import LEAST
+from seq2seq.models.output import TINY
 from seq2seq.models.row_cell import Array, RowCell, array, computes_in_numpy
 
 Product = Callable[[Array], Array]
@@ -29,8 +31,7 @@ def fits(decoder: Decoder, state: State) -> bool:
     options, attention = decoder.options, decoder.attention
     layers, residual_from = decoder.recurrent.stack, decoder.recurrent.residual_from
     return (
-        decoder.one_distribution
-        and not (options.copy or options.input_feeding or options.features)
+        not (options.copy or options.input_feeding or options.features)
         and (attention is None or (type(attention) in ATTENTIONS and attention.normalizer == "softmax"))
         and (attention is None or options.attend_from == "top")
         and all(isinstance(one, Fused) and type(one).step in CELLS for one in layers)
@@ -61,8 +62,11 @@ def layer_step(layer: Fused, state: list[Array], always: Array) -> Product:
     return lambda inputs: advance(by_input @ inputs + shift)
 
 
-def reading(attention: Attention, state: State) -> Product:
-    """The context that a query reads."""
+def reading(attention: Attention, state: State, alone: int) -> Callable[[Array], tuple[Array, Array]]:
+    """The contexts (M, C) that a query reads and their shares (M,): one, or those of `latent_decoder.py`.
+
+    alone: source tokens that are read one by one.
+    """
     memory = state.source.memory
     if memory is None:
         raise TypeError("there is no memory to attend to")
@@ -70,11 +74,17 @@ def reading(attention: Attention, state: State) -> Product:
     if isinstance(attention, ScaledDot):
         keys = keys / np.float32(attention.query_size**0.5)
 
-    def read(query: Array) -> Array:
+    def read(query: Array) -> tuple[Array, Array]:
         scores = keys @ query
         shares = np.exp(scores - np.maximum.reduce(scores))
         shares /= np.add.reduce(shares)
-        return np.asarray(shares @ values)
+        context = shares @ values
+        if not alone:
+            return context[None], np.ones(1, np.float32)
+        best = shares.argsort()[::-1][:alone]
+        rest = max(1 - np.add.reduce(shares[best]), np.float32(LEAST))
+        found = np.append(shares[best], rest)
+        return np.concatenate((values[best], context[None])), found / np.add.reduce(found)
 
     return read
 
@@ -89,23 +99,37 @@ def step_of(decoder: Decoder, state: State) -> Callable[[int], Array]:
     ]
     table, read = array(decoder.embedding.weight), None
     if decoder.attention is not None:
-        read = reading(decoder.attention, state)
+        read = reading(decoder.attention, state, decoder.options.latent_alignments)
     readout = None if decoder.readout.map is None else product(decoder.readout.map)
     squash, output = decoder.readout.kind == "tanh", product(decoder.output.layer)
+
+    def logits_of(seen: list[Array]) -> Array:
+        features = np.concatenate(seen) if len(seen) > 1 else seen[0]
+        if readout is not None:
+            features = np.tanh(readout(features)) if squash else readout(features)
+        return output(features)
 
     def step(token: int) -> Array:
         embedded = hidden = table[token]
         for layer in layers:
             hidden = layer(hidden)
-        seen = [hidden] if read is None else [read(hidden), hidden]
-        if vector is not None:
-            seen += [always, embedded]
-        features = np.concatenate(seen) if len(seen) > 1 else hidden
-        if readout is not None:
-            features = np.tanh(readout(features)) if squash else readout(features)
-        return output(features)
+        after = [hidden] if vector is None else [hidden, always, embedded]
+        if read is None:
+            return logits_of(after)
+        contexts, shares = read(hidden)
+        found = [logits_of([context, *after]) for context in contexts]
+        return found[0] if len(found) == 1 else summed(found, shares)
 
     return step
+
+
+def summed(logits: list[Array], shares: Array) -> Array:
+    """The logarithm (V,) of the sum of shares (M,) of the softmax of logits, each (V,)."""
+    total = np.zeros_like(logits[0])
+    for each, share in zip(logits, shares, strict=True):
+        each = np.exp(each - np.maximum.reduce(each))
+        total += share / np.add.reduce(each) * each
+    return np.asarray(np.log(np.maximum(total, np.float32(TINY))))
 
 
 def greedy_row(

@@ -52,6 +52,8 @@ def both(tokenizers: Tokenizers, batch: Batch, monkeypatch: pytest.MonkeyPatch, 
     [
         (LSTM(), Dot(), DecoderOptions(), False),
         (GRU(), General(), DecoderOptions(readout="linear"), True),
+        (LSTM(), Dot(), DecoderOptions(latent_alignments=2), False),
+        (LSTM(), General(), DecoderOptions(latent_alignments=40, context_every_step=True), False),
         (RNN(), ScaledDot(), FEEDS, False),
         (RNN("relu"), None, FEEDS, True),
         (LSTM(), None, DecoderOptions(tied_output=True), False),
