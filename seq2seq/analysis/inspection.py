@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from seq2seq.analysis import probes
 from seq2seq.analysis.attention_statistics import AttentionStatistics, alignment, in_text_order
@@ -91,7 +92,7 @@ class Reading(NamedTuple):
     outputs: DecoderOutputs
     """What it makes at each step."""
     weights: Tensor | None
-    """(B, T, S) of its attention, in the order of the text."""
+    """(B, T, S) of its attention, of latent alignments given the predictions, in the order of the text."""
 
 
 def readings(
@@ -112,7 +113,9 @@ def readings(
         batch = split.batch(rows[indices]).to(device)
         state, (tokens, steps) = network.encode(batch.source, batch.source_lengths), own.pad(indices, PAD, BOS)
         outputs = network.decoder(tokens.to(device), state)
-        weights = outputs.weights
+        labels = functional.pad(tokens[:, 1:], (0, 1), value=PAD)
+        labels[torch.arange(len(labels)), steps - 1] = EOS
+        weights = network.decoder.looked_at(outputs, state.source, labels.to(device))
         if network.encoder.reverse and weights is not None:
             weights = in_text_order(weights, batch.source_lengths)
         yield Reading(indices, batch, state, tokens, steps, outputs, weights)

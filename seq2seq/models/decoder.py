@@ -390,6 +390,10 @@ class Decoder(nn.Module):
         copied = picked((present(outputs.weights) * same).sum(-1), real)
         return mixed(log_probs, picked(outputs.gate, real), copied)
 
+    def looked_at(self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor) -> Tensor | None:
+        """How much (B, T, S) of each source token is in the predictions of labels (B, T); None without attention."""
+        return outputs.weights
+
     def generated(self, outputs: DecoderOutputs) -> Tensor:
         """Log-probabilities (B, T, V) without copying."""
         return self.output.log_probs(outputs.features)

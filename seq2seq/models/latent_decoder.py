@@ -63,6 +63,22 @@ class LatentDecoder(Decoder):
         each = picked(labels, real).repeat_interleave(shares.shape[1])
         return (self.output.label_log_probs(features.flatten(0, 1), each).view_as(shares) + shares).logsumexp(-1)
 
+    def looked_at(self, outputs: DecoderOutputs, source: SourceMemory, labels: Tensor) -> Tensor | None:
+        """The probabilities (B, T, S) that labels (B, T) come from each source token (Shankar and Sarawagi 2019)."""
+        weights = present(outputs.weights)
+        shares, chosen = self.alternatives(weights)
+        every = labels.unsqueeze(-1).expand_as(shares)
+        each = self.output.label_log_probs(outputs.features.flatten(0, 2), every.flatten()).view_as(shares)
+        found = (each + shares).exp()
+        others = weights.masked_fill(chosen.any(2), 0.0)
+        others = others / others.sum(-1, keepdim=True).clamp_min(TINY)
+        joint = (found[..., :-1].unsqueeze(-1) * chosen).sum(2) + found[..., -1:] * others
+        if outputs.gate is not None:
+            generating = outputs.gate.to(joint.dtype).sigmoid().unsqueeze(-1)
+            same = source.ids.unsqueeze(1) == labels.unsqueeze(-1)
+            joint = generating * joint + (1 - generating) * weights * same
+        return joint / joint.sum(-1, keepdim=True).clamp_min(TINY)
+
     def real(self, outputs: DecoderOutputs, real: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, M, R) and log-probabilities (N, M) of the alternatives at positions real (N,)."""
         shares = self.alternatives(picked(present(outputs.weights), real)).log_probs

@@ -180,11 +180,15 @@ def test_alignments_are_the_weights_of_greedy_search(words: Tokenizers, settings
         assert one["target"] == [*texts[one["id"]].split(), "</s>"]
         with torch.no_grad():
             state = task.encode(split.batch(np.array([one["id"]]))).counting()
-            last, weights = torch.tensor([[BOS]]), []
-            for _ in one["target"]:
-                log_probs, after = task.step(last, state)
-                weights.append(present(after.coverage)[0] - present(state.coverage)[0])
-                last, state = log_probs.argmax(-1), after
+            read, weights, decoder = torch.tensor([[BOS]]), [], task.network.decoder
+            for piece in one["target"]:
+                log_probs, after = task.step(read, state)
+                step, last = present(after.coverage)[0] - present(state.coverage)[0], log_probs.argmax(-1)
+                if task.decoder.latent_alignments:  # the token that was looked at follows from what was predicted
+                    label = torch.tensor([[EOS]]) if piece == "</s>" else last
+                    step = present(decoder.looked_at(decoder(read, state), state.source, label))[0, 0]
+                weights.append(step)
+                read, state = last, after
         expected = 100 * torch.stack(weights)
         expected = expected.flip(1) if task.encoder.reverse else expected
         told = torch.tensor(one["weights"])

@@ -64,6 +64,27 @@ def test_losses_and_scores_are_those_of_the_probabilities(letters: Tokenizers, c
     torch.testing.assert_close(task.network.decoder.label_log_probs(outputs, source, labels, real), each)
 
 
+@pytest.mark.parametrize("copy", [False, True])
+@torch.no_grad()
+def test_a_prediction_comes_from_the_tokens_that_made_it_likely(letters: Tokenizers, copy: bool) -> None:
+    """Bayes: what a token would predict alone, times its weight, by the sum."""
+    task, batch = latent(letters, 9, copy=copy), batch_of(PAIRS, letters)
+    outputs, source = task.outputs(batch)
+    decoder, labels = task.network.decoder, batch.target[:, 1:]
+    found = decoder.looked_at(outputs, source, labels)
+    torch.testing.assert_close(found.sum(-1), torch.ones_like(found[..., 0]))
+    places = outputs.weights.argsort(-1, descending=True)
+    for row in range(len(PAIRS)):
+        for time in range(len(PAIRS[row][1])):
+            label, joint = int(labels[row, time]), torch.zeros_like(found[row, time])
+            gate = outputs.gate[row, time].sigmoid() if copy else 1.0
+            for number, place in enumerate(places[row, time].tolist()):
+                own = decoder.output.log_probs(outputs.features[row, time, number])[label].exp()
+                copied = (1 - gate) * (source.ids[row, place] == label)
+                joint[place] = outputs.weights[row, time, place] * (gate * own + copied)
+            torch.testing.assert_close(found[row, time], joint / joint.sum(), atol=2e-6, rtol=1e-5)
+
+
 def test_more_alternatives_than_source_tokens_change_nothing(letters: Tokenizers) -> None:
     """Those that are not there have no probability."""
     batch = batch_of(PAIRS, letters)
