@@ -114,7 +114,8 @@ def attention(task: Task, pairs: Pairs, max_length: int, device: torch.device) -
 
     def compute(batch: Batch) -> list[AttentionMap]:
         state = network.encode(batch.source, batch.source_lengths)
-        weights = decoder(batch.target[:, :-1], state).weights
+        outputs = decoder(batch.target[:, :-1], state)
+        weights = decoder.looked_at(outputs, state.source, batch.target[:, 1:])
         if weights is None:
             raise TypeError("a decoder with attention returns its weights")
         if network.encoder.reverse:

@@ -85,11 +85,13 @@ def attention(
 ) -> Tensor:
     """(N, T, S), on the CPU: how much each token of hypotheses of rows (N,) looks at each source token."""
     longest = max(len(one.tokens) for one in hypotheses)
-    read = [[BOS, *one.tokens[:-1], *[PAD] * (longest - len(one.tokens))] for one in hypotheses]
     lengths, chosen = batch.source_lengths[list(rows)], torch.tensor(rows, device=batch.source.device)
+    tokens = [[BOS, *one.tokens, *[PAD] * (longest - len(one.tokens))] for one in hypotheses]
+    read = torch.tensor(tokens, device=chosen.device)
     state = network.encode(batch.source[chosen], lengths)
     state = state._replace(source=state.source._replace(wait=wait))
-    weights = present(network.decoder(torch.tensor(read, device=chosen.device), state).weights)
+    outputs = network.decoder(read[:, :-1], state)
+    weights = present(network.decoder.looked_at(outputs, state.source, read[:, 1:]))
     if network.encoder.reverse:
         weights = turned(weights.transpose(1, 2), lengths).transpose(1, 2)
     return weights.float().cpu()
