@@ -25,8 +25,8 @@ CONTENTS = "contents.json"
 BLOCK, BLOCKS = 1 << 16, 1024
 """Bytes of a block, and the most blocks that are read to see whether a kept file is complete."""
 
-OWN = "seq2seq"
-"""The package whose VERSIONs of what it keeps are counted by hand."""
+GROUND = ("builtins", "abc", "seq2seq.configurable")
+"""Modules of bases that make nothing of what is kept."""
 
 ABOUT_THE_DISK = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
@@ -111,8 +111,8 @@ def checksum_of(data: bytes) -> str:
 
 
 def code_of(part: Part) -> list[str]:
-    """Checksums of the modules of one's own that define a part or a part of it: after an edit nothing old is read."""
-    kinds = [kind for kind in type(part).__mro__ if kind.__module__.partition(".")[0] not in (OWN, "builtins")]
+    """Checksums of the modules that define a part or a part of it: after an edit or an upgrade nothing old is read."""
+    kinds = [kind for kind in type(part).__mro__ if kind.__module__ not in GROUND]
     inner = [value for values in vars(part).values() for value in (values if isinstance(values, list) else [values])]
     files = [getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds]
     own = [checksum(Path(file)) for file in files if file is not None]

@@ -1,9 +1,9 @@
 """Decoder over latent alignments: source tokens predict by themselves, their probabilities are summed.
 
 Soft attention predicts from the mean of source states. Here the likeliest tokens of the source predict one by one, each
-from its own state, and what attention leaves to the others predicts from the mean, as usual: the loss is the log of the
-sum (Deng et al. 2018, eq. 3; Shankar et al. 2018, eq. 6, which has no rest). In shapes M stands for the alternatives:
-those tokens and the rest.
+from its own state, and what attention leaves to the others predicts from the mean, as usual. The loss is the log of the
+sum (Deng et al. 2018, over all tokens; Shankar et al. 2018, over the likeliest, without a rest). In shapes M stands for
+the alternatives: those tokens and the rest.
 """
 
 from typing import NamedTuple

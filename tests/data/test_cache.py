@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq.data.cache import CONTENTS, Cache, digest
+from seq2seq.configurable import Part
+from seq2seq.data.cache import CONTENTS, Cache, checksum, code_of, digest
 from seq2seq.data.corpora.corpus import Corpus, load, select_split
 from seq2seq.data.corpora.json_rows import Parquet
 from seq2seq.data.corpora.mixture import Mixture
 from seq2seq.data.corpora.tables import Tsv
 from seq2seq.data.rows import Row
+from seq2seq.data.tokenizers.columns import Columns
+from seq2seq.data.tokenizers.sentence_piece import SentencePiece
+from seq2seq.data.tokenizers.units import Characters
 from seq2seq.errors import InputError
 
 PROCESS = """
@@ -273,3 +277,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Parquet, "stored", lambda *_: [tmp_path])  # a folder, which open() refuses even to root
     with pytest.raises(InputError, match="Is a directory"):
         sources(Parquet(), tmp_path, Cache(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    "part", [SentencePiece(), Columns([Characters(), SentencePiece()]), Tsv(["a"], ["b"])], ids=str
+)
+def test_what_our_own_code_made_is_made_again_after_an_upgrade(part: Part) -> None:
+    """A rule of ours that changes, such as how many pieces a short text has, leaves no old vocabulary in use."""
+    kinds = {type(part)} | ({SentencePiece, Characters} if isinstance(part, Columns) else set())
+    files = {checksum(Path(str(sys.modules[kind.__module__].__file__))) for kind in kinds}
+    assert files <= set(code_of(part))
