@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import seq2seq
-from seq2seq.configurable import Part, flatten, imported, plain
+from seq2seq.configurable import Part, Settings, flatten, imported, plain
 from seq2seq.data.datamodule import DataModule
 from seq2seq.errors import InputError
 from seq2seq.runs import checkpoint
@@ -70,15 +70,22 @@ def changed(
 
 def usual(name: str, settings: Mapping[str, Any], groups: Mapping[str, type]) -> Any:
     """The default of a setting; NONE where it has none, or where no class says it. settings: by dotted names."""
+    default = default_of(name, settings, groups)
+    return NONE if default is inspect.Parameter.empty else plain(default)
+
+
+def default_of(name: str, settings: Mapping[str, Any], groups: Mapping[str, type]) -> Any:
+    """The default as an object; `inspect.Parameter.empty` for none."""
     holder, _, last = name.rpartition(".")
     if holder == "model":
         kind: type | None = imported(Task, settings.get("task"))
     else:
         kind = groups.get(holder) or imported(Part, settings.get(holder))
+    if kind is None and "." in holder:  # a group within a group, such as model.decoder
+        outer = default_of(holder, settings, groups)
+        kind = type(outer) if isinstance(outer, Settings) else None
     parameter = None if kind is None else inspect.signature(kind).parameters.get(last)
-    if parameter is None or parameter.default is inspect.Parameter.empty:
-        return NONE
-    return plain(parameter.default)
+    return inspect.Parameter.empty if parameter is None else parameter.default
 
 
 def asks_for_more(changes: Sequence[Change]) -> bool:

@@ -25,7 +25,8 @@ def spelled(separator: str) -> Any:
 
 def translation() -> dict[str, Any]:
     """Text to text, of any length."""
-    model = {"attention": "Dot", "decoder": {"tied_output": True}, "dropout": 0.3, "label_smoothing": 0.1}
+    decoder = {"latent_alignments": 3, "tied_output": True}  # Shankar et al. 2018
+    model = {"attention": "Dot", "decoder": decoder, "dropout": 0.3, "label_smoothing": 0.1}
     learning = optimizer(0.002, r_drop=5)  # Liang et al. 2021, sec. 3.1: its weight for translation
     return {"task": "Translation", "data": {}, "model": model, "optimizer": learning}
 
