@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from seq2seq.models.cells import picked
+from seq2seq.models.cells import at_least_32_bits, picked
 from seq2seq.models.decoder import Decoder, DecoderOutputs, SourceMemory, State, StepOutputs, present
 from seq2seq.models.mixture_loss import mixture_loss
 from seq2seq.models.output import TINY
+from seq2seq.models.products import mapped
 
 LEAST = 1e-6
 """The least share of the rest, which rounding would make negative."""
@@ -55,8 +56,10 @@ class LatentDecoder(Decoder):
         return usual._replace(features=torch.cat([features, usual.features.unsqueeze(2)], 2))
 
     def generated(self, outputs: DecoderOutputs) -> Tensor:
-        shares = self.alternatives(present(outputs.weights)).log_probs
-        return (self.output.log_probs(outputs.features) + shares.unsqueeze(-1)).logsumexp(-2)
+        shares = self.alternatives(present(outputs.weights)).log_probs.exp()
+        chances = at_least_32_bits(mapped(self.output.layer, outputs.features)).softmax(-1)  # (B, T, M, V)
+        # A product with the shares takes half the time of a logsumexp over log_softmax.
+        return (shares.unsqueeze(-2) @ chances).squeeze(-2).clamp_min(TINY).log()
 
     def generated_labels(self, outputs: DecoderOutputs, labels: Tensor, real: Tensor) -> Tensor:
         features, shares = self.real(outputs, real)
