@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seq2seq.models.output import CACHED, CHUNK, LARGE, LEAST_ROWS, TINY, add_products, scaled_gradients
+from seq2seq.models.output import CACHED, CHUNK, LARGE, LEAST_ROWS, TINY, add_products, product_kind, scaled_gradients
 from seq2seq.models.products import product
 
 
@@ -41,7 +41,7 @@ class MixtureLoss(torch.autograd.Function):
         distance: float,
     ) -> Tensor:  # fmt: skip
         device = features.device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else features.dtype
+        kind = product_kind(features)
         with torch.autocast(device, enabled=False):
             given = features.to(kind), shares.to(bias.dtype), weight.to(kind), bias
             loss, gradients = swept(*given, labels, (smoothing, distance))

@@ -134,7 +134,7 @@ class VocabularyLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         device = features.device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else features.dtype
+        kind = product_kind(features)
         with torch.autocast(device, enabled=False):
             taken = in_cache if device == "cpu" else chunked
             loss, gradients = taken(features.to(kind), weight.to(kind), bias, labels, smoothing)
@@ -145,6 +145,12 @@ class VocabularyLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> Any:
         return (*scaled_gradients(ctx, scale), None, None)
+
+
+def product_kind(features: Tensor) -> torch.dtype:
+    """The kind of numbers in which features are multiplied: that of autocast where it is on."""
+    device = features.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else features.dtype
 
 
 def scaled_gradients(ctx: Any, scale: Tensor) -> list[Tensor]:

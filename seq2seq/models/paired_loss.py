@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seq2seq.models.output import CACHED, CHUNK, LARGE, LEAST_ROWS, add_products, scaled_gradients
+from seq2seq.models.output import CACHED, CHUNK, LARGE, LEAST_ROWS, add_products, product_kind, scaled_gradients
 from seq2seq.models.products import product
 
 
@@ -34,7 +34,7 @@ class PairedLoss(torch.autograd.Function):
         distance: float,
     ) -> Tensor:  # fmt: skip
         device = first.device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else first.dtype
+        kind = product_kind(first)
         with torch.autocast(device, enabled=False):
             pair = Pair(first.to(kind), second.to(kind))
             loss, gradients = swept(pair, weight.to(kind), bias, labels, (smoothing, distance))
