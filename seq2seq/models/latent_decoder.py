@@ -37,10 +37,10 @@ class LatentDecoder(Decoder):
     def alternatives(self, weights: Tensor) -> Alternatives:
         """Of weights (B, T, S) of the attention."""
         count, size = self.options.latent_alignments, weights.shape[-1]
-        top, places = functional.pad(weights, (0, count)).topk(count, -1)  # short sources have too few tokens
+        top, positions = functional.pad(weights, (0, count)).topk(count, -1)  # short sources have too few tokens
         shares = torch.cat([top, (1 - top.sum(-1, keepdim=True)).clamp_min(LEAST)], -1)
         log_probs = (shares / shares.sum(-1, keepdim=True)).clamp_min(TINY).log()
-        return Alternatives(log_probs, places.unsqueeze(-1) == torch.arange(size, device=places.device))
+        return Alternatives(log_probs, positions.unsqueeze(-1) == torch.arange(size, device=positions.device))
 
     def outputs(self, seen: StepOutputs, state: State) -> DecoderOutputs:
         """What the output layer needs, with features of all alternatives (B, T, M, R)."""
@@ -62,7 +62,7 @@ class LatentDecoder(Decoder):
         return (shares.unsqueeze(-2) @ chances).squeeze(-2).clamp_min(TINY).log()
 
     def generated_labels(self, outputs: DecoderOutputs, labels: Tensor, real: Tensor) -> Tensor:
-        features, shares = self.real(outputs, real)
+        features, shares = self.sides(outputs, real)
         each = picked(labels, real).repeat_interleave(shares.shape[1])
         return (self.output.label_log_probs(features.flatten(0, 1), each).view_as(shares) + shares).logsumexp(-1)
 
@@ -82,7 +82,7 @@ class LatentDecoder(Decoder):
             joint = generating * joint + (1 - generating) * weights * same
         return joint / joint.sum(-1, keepdim=True).clamp_min(TINY)
 
-    def real(self, outputs: DecoderOutputs, real: Tensor) -> tuple[Tensor, Tensor]:
+    def sides(self, outputs: DecoderOutputs, real: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, M, R) and log-probabilities (N, M) of the alternatives at positions real (N,)."""
         shares = self.alternatives(picked(present(outputs.weights), real)).log_probs
         return picked(outputs.features, real), shares
@@ -104,5 +104,5 @@ class LatentDecoder(Decoder):
         self, passes: list[DecoderOutputs], labels: Tensor, real: Tensor, smoothing: float, distance: float = 0.0
     ) -> Tensor:
         """The loss of one pass, or of two that shall predict the same."""
-        layer, sides = self.output.layer, [self.real(outputs, real) for outputs in passes]
+        layer, sides = self.output.layer, [self.sides(outputs, real) for outputs in passes]
         return mixture_loss(sides, layer.weight, layer.bias, picked(labels, real), smoothing, distance)

@@ -313,11 +313,11 @@ class Decoder(NamedTuple):
         return np.log(np.maximum(found, TINY)), Past(states, output, context, past.coverage + weights)
 
     def one_by_one(self, others: Array, x: Array, hidden: Array, weights: Array) -> Array:
-        """Shankar et al. 2018: sum over the likeliest places of a_s p(y | s), and here the rest of a times p(y | c)."""
+        """Shankar et al. 2018: sum over the likeliest positions of a_s p(y | s), and here the rest of a times p(y | c)."""
         best = np.argsort(-weights)[: self.task.decoder.latent_alignments]
         rest = max(1 - weights[best].sum(), 1e-6)
-        alone = [self.distribution(self.readout(x, hidden, self.source.states[place])) for place in best]
-        total = rest * others + sum(weights[place] * found for place, found in zip(best, alone, strict=True))
+        alone = [self.distribution(self.readout(x, hidden, self.source.states[position])) for position in best]
+        total = rest * others + sum(weights[position] * found for position, found in zip(best, alone, strict=True))
         return np.asarray(total / (rest + weights[best].sum()))
 
     def recurrence(self, x: Array, past: Past) -> tuple[Array, list[CellState], Array, Array]:

@@ -43,7 +43,7 @@ def test_probabilities_are_the_sum_over_the_alternatives(letters: Tokenizers) ->
         for time in range(len(pair[1])):
             paid = weights[row, time]
             best = paid.argsort(descending=True)[:COUNT].tolist()
-            contexts = [(float(paid[place]), values[row, place]) for place in best]
+            contexts = [(float(paid[position]), values[row, position]) for position in best]
             contexts.append((max(1 - sum(share for share, _ in contexts), 1e-6), paid @ values[row]))
             total, whole = torch.zeros_like(found[row, time]), sum(share for share, _ in contexts)
             for share, context in contexts:
@@ -73,15 +73,15 @@ def test_a_prediction_comes_from_the_tokens_that_made_it_likely(letters: Tokeniz
     decoder, labels = task.network.decoder, batch.target[:, 1:]
     found = decoder.looked_at(outputs, source, labels)
     torch.testing.assert_close(found.sum(-1), torch.ones_like(found[..., 0]))
-    places = outputs.weights.argsort(-1, descending=True)
+    positions = outputs.weights.argsort(-1, descending=True)
     for row in range(len(PAIRS)):
         for time in range(len(PAIRS[row][1])):
             label, joint = int(labels[row, time]), torch.zeros_like(found[row, time])
             gate = outputs.gate[row, time].sigmoid() if copy else 1.0
-            for number, place in enumerate(places[row, time].tolist()):
+            for number, position in enumerate(positions[row, time].tolist()):
                 own = decoder.output.log_probs(outputs.features[row, time, number])[label].exp()
-                copied = (1 - gate) * (source.ids[row, place] == label)
-                joint[place] = outputs.weights[row, time, place] * (gate * own + copied)
+                copied = (1 - gate) * (source.ids[row, position] == label)
+                joint[position] = outputs.weights[row, time, position] * (gate * own + copied)
             torch.testing.assert_close(found[row, time], joint / joint.sum(), atol=2e-6, rtol=1e-5)
 
 
