@@ -152,7 +152,7 @@ def undivided(
 ) -> list[tuple[bool, str, str]]:
     """Settings with which source tokens cannot predict one by one: whether one is set, its name, what to do."""
     return [
-        (attention is None, "attention null", "choose an attention such as Dot"),
+        (attention is None, "model.attention null", "choose an attention such as Dot, or set it to 0"),
         (isinstance(attention, Monotonic), "model.attention Monotonic, a latent alignment of its own", "set it to 0"),
         (isinstance(attention, MultiHeadAdditive), "model.attention MultiHeadAdditive", "choose one such as Additive"),
         (decoder.attend_from != "top", f"model.decoder.attend_from {decoder.attend_from}", "take top"),
