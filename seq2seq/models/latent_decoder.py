@@ -58,8 +58,9 @@ class LatentDecoder(Decoder):
     def generated(self, outputs: DecoderOutputs) -> Tensor:
         shares = self.alternatives(present(outputs.weights)).log_probs.exp()
         chances = at_least_32_bits(mapped(self.output.layer, outputs.features)).softmax(-1)  # (B, T, M, V)
-        # A product with the shares takes half the time of a logsumexp over log_softmax.
-        return (shares.unsqueeze(-2) @ chances).squeeze(-2).clamp_min(TINY).log()
+        # A product with the shares takes half the time of a logsumexp over log_softmax; autocast would round it.
+        with torch.autocast(shares.device.type, enabled=False):
+            return (shares.unsqueeze(-2) @ chances).squeeze(-2).clamp_min(TINY).log()
 
     def generated_labels(self, outputs: DecoderOutputs, labels: Tensor, real: Tensor) -> Tensor:
         features, shares = self.sides(outputs, real)

@@ -51,6 +51,7 @@ def check_network(letters: Tokenizers, chosen: dict[str, Any]) -> None:
     task.eval()
     for beam_size in (1, 3):
         assert all(found for found in task.predict(batch, Decoding(beam_size, max_length_ratio=0.5)))
+    assert_mixed_precision(task, batch)
     task.double()
     assert_steps_agree(task, batch)
     assert_rows_are_alone(task, batch, letters)
@@ -60,6 +61,18 @@ def check_network(letters: Tokenizers, chosen: dict[str, Any]) -> None:
 def test_a_latent_alignment_learns_decodes_and_takes_steps_as_it_reads_whole(letters: Tokenizers, copy: bool) -> None:
     decoder = DecoderOptions(copy=copy, layers=2)
     check_network(letters, {"attention": attentions.Monotonic(7), "decoder": decoder, "bridge": vectors.Linear()})
+
+
+def assert_mixed_precision(task: Translation, batch: Batch) -> None:
+    """Under autocast it learns and decodes, and log-probabilities keep their 32 bits."""
+    exact = task(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = task.loss(batch)
+        assert task(batch).dtype == torch.float32
+        torch.testing.assert_close(task(batch).exp(), exact.exp(), atol=0.3, rtol=0)
+        for beam_size in (1, 3):
+            assert all(found for found in task.predict(batch, Decoding(beam_size, max_length_ratio=0.5)))
+    loss.backward()
 
 
 def assert_steps_agree(task: Translation, batch: Batch) -> None:
