@@ -25,12 +25,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from training_worker import Pace, real
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from seq2seq import train
 from seq2seq.cli import command
 from seq2seq.data.batching.batch import Batch
+from seq2seq.data.batching.split import Step
 from seq2seq.models.initial_values import draw
 from seq2seq.tasks.transcription import Transcription, classes_of
+from seq2seq.training.learner import Learner
 
 CONFIG = """
 task: Transcription
@@ -85,23 +88,47 @@ class Network(nn.Module):
         return functional.ctc_loss(log_probs, classes_of(batch.target), steps, batch.target_lengths, reduction="sum")
 
 
-class BothClocks(Pace):
-    """Tells of each step the seconds of this process's processor too: on a busy machine they say more."""
+class Pace:
+    """Times optimiser steps, by the clock and by this process's processor, and holds the training between windows."""
 
     def __init__(self, answers: int) -> None:
-        super().__init__(answers)
-        self._busy: list[float] = []
-        self._before = time.process_time()
+        """answers: the file descriptor to answer on."""
+        self._answers, self._left = os.fdopen(answers, "w"), 1
+        self._begin()
+
+    def _begin(self) -> None:
+        self._steps: list[tuple[float, float, int]] = []
+        self._before = time.perf_counter(), time.process_time()
 
     def stepped(self, tokens: int, loss: Tensor) -> None:
-        self._busy.append(time.process_time() - self._before)
-        super().stepped(tokens, loss)
-        self._before = time.process_time()
+        """Called right after each optimiser step; returns when the next one may begin."""
+        now = time.perf_counter(), time.process_time()
+        self._steps.append((now[0] - self._before[0], now[1] - self._before[1], tokens))
+        self._before, self._left = now, self._left - 1
+        if not self._left:
+            names = ("seconds", "busy", "tokens")
+            window = dict(zip(names, zip(*self._steps, strict=True), strict=True)) | {"loss": float(loss)}
+            print(json.dumps(window), file=self._answers, flush=True)
+            self._left = int(sys.stdin.readline().strip() or 0)
+            self._begin()
 
-    def _answer(self, loss: float) -> None:
-        window = {"seconds": self._seconds, "busy": self._busy, "tokens": self._tokens, "loss": loss}
-        print(json.dumps(window), file=self._answers, flush=True)
-        self._busy = []
+
+def real(arguments: Sequence[str], pace: Pace) -> None:
+    """The command, as it is."""
+    newest: list[tuple[int, Learner]] = []
+    original = Learner.training_step
+
+    def counted(self: Learner, batch: Step, batch_idx: int) -> None:
+        newest[:] = [(batch.batches[0].step_tokens, self)]
+        original(self, batch, batch_idx)
+
+    def stepped(*_: Any) -> None:
+        tokens, learner = newest[0]
+        pace.stepped(tokens, learner.last_loss)
+
+    register_optimizer_step_post_hook(stepped)
+    Learner.training_step = counted  # type: ignore[method-assign]
+    train.main(arguments)
 
 
 def bare(arguments: Sequence[str], pace: Pace) -> None:
@@ -131,7 +158,7 @@ def work(kind: str, arguments: Sequence[str]) -> None:
     """A process that waits between windows; its answers go to what was standard output."""
     answers = os.dup(1)
     os.dup2(2, 1)
-    pace = BothClocks(answers)
+    pace = Pace(answers)
     command.run(lambda given: (real if kind == "real" else bare)(given, pace), arguments)
 
 
