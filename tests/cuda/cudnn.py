@@ -51,6 +51,7 @@ class Call(torch.autograd.Function):
                 [one for one, _ in pairs],
                 ctx.hosts,
                 [given.host.to(one.dtype) for one, given in pairs],
+                retain_graph=True,  # a real card keeps what a second time needs, too
                 allow_unused=True,
             )
         return (None,) * 4 + tuple(None if one is None else Cuda(one.half() if ctx.half else one) for one in slopes)
