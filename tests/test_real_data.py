@@ -18,7 +18,7 @@ from seq2seq.tasks.tagging import Tagging
 from tests.support import ROOT
 
 SPLITS = ("train", "validation", "test")
-QUICK = ["--trainer.max_steps", "1", "--decoding.max_length_ratio", "0", "--trainer.precision", "32-true"]
+QUICK = ["--trainer.max_steps", "1", "--decoding.max_length_ratio", "0"]
 SMALL = ["--model.hidden_size", "8", "--model.embedding_size", "8"]
 FEW = ["--data.max_rows", '{"train": 200, "validation": 6, "test": 4}']
 
