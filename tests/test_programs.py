@@ -24,7 +24,7 @@ PROGRAMS = {
     "scripts/house.py": "| floors | ",
     "scripts/same_parameters.py ROOT classification": "equal",
 }
-QUICK = ("scaling.py --predict", "house.py", "report.py")
+QUICK = ("scaling.py --predict", "house.py")
 
 
 @pytest.mark.parametrize(
