@@ -164,9 +164,7 @@ def test_exit_code_and_traceback(tmp_path: Path, debug: bool) -> None:
         assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["train", *(pytest.param(one, marks=pytest.mark.slow) for one in ("evaluate", "predict"))]
-)
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
 def test_help_is_quick_and_needs_no_lightning(name: str) -> None:
     code = (
         "import sys, runpy\n"

@@ -186,7 +186,6 @@ def test_a_killed_trial_goes_on_where_it_was(config: Path, tmp_path: Path, monke
     assert one["deviation"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
 
 
-@pytest.mark.slow
 def test_a_full_disk_ends_a_sweep_with_one_line_and_nothing_is_lost(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
