@@ -24,7 +24,7 @@ PROGRAMS = {
     "scripts/house.py": "| floors | ",
     "scripts/same_parameters.py ROOT classification": "equal",
 }
-QUICK = ("scaling.py --predict", "house.py")
+QUICK = ("scaling.py --predict", "house.py", "report.py")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def letters() -> Tokenizers:
     return Tokenizers(tokenizer, tokenizer)
 
 
-@settings(max_examples=45, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(chosen=networks())
 def test_any_network_learns_decodes_and_takes_steps_as_it_reads_whole(
     letters: Tokenizers, chosen: dict[str, Any]

@@ -37,10 +37,7 @@ KINDS: list[dict[str, object]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    "settings", [*KINDS[:2], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[2:])],
-    ids=lambda kind: type(kind["cell"]).__name__,
-)  # fmt: skip
+@pytest.mark.parametrize("settings", KINDS, ids=lambda kind: type(kind["cell"]).__name__)
 def test_overfits_sixteen_pairs(tokenizers: Tokenizers, settings: dict[str, object]) -> None:
     task, batch = tiny(tokenizers, **settings), batch_of(PAIRS, tokenizers)
     optimizer = torch.optim.Adam(task.parameters(), 0.01)
