@@ -17,7 +17,7 @@ from seq2seq.models.decoder import Decoder, DecoderOptions, DecoderOutputs, Sour
 from seq2seq.models.dropout import Dropout, Noise
 from seq2seq.models.embedding import Embedding
 from seq2seq.models.output import CHUNK, LARGE, TINY, Output
-from seq2seq.models.products import mapped, product
+from seq2seq.models.products import product
 from seq2seq.models.recurrent import Recurrent, Stack
 
 NEVER = -1e30
@@ -137,7 +137,7 @@ class AlignedDecoder(Decoder):
         """Log-probabilities (B, T, V) in nats; logits of one step are held at a time."""
         places, keys, found = self.places(outputs, source), self.memory(source).keys, []
         for asked, place in zip(*(torch.split(one, 1, 1) for one in (outputs.features, places)), strict=True):
-            logits = at_least_32_bits(mapped(self.output.layer, joined(asked, keys)))
+            logits = self.output.logits(joined(asked, keys))
             found.append(self.mixed(logits, place.to(logits.dtype), source)[0])
         return torch.cat(found, 1)
 
@@ -149,7 +149,7 @@ class AlignedDecoder(Decoder):
         inputs = torch.cat([self.embedding(tokens), *self.constant_inputs(source, counts[1])], dim=-1)
         hidden, recurrent = own.recurrent.step(inputs.flatten(0, 1), state.recurrent)
         asked = own.alignment.asked(hidden).view(*counts, -1)  # (B, K, J)
-        logits = at_least_32_bits(mapped(own.output.layer, joined(asked, memory.keys)))  # (B, K, S, V + 3)
+        logits = own.output.logits(joined(asked, memory.keys))  # (B, K, S, V + 3)
         place = (before.unsqueeze(-1) + transitions(logits[..., LEAVE:], memory.padding)).logsumexp(-2)
         log_probs, rest = self.mixed(logits, place, source)
         coverage = None if state.coverage is None else state.coverage + place.exp().flatten(0, 1)

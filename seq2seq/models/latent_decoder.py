@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from seq2seq.models.cells import at_least_32_bits, picked
+from seq2seq.models.cells import picked
 from seq2seq.models.decoder import Decoder, DecoderOutputs, SourceMemory, State, StepOutputs, present
 from seq2seq.models.mixture_loss import mixture_loss
 from seq2seq.models.output import TINY
-from seq2seq.models.products import mapped
 
 LEAST = 1e-6
 """The least share of the rest, which rounding would make negative."""
@@ -57,7 +56,7 @@ class LatentDecoder(Decoder):
 
     def generated(self, outputs: DecoderOutputs) -> Tensor:
         shares = self.alternatives(present(outputs.weights)).log_probs.exp()
-        chances = at_least_32_bits(mapped(self.output.layer, outputs.features)).softmax(-1)  # (B, T, M, V)
+        chances = self.output.logits(outputs.features).softmax(-1)  # (B, T, M, V)
         # A product with the shares takes half the time of a logsumexp over log_softmax; autocast would round it.
         with torch.autocast(shares.device.type, enabled=False):
             return (shares.unsqueeze(-2) @ chances).squeeze(-2).clamp_min(TINY).log()

@@ -36,9 +36,13 @@ class Output(nn.Module):
                 )
             self.layer.weight = weight
 
+    def logits(self, features: Tensor) -> Tensor:
+        """features (..., R) to logits (..., V), in at least 32 bits."""
+        return at_least_32_bits(mapped(self.layer, features))
+
     def log_probs(self, features: Tensor) -> Tensor:
         """features (..., R) to log-probabilities (..., V) in nats, in at least 32 bits."""
-        logits = at_least_32_bits(mapped(self.layer, features))
+        logits = self.logits(features)
         if self.normalizer == "softmax":
             return logits.log_softmax(-1)
         return distribution(logits, self.normalizer).clamp_min(TINY).log()
